@@ -1,0 +1,41 @@
+# make demo   environment, install, train on the embedded digits, pictures in demo/
+# make test   lint, types, layers, tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-long lint types layers clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/copyfold train --run demo --overwrite --minutes 1.5
+	$(BIN)/copyfold sample demo --out demo/films/from-noise.png
+	$(BIN)/copyfold sample demo --out demo/films/from-noise.gif
+	$(BIN)/copyfold sample demo --out demo/films/from-noise.mp4
+	$(BIN)/copyfold sample demo --sampler Walk --sampler.steps 60 --out demo/films/walk.gif
+	@echo; echo "Look at:"; ls demo/findings/* demo/films/*
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/pyright
+
+layers: $(READY)
+	$(BIN)/lint-imports
+
+test: lint types layers
+	$(BIN)/pytest -n 2
+
+test-long: $(READY)
+	$(BIN)/pytest tests/long
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,42 @@
+"""copyfold: train an autoencoder on your images, then see what it learned.
+
+    import copyfold as cf
+    photos = cf.Photos("my/photos")
+    run = cf.fit(cf.UNet(photos.shape), cf.Classical(), photos, run="runs/first")
+    cf.denoise...
+
+Names are found in the families when they are first asked for; importing this module executes nothing else.
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+_FAMILIES = (
+    "types", "errors", "corruptions", "measures", "models", "objectives", "samplers", "probes", "pictures",
+    "data", "restore", "report", "training",
+)  # fmt: skip  (what is slow to import comes last)
+
+
+def __getattr__(name: str) -> Any:
+    """Resolve a public name from the families, or a family itself."""
+    import importlib
+
+    if name in (*_FAMILIES, "runs", "catalogue"):
+        return importlib.import_module(f"copyfold.{name}")
+    if not name.startswith("_"):
+        from copyfold.catalogue import members
+
+        for family in _FAMILIES:
+            found = members(f"copyfold.{family}")
+            if name in found:
+                globals()[name] = found[name]
+                return found[name]
+    raise AttributeError(f"copyfold has no {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Every public name, so that completion works."""
+    from copyfold.catalogue import members
+
+    return sorted({name for family in _FAMILIES for name in members(f"copyfold.{family}")} | {"runs"})

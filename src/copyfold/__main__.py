@@ -1,0 +1,7 @@
+"""`python -m copyfold` is `copyfold`."""
+
+import sys
+
+from copyfold.cli import main
+
+sys.exit(main())

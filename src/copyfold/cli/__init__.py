@@ -1,0 +1,86 @@
+"""The command line: thin. A command is a module of this package that has a `command(arguments) -> exit code`."""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+from copyfold.errors import CopyfoldError, UsageError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; messages go to stderr, in one line, without a traceback.
+
+    0 done, 1 failed, 2 wrong use, 3 no usable data, 4 diverged, 130 and 143 stopped by a signal after saving.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    try:
+        return _run(given)
+    except CopyfoldError as error:
+        return _fail(error, error.exit_code, debug)
+    except KeyboardInterrupt as stop:
+        return _fail(stop, getattr(stop, "exit_code", 130), debug)
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        known = f"{type(error).__name__}: {error}; this is a fault of copyfold: run again with --debug and report it"
+        return _fail(error, 1, debug, known)
+
+
+def _run(given: list[str]) -> int:
+    """Find the command and hand it its arguments."""
+    names = commands()
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(_overview(names))
+        return 0
+    if given[0] == "--version":
+        from copyfold import __version__
+
+        print(f"copyfold {__version__}")
+        return 0
+    if given[0] not in names:
+        from copyfold.catalogue import nearest
+
+        raise UsageError(f"copyfold has no command {given[0]!r}: {nearest(given[0], names)}")
+    from copyfold.cli import _screen
+
+    with _screen.messages():
+        return importlib.import_module(f"copyfold.cli.{given[0]}").command(given[1:])
+
+
+def commands() -> list[str]:
+    """The names of the commands: the public modules of this package."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+
+
+def _overview(names: list[str]) -> str:
+    """What --help says."""
+    heads = {name: importlib.import_module(f"copyfold.cli.{name}").__doc__ or "" for name in names}
+    lines = [f"  {name:<9} {head.splitlines()[0]}" for name, head in heads.items()]
+    return "\n".join(
+        [
+            "usage: copyfold COMMAND ...     copyfold COMMAND --help says more",
+            "",
+            "Train an autoencoder on your images, then see what it learned.",
+            "",
+            *lines,
+            "",
+            "Results go to stdout, progress and messages to stderr; --debug shows a traceback.",
+            "exit codes: 0 done, 1 failed, 2 wrong use, 3 no usable data, 4 diverged, 130 and 143 stopped after saving",
+        ]
+    )
+
+
+def _fail(error: BaseException, code: int, debug: bool, text: str | None = None) -> int:
+    """Say what went wrong, in one line."""
+    if debug:
+        raise error
+    message = " ".join((text or str(error) or "stopped").split())
+    print(f"copyfold: {message}", file=sys.stderr)
+    return code
+
+

@@ -1,0 +1,76 @@
+"""Run photographs through a trained model; each comes back at its own size and in its own format.
+
+A convolutional model runs at the photograph's size, in tiles above one megapixel; a dense one at the size it was
+trained at. EXIF data stays, the location in it does not.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from copyfold.cli import _parsing, _screen
+from copyfold.errors import CopyfoldError, DataError, UsageError
+from copyfold.types import Statistics
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Restore every image given; one that cannot be read does not keep the others from it."""
+    from copyfold import runs
+    from copyfold.restore import restore_file
+
+    options = _parsing.parse(_parser(), arguments)
+    model = runs.open(options.run).model
+    sources = _sources([Path(image) for image in options.image])
+    out = Path(options.out)
+    if model.multiple is None:
+        _screen.log.info("this model only takes %dx%d: photographs are scaled to it and back", *model.shape[1:])
+    if model.shape[0] == 1:
+        _screen.log.info("this model is grey: each channel of a colour photograph is restored by itself")
+    failed = []
+    with _screen.progress() as progress:
+        for done, (source, name) in enumerate(sources):
+            progress("denoising", done, len(sources))
+            try:
+                restore_file(model, source, out / name, options.statistics)
+                print(out / name)
+            except DataError as error:
+                _screen.log.info("%s", error)
+                failed.append(source)
+    if failed:
+        raise DataError(f"{len(failed)} of {len(sources)} images could not be read, the first is {failed[0]}; the others are done")
+    return 0
+
+
+def _parser():
+    parser = _parsing.parser("denoise", __doc__)
+    parser.add_argument("run", help="The folder of a run.")
+    parser.add_argument("image", nargs="+", help="Image files, or folders of them.")
+    parser.add_argument("--out", default="denoised", help="The folder for the results.")
+    parser.add_argument(
+        "--statistics",
+        type=Statistics,
+        default="running",
+        help="Whose statistics batch norm uses: running (a photograph's result depends on it alone) or batch.",
+    )
+    return parser
+
+
+def _sources(given: list[Path]) -> list[tuple[Path, Path]]:
+    """Every image file given, with its name among the results; no two may have the same."""
+    from PIL import Image
+
+    known = tuple(Image.registered_extensions())
+    found: list[tuple[Path, Path]] = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
+            if not inside:
+                raise DataError(f"{path} holds no images")
+            found += [(p, p.relative_to(path)) for p in inside]
+        elif path.exists():
+            found.append((path, Path(path.name)))
+        else:
+            raise DataError(f"{path} does not exist")
+    names = [name for _, name in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"two of the images are called {twice[0]}: denoise them into different folders")
+    return found

@@ -1,0 +1,75 @@
+"""Make images with a trained model: from noise, or by walking from photographs.
+
+The ending of --out says what is written: .png the last images as a grid, .gif or .mp4 the film of how they came.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jsonargparse import Namespace
+
+from copyfold.cli import _parsing, _screen
+from copyfold.errors import UsageError
+from copyfold.samplers.base import Sampler
+from copyfold.types import Images
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Start from noise or photographs, and write what comes of it."""
+    from copyfold import pictures, runs
+
+    options = _parsing.parse(_parser(), ["--sampler=Renoising", *arguments])
+    if options.count < 1:
+        raise UsageError(f"--count {options.count} cannot be: it must be at least 1")
+    run = runs.open(options.run)
+    model, rng = run.model, torch.Generator().manual_seed(options.seed)
+    if options.statistics:
+        model.statistics = options.statistics
+    out = options.out or run.folder / "films" / f"{type(options.sampler).__name__.lower()}.png"
+    x = _start(options, run, model.shape, rng)
+    with _screen.progress() as progress:
+        total = getattr(options.sampler, "steps", 1)
+
+        def shown():
+            for done, frame in enumerate(options.sampler(model, x, rng), 1):
+                progress("sampling", done, total)
+                yield frame
+
+        pictures.film(shown(), out, fps=options.fps)
+    print(out)
+    return 0
+
+
+def _parser():
+    from copyfold.types import Statistics
+
+    parser = _parsing.parser("sample", __doc__)
+    parser.add_argument("run", help="The folder of a run.")
+    parser.add_argument("--sampler", type=Sampler, help="How: Renoising, Walk, ...; --sampler.steps and so on.")
+    parser.add_argument("--start", type=str | None, help="Photographs to start from: what train takes as DATA.")
+    parser.add_argument("--count", type=int, default=16, help="How many images.")
+    parser.add_argument("--seed", type=int, default=0, help="Of the noise.")
+    parser.add_argument("--fps", type=int, default=12, help="Frames per second of a film.")
+    parser.add_argument("--statistics", type=Statistics | None, help="As the model was trained, unless given.")
+    parser.add_argument("--out", type=str | None, help="A .png, .gif or .mp4 file; RUN/films/SAMPLER.png.")
+    return parser
+
+
+def _start(options: Namespace, run, shape: tuple[int, int, int], rng: torch.Generator) -> Images:
+    """Noise where the sampler makes images from it, else the photographs asked for, or the run's held-out ones."""
+    from copyfold.data import Photos
+
+    if options.start is None:
+        noise = options.sampler.noise(options.count, shape, rng)
+        if noise is not None:
+            return noise
+    with _screen.progress() as progress:
+        recipe = run.recipe
+        keys = ("fit", "layout", "skip_bad", "limit", "seed")
+        taken = {k: recipe.get(k) for k in keys} if options.start is None else {}
+        source = recipe.get("data") if options.start is None else options.start
+        photos = Photos(source, shape[1], **taken, progress=progress)
+    if photos.shape != shape:
+        raise UsageError(f"the model is for images of {shape}, those of {source or 'the digits'} are {photos.shape}")
+    which = "held_out" if options.start is None else "train"
+    return photos.images(which, options.count)

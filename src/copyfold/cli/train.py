@@ -1,0 +1,94 @@
+"""Train an autoencoder on a folder of images (or an array, a dataset, the digits).
+
+DATA is a folder of images, a .npy or .npz array, a local dataset in parquet, hf://owner/name for one of the
+Hugging Face Hub, or nothing: the digits that come with scikit-learn. The run's folder holds the model, the
+recipe, the log and pictures; `copyfold train --config RUN/recipe.yaml` trains the same again.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentParser, Namespace
+
+from copyfold.cli import _parsing, _screen
+from copyfold.data import Photos
+from copyfold.errors import UsageError
+from copyfold.models.base import Autoencoder
+from copyfold.objectives.base import Objective
+from copyfold.types import Shape
+
+Architecture = Callable[[Shape], Autoencoder]
+
+DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad")
+TRAINING = ("run", "epochs", "minutes", "batch", "lr", "seed", "precision", "resume", "overwrite")
+DEFAULTS = ("--model=UNet", "--objective=Classical")
+# In front of the user's arguments rather than as defaults: a default class would lend its own arguments, the
+# width of one architecture say, to the class that the user names.
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Parse, read the photos, make the model, train it, and leave pictures."""
+    from copyfold.report import illustrate
+    from copyfold.training import fit
+
+    options = _options(arguments)
+    torch.manual_seed(options.seed)
+    with _screen.progress() as progress:
+        taken = {name: options[name] for name in DATA}
+        photos = Photos(options.data, **taken, seed=options.seed, suits=_suits(options.model), progress=progress)
+        model = options.model(photos.shape)
+        _screen.log.info("%s: %s", type(model).__name__, model.summary())
+        training = {name: options[name] for name in TRAINING}
+        run = fit(model, options.objective, photos, **training, progress=progress)
+    print(run.folder)
+    for picture in illustrate(run, photos):
+        print(picture)
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> Namespace:
+    """The options, with those of the run's own recipe beneath them where it is resumed."""
+    parser = _parser()
+    first = _parsing.parse(parser, [*DEFAULTS, *_configs(arguments)])
+    recipe = Path(first.run) / "recipe.yaml" if first.run else None
+    if first.resume and recipe and recipe.is_file() and first.config is None:
+        return _parsing.parse(parser, [*DEFAULTS, "--config", _parsing.trusted(recipe), *arguments])
+    return first
+
+
+def _configs(arguments: Sequence[str]) -> list[str]:
+    """The arguments, once every config file among them is known to name only our own classes."""
+    for here, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        if here == "--config" and after:
+            _parsing.trusted(after)
+        elif here.startswith("--config="):
+            _parsing.trusted(here.removeprefix("--config="))
+    return list(arguments)
+
+
+def _parser() -> ArgumentParser:
+    from copyfold.training import fit
+
+    parser = _parsing.parser("train", __doc__)
+    parser.add_argument("data", nargs="?", help="Where the images are; nothing: the digits.")
+    parser.add_argument("--config", action="config", help="A recipe: a YAML file of options.")
+    parser.add_argument("--model", type=Architecture, help="The architecture; --model.width and so on set it.")
+    parser.add_argument("--objective", type=Objective, help="What is made smaller; see --objective.corruption.")
+    _parsing.takes(parser, Photos, *DATA)
+    _parsing.takes(parser, fit, *TRAINING)
+    return parser
+
+
+def _suits(architecture: Architecture) -> Callable[[Shape], bool]:
+    """Whether the architecture takes images of a shape: try it, without allocating anything."""
+
+    def suits(shape: Shape) -> bool:
+        try:
+            with torch.device("meta"):
+                architecture(shape)
+        except UsageError:
+            return False
+        return True
+
+    return suits

@@ -1,0 +1,178 @@
+"""How an image is spoiled before the encoder sees it: x -> a draw from C(x~ | x).
+
+None of these clips to [0, 1]: clipping bends the distribution that the mathematics of denoising is about
+(the score, the posterior mean), and a model takes values outside just as well. Clip only to show.
+
+Every corruption takes the generator to draw from, which may live on another device than the images; without
+one it draws from torch's global generator of the images' device. The same generator state gives the same draw
+whatever the memory format of the images.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from copyfold.errors import UsageError
+from copyfold.types import Images
+
+
+def noise_like(x: Tensor, mean: float = 0.0, std: float = 1.0, rng: Generator | None = None) -> Tensor:
+    """Normal noise N(mean, std^2), independent per element, in the likeness of x.
+
+    Shape, dtype, device and memory format are those of x. Raises UsageError where x is not floating point.
+    """
+    if not x.is_floating_point():
+        raise UsageError(f"noise needs images of floating point, not {x.dtype}: divide them by 255 first")
+    source = x.device if rng is None else rng.device
+    eta = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=source)
+    # Drawn in logical order, then copied: filled in place, channels_last would change which pixel gets what
+    return torch.empty_like(x, requires_grad=False).copy_(eta).mul_(std).add_(mean)
+
+
+class Corruption(ABC):
+    """A conditional distribution C(x~ | x), of which a call is one draw per image."""
+
+    @abstractmethod
+    def __call__(self, x: Images, rng: Generator | None = None) -> Images:
+        """Draw x~, with the shape, dtype and device of x; gradients flow to x."""
+
+
+@dataclass(frozen=True)
+class Clean(Corruption):
+    """Leave the images as they are: x~ = x, the same tensor."""
+
+    def __call__(self, x: Images, rng: Generator | None = None) -> Images:
+        """Return x itself."""
+        return x
+
+
+@dataclass(frozen=True)
+class Mix(Corruption):
+    r"""Fade the images into noise: a convex mix, brighter on average than most photos.
+
+        x~ = k x + (1 - k) eta        eta ~ N(mean, std^2) per pixel value,   k = keep in [0, 1]
+        E ||x~ - x||^2 = (1 - k)^2 (||x - mean||^2 + D std^2)        D = c h w
+
+    The corruption of the essay "Autoencoders: Learning by Copying": its text speaks of adding noise, its
+    scripts mix it, with these numbers. keep = 0 is pure noise, keep = 1 leaves the images as they are.
+    """
+
+    keep: float = 0.5
+    mean: float = 0.7
+    std: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.keep <= 1, f"Mix: keep must be between 0 and 1, not {self.keep}")
+        _require(math.isfinite(self.mean), f"Mix: mean must be finite, not {self.mean}")
+        _require_std("Mix", self.std)
+
+    def __call__(self, x: Images, rng: Generator | None = None) -> Images:
+        """Draw k x + (1 - k) eta."""
+        return self.keep * x + (1 - self.keep) * noise_like(x, self.mean, self.std, rng)
+
+
+@dataclass(frozen=True)
+class Gaussian(Corruption):
+    r"""Add normal noise to every pixel value: x~ ~ N(x, std^2 I).
+
+        x~ = x + std eta        eta ~ N(0, I)
+        E ||x~ - x||^2 = D std^2        D = c h w
+
+    The corruption for which the best denoiser tells the score: E[x | x~] = x~ + std^2 grad log p_std(x~),
+    p_std the density of x~ (Tweedie's formula; Murphy, Probabilistic Machine Learning, 20.3).
+    """
+
+    std: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require_std("Gaussian", self.std)
+
+    def __call__(self, x: Images, rng: Generator | None = None) -> Images:
+        """Draw x + std eta."""
+        return x + noise_like(x, 0.0, self.std, rng)
+
+
+@dataclass(frozen=True)
+class Masking(Corruption):
+    r"""Set each pixel value to zero with probability `rate`: dropout of the input.
+
+        x~ = m x              m ~ Bernoulli(1 - rate), per element: channels are masked independently
+        E ||x~ - x||^2 = rate ||x||^2
+        with rescale:  x~ = m x / (1 - rate),   E x~ = x,   E ||x~ - x||^2 = rate / (1 - rate) ||x||^2
+
+    Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders" (2008), without
+    rescaling; with it, it is what torch.nn.Dropout does in training.
+    """
+
+    rate: float = 0.5
+    rescale: bool = False
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.rate <= 1, f"Masking: rate must be between 0 and 1, not {self.rate}")
+        _require(
+            self.rate < 1 or not self.rescale,
+            "Masking: rate 1 leaves nothing to rescale: lower rate or set rescale to false",
+        )
+
+    def __call__(self, x: Images, rng: Generator | None = None) -> Images:
+        """Draw m x, or m x / (1 - rate)."""
+        source = x.device if rng is None else rng.device
+        # float32 whatever x is: in half precision the uniform draw is too coarse for a small rate
+        dropped = torch.rand(x.shape, generator=rng, dtype=torch.float32, device=source) < self.rate
+        kept = x.clone().masked_fill_(dropped.to(x.device), 0)
+        return kept / (1 - self.rate) if self.rescale else kept
+
+
+@dataclass(frozen=True)
+class Blur(Corruption):
+    r"""Blur with a Gaussian window, `kernel` pixels wide (odd), `std` in pixels.
+
+        x~[i, j] = sum_{u,v} g[u] g[v] x[i + u, j + v]        g[u] ~ exp(-u^2 / (2 std^2)), sum_u g[u] = 1
+
+    Nothing is drawn; every channel gets the same window. Beyond its border the image is mirrored (d c b |
+    a b c d | c b a), as often as the window needs, so that an image smaller than the window works too.
+    Defaults: the essay's de-blurring script.
+    """
+
+    kernel: int = 19
+    std: float = 8.0
+
+    def __post_init__(self) -> None:
+        odd = isinstance(self.kernel, int) and self.kernel > 0 and self.kernel % 2 == 1
+        _require(odd, f"Blur: kernel must be an odd number of pixels, not {self.kernel}")
+        _require(
+            self.std > 0 and math.isfinite(self.std), f"Blur: std must be positive and finite, not {self.std}"
+        )
+
+    def __call__(self, x: Images, rng: Generator | None = None) -> Images:
+        """Blur both axes: H x W^T, H and W the matrices of the convolution along one."""
+        # Two matrix products: several times faster than a depthwise convolution on a CPU, and as exact
+        rows, columns = (self.matrix(size).to(x) for size in x.shape[-2:])
+        return rows @ x @ columns.T
+
+    def window(self) -> Tensor:
+        """g: `kernel` weights in float64 that sum to 1."""
+        u = torch.arange(self.kernel, dtype=torch.float64) - self.kernel // 2
+        return torch.softmax(-(u**2) / (2 * self.std**2), dim=0)
+
+    def matrix(self, size: int) -> Tensor:
+        """The convolution of an axis of `size` pixels, as a size x size matrix in float64."""
+        reach, period = self.kernel // 2, max(2 * (size - 1), 1)
+        i = torch.arange(-reach, size + reach) % period
+        mirrored = torch.minimum(i, period - i) % size  # a single pixel is its own mirror image
+        sources = mirrored.unfold(0, self.kernel, 1)  # size, kernel: where each output pixel reads
+        return torch.zeros(size, size, dtype=torch.float64).scatter_add_(
+            1, sources, self.window().expand(size, -1)
+        )
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise UsageError(message)
+
+
+def _require_std(name: str, std: float) -> None:
+    _require(std >= 0 and math.isfinite(std), f"{name}: std must be finite and not negative, not {std}")

@@ -1,0 +1,57 @@
+"""Batches whose order depends on the seed and their number alone, so that a resume continues exactly."""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from copyfold.errors import UsageError
+
+
+class Batches:
+    """Training batches: a pure function of (seed, n), n being the number of batches since the start.
+
+        epoch, position = divmod(n, len(self))
+
+    The order of each epoch is drawn by a generator of its own, seeded by a hash of (seed, epoch); so are the
+    flips. Iterating yields what remains of the epoch that `n` stands in, and advances `n`: set `n` to resume.
+    An incomplete last batch is dropped; fewer images than `batch` make one batch of all of them.
+
+    Yields uint8 tensors N·C·H·W that are views of N·H·W·C memory (channels_last already).
+    """
+
+    def __init__(self, pixels: np.ndarray, batch: int, seed: int = 0, flip: bool = False) -> None:
+        if batch < 1:
+            raise UsageError(f"a batch of {batch} images is none: the batch must be at least 1")
+        if len(pixels) == 0:
+            raise UsageError("there are no images to make batches of")
+        # torch warns when it shares memory that it may not write to; Photos' arrays are all writable.
+        self._pixels = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+        self.batch = min(batch, len(pixels))
+        self.seed = seed
+        self.flip = flip
+        self.n = 0
+
+    def __len__(self) -> int:
+        return len(self._pixels) // self.batch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        epoch, start = divmod(self.n, len(self))
+        order, flipped = self._draw(epoch)
+        for position in range(start, len(self)):
+            span = slice(position * self.batch, (position + 1) * self.batch)
+            x = self._pixels[order[span]]
+            if self.flip:
+                mirrored = flipped[span]
+                x[mirrored] = x[mirrored].flip(2)
+            self.n = epoch * len(self) + position + 1
+            yield x.permute(0, 3, 1, 2)
+
+    def _draw(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """The order of an epoch, and which of its places are mirrored."""
+        hashed = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=8).digest()
+        rng = torch.Generator().manual_seed(int.from_bytes(hashed, "big") >> 1)
+        order = torch.randperm(len(self._pixels), generator=rng)
+        return order, torch.rand(len(order), generator=rng) < 0.5

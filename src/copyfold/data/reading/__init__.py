@@ -1,0 +1,1 @@
+"""How images are found, decoded and cached: the machinery behind `Photos` and `survey`."""

@@ -1,0 +1,174 @@
+"""Images decoded once: entries in a folder of the user's, each whole or not there at all.
+
+An entry is a folder named by a hash of everything that went into it. It holds meta.json, and pixels.npy where
+the meta gives a shape. It is written under another name and renamed, so that neither a kill nor a second
+process that makes the same entry can leave half of one.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from copyfold.errors import CopyfoldError
+
+VERSION = 1
+"""To be raised whenever the same source and arguments would give other pixels."""
+
+UNFINISHED = ".making-"
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DAY = 24 * 3600.0
+
+
+def folder() -> Path:
+    """The folder of the cache: $COPYFOLD_CACHE, or copyfold in the user's own cache folder."""
+    if chosen := os.environ.get("COPYFOLD_CACHE"):
+        root = Path(chosen).expanduser()
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "copyfold"
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def key(*parts: object) -> str:
+    """A hexadecimal name for whatever the parts say."""
+    return hashlib.blake2b(json.dumps([VERSION, *parts]).encode(), digest_size=16).hexdigest()
+
+
+def digest(lines: Iterable[str]) -> str:
+    """A hexadecimal name for many lines of text."""
+    state = hashlib.blake2b(digest_size=16)
+    for line in lines:
+        state.update(line.encode(errors="surrogateescape") + b"\n")
+    return state.hexdigest()
+
+
+def recall(name: str) -> dict[str, Any] | None:
+    """The meta of an entry that is there and whole, else None."""
+    with space():
+        entry = folder() / name
+    try:
+        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+        return meta if "shape" not in meta or pixels(name).shape == tuple(meta["shape"]) else None
+    except (OSError, ValueError, TypeError, EOFError):
+        return None
+
+
+def pixels(name: str) -> np.ndarray:
+    """The images of an entry, N·H·W·C, memory-mapped; writing to them changes only this process's memory."""
+    # Copy on write, because torch refuses to share memory that it may not write to.
+    return np.load(folder() / name / "pixels.npy", mmap_mode="c", allow_pickle=False)
+
+
+def store(name: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Make an entry: `make` fills a temporary folder and returns the meta.
+
+    Raises CopyfoldError where the folder cannot be written, a full disk for one, and leaves nothing behind.
+    """
+    with space():
+        root = folder()
+        _sweep(root)
+        making = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
+        try:
+            meta = make(making)
+            with open(making / "meta.json", "w", encoding="utf-8") as file:
+                json.dump(meta, file)
+                file.flush()
+                os.fsync(file.fileno())
+            _put(making, root / name)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+    return meta
+
+
+def write_pixels(place: Path, blocks: Iterator[np.ndarray], most: int) -> tuple[int, ...]:
+    """Write blocks of images one after another into place/pixels.npy; returns the shape of the whole.
+
+    `most` is the number of images at most. Written, not mapped: on a full disk a write to mapped memory kills
+    the process, where a plain write raises.
+    """
+    count, start, tail = 0, 0, ()
+    with open(place / "pixels.npy", "wb") as file:
+        for block in blocks:
+            if not tail:
+                tail = block.shape[1:]
+                start = _npy_header(file, (most, *tail))
+            file.write(np.ascontiguousarray(block).data)
+            count += len(block)
+        if tail:
+            file.seek(0)
+            # NumPy leaves room in the header for a longer first axis, so a shorter one keeps its length.
+            if _npy_header(file, (count, *tail)) != start:
+                raise CopyfoldError("NumPy changed the length of a .npy header; this is a fault in copyfold")
+        file.flush()
+        os.fsync(file.fileno())
+    return count, *tail
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one behind it, says that the disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def space() -> Iterator[None]:
+    """A context in which failing to write the cache becomes one line that says what to do."""
+    try:
+        yield
+    except CopyfoldError:
+        raise
+    except OSError as error:
+        where = os.environ.get("COPYFOLD_CACHE") or "the user's cache folder"
+        what = error.strerror or str(error)
+        raise CopyfoldError(
+            f"the image cache in {where} cannot be written: {what}; "
+            "make room, or point COPYFOLD_CACHE elsewhere"
+        ) from None
+
+
+def _npy_header(file: Any, shape: tuple[int, ...]) -> int:
+    form = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, form)
+    return file.tell()
+
+
+def _put(making: Path, entry: Path) -> None:
+    """Rename into place; where another process was faster its entry is as good, unless it is broken."""
+    for _ in range(3):
+        try:
+            os.rename(making, entry)
+            return
+        except OSError:
+            if recall(entry.name) is not None:
+                return
+            broken = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=entry.parent))
+            try:
+                os.rename(entry, broken / "broken")
+            except FileNotFoundError:  # someone else has moved it away
+                pass
+            finally:
+                shutil.rmtree(broken, ignore_errors=True)
+    os.rename(making, entry)
+
+
+def _sweep(root: Path) -> None:
+    """Remove what killed processes left behind, a day after."""
+    for leftover in root.glob(f"{UNFINISHED}*"):
+        try:
+            if time.time() - leftover.stat().st_mtime > DAY:
+                shutil.rmtree(leftover, ignore_errors=True)
+        except OSError:
+            continue

@@ -1,0 +1,128 @@
+"""A folder of image files, of any depth."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from copyfold.data.reading.decoding import Header, decode, header
+from copyfold.data.reading.sources import Listing, Source
+from copyfold.errors import DataError
+
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+HELD_OUT = ("test", "validation", "valid", "val")
+"""Names of splits that are held out; where a source has several, the first of these is."""
+
+File = tuple[str, int, int]
+"""A file below a folder: its path from there with forward slashes, its bytes, its time in nanoseconds."""
+
+
+def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every file below root that is not hidden, with its path from there; each folder is read once.
+
+    Linked folders are read after all real ones, so a loop of links ends and no folder loses its own name.
+    """
+    waiting, seen = deque([("", root)]), set[tuple[int, int]]()
+    while waiting:
+        prefix, folder = waiting.popleft()
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    add = waiting.append if entry.is_symlink() else waiting.appendleft
+                    add((f"{prefix}{entry.name}/", Path(entry.path)))
+                elif entry.is_file():
+                    yield f"{prefix}{entry.name}", entry
+
+
+def files_below(root: Path, extensions: frozenset[str]) -> list[File]:
+    """The files with these extensions in sorted order, with sizes and times."""
+    try:
+        found = [
+            (path, status.st_size, status.st_mtime_ns)
+            for path, entry in walk(root)
+            if os.path.splitext(path)[1].lower() in extensions
+            for status in (entry.stat(),)
+        ]
+    except OSError as error:
+        raise DataError(f"the folder {root} cannot be read: {error.strerror}: {error.filename}") from None
+    return sorted(found, key=lambda file: file[0].split("/"))
+
+
+class Folder(Source):
+    """Image files in a folder of any depth, in sorted order, hidden files left out.
+
+    Top-level folders named train and test (or val, valid, validation) are splits; first-level folders below
+    are classes where every image lies in one and there are at least two, as in `datasets`' imagefolder.
+    """
+
+    kind = "folder of images"
+
+    def __init__(self, root: Path, files: list[File]) -> None:
+        self.root = root
+        self.where = str(root)
+        self.files = files
+        self.notes: list[str] = []
+        self._splits = self._find_splits()
+
+    def identity(self) -> Iterable[str]:
+        """Path, size and modification time of every file."""
+        yield str(self.root)
+        yield from (f"{path}|{size}|{time}" for path, size, time in self.files)
+
+    def listing(self) -> Listing:
+        """The files by name; raises DataError where there is none."""
+        if not self.files:
+            raise DataError(
+                f"the folder {self.root} holds no images: none of its files ends in .png, .jpg, .webp, .bmp, "
+                ".tif or .gif"
+            )
+        labels, classes = self._find_labels()
+        return Listing([file[0] for file in self.files], self._splits, labels, classes, self.notes)
+
+    def header(self, index: int) -> Header:
+        """Size and mode of one file."""
+        return header(self.root / self.files[index][0])
+
+    def read(self, index: int, near: int | None) -> Image.Image:
+        """One file, decoded."""
+        return decode(self.root / self.files[index][0], near)
+
+    def _find_splits(self) -> dict[str, np.ndarray]:
+        tops = np.array([file[0].split("/")[0] if "/" in file[0] else "" for file in self.files])
+        everything = np.arange(len(tops))
+        named = [name for name in ("train", *HELD_OUT) if (tops == name).any()]
+        rest = ~np.isin(tops, named)
+        # A lone folder called train among others is a class (of pictures of trains), not a split.
+        if not named or (named == ["train"] and rest.any()):
+            return {"": everything}
+        splits = {name: everything[tops == name] for name in named}
+        if rest.any() and "train" in splits:
+            self.notes.append(f"{int(rest.sum())} images outside of {', '.join(named)} are not used")
+        elif rest.any():
+            splits["train"] = everything[rest]
+        return splits
+
+    def _find_labels(self) -> tuple[list[int] | None, list[str] | None]:
+        """First-level folder names below the splits, as numbers into their sorted list."""
+        found = [""] * len(self.files)
+        for split, indices in self._splits.items():
+            for index in indices:
+                parts = self.files[index][0].split("/")
+                inside = parts[1:] if parts[0] == split else parts
+                if len(inside) < 2:
+                    return None, None
+                found[index] = inside[0]
+        classes = sorted(set(found) - {""})
+        if len(classes) < 2:
+            return None, None
+        number = {name: k for k, name in enumerate(classes)} | {"": -1}
+        return [number[name] for name in found], classes

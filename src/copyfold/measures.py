@@ -1,0 +1,160 @@
+"""Numbers about images: tensors in, tensors out, one value per image mostly.
+
+Images are floating point with values nominally in [0, 1]; half precision is computed in float32. Those of a
+pair take two tensors of the same shape b, ...; all raise UsageError for what they cannot measure.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from copyfold.errors import UsageError
+from copyfold.types import Images
+
+PerImage = Float[Tensor, "b"]
+
+
+def mse(a: Tensor, b: Tensor) -> PerImage:
+    """Mean squared error per pixel value: ||a - b||^2 / D, of D = c h w values."""
+    return _difference(a, b).square().mean(dim=1)
+
+
+def distance(a: Tensor, b: Tensor, norm: Literal["l1", "l2"] = "l2") -> PerImage:
+    """Distance of each pair: ||a - b||_2 or ||a - b||_1.
+
+    The root of the sum of squares, or the sum of absolute values; not a mean over pixels. Takes codes as well
+    as images: whatever follows the batch is one vector.
+    """
+    if norm not in ("l1", "l2"):
+        raise UsageError(f"no distance is called {norm!r}: choose one of l1, l2")
+    return torch.linalg.vector_norm(_difference(a, b), ord=int(norm[1]), dim=1)
+
+
+def psnr(a: Tensor, b: Tensor) -> PerImage:
+    """Peak signal-to-noise ratio in dB for values of range 1: -10 log10 mse(a, b).
+
+    Infinite for equal images. Report its mean over images: the PSNR of the pooled error (torchmetrics'
+    default) is ruled by the worst images of the batch. Two images of 20 and 40 dB pool to 23, not to 30.
+    """
+    return -10 * torch.log10(mse(a, b))
+
+
+def ssim(a: Images, b: Images) -> PerImage:
+    """Structural similarity for values of range 1: 1 if equal, near 0 if unrelated.
+
+    Wang, Bovik, Sheikh and Simoncelli (2004): Gaussian window of 11 pixels and standard deviation 1.5,
+    constants (0.01)^2 and (0.03)^2, mean over channels and over the positions where the window fits. In
+    images of 6 to 10 pixels it fits nowhere: there the mean is over all positions of the mirrored image, a
+    number to compare with its like only. Smaller images: UsageError.
+    """
+    _difference(a, b)
+    side, reach = min(a.shape[2:], default=0), 5
+    if side <= reach or a.dim() != 4:
+        raise UsageError(f"SSIM needs images b, c, h, w of at least 6 x 6 pixels, not {_size(a)}")
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    # torchmetrics' own mean takes in the mirrored border, which the paper, its code and skimage leave out
+    _, local = structural_similarity_index_measure(
+        _at_least_single(a), _at_least_single(b), data_range=1.0, reduction="none", return_full_image=True
+    )
+    if side > 2 * reach:
+        local = local[..., reach:-reach, reach:-reach]
+    return local.flatten(1).mean(dim=1)
+
+
+def sharpness(x: Images) -> PerImage:
+    """Energy of the Laplacian: mean of (x[up] + x[down] + x[left] + x[right] - 4x)^2.
+
+    The mean is over channels and the pixels that have four neighbours; in squared intensity. Subbarao, Choi
+    and Nikzad, "Focusing techniques" (1993). Blur lowers it and noise raises it: white noise of variance s^2
+    adds 20 s^2, so read it beside `noise_level`. Images under 3 x 3 pixels: UsageError.
+    """
+    return _filtered(x, _LAPLACIAN).square().mean(dim=1)
+
+
+def noise_level(x: Images) -> PerImage:
+    """Estimate the standard deviation of the white noise in each image, blindly.
+
+        median |x * N| / (6 * 0.6745)        N = [[1, -2, 1], [-2, 4, -2], [1, -2, 1]]
+
+    N is the difference of two Laplacians: planes and straight edges along the axes vanish in it, and the
+    noise comes out with standard deviation 6 s (Immerkaer, "Fast noise variance estimation", 1996). The
+    median instead of his mean makes it robust to texture (Donoho and Johnstone, 1994; 0.6745 is the median of
+    |N(0, 1)|). Fine texture still counts as noise, and noise that was clipped at 0 or 1 or quantised away is
+    missed. Images under 3 x 3 pixels: UsageError.
+    """
+    # Sorted, not torch.median: that one has no deterministic form on a GPU
+    response = _filtered(x, _IMMERKAER).abs().sort(dim=1).values
+    return response[:, response.shape[1] // 2] / (6 * 0.6744897501960817)
+
+
+def sliced_wasserstein(
+    a: Tensor, b: Tensor, rng: Generator | None = None, projections: int = 128
+) -> Float[Tensor, ""]:
+    """Sliced 2-Wasserstein distance of a set of n vectors and one of m: one number.
+
+        SW2(a, b)^2 = mean_t W2(<a, t>, <b, t>)^2        t uniform on the unit sphere, `projections` of them
+
+    Exact along each direction, whatever n and m: the integral of the squared difference of the two quantile
+    functions. In the units of the vectors: moving a set by v costs |v| / sqrt(d), in d dimensions. a is n,
+    ... and b is m, ... with the same trailing shape, flattened. Two samples of one distribution are not at
+    distance 0, and the fewer the farther: compare only numbers from the same counts.
+    Rabin, Peyre, Delon and Bernot, "Wasserstein barycenter and its application to texture mixing" (2011).
+    """
+    if a.shape[1:] != b.shape[1:] or a.dim() < 2 or not (len(a) and len(b)):
+        raise UsageError(
+            f"the distance of two sets needs vectors of one size in both, not {_size(a)} and {_size(b)}"
+        )
+    if projections < 1:
+        raise UsageError(f"the sliced distance needs at least one projection, not {projections}")
+    a, b = _at_least_single(a).flatten(1), _at_least_single(b).flatten(1)
+    source = a.device if rng is None else rng.device
+    t = torch.randn(a.shape[1], projections, generator=rng, dtype=a.dtype, device=source).to(a.device)
+    t = t / torch.linalg.vector_norm(t, dim=0)
+    return _wasserstein2_squared(a @ t, b @ t).mean().sqrt()
+
+
+def _wasserstein2_squared(a: Tensor, b: Tensor) -> Tensor:
+    """W2^2 of the samples in each column of a (n, p) and b (m, p): shape p."""
+    n, m = len(a), len(b)
+    # Quantile functions are steps, i/n wide and j/m wide: between breakpoints, in units of 1/nm, both rest
+    steps = [torch.arange(1, n + 1, device=a.device) * m, torch.arange(1, m + 1, device=a.device) * n]
+    ends = torch.cat(steps).unique()
+    widths = ends.diff(prepend=ends.new_zeros(1)).to(a.dtype) / (n * m)
+    at_a, at_b = (ends - 1) // m, (ends - 1) // n
+    return widths @ (a.sort(dim=0).values[at_a] - b.sort(dim=0).values[at_b]).square()
+
+
+_LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
+_IMMERKAER = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
+
+
+def _filtered(x: Tensor, kernel: tuple[tuple[float, ...], ...]) -> Float[Tensor, "b n"]:
+    """Convolve each channel with a symmetric 3 x 3 kernel where it fits."""
+    if x.dim() != 4 or min(x.shape[-2:]) < 3:
+        raise UsageError(f"this measure needs images b, c, h, w of at least 3 x 3 pixels, not {_size(x)}")
+    x = _at_least_single(x)
+    weight = x.new_tensor(kernel).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(x, weight, groups=x.shape[1]).flatten(1)
+
+
+def _difference(a: Tensor, b: Tensor) -> Float[Tensor, "b n"]:
+    """Subtract, each image a row; shapes must agree, as broadcasting hides mistakes."""
+    if a.shape != b.shape or a.dim() < 2:
+        raise UsageError(
+            f"images are compared in pairs of one shape b, c, h, w, not {_size(a)} and {_size(b)}"
+        )
+    return (_at_least_single(a) - _at_least_single(b)).flatten(1)
+
+
+def _at_least_single(x: Tensor) -> Tensor:
+    if not x.is_floating_point():
+        raise UsageError(f"images are measured in floating point, not {x.dtype}: divide them by 255")
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _size(x: Tensor) -> str:
+    return " x ".join(str(n) for n in x.shape)

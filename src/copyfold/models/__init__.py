@@ -1,0 +1,1 @@
+"""Architectures: one file each. `models.base.Autoencoder` says what an architecture is."""

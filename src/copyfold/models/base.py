@@ -1,0 +1,261 @@
+"""What an autoencoder is here, how it is written to a folder, and how it is read back."""
+
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias, cast
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from copyfold import catalogue
+from copyfold.errors import UsageError
+from copyfold.files import write_text, written
+from copyfold.models.blocks import BatchNorm, at_least, one_of, receptive_field
+from copyfold.types import Code, Images, Shape, Statistics
+
+Output: TypeAlias = Literal["linear", "sigmoid"]
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_CONFIG_BYTES = 1_000_000  # a config is a few hundred bytes; a larger one is not ours
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What can be said of an autoencoder without training it."""
+
+    parameters: int
+    input_size: int
+    """Numbers in an image, c·h·w."""
+    code_size: int
+    """Numbers in its code, over all maps."""
+    code_field: int | None
+    """Input pixels, along one axis, that one number of the code can depend on; None: the whole image."""
+    output_field: int | None
+    """The same for one pixel of the output."""
+
+    @property
+    def kind(self) -> str:
+        """Overcomplete where the code has at least as many numbers as the image, else undercomplete."""
+        return "overcomplete" if self.code_size >= self.input_size else "undercomplete"
+
+    def __str__(self) -> str:
+        """One sentence for a person."""
+        fields = ["the whole image" if f is None else f"{f} px" for f in (self.code_field, self.output_field)]
+        return (
+            f"{self.parameters:,} parameters; {self.kind}: a code of {self.code_size:,} numbers for an image "
+            f"of {self.input_size:,}; a number of the code sees {fields[0]}, a pixel of the output {fields[1]}"
+        )
+
+
+class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
+    """A map of images to images through a code: D(E(x)).
+
+    A subclass stores every argument of its constructor under the argument's own name (they are its
+    configuration), puts the layers before the code into `encoder` and those after it into `decoder`, and says
+    what `encode` and `logits` do. `output` = "sigmoid" bounds the decoded image to (0, 1); "linear" does not.
+    `statistics` says whose averages batch norm uses, "batch" or "running", and holds for every call.
+    """
+
+    multiple: int | None = None
+    """Sides of other sizes that the model takes are multiples of this; None: only the size of `shape`."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+    _statistics: Statistics = "batch"
+    _nested: ClassVar[dict[str, type]] = {}
+    """Constructor arguments that are configurations themselves, with their base class."""
+
+    def __init__(self, shape: Shape, output: Output) -> None:
+        super().__init__()
+        if len(shape) != 3:
+            raise UsageError(f"shape={shape!r} cannot be: it must be (channels, height, width)")
+        self.shape: Shape = cast(Shape, tuple(shape))
+        at_least(1, channels=shape[0], height=shape[1], width=shape[2])
+        one_of(Output, "output", output)
+        self.output: Output = output
+
+    @abstractmethod
+    def encode(self, x: Images) -> Code:
+        """E(x): the code of each image, b x code; the mean where the encoder is stochastic."""
+
+    @abstractmethod
+    def logits(self, z: Code) -> Images:
+        """The decoder's output before the output function: b x c x h x w, unbounded."""
+
+    @classmethod
+    @abstractmethod
+    def tiny(cls) -> "Autoencoder":
+        """The smallest instance that is still typical, on which the laws are tested."""
+
+    def decode(self, z: Code) -> Images:
+        """D(z): the image of each code; the mean image where the decoder is a likelihood."""
+        return torch.sigmoid(self.logits(z)) if self.output == "sigmoid" else self.logits(z)
+
+    def draw(self, x: Images) -> Code:
+        """z ~ E(x); a deterministic encoder has only one code to give."""
+        return self.encode(x)
+
+    def forward(self, x: Images) -> Images:
+        """The reconstruction D(E(x))."""
+        return self.decode(self.encode(x))
+
+    @property
+    def statistics(self) -> Statistics:
+        """Whose averages every batch norm of the model uses: "batch" or "running"."""
+        return self._statistics
+
+    @statistics.setter
+    def statistics(self, value: Statistics) -> None:
+        one_of(Statistics, "statistics", value)
+        self._statistics = value
+        for module in self.modules():
+            if isinstance(module, BatchNorm):
+                module.statistics = value
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether there is a batch norm in it, so that `statistics` makes a difference."""
+        return any(isinstance(module, BatchNorm) for module in self.modules())
+
+    @contextmanager
+    def using(self, statistics: Statistics) -> Iterator["Autoencoder"]:
+        """Use these statistics within a with-block, then the former ones again."""
+        former = self.statistics
+        self.statistics = statistics
+        try:
+            yield self
+        finally:
+            self.statistics = former
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain data."""
+        arguments = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: catalogue.describe(getattr(self, name)) for name in arguments}
+
+    @torch.no_grad()
+    def summary(self) -> Summary:
+        """Count parameters and code, and say what can see what."""
+        training = self.training
+        device = next(self.parameters()).device
+        code = self.eval().encode(torch.zeros(2, *self.shape, device=device))
+        self.train(training)
+        maps = code if isinstance(code, tuple) else (code,)
+        whole = 2 * max(self.shape[1:]) - 1  # a field as wide as this covers the image from any of its pixels
+        fields = [receptive_field(part.modules()) for part in (self.encoder, self)]
+        fields = [None if field is None or field >= whole else field for field in fields]
+        return Summary(
+            parameters=sum(p.numel() for p in self.parameters()),
+            input_size=self.shape[0] * self.shape[1] * self.shape[2],
+            code_size=sum(m[0].numel() for m in maps),
+            code_field=fields[0],
+            output_field=fields[1],
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors; nothing that runs code."""
+        folder = Path(folder)
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
+        with written(folder / WEIGHTS) as path:
+            save_file(tensors, path)
+        config = {"architecture": type(self).__name__, **self.config}
+        write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.save(save_directory)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **_: Any,
+    ) -> "Autoencoder":
+        folder = model_id
+        if not Path(model_id).is_dir():
+            folder = snapshot_download(
+                model_id,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+                token=token,
+                allow_patterns=[CONFIG, WEIGHTS],
+            )
+        model = load(folder)
+        if not isinstance(model, cls):
+            raise UsageError(f"{model_id} holds a {type(model).__name__}, not a {cls.__name__}")
+        return model
+
+
+def load(folder: str | Path) -> Autoencoder:
+    """Read a model back: float32, on the CPU, in eval mode. Takes a run's folder or its model folder.
+
+    Runs no code of the folder's: config.json names one of copyfold's own classes, the weights are safetensors,
+    and their names, sizes and type are compared with the configuration before anything is allocated. Raises
+    UsageError that says what is wrong and where.
+    """
+    folder = Path(folder)
+    if (folder / "model" / CONFIG).is_file():
+        folder = folder / "model"
+    with torch.device("meta"):
+        model = _from_config(folder / CONFIG)
+    weights = folder / WEIGHTS
+    try:
+        _compare(weights, model.state_dict())
+        model.load_state_dict(load_file(weights), strict=True, assign=True)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{weights} cannot be read: {error}; copy the model again from where it was") from None
+    return model.eval()
+
+
+def _from_config(path: Path) -> Autoencoder:
+    """Make the model that a config.json describes, on whatever device is the default."""
+    if not path.is_file():
+        raise UsageError(f"{path.parent} holds no model: there is no {path.name} in it; give the folder of a run")
+    if path.stat().st_size > _CONFIG_BYTES:
+        raise UsageError(f"{path} is larger than any config of copyfold's; it was not read")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON ({error}); copy the model again from where it was") from None
+    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
+        raise UsageError(f"{path} does not say which architecture it is of: it is not a config of copyfold's")
+    chosen = catalogue.find(cast(type[Autoencoder], Autoencoder), config.pop("architecture"))
+    try:
+        for name, base in chosen._nested.items():
+            if config.get(name) is not None:
+                config[name] = catalogue.build(base, config[name])
+        return chosen(**config)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise UsageError(f"{path} does not describe a {chosen.__name__}: {error}") from None
+
+
+def _compare(weights: Path, expected: dict[str, Tensor]) -> None:
+    """Refuse weights whose names, sizes or types are not what the model has."""
+    with safe_open(weights, framework="pt") as file:
+        found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        shapes = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}
+    wanted = {name: (tuple(tensor.shape), "F32") for name, tensor in expected.items()}
+    wrong = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+    if wrong:
+        name = wrong[0]
+        raise UsageError(
+            f"{weights} does not fit its config.json: {len(wrong)} tensors differ, the first is {name}: "
+            f"found {shapes.get(name, 'nothing')}, expected {wanted.get(name, 'nothing')}"
+        )

@@ -1,0 +1,152 @@
+"""The pieces that architectures are lists of: norms, activations, convolution stages, receptive fields."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Literal, TypeAlias, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from copyfold.errors import UsageError
+from copyfold.types import Statistics
+
+Norm: TypeAlias = Literal["batch", "group", "instance", "layer", "none"]
+Activation: TypeAlias = Literal["identity", "relu", "gelu", "selu", "silu", "tanh", "sigmoid"]
+
+
+class BatchNorm(nn.Module):
+    r"""Batch normalisation whose statistics are chosen by a field, not by train() and eval().
+
+        y = (x - m) / sqrt(v + eps) * weight + bias         m, v per channel, over batch and positions
+
+    With statistics = "batch", m and v (biased) are those of the batch at hand; with "running", the averages
+    recorded in training. Both always record: r <- (1 - momentum) r + momentum (m, unbiased v), whenever the
+    module is in training mode. Ioffe and Szegedy, 2015 (arXiv:1502.03167).
+
+    Accepts (b, c) and (b, c, h, w). Raises UsageError where a batch has one value per channel, which has
+    no variance.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.statistics: Statistics = "batch"
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x by the statistics chosen; record its own while in training mode."""
+        means, variances = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        if self.statistics == "running" and not self.training:
+            return F.batch_norm(x, means, variances, self.weight, self.bias, False, 0.0, self.eps)
+        if x.numel() == x.shape[1]:
+            raise UsageError(
+                "batch statistics need more than one value per channel: "
+                "give a batch of 2 or more, larger images, or statistics='running'"
+            )
+        if self.statistics == "running":
+            with torch.no_grad():  # recorded by the same formula, the result is not used
+                F.batch_norm(x, means, variances, None, None, True, self.momentum, self.eps)
+            # a copy, since recording changes the averages in place before the gradient is taken
+            return F.batch_norm(
+                x, means.clone(), variances.clone(), self.weight, self.bias, False, 0.0, self.eps
+            )
+        recorded = (means, variances) if self.training else (None, None)
+        return F.batch_norm(x, *recorded, self.weight, self.bias, True, self.momentum, self.eps)
+
+    def extra_repr(self) -> str:
+        """The number of channels and whose statistics, for print(model)."""
+        return f"{len(self.weight)}, statistics={self.statistics!r}"
+
+
+def norm(kind: str, channels: int) -> nn.Module:
+    """The normalisation called `kind` for maps of that many channels; group has up to 8 groups."""
+    match kind:
+        case "batch":
+            return BatchNorm(channels)
+        case "group":
+            return nn.GroupNorm(math.gcd(8, channels), channels)
+        case "instance":
+            return nn.InstanceNorm2d(channels, affine=True)
+        case "layer":
+            return nn.LayerNorm(channels)
+        case _:
+            return nn.Identity()
+
+
+def activation(name: str) -> nn.Module:
+    """The activation of that name; only the names of `Activation` mean anything."""
+    known = (nn.Identity, nn.ReLU, nn.GELU, nn.SELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
+    return next(module for module in known if module.__name__.lower() == name)()
+
+
+def one_of(choices: object, name: str, value: object) -> None:
+    """Refuse a value that is none of a Literal's choices, with all of them in the message."""
+    if value not in get_args(choices):
+        raise UsageError(f"{name}={value!r} is not known: choose one of {', '.join(map(str, get_args(choices)))}")
+
+
+def at_least(least: int, **values: int) -> None:
+    """Refuse whole numbers below `least` (and anything that is not a whole number), by name."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UsageError(f"{name}={value!r} cannot be: it must be a whole number of at least {least}")
+
+
+def double_conv(
+    in_channels: int, out_channels: int, norm_kind: str, middle_channels: int | None = None
+) -> nn.Sequential:
+    """Twice (3x3 convolution, norm, ReLU), the U-Net's stage; a bias only where no norm would remove it."""
+    middle, bias = middle_channels or out_channels, norm_kind == "none"
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(in_channels, middle, 3, padding=1, bias=bias),
+            norm1=norm(norm_kind, middle),
+            act1=nn.ReLU(inplace=True),
+            conv2=nn.Conv2d(middle, out_channels, 3, padding=1, bias=bias),
+            norm2=norm(norm_kind, out_channels),
+            act2=nn.ReLU(inplace=True),
+        )
+    )
+
+
+def receptive_field(modules: Iterable[nn.Module], output_side: int = 64) -> int | None:
+    """How many input pixels, along one axis, can change one output pixel; None means all of them.
+
+    `modules` in the order in which data flows through them. Walks from the output back to the input with the
+    interval [low, high] of positions that matter, and takes the widest over the phases of the strides. It is
+    theoretical (weights may be zero), and counts no statistics of a batch, which couple everything.
+    """
+    layers = [m for m in modules if not list(m.children()) and not isinstance(m, nn.Identity)]
+    if any(isinstance(layer, nn.Linear) for layer in layers):
+        return None
+    spans = []
+    for position in range(1024, 1024 + output_side):
+        low = high = position
+        for layer in reversed(layers):
+            low, high = _reaches(layer, low, high)
+        spans.append(high - low + 1)
+    return max(spans)
+
+
+def _reaches(layer: nn.Module, low: int, high: int) -> tuple[int, int]:
+    """The interval of a layer's input on which the interval [low, high] of its output depends."""
+    match layer:
+        case nn.Conv2d() | nn.MaxPool2d():
+            kernel, stride, padding = (_first(v) for v in (layer.kernel_size, layer.stride, layer.padding))
+            return low * stride - padding, high * stride - padding + kernel - 1
+        case nn.ConvTranspose2d():
+            kernel, stride, padding = (_first(v) for v in (layer.kernel_size, layer.stride, layer.padding))
+            return -((kernel - 1 - low - padding) // stride), (high + padding) // stride
+        case nn.Upsample():  # bilinear by 2: two neighbours (a conservative pair where corners are aligned)
+            return (low - 1) // 2, (high + 1) // 2
+        case _:
+            return low, high
+
+
+def _first(value: int | str | tuple[int, ...]) -> int:
+    return int(value[0] if isinstance(value, tuple) else value)

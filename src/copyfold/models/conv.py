@@ -1,0 +1,85 @@
+"""A convolutional autoencoder that halves the image at every stage, down to one position if asked."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, TypeAlias
+
+from torch import nn
+
+from copyfold.errors import UsageError
+from copyfold.models.base import Autoencoder, Output
+from copyfold.models.blocks import Activation, activation, at_least, norm, one_of
+from copyfold.types import Code, Images, Shape, Statistics
+
+MapNorm: TypeAlias = Literal["batch", "group", "instance", "none"]
+
+
+class Conv(Autoencoder):
+    """Convolution and pooling, stage by stage, and its mirror image.
+
+    A stage, one for every entry of `channels`, is a 3x3 convolution, norm, activation and 2x2 max pooling (odd sides lose their last row, as in
+    28 -> 14 -> 7 -> 3); its mirror is a transposed 3x3 convolution of stride 2 to the size before. The code is
+    the last map, channels[-1] x h x w. channels=(16, 32, 64) on 28x28 is Murphy's network with its 3x3x64
+    bottleneck (section 20.3); (16,) is one convolution and one up-convolution; as many stages as the side can
+    be halved lead to a single position.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        channels: Sequence[int] = (16, 32, 64),
+        activation: Activation = "relu",
+        norm: MapNorm = "none",
+        output: Output = "linear",
+        statistics: Statistics = "batch",
+    ) -> None:
+        super().__init__(shape, output)
+        at_least(1, **{f"channels[{i}]": width for i, width in enumerate(channels)})
+        one_of(Activation, "activation", activation)
+        one_of(MapNorm, "norm", norm)
+        stages, side = len(channels), min(self.shape[1:])
+        if not 1 <= stages < side.bit_length():
+            raise UsageError(
+                f"channels={list(channels)} halves the image {stages} times, which a side of {side} does not "
+                f"allow: give 1 to {side.bit_length() - 1} stages, or images of at least {2**stages} pixels"
+            )
+        self.channels, self.activation, self.norm = tuple(channels), activation, norm
+        if all(length % 2**stages == 0 for length in self.shape[1:]):
+            self.multiple = 2**stages
+        widths = (self.shape[0], *channels)
+        self.encoder = nn.Sequential(*(_down(a, b, activation, norm) for a, b in pairwise(widths)))
+        sizes = [(self.shape[1] >> k, self.shape[2] >> k) for k in range(stages)]
+        ups = [_up(b, a, size) for (a, b), size in zip(pairwise(widths), sizes, strict=True)]
+        for stage, width in zip(ups[1:], channels[:-1], strict=True):
+            stage.extend([_norm(norm, width), _activation(activation)])
+        self.decoder = nn.Sequential(*reversed(ups))
+        self.statistics = statistics
+
+    def encode(self, x: Images) -> Code:
+        """The last map, b x channels[-1] x h / 2^stages x w / 2^stages."""
+        return self.encoder(x)
+
+    def logits(self, z: Code) -> Images:
+        """The image, after as many up-convolutions."""
+        return self.decoder(z)
+
+    @classmethod
+    def tiny(cls) -> "Autoencoder":
+        """Two stages on 9x9, an odd side on purpose."""
+        return cls((2, 9, 9), channels=(3, 4), norm="batch")
+
+
+_norm, _activation = norm, activation  # the constructor's arguments have the same names
+
+
+def _down(inputs: int, outputs: int, between: str, norm_kind: str) -> nn.Sequential:
+    """3x3 convolution, norm, activation, and half the size."""
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=norm_kind == "none")
+    return nn.Sequential(conv, norm(norm_kind, outputs), activation(between), nn.MaxPool2d(2))
+
+
+def _up(inputs: int, outputs: int, size: tuple[int, int]) -> nn.Sequential:
+    """A transposed convolution to twice the size, one more where that side is odd."""
+    even = tuple(1 - length % 2 for length in size)
+    conv = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=even, output_padding=even)
+    return nn.Sequential(conv)

@@ -1,0 +1,108 @@
+"""Fully connected autoencoders: the linear one, whose optimum is PCA, and the multilayer perceptron."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+from typing import Literal, TypeAlias
+
+from torch import nn
+
+from copyfold.models.base import Autoencoder, Output
+from copyfold.models.blocks import Activation, activation, at_least, norm, one_of
+from copyfold.types import Code, Images, Shape, Statistics
+
+VectorNorm: TypeAlias = Literal["none", "batch", "layer"]
+
+
+class Linear(Autoencoder):
+    r"""One linear layer each way: D(E(x)) = W2 (W1 x + b1) + b2.
+
+    Under the squared error its optimum spans the first `latent_dim` principal components; the loss left is the
+    sum of the other eigenvalues of the covariance. `bias` centres the data; without it the data should be
+    centred. Baldi and Hornik, 1989; Murphy, Probabilistic Machine Learning: Advanced Topics, section 20.3.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        latent_dim: int = 32,
+        bias: bool = True,
+        output: Output = "linear",
+        statistics: Statistics = "batch",
+    ) -> None:
+        super().__init__(shape, output)
+        at_least(1, latent_dim=latent_dim)
+        self.latent_dim, self.bias = latent_dim, bias
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), latent_dim, bias))
+        self.decoder = nn.Sequential(nn.Linear(latent_dim, prod(shape), bias), nn.Unflatten(1, tuple(shape)))
+        self.statistics = statistics
+
+    def encode(self, x: Images) -> Code:
+        """W1 x + b1, b x latent_dim."""
+        return self.encoder(x)
+
+    def logits(self, z: Code) -> Images:
+        """W2 z + b2."""
+        return self.decoder(z)
+
+    @classmethod
+    def tiny(cls) -> "Autoencoder":
+        """A code of 4 for 8x8 grey images."""
+        return cls((1, 8, 8), latent_dim=4)
+
+
+class MLP(Autoencoder):
+    """A multilayer perceptron, its decoder the mirror image of its encoder.
+
+        c·h·w -> hidden[0] -> ... -> latent_dim -> ... -> hidden[0] -> c·h·w
+
+    Each hidden layer is linear, norm, activation; the code is linear, then `code_activation`. Undercomplete or
+    overcomplete by its widths: hidden=[100], latent_dim=30 is Murphy's 784-100-30-100-784; hidden=[4000, 4000],
+    latent_dim=4000 the essay's overcomplete network with five hidden layers, wider than its 3072 inputs.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        hidden: Sequence[int] = (512,),
+        latent_dim: int = 32,
+        activation: Activation = "gelu",
+        code_activation: Activation = "identity",
+        norm: VectorNorm = "none",
+        output: Output = "linear",
+        statistics: Statistics = "batch",
+    ) -> None:
+        super().__init__(shape, output)
+        at_least(1, latent_dim=latent_dim, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+        one_of(Activation, "activation", activation)
+        one_of(Activation, "code_activation", code_activation)
+        one_of(VectorNorm, "norm", norm)
+        self.hidden, self.latent_dim, self.norm = tuple(hidden), latent_dim, norm
+        self.activation, self.code_activation = activation, code_activation
+        widths = (prod(shape), *hidden, latent_dim)
+        self.encoder = nn.Sequential(nn.Flatten(), *_layers(widths, activation, norm, code_activation))
+        self.decoder = nn.Sequential(
+            *_layers(widths[::-1], activation, norm, "identity"), nn.Unflatten(1, tuple(shape))
+        )
+        self.statistics = statistics
+
+    def encode(self, x: Images) -> Code:
+        """The last layer of the encoder, b x latent_dim."""
+        return self.encoder(x)
+
+    def logits(self, z: Code) -> Images:
+        """The last layer of the decoder, as an image."""
+        return self.decoder(z)
+
+    @classmethod
+    def tiny(cls) -> "Autoencoder":
+        """16-8-4-8-16, with batch norm so that the laws see its statistics."""
+        return cls((1, 4, 4), hidden=(8,), latent_dim=4, norm="batch")
+
+
+def _layers(widths: Sequence[int], between: str, norm_kind: str, last: str) -> list[nn.Module]:
+    """Linear layers of these widths: norm and activation between them, another activation at the end."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), norm(norm_kind, outputs), activation(between)]
+    return [*layers[:-2], activation(last)]

@@ -1,0 +1,1 @@
+"""Objectives: what training makes smaller. One equation with three slots, see `objectives.base`."""

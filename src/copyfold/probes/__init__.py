@@ -1,0 +1,1 @@
+"""Probes: what an autoencoder learned, as numbers and images. One file each, see `probes.base`."""

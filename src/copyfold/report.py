@@ -1,0 +1,60 @@
+"""Pictures of what a run learned, made by probes and samplers: clean, corrupted, restored; the loss."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from copyfold import pictures
+from copyfold.corruptions import Corruption, Gaussian, Mix
+from copyfold.data import Photos
+from copyfold.probes.denoising import Denoising
+from copyfold.runs import Run
+
+SHOWN, MEASURED, FITTED = 8, 128, 256
+
+
+def illustrate(run: Run, photos: Photos) -> list[Path]:
+    """Write the pictures that every training ends with into findings/, and return their paths.
+
+    loss.png, and a denoising picture for Gaussian noise of std 0.2 and for Mix(0.5, 0.7, 0.2) each, with the
+    numbers over up to 128 held-out images as one batch. With fewer than 2 held-out images, the loss only.
+    """
+    made = [run.folder / "findings" / "loss.png"]
+    pictures.save(loss_curve(run), made[0])
+    if len(photos.held_out) < 2:
+        return made
+    for name, corruption in (("gaussian", Gaussian(0.2)), ("mix", Mix())):
+        made.append(run.folder / "findings" / f"denoising-{name}.png")
+        pictures.save(denoising(run, photos, corruption), made[-1])
+    return made
+
+
+def loss_curve(run: Run) -> Any:
+    """Per-pixel squared error against the step, on training images and on held-out ones."""
+    series = {"training": run.series("mse"), "held out": run.series("held_out_mse")}
+    shown = {name: points for name, points in series.items() if points[0]}
+    return pictures.curves(shown, "step", "squared error per pixel", logy=True, title="Reconstruction")
+
+
+def denoising(run: Run, photos: Photos, corruption: Corruption) -> Any:
+    """Clean, corrupted, restored with either statistics, and the baselines, with each one's mean error."""
+    x = photos.images("held_out", MEASURED)
+    probe = Denoising(corruption, photos.images("train", FITTED))
+    reading = probe(run.model, x, torch.Generator().manual_seed(0))
+    images, numbers = dict(reading.images), dict(reading.numbers)
+    images = {name: images.pop(name) for name in ("clean", "corrupted", "restored")} | images
+    images["copy of the clean"] = images.pop("reconstruction")
+    numbers["copy of the clean"] = numbers.pop("reconstruction")
+    if run.model.has_statistics:
+        together = replace(probe, reference=None, statistics="batch")
+        other = together(run.model, x, torch.Generator().manual_seed(0))
+        for name, of in (("restored", "restored"), ("copy of the clean", "reconstruction")):
+            images[f"{name}, batch statistics"] = other.images[of]
+            numbers[f"{name}, batch statistics"] = other.numbers[of]
+    return pictures.comparison(
+        {name: shown[:SHOWN] for name, shown in images.items()},
+        {name: f"{errors.mean().item():.4f}" for name, errors in numbers.items()},
+        f"{corruption}: squared error per pixel, mean of {len(x)} held-out images",
+    )

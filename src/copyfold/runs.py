@@ -1,0 +1,142 @@
+"""A run is a folder: the model, the recipe that made it, its log, its last checkpoint and its pictures."""
+
+import csv
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from copyfold.errors import CopyfoldError, UsageError
+from copyfold.files import write_text, written
+from copyfold.models.base import Autoencoder, load
+
+Row = dict[str, float]
+
+_OURS = (
+    "model", "films", "findings", "recipe.yaml", "log.csv", "data.json", "env.json", "last.ckpt",
+    "report.html", "report.json",
+)  # fmt: skip
+
+
+class Run:
+    """A run's folder and what is in it.
+
+    model/ holds config.json, model.safetensors and README.md; recipe.yaml every choice that made it; log.csv
+    the history; last.ckpt what training goes on from; findings/ and films/ its pictures.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @cached_property
+    def model(self) -> Autoencoder:
+        """The model as last saved: float32, on the CPU, in eval mode."""
+        return load(self.folder)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where training goes on from; it need not exist."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Every choice that made the run, as recipe.yaml has it."""
+        path = self.folder / "recipe.yaml"
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise UsageError(f"{path} cannot be read ({error}); give the folder of a run") from None
+        if not isinstance(found, dict):
+            raise UsageError(f"{path} is not the recipe of a run")
+        return found
+
+    @property
+    def history(self) -> list[Row]:
+        """The rows of log.csv: epoch, step, seconds, loss, its terms, mse, psnr, and held_out_... of each."""
+        path = self.folder / "log.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+    def series(self, name: str, against: str = "step") -> tuple[list[float], list[float]]:
+        """One column of the history against another, where both have a value."""
+        rows = [row for row in self.history if name in row and against in row]
+        return [row[against] for row in rows], [row[name] for row in rows]
+
+    def write_recipe(self, recipe: Mapping[str, Any]) -> None:
+        """Write recipe.yaml, which `copyfold train --config` takes."""
+        write_text(self.folder / "recipe.yaml", yaml.safe_dump(dict(recipe), sort_keys=False))
+
+    def write_history(self, rows: list[Row]) -> None:
+        """Write all of log.csv anew; a resume drops the rows after its checkpoint this way."""
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        with written(self.folder / "log.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows({k: f"{v:.8g}" for k, v in row.items()} for row in rows)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for one writer; the lock dies with its process. CopyfoldError where another holds it."""
+        import fcntl  # only there on Linux and macOS, where copyfold trains
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise CopyfoldError(
+                    f"{self.folder} is in use by process {file.read().strip() or 'unknown'}: "
+                    "wait for it, or train into another folder with --run"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def clear(self) -> None:
+        """Delete what a former run left here, and nothing that is not a run's."""
+        for name in _OURS:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    @property
+    def leftovers(self) -> list[str]:
+        """What lies in the folder already, hidden files aside."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(p.name for p in self.folder.iterdir() if not p.name.startswith("."))
+
+
+def open(folder: str | Path) -> Run:  # noqa: A001 (runs.open reads as it should)
+    """The run in a folder; UsageError where there is none."""
+    run = Run(folder)
+    if not (run.folder / "recipe.yaml").is_file():
+        raise UsageError(f"{folder} is not a run: there is no recipe.yaml in it; make one with copyfold train")
+    return run
+
+
+def prepare(folder: str | Path, resume: bool = False, overwrite: bool = False) -> Run:
+    """A run to write to: a new folder, or with `resume` or `overwrite` one that has a run in it."""
+    run = Run(folder)
+    if run.folder.exists() and not run.folder.is_dir():
+        raise UsageError(f"{folder} is a file, not a folder: give another --run")
+    if run.leftovers and not resume:
+        if not overwrite:
+            raise UsageError(f"{folder} is not empty: give --resume to go on, --overwrite, or another --run")
+        if not (run.folder / "recipe.yaml").is_file():
+            raise UsageError(f"{folder} holds {run.leftovers[0]} and no run, so it is not overwritten: give another --run")
+    return run

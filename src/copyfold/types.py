@@ -1,0 +1,31 @@
+"""The vocabulary: what flows between the parts of copyfold."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
+
+from jaxtyping import Float
+from torch import Tensor
+
+Shape: TypeAlias = tuple[int, int, int]
+"""The shape of one image: channels, height, width."""
+
+Images: TypeAlias = Float[Tensor, "b c h w"]
+"""A batch of images, values nominally in [0, 1]."""
+
+Code: TypeAlias = Float[Tensor, "b *code"] | tuple[Float[Tensor, "b ..."], ...]
+"""What an encoder says of a batch: one tensor, or a tuple of maps where a U-Net has skips."""
+
+Terms: TypeAlias = dict[str, Float[Tensor, ""]]
+"""The weighted addends of a loss by name, in nats per image; their sum is the loss."""
+
+Diagnostics: TypeAlias = dict[str, Float[Tensor, ""]]
+"""Numbers worth watching that are not part of the loss, by name."""
+
+Film: TypeAlias = Iterator[Images]
+"""Frames, made one at a time: memory does not grow with their number."""
+
+Statistics: TypeAlias = Literal["batch", "running"]
+"""Which averages batch norm divides by: those of the batch at hand, or those recorded in training."""
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called as progress(what, done, total) by whatever takes long; a command line may draw it."""

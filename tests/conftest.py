@@ -1,0 +1,36 @@
+"""Every test: shapes are checked at every call of the mathematics, and nothing is written outside tmp_path."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may touch the network
+
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# not the models: what they say of a wrong argument is tested, and would never be heard;
+# not the samplers: a wrapped generator function is none to torch.no_grad
+MATHEMATICS = ("corruptions", "measures", "objectives", "probes", "restore")
+install_import_hook([f"copyfold.{name}" for name in MATHEMATICS], "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of images that no other test has filled."""
+    monkeypatch.setenv("COPYFOLD_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def landscapes() -> Path:
+    """The real photographs, where they are at hand."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / "landscapes"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here")
+    return folder

@@ -1,0 +1,339 @@
+"""Laws for every class of the catalogue: a new class is tested the moment its file exists."""
+
+import dataclasses
+import inspect
+
+import pytest
+import torch
+from torch import Generator
+
+import copyfold as cf
+from copyfold import catalogue
+from copyfold.corruptions import Corruption
+from copyfold.models.base import Autoencoder
+from copyfold.models.blocks import receptive_field
+from copyfold.models.unet import Middle
+from copyfold.objectives.base import Classical, Fidelity, Objective, Penalty
+from copyfold.probes.base import Probe
+from copyfold.samplers.base import Sampler
+from copyfold.samplers.renoising import Schedule
+
+BASES = (Autoencoder, Middle, Corruption, Fidelity, Objective, Penalty, Sampler, Schedule, Probe)
+MODELS = list(catalogue.classes(Autoencoder).values())
+CONFIGURED = [c for base in BASES if base is not Autoencoder for c in catalogue.classes(base).values()]
+
+
+def images(model: Autoencoder, count: int = 4) -> torch.Tensor:
+    return torch.rand(count, *model.shape, generator=Generator().manual_seed(1))
+
+
+def maps(code: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return code if isinstance(code, tuple) else (code,)
+
+
+def ready(cls: type[Autoencoder]) -> Autoencoder:
+    """A tiny model with averages that were recorded, in eval mode."""
+    model = cls.tiny()
+    with torch.no_grad():
+        model.train()(images(model, 16))
+    return model.eval()
+
+
+def code_models() -> list[Autoencoder]:
+    """Every architecture, and a U-Net whose code is a tuple."""
+    return [ready(cls) for cls in MODELS] + [cf.UNet((3, 16, 16), width=4, depth=2, skips="concat").eval()]
+
+
+# ---------------------------------------------------------------- every class
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_the_catalogue_has_every_family(base):
+    assert catalogue.classes(base)
+
+
+@pytest.mark.parametrize("cls", [*MODELS, *CONFIGURED])
+def test_a_class_says_what_it_is(cls):
+    first = inspect.cleandoc(cls.__doc__ or "").splitlines()[0]
+    assert 10 < len(first) <= 80
+    assert first.endswith((".", ":"))
+
+
+@pytest.mark.parametrize("cls", [*MODELS, *CONFIGURED])
+def test_a_class_is_found_by_its_name(cls):
+    assert getattr(cf, cls.__name__) is cls
+    assert cls.__name__ in dir(cf)
+
+
+@pytest.mark.parametrize("cls", CONFIGURED)
+def test_a_configuration_is_frozen_plain_data_and_comes_back(cls):
+    made = cls()
+    described = catalogue.describe(made)
+    base = next(base for base in BASES if issubclass(cls, base))
+    if not any(isinstance(v, dict) for v in described.get("init_args", {}).values()):
+        assert catalogue.build(base, described) == made
+    assert described["class_path"] == cls.__name__
+    for field in dataclasses.fields(made):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(made, field.name, None)
+
+
+# ---------------------------------------------------------------- architectures
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_decoding_a_code_is_the_model(cls):
+    model = ready(cls)
+    x = images(model)
+    z = model.encode(x)
+    assert all(len(m) == len(x) for m in maps(z))
+    assert torch.equal(model.decode(z), model(x))
+    assert model(x).shape == x.shape
+    assert [m.shape for m in maps(model.draw(x))] == [m.shape for m in maps(z)]
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_what_is_saved_is_loaded_exactly(cls, tmp_path):
+    model = ready(cls)
+    model.statistics = "running"
+    model.to(memory_format=torch.channels_last)
+    model.save(tmp_path)
+    loaded = cf.load(tmp_path)
+    assert type(loaded) is cls
+    assert loaded.config == model.config
+    assert loaded.statistics == "running"
+    assert not loaded.training
+    assert {k: v.dtype for k, v in loaded.state_dict().items()} == {k: torch.float32 for k in model.state_dict()}
+    x = images(model)
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+    torch.testing.assert_close(loaded(x), model(x), rtol=1e-5, atol=1e-6)
+    assert all(p.requires_grad for p in loaded.parameters())
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_the_hub_s_way_of_saving_gives_the_same(cls, tmp_path):
+    model = ready(cls)
+    model.save_pretrained(tmp_path)
+    again = Autoencoder.from_pretrained(str(tmp_path))
+    assert torch.equal(again(images(model)), model(images(model)))
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_every_parameter_gets_a_gradient(cls):
+    model = cls.tiny()
+    sum(Classical()(model, images(model, 8)).values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_arguments_are_stored_under_their_names(cls):
+    model = cls.tiny()
+    assert set(model.config) == set(inspect.signature(cls.__init__).parameters) - {"self"}
+    assert cls(**{k: getattr(model, k) for k in model.config}).config == model.config
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_running_statistics_keep_images_apart_and_batch_statistics_do_not(cls):
+    model = ready(cls)
+    x = images(model, 8)
+    with model.using("running"):
+        torch.testing.assert_close(model(x)[:1], model(x[:1]), rtol=1e-4, atol=1e-5)
+    with model.using("batch"):
+        apart = (model(x)[:2] - model(x[:2])).abs().max() > 1e-4
+    assert apart == model.has_statistics
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_a_model_in_eval_mode_changes_nothing_in_itself(cls):
+    model = ready(cls)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    for statistics in ("batch", "running"):
+        with model.using(statistics):
+            model(images(model))
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert model.statistics == "batch"
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_both_statistics_are_recorded_in_training(cls):
+    model = cls.tiny()
+    if not model.has_statistics:
+        assert not list(model.buffers())
+        return
+    for statistics in ("batch", "running"):
+        model = cls.tiny().train()
+        model.statistics = statistics
+        before = [b.clone() for b in model.buffers()]
+        model(images(model)).sum().backward()
+        assert all(not torch.equal(a, b) for a, b in zip(before, model.buffers(), strict=True))
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_the_summary_counts_right(cls):
+    model = ready(cls)
+    found = model.summary()
+    assert found.parameters == sum(p.numel() for p in model.parameters())
+    assert found.code_size == sum(m[0].numel() for m in maps(model.encode(images(model))))
+    assert found.input_size == images(model)[0].numel()
+    assert found.kind in str(found)
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_receptive_fields_are_those_of_the_gradient(cls):
+    """No gradient of a pixel beyond the field, and one that reaches it: on a large image where one is taken."""
+    model = ready(cls)
+    model.statistics = "running"
+    field = receptive_field(model.modules())
+    side = model.shape[1] if model.multiple is None else model.multiple * 16
+    spans = []
+    for pixel in range(side // 2, side // 2 + 4):
+        x = torch.rand(8, model.shape[0], side, side, requires_grad=True)
+        model(x)[:, :, pixel, pixel].sum().backward()
+        assert x.grad is not None
+        seen = x.grad.abs().sum((0, 1, 2)).nonzero()
+        spans += [int(seen.max() - seen.min()) + 1] if len(seen) else []
+    assert max(spans) <= min(field or side, side)
+    assert max(spans) >= 0.7 * min(field or side, side)
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_other_sizes_are_taken_where_it_is_said(cls):
+    model = ready(cls)
+    if model.multiple is None:
+        return
+    x = torch.rand(2, model.shape[0], 3 * model.multiple, 5 * model.multiple)
+    assert model(x).shape == x.shape
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_bf16_gives_numbers(cls):
+    model = cls.tiny()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = sum(Classical()(model, images(model)).values())
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("cls", MODELS)
+@pytest.mark.parametrize("shape", [(0, 16, 16), (3, -1, 16), (3, 16)])
+def test_impossible_shapes_are_refused(cls, shape):
+    with pytest.raises(cf.UsageError):
+        cls(shape)
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_an_unknown_choice_is_refused_with_the_known_ones(cls):
+    shape = cls.tiny().shape
+    with pytest.raises(cf.UsageError, match="linear, sigmoid"):
+        cls(shape, output="tanh")
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_a_sigmoid_output_stays_within_its_bounds(cls):
+    model = cls(**{**{k: getattr(cls.tiny(), k) for k in cls.tiny().config}, "output": "sigmoid"})
+    z = model.encode(images(model))
+    assert torch.equal(model.decode(z), torch.sigmoid(model.logits(z)))
+
+
+# ---------------------------------------------------------------- corruptions, objectives
+
+
+@pytest.mark.parametrize("cls", catalogue.classes(Corruption).values())
+def test_a_corruption_is_a_function_of_images_and_generator(cls):
+    x = torch.rand(3, 2, 16, 16)
+    once, twice = (cls()(x, Generator().manual_seed(5)) for _ in range(2))
+    assert once.shape == x.shape
+    assert torch.equal(once, twice)
+    assert cls()(x).shape == x.shape
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("corruption", catalogue.classes(Corruption).values())
+@pytest.mark.parametrize("fidelity", catalogue.classes(Fidelity).values())
+@pytest.mark.parametrize("penalty", [None, *catalogue.classes(Penalty).values()])
+def test_every_objective_goes_with_every_architecture(model, corruption, fidelity, penalty):
+    net = model(**{**{k: getattr(model.tiny(), k) for k in model.tiny().config}, "output": "sigmoid"})
+    objective = Classical(corruption(), fidelity(), (penalty(),) if penalty else ())
+    watch = {}
+    terms = objective(net, images(net), watch)
+    assert set(terms) == {"fidelity"} | ({penalty.__name__} if penalty else set())
+    assert all(t.shape == () and t.isfinite() and t.requires_grad for t in terms.values())
+    assert set(watch) == {"mse", "psnr"}
+    assert not any(w.requires_grad for w in watch.values())
+
+
+@pytest.mark.parametrize("cls", catalogue.classes(Penalty).values())
+def test_a_penalty_does_not_grow_with_the_batch_and_grows_with_its_weight(cls):
+    model = ready(cf.Linear)
+    x = images(model)
+    once = cls()(model, x, model.encode(x))
+    twice = cls()(model, torch.cat((x, x)), model.encode(torch.cat((x, x))))
+    torch.testing.assert_close(once, twice)
+    torch.testing.assert_close(cls(weight=3.0)(model, x, model.encode(x)), 3 * once)
+
+
+# ---------------------------------------------------------------- samplers, probes
+
+
+@pytest.mark.parametrize("cls", catalogue.classes(Sampler).values())
+@pytest.mark.parametrize("index", range(len(MODELS) + 1))
+def test_a_film_has_its_steps_and_is_a_function_of_the_generator(cls, index):
+    model = code_models()[index]
+    sampler = cls(steps=3)
+    x = images(model, 2)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    films = [list(sampler(model, x, Generator().manual_seed(seed))) for seed in (5, 5, 6)]
+    assert [len(film) for film in films] == [3, 3, 3]
+    assert all(frame.shape == x.shape and not frame.requires_grad for frame in films[0])
+    assert all(torch.equal(a, b) for a, b in zip(films[0], films[1], strict=True))
+    assert not torch.equal(films[0][-1], films[2][-1])
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("cls", catalogue.classes(Sampler).values())
+def test_a_film_is_lazy(cls):
+    model = ready(cf.Linear)
+    calls = []
+    model.decoder.register_forward_hook(lambda *_: calls.append(1))
+    film = cls(steps=50)(model, images(model), Generator())
+    assert not calls
+    next(film)
+    assert len(calls) == 1
+    next(film)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("cls", catalogue.classes(Sampler).values())
+def test_no_steps_and_negative_noise_are_refused(cls):
+    for bad in ({"steps": 0}, {"steps": -3}, {"std": -0.1}):
+        with pytest.raises(cf.UsageError):
+            cls(**bad)
+
+
+@pytest.mark.parametrize("cls", catalogue.classes(Probe).values())
+@pytest.mark.parametrize("model", MODELS)
+def test_a_probe_reads_and_changes_nothing(cls, model):
+    net = ready(model)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    first, again = (cls()(net, images(net), Generator().manual_seed(2)) for _ in range(2))
+    assert first.numbers
+    assert all(v.isfinite().all() for v in first.numbers.values())
+    assert all(torch.equal(v, again.numbers[k]) for k, v in first.numbers.items())
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert net.statistics == "batch"
+
+
+# ---------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_a_class_on_the_command_line_has_its_own_defaults(cls):
+    from copyfold.cli import train
+
+    options = train._options([f"--model={cls.__name__}"])
+    shape = (3, 32, 32)
+    assert options.model(shape).config == cls(shape).config

@@ -1,0 +1,116 @@
+"""Batches: a pure function of the seed and their number."""
+
+import numpy as np
+import pytest
+import torch
+
+from copyfold.data import Batches
+from copyfold.errors import UsageError
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (23, 4, 6, 3), dtype=np.uint8)
+
+
+def take(batches: Batches, count: int) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    while len(found) < count:
+        found += list(batches)
+    return found[:count]
+
+
+def rows(batch: torch.Tensor, pixels: np.ndarray) -> list[int]:
+    """Which images a batch holds."""
+    numbers = {image.tobytes(): k for k, image in enumerate(pixels)}
+    return [numbers[image.permute(1, 2, 0).contiguous().numpy().tobytes()] for image in batch]
+
+
+def test_an_epoch_holds_every_image_at_most_once_and_drops_the_rest(pixels: np.ndarray) -> None:
+    batches = Batches(pixels, 5)
+    epoch = list(batches)
+    assert len(batches) == len(epoch) == 4
+    assert all(x.shape == (5, 3, 4, 6) and x.dtype == torch.uint8 for x in epoch)
+    seen = [k for x in epoch for k in rows(x, pixels)]
+    assert len(set(seen)) == 20
+    assert seen != sorted(seen)
+
+
+def test_the_layout_is_channels_last_without_a_copy(pixels: np.ndarray) -> None:
+    x = next(iter(Batches(pixels, 5)))
+    assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_epochs_differ_and_seeds_differ(pixels: np.ndarray) -> None:
+    batches = Batches(pixels, 23)
+    first, second = rows(next(iter(batches)), pixels), rows(next(iter(batches)), pixels)
+    other = rows(next(iter(Batches(pixels, 23, seed=1))), pixels)
+    assert sorted(first) == sorted(second) == sorted(other) == list(range(23))
+    assert first != second
+    assert first != other
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("start", [0, 1, 3, 4, 5, 11])
+def test_a_resume_at_any_batch_continues_exactly(pixels: np.ndarray, start: int, flip: bool) -> None:
+    whole = take(Batches(pixels, 5, seed=7, flip=flip), 12)
+    resumed = Batches(pixels, 5, seed=7, flip=flip)
+    resumed.n = start
+    for expected, found in zip(whole[start:], take(resumed, 12 - start), strict=True):
+        assert torch.equal(expected, found)
+
+
+def test_n_counts_the_batches_handed_out(pixels: np.ndarray) -> None:
+    batches = Batches(pixels, 5)
+    for position, _ in enumerate(batches):
+        assert batches.n == position + 1
+        if position == 1:
+            break
+    assert batches.n == 2
+    assert len(list(batches)) == 2  # what remains of the epoch
+    assert batches.n == 4
+
+
+def test_the_global_generator_is_left_alone(pixels: np.ndarray) -> None:
+    before = torch.get_rng_state()
+    list(Batches(pixels, 5, flip=True))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_flips_mirror_about_half_of_the_images_and_others_each_epoch() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (1000, 2, 5, 1), dtype=np.uint8)
+    plain, flipped = Batches(pixels, 100, seed=3), Batches(pixels, 100, seed=3, flip=True)
+    epochs = []
+    for _ in range(2):
+        mirrored = []
+        for x, y in zip(plain, flipped, strict=True):
+            for a, b in zip(x, y, strict=True):
+                mirrored.append(not torch.equal(a, b))
+                assert torch.equal(b, a.flip(2) if mirrored[-1] else a)
+        epochs.append(mirrored)
+    assert all(420 < sum(mirrored) < 580 for mirrored in epochs)  # 5 standard deviations
+    assert epochs[0] != epochs[1]
+
+
+def test_flipping_leaves_the_images_themselves_alone(pixels: np.ndarray) -> None:
+    before = pixels.copy()
+    list(Batches(pixels, 5, flip=True))
+    np.testing.assert_array_equal(pixels, before)
+
+
+def test_fewer_images_than_a_batch_make_one_batch(pixels: np.ndarray) -> None:
+    batches = Batches(pixels[:3], 16)
+    assert len(batches) == 1
+    assert sorted(rows(next(iter(batches)), pixels)) == [0, 1, 2]
+
+
+def test_a_read_only_array_makes_no_warning(pixels: np.ndarray) -> None:
+    pixels.flags.writeable = False
+    assert len(list(Batches(pixels, 5))) == 4
+
+
+def test_what_makes_no_batch_is_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        Batches(pixels, 0)
+    with pytest.raises(UsageError, match="no images"):
+        Batches(pixels[:0], 4)

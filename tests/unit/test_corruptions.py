@@ -1,0 +1,217 @@
+"""What corruptions do to an image: moments against closed forms, blur against scipy."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from copyfold import catalogue
+from copyfold.corruptions import Blur, Clean, Corruption, Gaussian, Masking, Mix, noise_like
+from copyfold.errors import UsageError
+
+ALL = [Clean(), Mix(), Mix(keep=0.0), Gaussian(), Masking(), Masking(0.3, rescale=True), Blur()]
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def photos(*shape, dtype=torch.float32, seed=9):
+    return torch.rand(*shape, generator=seeded(seed), dtype=dtype)
+
+
+def assert_moments(sample, mean, std):
+    """The mean and the standard deviation within 5 standard errors (normal samples)."""
+    n = sample.numel()
+    assert abs(sample.double().mean().item() - mean) <= 5 * std / n**0.5
+    assert abs(sample.double().std().item() - std) <= 5 * std / (2 * n) ** 0.5
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_likeness_is_kept(corruption, dtype):
+    x = photos(2, 3, 16, 12, dtype=torch.float32).to(dtype)
+    out = corruption(x, seeded())
+    assert (out.shape, out.dtype, out.device) == (x.shape, x.dtype, x.device)
+
+
+@pytest.mark.parametrize("corruption", [c for c in ALL if not isinstance(c, Blur)], ids=repr)
+def test_memory_format_is_kept_and_changes_no_value(corruption):
+    x = photos(2, 3, 8, 8)
+    out = corruption(x.contiguous(memory_format=torch.channels_last), seeded())
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(out, corruption(x, seeded()))
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=repr)
+def test_the_generator_decides_the_draw(corruption):
+    x, rng = photos(2, 1, 8, 8), seeded(3)
+    first, second = corruption(x, rng), corruption(x, rng)
+    assert torch.equal(first, corruption(x, seeded(3)))
+    assert torch.equal(first, second) == isinstance(corruption, Clean | Blur)
+
+
+def test_without_a_generator_the_global_one_is_drawn_from():
+    x = photos(1, 1, 8, 8)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        first = Gaussian()(x)
+        second = Gaussian()(x)
+        torch.manual_seed(5)
+        assert torch.equal(first, Gaussian()(x))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=repr)
+def test_the_images_themselves_are_not_touched(corruption):
+    x = photos(2, 1, 8, 8)
+    before = x.clone()
+    corruption(x, seeded())
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("corruption", [c for c in ALL if c != Mix(keep=0.0)], ids=repr)
+def test_gradients_flow_to_the_images(corruption):
+    x = photos(1, 2, 5, 4, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: corruption(x, seeded()), x)
+
+
+def test_clean_is_the_same_tensor():
+    x = photos(1, 1, 4, 4)
+    assert Clean()(x) is x
+
+
+def test_noise_has_the_mean_and_the_standard_deviation_asked_for():
+    x = torch.zeros(8, 3, 64, 64)
+    assert_moments(noise_like(x, 0.7, 0.2, seeded(1)), 0.7, 0.2)
+    assert_moments(Gaussian(0.3)(x + 0.5, seeded(2)) - 0.5, 0.0, 0.3)
+
+
+def test_noise_on_another_device_than_the_generator():
+    assert noise_like(torch.zeros(1, 1, 4, 4, device="meta"), 0.0, 1.0, seeded()).device.type == "meta"
+
+
+def test_noise_refuses_whole_numbers():
+    with pytest.raises(UsageError, match=r"uint8.*divide"):
+        noise_like(torch.zeros(1, 1, 4, 4, dtype=torch.uint8))
+
+
+def test_mix_is_a_convex_mix_and_zero_keeps_nothing():
+    x = photos(8, 3, 64, 64)
+    assert_moments(Mix(keep=0.25)(x, seeded(1)) - 0.25 * x, 0.75 * 0.7, 0.75 * 0.2)
+    assert_moments(Mix(keep=0.0)(x, seeded(1)), 0.7, 0.2)
+    assert torch.equal(Mix(keep=0.0)(x, seeded(1)), Mix(keep=0.0)(1 - x, seeded(1)))
+    assert torch.equal(Mix(keep=1.0)(x, seeded(1)), x)
+
+
+def test_nothing_is_clipped():
+    x = Gaussian(std=0.5)(photos(1, 3, 16, 16), seeded())
+    assert x.min() < 0
+    assert x.max() > 1
+
+
+def test_masking_drops_single_values_at_its_rate():
+    x = torch.ones(8, 3, 64, 64)
+    out = Masking(0.3)(x, seeded(1))
+    dropped = (out == 0).double()
+    assert set(out.unique().tolist()) == {0.0, 1.0}
+    assert abs(dropped.mean().item() - 0.3) < 5 * (0.3 * 0.7 / x.numel()) ** 0.5
+    # channels independently: both of a pair of channels dropped with probability rate^2
+    both = (dropped[:, 0] * dropped[:, 1]).mean().item()
+    assert abs(both - 0.09) < 5 * (0.09 * 0.91 / (8 * 64 * 64)) ** 0.5
+    assert Masking(0.0)(x, seeded()).min() == 1
+    assert Masking(1.0)(x, seeded()).max() == 0
+
+
+def test_masking_rescaled_keeps_the_mean():
+    out = Masking(0.25, rescale=True)(torch.ones(8, 3, 64, 64), seeded(1))
+    assert abs(out.mean().item() - 1) < 5 * (0.25 / 0.75 / out.numel()) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("corruption", "expected"),
+    [
+        (Gaussian(0.2), lambda x: x.numel() * 0.2**2),
+        (Mix(0.5, 0.7, 0.2), lambda x: 0.5**2 * ((x - 0.7).square().sum() + x.numel() * 0.2**2)),
+        (Mix(0.0, 0.5, 0.1), lambda x: (x - 0.5).square().sum() + x.numel() * 0.1**2),
+        (Masking(0.3), lambda x: 0.3 * x.square().sum()),
+        (Masking(0.3, rescale=True), lambda x: 0.3 / 0.7 * x.square().sum()),
+    ],
+    ids=repr,
+)
+def test_what_the_identity_pays_equals_its_formula(corruption, expected):
+    """E ||x~ - x||^2, the error of a model that copies its corrupted input (method, 6B row 10)."""
+    x = photos(3, 16, 16, dtype=torch.float64)
+    draws = corruption(x.expand(2000, 3, 16, 16), seeded(4))
+    errors = (draws - x).square().sum((1, 2, 3))
+    assert abs(errors.mean() - expected(x)) < 5 * errors.std() / len(errors) ** 0.5
+
+
+@pytest.mark.parametrize(("kernel", "std"), [(19, 8.0), (5, 1.0), (1, 2.0), (7, 1e-3)])
+@pytest.mark.parametrize("size", [(32, 32), (16, 16), (8, 5), (1, 3), (2, 1)], ids=str)
+def test_blur_is_scipys_convolution(kernel, std, size):
+    x = photos(2, 3, *size, dtype=torch.float64)
+    u = np.arange(kernel) - kernel // 2
+    g = np.exp(-((u / std) ** 2) / 2)
+    g /= g.sum()
+    expected = x.numpy()
+    for axis in (2, 3):
+        expected = ndimage.convolve1d(expected, g, axis=axis, mode="mirror")
+    np.testing.assert_allclose(Blur(kernel, std)(x), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_blur_is_scipys_gaussian_filter():
+    x = photos(1, 1, 24, 24, dtype=torch.float64)
+    expected = ndimage.gaussian_filter(x[0, 0].numpy(), 2.0, mode="mirror", radius=6)
+    np.testing.assert_allclose(Blur(13, 2.0)(x)[0, 0], expected, rtol=1e-12)
+
+
+def test_blur_pads_as_torch_reflects_where_torch_can():
+    x = photos(1, 1, 16, 16, dtype=torch.float64)
+    g = Blur().window()
+    padded = torch.nn.functional.pad(x, (9, 9, 9, 9), mode="reflect")
+    expected = torch.nn.functional.conv2d(padded, torch.outer(g, g)[None, None])
+    torch.testing.assert_close(Blur()(x), expected)
+
+
+def test_blur_keeps_a_constant_image():
+    x = torch.full((1, 3, 16, 16), 0.37, dtype=torch.float64)
+    torch.testing.assert_close(Blur()(x), x)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: Mix(keep=1.5), "keep"),
+        (lambda: Mix(keep=-0.1), "keep"),
+        (lambda: Mix(keep=float("nan")), "keep"),
+        (lambda: Mix(mean=float("inf")), "mean"),
+        (lambda: Mix(std=-1.0), "std"),
+        (lambda: Gaussian(std=-0.1), "std"),
+        (lambda: Gaussian(std=float("nan")), "std"),
+        (lambda: Masking(rate=1.1), "rate"),
+        (lambda: Masking(rate=1.0, rescale=True), "rescale"),
+        (lambda: Blur(kernel=4), "kernel"),
+        (lambda: Blur(kernel=0), "kernel"),
+        (lambda: Blur(std=0.0), "std"),
+    ],
+)
+def test_what_cannot_mean_anything_is_refused(make, what):
+    with pytest.raises(UsageError, match=what) as refusal:
+        make()
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=repr)
+def test_a_corruption_survives_being_written_down(corruption):
+    assert catalogue.build(Corruption, catalogue.describe(corruption)) == corruption
+
+
+def test_importing_corruptions_costs_nothing_beyond_torch():
+    heavy = "('torchmetrics', 'skimage', 'matplotlib', 'av', 'PIL', 'sklearn', 'scipy', 'lightning')"
+    code = f"import sys, copyfold.corruptions; sys.exit(str([m for m in {heavy} if m in sys.modules] or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

@@ -1,0 +1,410 @@
+"""Pictures and films, read back by Pillow and PyAV."""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from copyfold import pictures
+from copyfold.errors import UsageError
+
+
+def waves(count=4, channels=3, height=32, width=32, phase=0.0):
+    """Smooth colour images, each another: what a codec keeps well."""
+    y, x = torch.linspace(0, 3, height)[:, None], torch.linspace(0, 3, width)[None, :]
+    colour = torch.arange(channels).view(1, -1, 1, 1)
+    which = torch.arange(count).view(-1, 1, 1, 1)
+    return 0.5 + 0.4 * torch.sin(x + y + which + 2.0 * colour + phase)
+
+
+def moving(length, **size):
+    for i in range(length):
+        yield waves(phase=i / 10, **size)
+
+
+def decoded(path):
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return frames, container.streams.video[0]
+
+
+def gif_frames(path):
+    with Image.open(path) as gif:
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            yield np.asarray(gif.convert("RGB"))
+
+
+def read(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def off(a, b):
+    return np.abs(a.astype(float) - b.astype(float)).mean()
+
+
+# Grids
+
+
+def test_grid_places_images_in_rows_with_white_between():
+    x = torch.rand(5, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    picture = pictures.grid(x, columns=3, scale=2, gap=1)
+    assert (picture.shape, picture.dtype) == ((2 * 8 + 1, 3 * 12 + 2, 3), np.uint8)
+    last = picture[9:17, 13:25][::2, ::2]
+    np.testing.assert_array_equal(last, (x[4] * 255).round().byte().permute(1, 2, 0))
+    assert (picture[8] == 255).all()
+    assert (picture[9:, 26:] == 255).all()
+
+
+def test_grid_makes_tiny_images_visible_and_grey_ones_three_channels():
+    assert pictures.grid(torch.zeros(1, 1, 8, 8)).shape == (96, 96, 3)
+    assert pictures.grid(torch.zeros(1, 3, 200, 100)).shape == (200, 100, 3)
+    assert pictures.grid(torch.zeros(1, 1, 8, 8), scale=1).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (5, 5), (8, 4), (10, 5), (16, 4), (64, 8)])
+def test_grid_leaves_few_holes(count, columns):
+    assert pictures.grid(torch.zeros(count, 1, 2, 2), scale=1, gap=0).shape[1] == 2 * columns
+
+
+def test_grid_shows_values_as_they_are_or_stretched():
+    x = torch.tensor([[-1.0, 0.0], [0.5, 2.0]]).view(1, 1, 2, 2)
+    assert pictures.grid(x, scale=1)[..., 0].tolist() == [[0, 0], [128, 255]]
+    assert pictures.grid(x, scale=1, contrast="minmax")[..., 0].tolist() == [[0, 85], [128, 255]]
+    both = torch.cat([x, x / 10])
+    stretched = pictures.grid(both, scale=1, gap=0, contrast="minmax")
+    np.testing.assert_array_equal(stretched[:, :2], stretched[:, 2:])
+    assert pictures.grid(torch.ones(1, 1, 2, 2), contrast="minmax").max() == 0
+
+
+@pytest.mark.parametrize("contrast", ["raw", "minmax"])
+def test_grid_survives_what_is_not_a_number(contrast):
+    x = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0]).view(1, 1, 2, 2)
+    assert pictures.grid(x, scale=1, contrast=contrast)[..., 0].tolist() == [[0, 255], [0, 0]]
+
+
+def test_grid_takes_half_precision_and_gradients():
+    x = waves(2).bfloat16().requires_grad_()
+    assert pictures.grid(x, scale=1).shape == (32, 66, 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: pictures.grid(torch.zeros(3, 8, 8)),
+        lambda: pictures.grid(torch.zeros(1, 2, 8, 8)),
+        lambda: pictures.grid(torch.zeros(0, 3, 8, 8)),
+        lambda: pictures.grid(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)),
+        lambda: pictures.grid(torch.zeros(1, 3, 8, 8), contrast="loud"),
+        lambda: pictures.grid(torch.zeros(1, 3, 8, 8), scale=0),
+        lambda: pictures.grid(torch.zeros(1, 3, 8, 8), columns=0),
+        lambda: pictures.grid(torch.zeros(1, 3, 8, 8), gap=-1),
+        lambda: pictures.comparison({"a": torch.zeros(1, 3, 8, 8), "b": torch.zeros(2, 3, 8, 8)}),
+        lambda: pictures.comparison({}),
+        lambda: pictures.comparison({"a": torch.zeros(1, 3, 8, 8)}, {"b": "caption"}),
+        lambda: pictures.curves({}, "x", "y"),
+        lambda: pictures.curves({"a": ([1, 2], [1])}, "x", "y"),
+        lambda: pictures.curves({"a": ([1, 2], [0, -1])}, "x", "y", logy=True),
+        lambda: pictures.scatter(torch.zeros(4, 3)),
+        lambda: pictures.scatter(torch.zeros(4, 2), [1, 2]),
+        lambda: pictures.sampled(moving(3), [0, 3]),
+        lambda: pictures.sampled(moving(3), [-1]),
+        lambda: pictures.sampled(moving(3), []),
+        lambda: pictures.evenly(0, 3),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(call):
+    with pytest.raises(UsageError) as refusal:
+        call()
+    assert "\n" not in str(refusal.value)
+
+
+# Saving
+
+
+def test_save_makes_folders_and_leaves_only_the_picture(tmp_path):
+    path = tmp_path / "a" / "b" / "grid.png"
+    picture = pictures.grid(waves())
+    pictures.save(picture, path)
+    np.testing.assert_array_equal(read(path), picture)
+    assert os.listdir(path.parent) == ["grid.png"]
+    pictures.save(pictures.curves({"a": ([1], [1])}, "x", "y"), path)
+    assert read(path).shape[:2] == (675, 1200)
+
+
+def test_save_refuses_other_formats(tmp_path):
+    with pytest.raises(UsageError, match="png"):
+        pictures.save(pictures.grid(waves()), tmp_path / "grid.jpg")
+    assert not list(tmp_path.iterdir())
+
+
+# Figures
+
+
+def assert_all_text_is_inside(figure):
+    figure.canvas.draw()
+    ink, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(ink.x0, ink.y0, width - ink.x1, height - ink.y1) > -0.02
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 16])
+def test_comparison_is_at_most_800_pixels_wide_with_its_text_inside(count):
+    x = waves(count)
+    rows = {"clean": x, "corrupted by half of noise": x, "7 x 7 filter": x[:, :1, ::2, ::2]}
+    figure = pictures.comparison(
+        rows, {"clean": "PSNR 22.40 dB, SSIM 0.710, and more", "7 x 7 filter": "$1 and $2"}, "A title " * 12
+    )
+    assert isinstance(figure, Figure)
+    assert figure.get_figwidth() <= 8.01
+    assert len(figure.axes) == 3
+    assert_all_text_is_inside(figure)
+
+
+def test_comparison_does_not_let_labels_run_into_images_or_each_other():
+    x = waves(16, height=8)
+    figure = pictures.comparison({f"row {i}": x for i in range(4)}, {"row 1": "one\ntwo\nthree"})
+    figure.canvas.draw()
+    texts = [text.get_window_extent() for text in figure.texts if text.get_text()]
+    left = min(axes.get_window_extent().x0 for axes in figure.axes)
+    assert max(box.x1 for box in texts) < left
+    texts.sort(key=lambda box: -box.y1)
+    assert all(above.y0 >= below.y1 - 1 for above, below in itertools.pairwise(texts))
+
+
+def test_comparison_shows_the_images_undistorted():
+    figure = pictures.comparison({"a": waves(3, height=16, width=48)})
+    image = figure.axes[0].images[0].get_array()
+    box = figure.axes[0].get_window_extent()
+    assert abs(box.width / box.height - image.shape[1] / image.shape[0]) < 0.01
+
+
+def test_curves_show_every_series_and_a_single_point():
+    epochs = torch.arange(1, 101)
+    figure = pictures.curves(
+        {"long": (epochs, torch.exp(-epochs / 20).requires_grad_()), "single": ([50], [0.3])},
+        "epoch",
+        "MSE per pixel",
+        logy=True,
+        title="Error",
+    )
+    long, single = figure.axes[0].lines
+    assert (long.get_marker(), single.get_marker()) == ("None", "o")
+    assert long.get_color() != single.get_color()
+    assert figure.axes[0].get_yscale() == "log"
+    assert [figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()] == ["epoch", "MSE per pixel"]
+    assert_all_text_is_inside(figure)
+
+
+def test_many_curves_all_look_different():
+    figure = pictures.curves({f"width {i}": ([0, 1], [i, i]) for i in range(12)}, "epoch", "nats")
+    looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    assert len(looks) == 12
+    assert len(figure.legends[0].get_texts()) == 12
+    assert_all_text_is_inside(figure)
+
+
+def test_curves_survive_values_that_are_not_numbers():
+    pictures.png(pictures.curves({"nan": ([0, 1], [torch.nan, 1.0])}, "x", "y", logy=True))
+    pictures.png(pictures.curves({"nan": ([0, 1], [torch.nan, torch.inf])}, "x", "y"))
+
+
+def test_scatter_of_classes_names_and_fractions():
+    points = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    classes = pictures.scatter(points, torch.arange(60) % 10, "t-SNE 1", "t-SNE 2", "Codes")
+    assert [text.get_text() for text in classes.legends[0].get_texts()] == [str(i) for i in range(10)]
+    assert_all_text_is_inside(classes)
+    names = pictures.scatter(points.numpy(), ["cat", "dog"] * 30)
+    assert [text.get_text() for text in names.legends[0].get_texts()] == ["cat", "dog"]
+    assert len(pictures.scatter(points, torch.rand(60)).axes) == 2
+    assert not pictures.scatter(points).legends
+
+
+def test_pyplot_is_never_loaded_and_drawing_libraries_only_when_used():
+    code = """
+import sys, torch, copyfold.pictures as p
+assert not {"matplotlib", "av", "PIL"} & set(sys.modules)
+p.png(p.curves({"a": ([1], [1])}, "x", "y"))
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# Films
+
+
+def test_mp4_keeps_frames_rate_and_colours(tmp_path):
+    path = tmp_path / "folder" / "film.mp4"
+    assert pictures.film(moving(30), path, fps=10) == 30
+    frames, stream = decoded(path)
+    assert len(frames) == 30
+    assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+    assert stream.average_rate == 10
+    for frame, images in zip(frames, moving(30), strict=True):
+        assert off(frame, pictures.grid(images)) < 5
+    assert os.listdir(path.parent) == ["film.mp4"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_plain_colours_come_back(tmp_path, suffix):
+    colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0.5], [0.9, 0.6, 0.1], [0, 0, 0]])
+    path = tmp_path / f"film{suffix}"
+    pictures.film(iter([colours[:, :, None, None].expand(-1, 3, 32, 32)] * 3), path, columns=6)
+    frame = decoded(path)[0][2] if suffix == ".mp4" else list(gif_frames(path))[2]
+    for i, colour in enumerate(colours):
+        middle = frame[48, 98 * i + 48].astype(float)
+        np.testing.assert_allclose(middle, 255 * colour, atol=5)
+
+
+def test_mp4_of_odd_size_is_padded_to_even(tmp_path):
+    path = tmp_path / "film.mp4"
+    pictures.film((torch.full((1, 1, 9, 7), 0.5) for _ in range(2)), path, scale=3)
+    frame = decoded(path)[0][0]
+    assert frame.shape == (28, 22, 3)
+    assert abs(frame.astype(int) - 128).max() <= 3
+
+
+def test_gif_keeps_frames_time_and_colours_and_loops(tmp_path):
+    path = tmp_path / "film.GIF"
+    assert pictures.film(moving(12, count=2), path, fps=10) == 12
+    with Image.open(path) as gif:
+        assert gif.info["loop"] == 0
+        assert gif.info["duration"] == 100
+    frames = list(gif_frames(path))
+    assert len(frames) == 12
+    for frame, images in zip(frames, moving(12, count=2), strict=True):
+        expected = pictures.grid(images)
+        assert frame.shape == expected.shape
+        assert off(frame, expected) < 4
+
+
+def test_a_gif_is_slowed_down_to_what_viewers_show(tmp_path):
+    path = tmp_path / "film.gif"
+    assert pictures.film(moving(5), path, fps=200) == 5
+    with Image.open(path) as gif:
+        assert (gif.n_frames, gif.info["duration"]) == (5, 20)
+
+
+def test_png_is_the_last_frame(tmp_path):
+    path = tmp_path / "film.png"
+    assert pictures.film(moving(5), path, contrast="minmax") == 1
+    expected = pictures.grid(list(moving(5))[-1], contrast="minmax")
+    np.testing.assert_array_equal(read(path), expected)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".png"])
+def test_a_film_of_one_frame(tmp_path, suffix):
+    path = tmp_path / f"film{suffix}"
+    assert pictures.film(moving(1), path) == 1
+    frames = (
+        decoded(path)[0] if suffix == ".mp4" else list(gif_frames(path)) if suffix == ".gif" else [read(path)]
+    )
+    assert len(frames) == 1
+    assert off(frames[0], pictures.grid(waves())) < 4
+
+
+@pytest.mark.parametrize("size", [8, 24, 64])
+def test_images_that_change_their_size_fill_the_same_place(tmp_path, size):
+    def growing():
+        yield waves(2, height=16, width=16)
+        yield waves(2, height=size, width=size)
+
+    path = tmp_path / "film.mp4"
+    pictures.film(growing(), path, scale=2)
+    first, second = decoded(path)[0]
+    assert first.shape == second.shape == (32, 66, 3)
+    assert off(first, second) < 12
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".png"])
+def test_a_film_that_breaks_off_leaves_nothing_and_spoils_nothing(tmp_path, suffix):
+    def breaking():
+        yield from moving(3)
+        raise RuntimeError("the sampler failed")
+
+    path = tmp_path / f"film{suffix}"
+    path.write_text("from before")
+    with pytest.raises(RuntimeError, match="the sampler failed"):
+        pictures.film(breaking(), path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "from before"
+
+
+@pytest.mark.parametrize(
+    ("frames", "name", "fps", "what"),
+    [
+        (list(moving(2)), "film.webm", 12, "mp4, .gif, .png"),
+        (list(moving(2)), "film", 12, "mp4, .gif, .png"),
+        ([], "film.mp4", 12, "no frames"),
+        (list(moving(2)), "film.mp4", 0, "per second"),
+        (list(moving(2)), "film.gif", float("nan"), "per second"),
+        ([waves(2), waves(3)], "film.mp4", 12, "number of images"),
+        ([torch.zeros(1, 2, 8, 8)], "film.gif", 12, "channels"),
+    ],
+)
+def test_what_is_no_film_is_refused_without_a_trace(tmp_path, frames, name, fps, what):
+    with pytest.raises(UsageError, match=what):
+        pictures.film(iter(frames), tmp_path / "folder" / name, fps=fps)
+    assert not list(tmp_path.rglob("*film*"))
+
+
+def resident():
+    """Memory of this process in MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads its own memory from Linux's /proc")
+@pytest.mark.parametrize(("suffix", "length", "scale"), [(".mp4", 2000, 2), (".gif", 200, 8)])
+def test_memory_does_not_grow_with_the_number_of_frames(tmp_path, suffix, length, scale):
+    memory = {}
+
+    def long():
+        for i in range(length):
+            memory[i] = resident()
+            yield torch.full((1, 3, 32, 32), i / length)
+
+    assert pictures.film(long(), tmp_path / f"film{suffix}", scale=scale) == length
+    # pictures of 12 kB and of 192 kB: kept, they would take 21 MB and 34 MB
+    assert memory[length - 1] - memory[length // 10] < 10
+
+
+def test_frames_are_taken_one_at_a_time(tmp_path):
+    path, alive = tmp_path / "film.mp4", []
+
+    def counting():
+        for i in range(20):
+            alive.append(i)
+            yield waves(1)
+
+    assert pictures.sampled(counting(), [4, 0]) is not None
+    assert alive == [0, 1, 2, 3, 4]
+    assert pictures.film(counting(), path) == 20
+
+
+def test_sampled_gives_the_frames_asked_for_in_that_order():
+    frames = pictures.sampled(moving(30), [9, 0, 9])
+    for i, frame in zip([9, 0, 9], frames, strict=True):
+        torch.testing.assert_close(frame, waves(phase=i / 10))
+
+
+def test_evenly_has_both_ends():
+    assert pictures.evenly(30, 4) == [0, 10, 19, 29]
+    assert pictures.evenly(3, 8) == [0, 1, 2]
+    assert pictures.evenly(5, 1) == [0]
+
+
+def test_a_film_says_nothing(tmp_path, capfd):
+    for suffix in (".mp4", ".gif", ".png"):
+        pictures.film(moving(2), tmp_path / f"film{suffix}")
+    assert capfd.readouterr() == ("", "")
