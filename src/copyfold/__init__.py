@@ -13,8 +13,19 @@ from typing import Any
 __version__ = "0.1.0"
 
 _FAMILIES = (
-    "types", "errors", "corruptions", "measures", "models", "objectives", "samplers", "probes", "pictures",
-    "data", "restore", "report", "training",
+    "types",
+    "errors",
+    "corruptions",
+    "measures",
+    "models",
+    "objectives",
+    "samplers",
+    "probes",
+    "pictures",
+    "data",
+    "restore",
+    "report",
+    "training",
 )  # fmt: skip  (what is slow to import comes last)
 
 

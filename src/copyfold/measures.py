@@ -144,9 +144,7 @@ def _filtered(x: Tensor, kernel: tuple[tuple[float, ...], ...]) -> Float[Tensor,
 def _difference(a: Tensor, b: Tensor) -> Float[Tensor, "b n"]:
     """Subtract, each image a row; shapes must agree, as broadcasting hides mistakes."""
     if a.shape != b.shape or a.dim() < 2:
-        raise UsageError(
-            f"images are compared in pairs of one shape b, c, h, w, not {_size(a)} and {_size(b)}"
-        )
+        raise UsageError(f"images are compared in pairs of one shape b, c, h, w, not {_size(a)} and {_size(b)}")
     return (_at_least_single(a) - _at_least_single(b)).flatten(1)
 
 

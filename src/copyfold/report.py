@@ -44,17 +44,16 @@ def denoising(run: Run, photos: Photos, corruption: Corruption) -> Any:
     probe = Denoising(corruption, photos.images("train", FITTED))
     reading = probe(run.model, x, torch.Generator().manual_seed(0))
     images, numbers = dict(reading.images), dict(reading.numbers)
-    images = {name: images.pop(name) for name in ("clean", "corrupted", "restored")} | images
-    images["copy of the clean"] = images.pop("reconstruction")
-    numbers["copy of the clean"] = numbers.pop("reconstruction")
     if run.model.has_statistics:
         together = replace(probe, reference=None, statistics="batch")
         other = together(run.model, x, torch.Generator().manual_seed(0))
-        for name, of in (("restored", "restored"), ("copy of the clean", "reconstruction")):
-            images[f"{name}, batch statistics"] = other.images[of]
-            numbers[f"{name}, batch statistics"] = other.numbers[of]
+        for name in ("restored", "reconstruction"):
+            images[f"{name}, batch statistics"] = other.images[name]
+            numbers[f"{name}, batch statistics"] = other.numbers[name]
+    order = list(reading.images)
+    names = sorted(images, key=lambda name: order.index(name.split(",")[0]))
     return pictures.comparison(
-        {name: shown[:SHOWN] for name, shown in images.items()},
+        {name: images[name][:SHOWN] for name in names},
         {name: f"{errors.mean().item():.4f}" for name, errors in numbers.items()},
         f"{corruption}: squared error per pixel, mean of {len(x)} held-out images",
     )

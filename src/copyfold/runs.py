@@ -121,7 +121,7 @@ class Run:
         return sorted(p.name for p in self.folder.iterdir() if not p.name.startswith("."))
 
 
-def open(folder: str | Path) -> Run:  # noqa: A001 (runs.open reads as it should)
+def open(folder: str | Path) -> Run:
     """The run in a folder; UsageError where there is none."""
     run = Run(folder)
     if not (run.folder / "recipe.yaml").is_file():
@@ -138,5 +138,7 @@ def prepare(folder: str | Path, resume: bool = False, overwrite: bool = False) -
         if not overwrite:
             raise UsageError(f"{folder} is not empty: give --resume to go on, --overwrite, or another --run")
         if not (run.folder / "recipe.yaml").is_file():
-            raise UsageError(f"{folder} holds {run.leftovers[0]} and no run, so it is not overwritten: give another --run")
+            raise UsageError(
+                f"{folder} holds {run.leftovers[0]} and no run, so it is not overwritten: give another --run"
+            )
     return run

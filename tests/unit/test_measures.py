@@ -79,9 +79,7 @@ def test_distance_is_the_norm_of_the_difference():
     d = (a - b).numpy().reshape(3, -1)
     np.testing.assert_allclose(measures.distance(a, b), np.linalg.norm(d, axis=1))
     np.testing.assert_allclose(measures.distance(a, b, norm="l1"), np.abs(d).sum(1))
-    np.testing.assert_allclose(
-        measures.distance(a[:, :, 0, 0], b[:, :, 0, 0]), np.linalg.norm(d[:, ::20], axis=1)
-    )
+    np.testing.assert_allclose(measures.distance(a[:, :, 0, 0], b[:, :, 0, 0]), np.linalg.norm(d[:, ::20], axis=1))
     with pytest.raises(UsageError, match="l1, l2"):
         unchecked(measures.distance)(a, b, norm="l3")
 
@@ -118,9 +116,7 @@ def test_ssim_of_images_that_its_window_hardly_fits(size):
 def test_sharpness_of_a_wave_is_its_eigenvalue():
     """A wave of wave number k is an eigenvector of the Laplacian, with eigenvalue 2 cos k - 2."""
     k = 2 * math.pi / 8
-    x = torch.sin(k * torch.arange(66, dtype=torch.float64)).expand(
-        1, 1, 66, 66
-    )  # 64 columns have neighbours
+    x = torch.sin(k * torch.arange(66, dtype=torch.float64)).expand(1, 1, 66, 66)  # 64 columns have neighbours
     torch.testing.assert_close(measures.sharpness(x), torch.tensor([(2 * math.cos(k) - 2) ** 2 / 2]).double())
 
 

@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:
-        known = f"{type(error).__name__}: {error}; this is a fault of copyfold: run again with --debug and report it"
+        known = (
+            f"{type(error).__name__}: {error}; this is a fault of copyfold: run again with --debug and report it"
+        )
         return _fail(error, 1, debug, known)
 
 
@@ -82,5 +84,3 @@ def _fail(error: BaseException, code: int, debug: bool, text: str | None = None)
     message = " ".join((text or str(error) or "stopped").split())
     print(f"copyfold: {message}", file=sys.stderr)
     return code
-
-

@@ -36,7 +36,9 @@ def command(arguments: Sequence[str]) -> int:
                 _screen.log.info("%s", error)
                 failed.append(source)
     if failed:
-        raise DataError(f"{len(failed)} of {len(sources)} images could not be read, the first is {failed[0]}; the others are done")
+        raise DataError(
+            f"{len(failed)} of {len(sources)} images could not be read, the first is {failed[0]}; the others are done"
+        )
     return 0
 
 

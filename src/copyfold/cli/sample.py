@@ -70,6 +70,8 @@ def _start(options: Namespace, run, shape: tuple[int, int, int], rng: torch.Gene
         source = recipe.get("data") if options.start is None else options.start
         photos = Photos(source, shape[1], **taken, progress=progress)
     if photos.shape != shape:
-        raise UsageError(f"the model is for images of {shape}, those of {source or 'the digits'} are {photos.shape}")
+        raise UsageError(
+            f"the model is for images of {shape}, those of {source or 'the digits'} are {photos.shape}"
+        )
     which = "held_out" if options.start is None else "train"
     return photos.images(which, options.count)

@@ -11,7 +11,7 @@ from copyfold.errors import UsageError
 
 
 class Batches:
-    """Training batches: a pure function of (seed, n), n being the number of batches since the start.
+    """Training batches: a pure function of the seed and n, the batches so far.
 
         epoch, position = divmod(n, len(self))
 
@@ -27,8 +27,7 @@ class Batches:
             raise UsageError(f"a batch of {batch} images is none: the batch must be at least 1")
         if len(pixels) == 0:
             raise UsageError("there are no images to make batches of")
-        # torch warns when it shares memory that it may not write to; Photos' arrays are all writable.
-        self._pixels = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+        self._pixels = np.asarray(pixels)
         self.batch = min(batch, len(pixels))
         self.seed = seed
         self.flip = flip
@@ -42,16 +41,17 @@ class Batches:
         order, flipped = self._draw(epoch)
         for position in range(start, len(self)):
             span = slice(position * self.batch, (position + 1) * self.batch)
-            x = self._pixels[order[span]]
+            # NumPy gathers in one thread and in 0.1 ms; torch wakes all of its own for so little, and waits.
+            x = torch.from_numpy(self._pixels[order[span]])
             if self.flip:
                 mirrored = flipped[span]
                 x[mirrored] = x[mirrored].flip(2)
             self.n = epoch * len(self) + position + 1
             yield x.permute(0, 3, 1, 2)
 
-    def _draw(self, epoch: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, epoch: int) -> tuple[np.ndarray, Tensor]:
         """The order of an epoch, and which of its places are mirrored."""
         hashed = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=8).digest()
         rng = torch.Generator().manual_seed(int.from_bytes(hashed, "big") >> 1)
         order = torch.randperm(len(self._pixels), generator=rng)
-        return order, torch.rand(len(order), generator=rng) < 0.5
+        return order.numpy(), torch.rand(len(order), generator=rng) < 0.5

@@ -24,7 +24,7 @@ Which = Literal["train", "held_out"]
 
 
 class Photos:
-    """Images to learn from, as uint8 squares in memory-mapped arrays, and some held out.
+    """Images to learn from and images held out: uint8 squares, memory-mapped.
 
     Args:
         source: A folder of images of any depth, a .npy or .npz file, a local dataset in parquet,
@@ -84,14 +84,7 @@ class Photos:
         suits: Suits | None = None,
         progress: Progress | None = None,
     ) -> None:
-        if size is not None and size < 1:
-            raise UsageError(f"a size of {size} pixels is none: it must be at least 1")
-        if limit is not None and limit < 1:
-            raise UsageError(f"a limit of {limit} images leaves none: it must be at least 1")
-        if fit not in get_args(Fit):
-            raise UsageError(f"fit is {fit!r}: it must be crop or pad")
-        if seed < 0:
-            raise UsageError(f"the seed is {seed}: it must not be negative")
+        _check(size, fit, limit, seed)
         self.flip = flip
         with recognise(source, layout) as opened:
             make = _Making(opened, fit, limit, skip_bad, seed, progress)
@@ -145,8 +138,20 @@ class Photos:
         self.classes = tuple(meta["classes"]) if meta["classes"] else None
 
 
+def _check(size: int | None, fit: str, limit: int | None, seed: int) -> None:
+    """Raise UsageError for arguments without meaning."""
+    if size is not None and size < 1:
+        raise UsageError(f"a size of {size} pixels is none: it must be at least 1")
+    if limit is not None and limit < 1:
+        raise UsageError(f"a limit of {limit} images leaves none: it must be at least 1")
+    if fit not in get_args(Fit):
+        raise UsageError(f"fit is {fit!r}: it must be crop or pad")
+    if seed < 0:
+        raise UsageError(f"the seed is {seed}: it must not be negative")
+
+
 class _Making:
-    """The steps from an opened source to its pixels, each skipped where the cache has the result."""
+    """The steps from a source to its pixels, each skipped where the cache has it."""
 
     def __init__(
         self,
@@ -263,6 +268,4 @@ def _nearest_side(wanted: int, channels: int, suits: Suits | None) -> int:
         for side in (wanted - distance, wanted + distance):
             if side >= 1 and fits((channels, side, side)):
                 return side
-    raise UsageError(
-        f"the model takes no image of about {wanted}x{wanted} with {channels} channels: give --size"
-    )
+    raise UsageError(f"the model takes no image of about {wanted}x{wanted} with {channels} channels: give --size")

@@ -83,9 +83,7 @@ def survey(source: Given = None, layout: str | None = None, progress: Progress |
             classes=classes,
             value_range=opened.value_range(),
             unreadable=tuple(
-                (name, reason)
-                for name, reason in zip(listing.names, seen, strict=True)
-                if isinstance(reason, str)
+                (name, reason) for name, reason in zip(listing.names, seen, strict=True) if isinstance(reason, str)
             ),
         )
 

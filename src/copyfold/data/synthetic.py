@@ -17,9 +17,7 @@ def scenes(count: int, size: int = 32, channels: int = 3, seed: int = 0) -> np.n
     pixels. Raises UsageError for a count or size below 1, or channels other than 1 or 3.
     """
     if count < 1 or size < 1 or channels not in (1, 3):
-        raise UsageError(
-            f"{count} scenes of size {size} in {channels} channels: at least 1, at least 1, 1 or 3"
-        )
+        raise UsageError(f"{count} scenes of size {size} in {channels} channels: at least 1, at least 1, 1 or 3")
     painted = np.stack([_scene(np.random.default_rng([seed, k]), size) for k in range(count)])
     if channels == 1:
         painted = painted @ np.array([[0.299], [0.587], [0.114]])  # luma, ITU-R BT.601
@@ -62,7 +60,7 @@ def _over(picture: np.ndarray, colour: object, inside: np.ndarray, size: int) ->
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    r"""A mixture of round Gaussians, with the exact density and score after any amount of noise.
+    r"""A mixture of round Gaussians with its exact density and score under noise.
 
         p_s(x) = sum_k w_k N(x; m_k, (std^2 + s^2) I)
         grad log p_s(x) = sum_k r_k(x) (m_k - x) / (std^2 + s^2),   r_k the responsibilities
@@ -78,9 +76,7 @@ class GaussianMixture:
 
     def sample(self, count: int, rng: Generator | None = None) -> Tensor:
         """Draw points, count·D."""
-        chosen = torch.multinomial(
-            self._log_weights(self.means).exp(), count, replacement=True, generator=rng
-        )
+        chosen = torch.multinomial(self._log_weights(self.means).exp(), count, replacement=True, generator=rng)
         spread = torch.randn(count, self.means.shape[1], generator=rng, dtype=self.means.dtype)
         return self.means[chosen] + self.std * spread
 
@@ -98,11 +94,7 @@ class GaussianMixture:
         variance = self.std**2 + noise**2
         distance = (x[:, None] - self.means.to(x)).square().sum(2)
         dimensions = x.shape[1]
-        return (
-            self._log_weights(x)
-            - distance / (2 * variance)
-            - dimensions / 2 * math.log(2 * math.pi * variance)
-        )
+        return self._log_weights(x) - distance / (2 * variance) - dimensions / 2 * math.log(2 * math.pi * variance)
 
     def _log_weights(self, like: Tensor) -> Tensor:
         weights = torch.ones(len(self.means)) if self.weights is None else self.weights

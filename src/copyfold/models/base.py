@@ -1,9 +1,10 @@
 """What an autoencoder is here, how it is written to a folder, and how it is read back."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false (safetensors' own stubs)
 
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +68,12 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
     multiple: int | None = None
     """Sides of other sizes that the model takes are multiples of this; None: only the size of `shape`."""
 
-    encoder: nn.Module
-    decoder: nn.Module
+    encoder: Any
+    """The modules before the code."""
+    decoder: Any
+    """The modules after it."""
     _statistics: Statistics = "batch"
-    _nested: ClassVar[dict[str, type]] = {}
+    nested: ClassVar[dict[str, type]] = {}
     """Constructor arguments that are configurations themselves, with their base class."""
 
     def __init__(self, shape: Shape, output: Output) -> None:
@@ -126,7 +129,7 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
         return any(isinstance(module, BatchNorm) for module in self.modules())
 
     @contextmanager
-    def using(self, statistics: Statistics) -> Iterator["Autoencoder"]:
+    def using(self, statistics: Statistics) -> Generator["Autoencoder"]:
         """Use these statistics within a with-block, then the former ones again."""
         former = self.statistics
         self.statistics = statistics
@@ -229,17 +232,18 @@ def _from_config(path: Path) -> Autoencoder:
     if path.stat().st_size > _CONFIG_BYTES:
         raise UsageError(f"{path} is larger than any config of copyfold's; it was not read")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{path} is not JSON ({error}); copy the model again from where it was") from None
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise UsageError(f"{path} does not say which architecture it is of: it is not a config of copyfold's")
-    chosen = catalogue.find(cast(type[Autoencoder], Autoencoder), config.pop("architecture"))
+    arguments = cast(dict[str, Any], config)
+    chosen = catalogue.find(Autoencoder, arguments.pop("architecture"))
     try:
-        for name, base in chosen._nested.items():
-            if config.get(name) is not None:
-                config[name] = catalogue.build(base, config[name])
-        return chosen(**config)
+        for name, base in chosen.nested.items():
+            if arguments.get(name) is not None:
+                arguments[name] = catalogue.build(base, arguments[name])
+        return chosen(**arguments)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
@@ -248,9 +252,11 @@ def _from_config(path: Path) -> Autoencoder:
 
 def _compare(weights: Path, expected: dict[str, Tensor]) -> None:
     """Refuse weights whose names, sizes or types are not what the model has."""
-    with safe_open(weights, framework="pt") as file:
-        found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        shapes = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}
+    opened: Any = safe_open(weights, framework="pt")
+    with opened as file:
+        names: list[str] = list(file.keys())
+        parts: list[Any] = [file.get_slice(name) for name in names]
+        shapes = {n: (tuple(p.get_shape()), str(p.get_dtype())) for n, p in zip(names, parts, strict=True)}
     wanted = {name: (tuple(tensor.shape), "F32") for name, tensor in expected.items()}
     wrong = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
     if wrong:

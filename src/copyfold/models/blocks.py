@@ -52,9 +52,7 @@ class BatchNorm(nn.Module):
             with torch.no_grad():  # recorded by the same formula, the result is not used
                 F.batch_norm(x, means, variances, None, None, True, self.momentum, self.eps)
             # a copy, since recording changes the averages in place before the gradient is taken
-            return F.batch_norm(
-                x, means.clone(), variances.clone(), self.weight, self.bias, False, 0.0, self.eps
-            )
+            return F.batch_norm(x, means.clone(), variances.clone(), self.weight, self.bias, False, 0.0, self.eps)
         recorded = (means, variances) if self.training else (None, None)
         return F.batch_norm(x, *recorded, self.weight, self.bias, True, self.momentum, self.eps)
 

@@ -17,11 +17,11 @@ MapNorm: TypeAlias = Literal["batch", "group", "instance", "none"]
 class Conv(Autoencoder):
     """Convolution and pooling, stage by stage, and its mirror image.
 
-    A stage, one for every entry of `channels`, is a 3x3 convolution, norm, activation and 2x2 max pooling (odd sides lose their last row, as in
-    28 -> 14 -> 7 -> 3); its mirror is a transposed 3x3 convolution of stride 2 to the size before. The code is
-    the last map, channels[-1] x h x w. channels=(16, 32, 64) on 28x28 is Murphy's network with its 3x3x64
-    bottleneck (section 20.3); (16,) is one convolution and one up-convolution; as many stages as the side can
-    be halved lead to a single position.
+    A stage, one for every entry of `channels`, is a 3x3 convolution, norm, activation and 2x2 max pooling (an
+    odd side loses its last row, as in 28 -> 14 -> 7 -> 3); its mirror is a transposed 3x3 convolution of stride
+    2 to the size before. The code is the last map, channels[-1] x h x w. channels=(16, 32, 64) on 28x28 is
+    Murphy's network with its 3x3x64 bottleneck (section 20.3); (16,) is one convolution and one up-convolution;
+    as many stages as the side can be halved lead to a single position.
     """
 
     def __init__(
@@ -80,6 +80,6 @@ def _down(inputs: int, outputs: int, between: str, norm_kind: str) -> nn.Sequent
 
 def _up(inputs: int, outputs: int, size: tuple[int, int]) -> nn.Sequential:
     """A transposed convolution to twice the size, one more where that side is odd."""
-    even = tuple(1 - length % 2 for length in size)
+    even = (1 - size[0] % 2, 1 - size[1] % 2)
     conv = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=even, output_padding=even)
     return nn.Sequential(conv)

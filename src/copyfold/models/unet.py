@@ -54,7 +54,7 @@ class Affine(Middle):
         if channels % 4 or height % 4 or width % 4:
             raise UsageError(
                 f"the Affine middle needs a deepest map whose channels and sides are multiples of 4, not "
-                f"{channels}x{height}x{width}: give a larger image, a smaller depth, or a width that is a multiple of 4"
+                f"{channels}x{height}x{width}: give a larger image, a smaller depth, or a width of fours"
             )
         flat = channels // 4 * (height // 2) * (width // 2)
         return nn.Sequential(
@@ -99,7 +99,7 @@ class UNet(Autoencoder):
     Raises UsageError where a side is not a multiple of 2^depth, and says the nearest that is.
     """
 
-    _nested: ClassVar[dict[str, type]] = {"middle": Middle}
+    nested: ClassVar[dict[str, type]] = {"middle": Middle}
 
     def __init__(
         self,
@@ -115,7 +115,11 @@ class UNet(Autoencoder):
     ) -> None:
         super().__init__(shape, output)
         at_least(1, width=width, depth=depth)
-        for choices, name, value in ((Skips, "skips", skips), (MapNorm, "norm", norm), (Upsampling, "up", up)):
+        for choices, name, value in (
+            (Skips, "skips", skips),
+            (MapNorm, "norm", norm),
+            (Upsampling, "up", up),
+        ):
             one_of(choices, name, value)
         self.width, self.depth, self.skips, self.norm, self.middle, self.up = (
             width, depth, skips, norm, middle, up,

@@ -100,7 +100,8 @@ class Classical(Objective):
 
         L(x) = fidelity(D(z), x) + sum_i penalty_i(x~, z)        x~ ~ C(x),   z ~ E(x~)
 
-    They compose freely. Clean and no penalty is plain reconstruction; Gaussian, Masking or Mix make it a denoising autoencoder.
+    They compose freely. Clean and no penalty is plain reconstruction; Gaussian, Masking or Mix make it a
+    denoising autoencoder.
     Terms: "fidelity" and each penalty by its class's name. Diagnostics: "mse", the squared error of D(z) against
     the clean x per pixel, and "psnr" in dB, -10 log10 of each image's mse, averaged over images.
     """

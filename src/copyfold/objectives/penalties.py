@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -27,4 +28,4 @@ class L1(Penalty):
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
         """The weighted sum of absolute values per image."""
         maps = z if isinstance(z, tuple) else (z,)
-        return self.weight * sum(m.float().abs().sum() for m in maps) / len(x)
+        return self.weight * torch.stack([m.float().abs().sum() for m in maps]).sum() / len(x)

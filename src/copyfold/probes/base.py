@@ -14,7 +14,7 @@ class Reading:
     """What a probe found: numbers per image (or one for all), and the images to look at."""
 
     numbers: dict[str, Tensor]
-    images: dict[str, Images] = field(default_factory=dict)
+    images: dict[str, Images] = field(default_factory=dict[str, Images])
 
 
 class Probe(ABC):

@@ -48,7 +48,7 @@ class Denoising(Probe):
 
 
 def noise_of(corruption: Corruption) -> tuple[float, float, float] | None:
-    """(keep, mean, std) such that x~ = keep (x + std xi) + (1 - keep) mean, where the corruption is of that form."""
+    """(keep, mean, std) such that x~ = keep (x + std xi) + (1 - keep) mean; None for other corruptions."""
     match corruption:
         case Gaussian(std=std) if isinstance(std, float) and std > 0:
             return 1.0, 0.0, std
@@ -80,7 +80,11 @@ def nonlocal_means(x: Images, std: float) -> Images:
         )
         for image in x
     ]  # fmt: skip
-    return torch.stack([torch.from_numpy(image).reshape(*x.shape[2:], -1) for image in restored]).permute(0, 3, 1, 2).to(x)
+    return (
+        torch.stack([torch.from_numpy(image).reshape(*x.shape[2:], -1) for image in restored])
+        .permute(0, 3, 1, 2)
+        .to(x)
+    )
 
 
 def _patches(x: Images, side: int) -> Tensor:

@@ -26,7 +26,8 @@ class Schedule(ABC):
 class Ramp(Schedule):
     """The essay's schedule: (0, c, 1 - c) with c = n / over.
 
-    over = steps unless it is given. The scripts also use over = 20 for 60 steps, which lets c grow to 3 and the noise turn negative, and
+    over = steps unless it is given. The scripts also use over = 20 for 60 steps, which lets c grow to 3 and the
+    noise turn negative, and
     over = 800 for 200, which stops at c = 1/4.
     """
 

@@ -13,9 +13,7 @@ from copyfold.errors import DataError, UsageError
 def whole(photos: Photos) -> np.ndarray:
     """All images, in the order of the source."""
     pixels, names = [*photos.train, *photos.held_out], photos.names + photos.held_out_names
-    return np.stack(
-        [pixel for _, pixel in sorted(zip(names, pixels, strict=True), key=lambda pair: int(pair[0]))]
-    )
+    return np.stack([pixel for _, pixel in sorted(zip(names, pixels, strict=True), key=lambda pair: int(pair[0]))])
 
 
 @pytest.fixture

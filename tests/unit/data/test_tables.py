@@ -20,9 +20,7 @@ def coded(value: int, kind: str = "PNG") -> bytes:
 
 
 def table(values: range, column: str = "image", **others: object) -> datasets.Dataset:
-    features = datasets.Features(
-        {column: datasets.Image(), "label": datasets.ClassLabel(names=["even", "odd"])}
-    )
+    features = datasets.Features({column: datasets.Image(), "label": datasets.ClassLabel(names=["even", "odd"])})
     rows = {
         column: [{"bytes": coded(value), "path": None} for value in values],
         "label": [value % 2 for value in values],
@@ -49,9 +47,7 @@ def test_a_parquet_folder(parquet: Path, cache: Path) -> None:
     assert photos.labels.tolist() == [k % 2 for k in range(20)]
     assert photos.classes == ("even", "odd")
     assert sorted(photos.held_out[:, 0, 0, 0]) == list(range(100, 105))
-    for image, name, label in zip(
-        photos.held_out, photos.held_out_names, photos.held_out_labels, strict=True
-    ):
+    for image, name, label in zip(photos.held_out, photos.held_out_names, photos.held_out_labels, strict=True):
         assert image[0, 0, 0] == 100 + int(name.removeprefix("test/"))
         assert label == image[0, 0, 0] % 2
     assert not list(cache.glob(".making*"))  # datasets' own copies are gone
@@ -90,9 +86,7 @@ def test_the_limit_decodes_only_what_it_takes(parquet: Path, monkeypatch: pytest
 
     decoded = []
     real_decode = tables.decode
-    monkeypatch.setattr(
-        tables, "decode", lambda *arguments: decoded.append(arguments) or real_decode(*arguments)
-    )
+    monkeypatch.setattr(tables, "decode", lambda *arguments: decoded.append(arguments) or real_decode(*arguments))
     photos = Photos(parquet, limit=4)
     assert (len(photos), len(photos.held_out)) == (4, 4)
     assert len(decoded) == 8 + 1  # and one to see that they have colour
@@ -113,12 +107,8 @@ def test_unreadable_rows_are_named(tmp_path: Path) -> None:
     rows = [coded(k) for k in range(10)]
     rows[4], rows[7] = b"text", None
     (tmp_path / "bad").mkdir()
-    datasets.Dataset.from_dict({"img": rows}, features=features).to_parquet(
-        str(tmp_path / "bad" / "a.parquet")
-    )
-    with pytest.raises(
-        DataError, match=r"2 of 10 images .* train/4 is not an image.*; train/7 holds no image"
-    ):
+    datasets.Dataset.from_dict({"img": rows}, features=features).to_parquet(str(tmp_path / "bad" / "a.parquet"))
+    with pytest.raises(DataError, match=r"2 of 10 images .* train/4 is not an image.*; train/7 holds no image"):
         Photos(tmp_path / "bad")
     assert len(Photos(tmp_path / "bad", skip_bad=True)) in (7, 8)
     assert [name for name, _ in survey(tmp_path / "bad").unreadable] == ["train/4", "train/7"]
@@ -126,9 +116,7 @@ def test_unreadable_rows_are_named(tmp_path: Path) -> None:
 
 def test_a_row_cannot_name_a_file_on_this_machine(tmp_path: Path, folder: Path) -> None:
     secret = str(folder / "cats" / "00.png")
-    features = datasets.Features(
-        {"image": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}}
-    )
+    features = datasets.Features({"image": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}})
     rows = {"image": [{"bytes": None, "path": secret}] * 3}
     (tmp_path / "bad").mkdir()
     datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "bad" / "a.parquet"))
@@ -185,14 +173,29 @@ def test_a_hub_dataset(hub: list[tuple[str, str | None]]) -> None:
 
 
 def test_a_hub_dataset_that_is_not_there_is_one_line(hub: list[tuple[str, str | None]]) -> None:
-    with pytest.raises(
-        DataError, match="someone/else cannot be loaded: no dataset someone/else; see"
-    ) as caught:
+    with pytest.raises(DataError, match="someone/else cannot be loaded: no dataset someone/else; see") as caught:
         Photos("hf://someone/else")
     assert "\n" not in str(caught.value)
     for address in ("hf://", "hf://a/b/c", "hf:///b"):
         with pytest.raises(DataError, match="write hf://owner/name"):
             Photos(address)
+
+
+def test_a_hub_dataset_may_name_files_that_were_downloaded_and_no_others(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cats")
+    secret = folder / "dogs" / "11.png"
+    paths = [str(folder / "cats" / "05.png"), str(secret), str(folder / "cats" / ".." / "dogs" / "11.png")]
+    features = datasets.Features({"image": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}})
+    rows = datasets.Dataset.from_dict(
+        {"image": [{"bytes": None, "path": path} for path in paths]}, features=features
+    )
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(train=rows))
+    with pytest.raises(DataError, match=r"2 of 3 images .*: train/1 names a file .*; train/2 names a file"):
+        Photos("hf://someone/files")
+    assert Photos("hf://someone/files", skip_bad=True).train[0, 0, 0].tolist() == [50, 55, 195]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,10 @@ def _guess(shape: tuple[int, ...], text: str, where: str) -> str:
 
 
 class Array(Source):
-    """Images in one array: uint8 from 0 to 255, or float in [0, 1]; a fourth channel is transparency."""
+    """Images in one array: uint8 from 0 to 255, or float in [0, 1].
+
+    A fourth channel is transparency.
+    """
 
     kind = "array"
 
@@ -154,7 +157,7 @@ class Memory(Array):
 
 
 class Digits(Array):
-    """The 1,797 digits that come with scikit-learn: 8x8, values 0 to 16, enlarged bilinearly."""
+    """The 1,797 digits of scikit-learn: 8x8, values 0 to 16, enlarged bilinearly."""
 
     kind = "digits of scikit-learn"
     resample = Image.Resampling.BILINEAR

@@ -134,8 +134,7 @@ def space() -> Iterator[None]:
         where = os.environ.get("COPYFOLD_CACHE") or "the user's cache folder"
         what = error.strerror or str(error)
         raise CopyfoldError(
-            f"the image cache in {where} cannot be written: {what}; "
-            "make room, or point COPYFOLD_CACHE elsewhere"
+            f"the image cache in {where} cannot be written: {what}; make room, or point COPYFOLD_CACHE elsewhere"
         ) from None
 
 

@@ -44,12 +44,15 @@ PLUGINS = (
 
 
 class Refused(Exception):
-    """An image that cannot be read; the message is the reason alone, to be put behind a name."""
+    """An image that cannot be read; the message is the reason, to stand behind a name."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What can be known of an image without decoding it: upright width and height in pixels, and its mode."""
+    """What is known of an image before it is decoded.
+
+    Width and height in pixels, as it stands upright, and Pillow's name of its mode.
+    """
 
     width: int
     height: int
@@ -158,7 +161,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 class _opened:
-    """A context in which an image file is open and identified, and every failure becomes Refused."""
+    """A context in which an image file is open, and any failure becomes Refused."""
 
     def __init__(self, file: str | os.PathLike[str] | IO[bytes] | bytes) -> None:
         self.file = file

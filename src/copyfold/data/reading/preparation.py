@@ -46,7 +46,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the headers of the chosen images say: median short side in pixels, channels, who is unreadable."""
+    """What the headers of the chosen images say.
+
+    The median short side in pixels, the channels, and the images that are unreadable so far.
+    """
 
     side: int
     channels: int

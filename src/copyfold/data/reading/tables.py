@@ -22,7 +22,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 
 class Table(Source):
-    """Images in the rows of a dataset; `datasets` is imported only when a row is wanted."""
+    """Images in the rows of a dataset, which is loaded only when a row is wanted."""
 
     def _load(self) -> Any:
         """All splits, by name."""
@@ -142,7 +142,7 @@ class Parquet(Table):
 
 
 class Hub(Table):
-    """A dataset on the Hub, hf://owner/name or hf://owner/name@revision: the one thing that uses the network.
+    """A dataset on the Hub, hf://owner/name[@revision]: all that uses the network.
 
     Its identity is its id: a dataset that changes under the same id is not noticed; name a revision.
     """

@@ -1,0 +1,204 @@
+"""Figures: labelled comparisons, curves, scatter plots. The only door to matplotlib.
+
+Figures are `matplotlib.figure.Figure` objects on the Agg canvas and never pyplot's, which keeps every figure
+alive and is not safe in threads. Colours are those of Okabe and Ito, "Color universal design" (2008), told
+apart by colour-blind eyes too.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from copyfold.errors import UsageError
+from copyfold.pictures.grids import Picture, enlarged, tiled, to_bytes, visible_scale
+from copyfold.types import Images
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+Numbers: TypeAlias = Tensor | np.ndarray | Sequence[float]
+
+
+def comparison(rows: Mapping[str, Images], captions: Mapping[str, str] | None = None, title: str = "") -> "Figure":
+    """Show the same images in every row: clean, corrupted, restored and so on.
+
+    Each row carries its name and under it its caption (its numbers) at the left. Drawn 8 inches wide or less,
+    for text that is readable at 800 pixels. The rows may differ in the size of their images but not in their
+    number: else UsageError.
+    """
+    captions = captions or {}
+    counts = {name: len(images) for name, images in rows.items()}
+    if len(set(counts.values())) != 1:
+        raise UsageError(f"a comparison needs the same number of images in every row, not {counts}")
+    if set(captions) - set(rows):
+        raise UsageError(f"captions without a row: {', '.join(sorted(set(captions) - set(rows)))}")
+    strips = [_strip(images) for images in rows.values()]
+    labels = [(_wrap(name, 20), _wrap(captions.get(name, ""), 26)) for name in rows]
+    return _labelled(strips, labels, title, columns=next(iter(counts.values())))
+
+
+def curves(
+    series: Mapping[str, tuple[Numbers, Numbers]],
+    xlabel: str,
+    ylabel: str,
+    logy: bool = False,
+    title: str = "",
+) -> "Figure":
+    """Plot y against x for each series (x, y) by name; axis labels carry their units.
+
+    Short series show their points, so that one of a single point is seen. With logy, values that are not
+    positive are left out, and a UsageError says where none is left.
+    """
+    lines = {name: (_vector(x), _vector(y)) for name, (x, y) in series.items()}
+    for name, (x, y) in lines.items():
+        if len(x) != len(y):
+            raise UsageError(f"curve {name!r} has {len(x)} values of x and {len(y)} of y: they must be paired")
+    if not any(len(x) for x, _ in lines.values()):
+        raise UsageError("there is no curve to draw: give at least one point")
+    if logy and not any((y > 0).any() for _, y in lines.values()):
+        raise UsageError("no value is above 0, so none can be drawn on a logarithmic axis: set logy to false")
+    figure, axes = _axes(xlabel, ylabel, title)
+    if logy:
+        axes.set_yscale("log", nonpositive="mask")
+    for i, (name, (x, y)) in enumerate(lines.items()):
+        color, dash = _PALETTE[i % len(_PALETTE)], ("-", "--", ":", "-.")[i // len(_PALETTE) % 4]
+        marker = "o" if len(x) <= 30 else None
+        axes.plot(x, y, dash, color=color, marker=marker, markersize=4, linewidth=1.8, label=_plain(name))
+    _legend(figure, axes, outside=len(lines) > 4)
+    return figure
+
+
+def scatter(
+    points: Tensor | np.ndarray,
+    labels: Sequence[Any] | Tensor | np.ndarray | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+) -> "Figure":
+    """Draw points (n, 2), coloured by their labels.
+
+    Whole numbers and names are classes, each with its colour and marker in the legend; floating point labels
+    are read off a colour bar. Raises UsageError where the shapes do not fit.
+    """
+    xy = _array(points)
+    kinds = np.zeros(len(xy), int) if labels is None else _array(labels)
+    if xy.ndim != 2 or xy.shape[1] != 2 or len(kinds) != len(xy):
+        raise UsageError(f"a scatter needs points n x 2 and n labels, not {xy.shape} and {len(kinds)} labels")
+    figure, axes = _axes(xlabel, ylabel, title, size=(8.0, 6.0))
+    look = {"s": float(np.clip(10_000 / max(len(xy), 1), 8, 40)), "linewidths": 0, "alpha": 0.85}
+    if np.issubdtype(kinds.dtype, np.floating):
+        drawn = axes.scatter(xy[:, 0], xy[:, 1], c=kinds, cmap="viridis", **look)
+        figure.colorbar(drawn, ax=axes)
+        return figure
+    for i, kind in enumerate(np.unique(kinds)):
+        color, marker = _PALETTE[i % len(_PALETTE)], "o^sDvP*"[i // len(_PALETTE) % 7]
+        x, y = xy[kinds == kind].T
+        axes.scatter(x, y, color=color, marker=marker, label=_plain(str(kind)), **look)
+    if labels is not None:
+        _legend(figure, axes, outside=True)
+    return figure
+
+
+_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def _figure(size: tuple[float, float], **options: Any) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=100, facecolor="white", **options)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _axes(xlabel: str, ylabel: str, title: str, size: tuple[float, float] = (8.0, 4.5)) -> "tuple[Figure, Axes]":
+    figure = _figure(size, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(_plain(xlabel), fontsize=12)
+    axes.set_ylabel(_plain(ylabel), fontsize=12)
+    axes.set_title(_plain(_wrap(title, 80)), fontsize=13, loc="left")
+    axes.tick_params(labelsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _legend(figure: "Figure", axes: "Axes", outside: bool) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    if outside:
+        figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize=11, markerscale=1.3)
+    elif any(names):
+        axes.legend(handles, names, loc="best", frameon=False, fontsize=11)
+
+
+def _strip(images: Images) -> Picture:
+    """One row of images, enlarged so that the figure's own scaling smears no pixel."""
+    cells = to_bytes(images, "raw")
+    cells = enlarged(cells, 2 * visible_scale(cells))
+    return tiled(cells, len(cells), gap=max(2, cells.shape[2] // 24))
+
+
+def _labelled(strips: list[Picture], labels: list[tuple[str, str]], title: str, columns: int) -> "Figure":
+    """Strips with labels at their left, laid out in inches because text has a size."""
+    margin, gap = 0.12, 0.1
+    figure = _figure((8.0, 4.0))
+    texts = [
+        (_text(figure, name, 11, weight="bold"), _text(figure, note, 10, color="0.25")) for name, note in labels
+    ]
+    widest = max(text.get_window_extent().width for pair in texts for text in pair) / figure.dpi
+    left = margin + widest + 0.15
+    width = min(8.0 - left - margin, 1.5 * columns)
+    heading = _text(figure, _wrap(title, max(20, int(10 * (left + width)))), 12, weight="bold")
+    banner = _height(heading) + 0.06 if title else 0.0
+    heights = [width * strip.shape[0] / strip.shape[1] for strip in strips]
+    slots = [max(height, sum(map(_height, pair))) for height, pair in zip(heights, texts, strict=True)]
+    across, down = left + width + margin, 2 * margin + banner + sum(slots) + gap * (len(slots) - 1)
+    figure.set_size_inches(across, down)
+    heading.set_position((margin / across, 1 - margin / down))
+    top = down - margin - banner
+    for strip, (name, note), height, slot in zip(strips, texts, heights, slots, strict=True):
+        middle = top - slot / 2
+        line = middle + (_height(name) + _height(note)) / 2
+        name.set_position((margin / across, line / down))
+        note.set_position((margin / across, (line - _height(name)) / down))
+        box = (left / across, (middle - height / 2) / down, width / across, height / down)
+        axes = figure.add_axes(box)
+        axes.imshow(strip, aspect="auto", interpolation="antialiased")
+        axes.set_axis_off()
+        top -= slot + gap
+    return figure
+
+
+def _text(figure: "Figure", text: str, size: float, **look: Any) -> "Text":
+    return figure.text(0, 0, _plain(text), fontsize=size, va="top", linespacing=1.25, **look)
+
+
+def _height(text: "Text") -> float:
+    """How much room the lines of a text take, in inches; none where it is empty."""
+    lines = text.get_text().count("\n") + 1 if text.get_text() else 0
+    return lines * float(text.get_fontsize()) * 1.38 / 72
+
+
+def _wrap(text: str, width: int) -> str:
+    return "\n".join(textwrap.fill(line, width) for line in text.splitlines())
+
+
+def _plain(text: str) -> str:
+    """Text as it is: between two dollar signs matplotlib would read a formula."""
+    return text.replace("$", r"\$")
+
+
+def _vector(values: Numbers) -> np.ndarray:
+    return np.asarray(_array(values), dtype=float).reshape(-1)
+
+
+def _array(values: Numbers | Sequence[Any]) -> np.ndarray:
+    if isinstance(values, Tensor):
+        return (values.detach().double() if values.is_floating_point() else values).cpu().numpy()
+    return np.asarray(values)

@@ -1,0 +1,110 @@
+"""Grids of images, and pictures as PNG files."""
+
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import torch
+
+from copyfold.errors import UsageError
+from copyfold.files import written
+from copyfold.types import Images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Picture: TypeAlias = np.ndarray
+"""A picture to show: height x width x 3, uint8, red green blue."""
+
+Contrast: TypeAlias = Literal["raw", "minmax"]
+"""How values become brightness: clipped to [0, 1], or each image stretched to its own range."""
+
+
+def grid(
+    images: Images,
+    columns: int | None = None,
+    scale: int | None = None,
+    gap: int = 2,
+    contrast: Contrast = "raw",
+) -> Picture:
+    """Lay images out in rows, on white: uint8, height x width x 3.
+
+    "raw" clips to [0, 1]; "minmax" stretches each image to its own range (a constant one turns black). What
+    is not a number is black. Each pixel becomes scale x scale pixels: by default as many as make an image 96
+    pixels long, so that a person can see it. `gap` white pixels lie between images. By default there are
+    about as many columns as rows, or more where that leaves fewer holes. Raises UsageError for anything but a
+    batch b, c, h, w of 1 or 3 channels.
+    """
+    cells = to_bytes(images, contrast)
+    return tiled(enlarged(cells, visible_scale(cells) if scale is None else scale), columns, gap)
+
+
+def png(picture: "Picture | Figure") -> bytes:
+    """Encode a grid or a figure as a PNG file; figures at 150 pixels per inch."""
+    file = io.BytesIO()
+    if isinstance(picture, np.ndarray):
+        from PIL import Image
+
+        Image.fromarray(picture).save(file, format="png")
+    else:
+        picture.savefig(file, format="png", dpi=150)
+    return file.getvalue()
+
+
+def save(picture: "Picture | Figure", path: str | Path) -> None:
+    """Write a grid or figure to a .png, whole or not at all; makes parent folders."""
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"cannot save {path}: pictures are PNG files, give it the suffix .png")
+    with written(path) as temporary:
+        temporary.write_bytes(png(picture))
+
+
+def to_bytes(images: Images, contrast: Contrast) -> np.ndarray:
+    """Turn images b, c, h, w into bytes b, h, w, 3."""
+    if images.dim() != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        size = " x ".join(map(str, images.shape))
+        raise UsageError(f"pictures are made of images b, c, h, w with 1 or 3 channels, not {size}")
+    if not images.is_floating_point():
+        raise UsageError(f"pictures are made of images in [0, 1], not {images.dtype}: divide them by 255")
+    if contrast not in ("raw", "minmax"):
+        raise UsageError(f"no contrast is called {contrast!r}: choose one of raw, minmax")
+    x = torch.nan_to_num(images.detach().to("cpu", torch.float64), nan=0.0, posinf=1.0, neginf=0.0)
+    if contrast == "minmax":
+        low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+        x = (x - low) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)
+    return (x.clamp(0, 1) * 255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+
+
+def visible_scale(cells: np.ndarray) -> int:
+    """The whole number by which an image becomes at least 96 pixels long."""
+    return math.ceil(96 / max(cells.shape[1:3]))
+
+
+def enlarged(cells: np.ndarray, scale: int) -> np.ndarray:
+    """Each pixel of images b, h, w, 3 as scale x scale pixels."""
+    if scale < 1:
+        raise UsageError(f"a picture is enlarged by a whole number from 1 on, not {scale}")
+    return cells.repeat(scale, axis=1).repeat(scale, axis=2)
+
+
+def tiled(cells: np.ndarray, columns: int | None, gap: int) -> Picture:
+    """Images b, h, w, 3 in rows, on white."""
+    b, h, w, _ = cells.shape
+    columns = _nice_columns(b) if columns is None else min(columns, b)
+    if columns < 1 or gap < 0:
+        raise UsageError(f"a grid needs at least one column and no negative gap, not {columns} and {gap}")
+    rows = math.ceil(b / columns)
+    picture = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, 3), 255, np.uint8)
+    for i, cell in enumerate(cells):
+        top, left = i // columns * (h + gap), i % columns * (w + gap)
+        picture[top : top + h, left : left + w] = cell
+    return picture
+
+
+def _nice_columns(count: int) -> int:
+    """The fewest columns that leave the fewest holes, from sqrt(count) to twice that."""
+    narrow = math.ceil(math.sqrt(count))
+    return min(range(narrow, 2 * narrow + 1), key=lambda columns: (-count % columns, columns))

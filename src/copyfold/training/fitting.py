@@ -1,0 +1,184 @@
+"""`fit`: a model, an objective and photos in; a run out."""
+
+import logging
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import lightning
+import torch
+
+from copyfold import runs
+from copyfold.data import Photos
+from copyfold.errors import Diverged, UsageError
+from copyfold.models.base import Autoencoder
+from copyfold.objectives.base import Classical, Objective
+from copyfold.training.courier import Copying
+from copyfold.training.keeper import Keeper, WholeFiles
+from copyfold.training.plan import Plan, Precision, layout, resolve
+from copyfold.training.record import describe
+from copyfold.types import Progress
+
+log = logging.getLogger("copyfold")
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked training to stop, and everything was saved first. `exit_code` is 128 + the signal."""
+
+    def __init__(self, signum: int, run: runs.Run) -> None:
+        self.exit_code = 128 + signum
+        super().__init__(f"stopped by {signal.Signals(signum).name}; {run.folder} is saved, go on with --resume")
+
+
+def fit(
+    model: Autoencoder,
+    objective: Objective | None = None,
+    photos: Photos | None = None,
+    run: str | Path | None = None,
+    *,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    batch: int = 16,
+    lr: float = 1e-3,
+    seed: int = 0,
+    precision: Precision = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> runs.Run:
+    """Train a model with Adam and return its run; `run.model` and `run.history` are what came of it.
+
+    Every step is a batch of images; an incomplete last batch of an epoch is dropped. The held-out loss is taken
+    after every epoch on up to 512 held-out images. `model` itself is trained, and is in eval mode afterwards.
+
+    Args:
+        model: What to train; its shape must be that of the photos.
+        objective: What to make smaller: plain reconstruction unless given.
+        photos: What to train on: the digits unless given.
+        run: The run's folder; runs/ARCHITECTURE-TIME unless given.
+        epochs: Passes over the photos: 30 unless this or `minutes` is given.
+        minutes: Minutes of training, the time before a resume counted in; whichever ends first.
+        batch: Images per step.
+        lr: Adam's learning rate.
+        seed: Of everything random: held-out images, weights (on the command line), order, corruption.
+        precision: 32, bf16, or auto: bf16 where the device has it in hardware.
+        resume: Go on from the run's last checkpoint, or start anew where there is none.
+        overwrite: Delete the run that is in the folder, if there is one.
+        progress: Called as progress(what, done, total) after every step.
+
+    Raises UsageError for what cannot be meant, CopyfoldError where the run's folder is in use or the disk is
+    full, Diverged when the loss stops being a number (the last good checkpoint is kept), and Stopped, after
+    saving, when SIGINT or SIGTERM came.
+    """
+    objective, photos = objective or Classical(), photos or Photos()
+    epochs = 30 if epochs is None and minutes is None else epochs
+    plan = Plan(epochs, minutes, batch, lr, seed, resolve(precision), torch.get_num_threads())
+    _check(model, objective, photos)
+    name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
+    target = runs.prepare(run or Path("runs") / name, resume, overwrite)
+    with target.locked():
+        if overwrite and not resume:
+            target.clear()
+        resume = resume and target.checkpoint.is_file()
+        describe(target, model, objective, photos, plan)
+        keeper = Keeper(target, model, objective, photos, plan, progress)
+        _train(model, objective, photos, plan, keeper, resume)
+    model.cpu().eval()
+    if keeper.signum:
+        raise Stopped(keeper.signum, target)
+    return target
+
+
+def _train(
+    model: Autoencoder, objective: Objective, photos: Photos, plan: Plan, keeper: Keeper, resume: bool
+) -> None:
+    """Hand everything to Lightning's Trainer, and say what went wrong in our own words."""
+    if resume and _finished(keeper, plan):
+        log.info("%s is finished already; give more --epochs or --minutes to go on", keeper.run.folder)
+        return
+    with _quiet():
+        trainer = lightning.Trainer(
+            accelerator="auto",
+            devices=1,
+            precision="bf16-mixed" if plan.precision == "bf16" else "32-true",
+            min_epochs=0,
+            max_epochs=plan.epochs or -1,
+            plugins=[WholeFiles()],
+            callbacks=[keeper],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=str(keeper.run.folder),
+        )
+        memory = layout(model, trainer.strategy.root_device)
+        model.to(memory_format=memory).train()  # type: ignore[call-overload]
+        courier = Copying(model, objective, plan.lr, memory)
+        checkpoint = str(keeper.run.checkpoint) if resume else None
+        with _signals(keeper):
+            try:
+                trainer.fit(courier, keeper.source, ckpt_path=checkpoint, weights_only=True)
+            except Diverged as error:
+                raise Diverged(
+                    f"{error}: {keeper.run.folder} keeps the last good state; try a lower --lr than {plan.lr:g}"
+                    + (", or --precision 32" if plan.precision == "bf16" else "")
+                ) from None
+
+
+def _finished(keeper: Keeper, plan: Plan) -> bool:
+    """Whether the last checkpoint is already where the plan ends."""
+    state = WholeFiles().load_checkpoint(keeper.run.checkpoint, map_location="cpu")
+    steps = (plan.epochs or math.inf) * len(keeper.source)
+    seconds = next(iter(s["seconds"] for s in state["callbacks"].values() if "seconds" in s), 0.0)
+    return state["global_step"] >= steps or seconds >= 60 * (plan.minutes or math.inf)
+
+
+def _check(model: Autoencoder, objective: Objective, photos: Photos) -> None:
+    """Refuse what would fail, or mean nothing, after minutes."""
+    if model.shape != tuple(photos.shape):
+        raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
+    if isinstance(objective, Classical):
+        objective.fidelity.check(model)
+
+
+@contextmanager
+def _signals(keeper: Keeper) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM end training after this step; a second one is not held back."""
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        keeper.signum = signum
+        signal.signal(signum, former[signal.Signals(signum)])
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    former = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    for signum in former:
+        signal.signal(signum, note)
+    try:
+        yield
+    finally:
+        for signum, handler in former.items():
+            signal.signal(signum, handler)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's own advice off the screen; what matters is said by copyfold."""
+    chatty = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in chatty]
+    for logger in chatty:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            yield
+    finally:
+        for logger, level in zip(chatty, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,80 @@
+"""What is written down before the first step: the recipe, the data, the machine, the model's README."""
+
+import inspect
+import json
+import platform
+from importlib.metadata import version
+
+import torch
+
+from copyfold import __version__, catalogue
+from copyfold.data import Photos
+from copyfold.files import write_text
+from copyfold.models.base import Autoencoder
+from copyfold.objectives.base import Objective
+from copyfold.runs import Run
+from copyfold.training.plan import Plan
+
+
+def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos, plan: Plan) -> None:
+    """Write recipe.yaml, data.json, env.json and the model's README."""
+    arguments = {name: value for name, value in model.config.items() if name != "shape"}
+    run.write_recipe(
+        {
+            **photos.recipe(),
+            "model": {"class_path": type(model).__name__, "init_args": arguments},
+            "objective": catalogue.describe(objective),
+            "epochs": plan.epochs,
+            "minutes": plan.minutes,
+            "batch": plan.batch,
+            "lr": plan.lr,
+            "precision": plan.precision,
+            "seed": plan.seed,
+        }
+    )
+    data = {
+        "shape": list(photos.shape),
+        "train": len(photos.train),
+        "held_out": len(photos.held_out),
+        "classes": photos.classes,
+        "fingerprint": photos.fingerprint,
+        "notes": list(photos.notes),
+    }
+    machine = {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "threads": plan.threads,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "copyfold": __version__,
+    } | {name: version(name) for name in ("torch", "lightning", "numpy", "pillow")}
+    write_text(run.folder / "data.json", json.dumps(data, indent=2) + "\n")
+    write_text(run.folder / "env.json", json.dumps(machine, indent=2) + "\n")
+    write_text(run.folder / "model" / "README.md", _card(model, objective, photos))
+
+
+def _card(model: Autoencoder, objective: Objective, photos: Photos) -> str:
+    """What the model is, what was made smaller, and how to load it."""
+    size = "x".join(map(str, photos.shape))
+    return f"""# {type(model).__name__}
+
+{model.summary()}.
+
+Trained by copyfold on {len(photos.train):,} images of {size} (channels x height x width), pixels in [0, 1].
+{"; ".join(photos.notes).capitalize()}.
+
+## What was made smaller
+
+    {objective}
+
+{inspect.getdoc(type(objective))}
+
+Every term is a sum over pixels (a fidelity) or over the numbers of the code (a penalty), in nats, averaged
+over the images of a batch, and has its weight in it already; their sum is the loss. In log.csv, `mse` is per
+pixel and `psnr` in dB, averaged over images; columns that begin with `held_out_` are the same on images that
+were not trained on.
+
+## How to use it
+
+    import copyfold
+    model = copyfold.load("the/folder/of/this/run")
+"""
