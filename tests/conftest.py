@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may touch the network
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests at once as cores: more threads wait for each other
 
 from pathlib import Path
 

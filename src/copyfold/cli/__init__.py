@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 import sys
 from collections.abc import Sequence
 
@@ -24,13 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, error.exit_code, debug)
     except KeyboardInterrupt as stop:
         return _fail(stop, getattr(stop, "exit_code", 130), debug)
+    except SystemExit as stop:  # after --help
+        return stop.code if isinstance(stop.code, int) else 0
     except BrokenPipeError:
         return 1
     except Exception as error:
-        known = (
-            f"{type(error).__name__}: {error}; this is a fault of copyfold: run again with --debug and report it"
-        )
-        return _fail(error, 1, debug, known)
+        return _fail(error, 1, debug, _unforeseen(error))
 
 
 def _run(given: list[str]) -> int:
@@ -75,6 +75,15 @@ def _overview(names: list[str]) -> str:
             "exit codes: 0 done, 1 failed, 2 wrong use, 3 no usable data, 4 diverged, 130 and 143 stopped after saving",
         ]
     )
+
+
+def _unforeseen(error: Exception) -> str:
+    """What to say of an error that no part of copyfold speaks of: the machine's, or a fault."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError) or re.search(r"allocate memory|out of memory", str(error)):
+        return "there is not enough memory for this: give a smaller model, --batch or --size"
+    return f"{type(error).__name__}: {error}; this is a fault of copyfold: run again with --debug and report it"
 
 
 def _fail(error: BaseException, code: int, debug: bool, text: str | None = None) -> int:

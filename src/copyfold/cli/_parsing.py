@@ -1,97 +1,67 @@
-"""Flags from signatures, by jsonargparse; and its messages, rewritten for people."""
+"""Flags from signatures, by jsonargparse."""
 
+import argparse
 import inspect
-import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import docstring_parser
-import yaml
-from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from copyfold import catalogue
+from copyfold.cli import _wording
 from copyfold.errors import UsageError
-
-_FAMILIES = ("corruptions", "models", "objectives", "samplers", "probes")
 
 
 def parser(command: str, description: str | None) -> ArgumentParser:
-    """A parser for one command that raises instead of leaving, and knows every class of ours by its name."""
-    for family in _FAMILIES:
+    """A parser for one command that raises instead of leaving, and knows every class of ours by its name.
+
+    A flag or a config can name those classes and nothing else: any other import path is refused unimported.
+    """
+    for family in _wording.FAMILIES:
         catalogue.modules(f"copyfold.{family}")
+    ours = [f"{place}.{n}" for n, c in _wording.classes().items() for place in ("copyfold", c.__module__)]
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=ours)
     text = inspect.cleandoc(description or "")
-    return ArgumentParser(prog=f"copyfold {command}", description=text, exit_on_error=False)
+    return ArgumentParser(prog=f"copyfold {command}", description=text, exit_on_error=False, allow_abbrev=False)
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     """Parse, and make every object that a flag describes. UsageError says what was wrong, and what is near it."""
     try:
         return parser.instantiate(parser.parse_args(list(arguments)))
-    except ArgumentError as error:
-        raise UsageError(_readable(str(error), parser)) from None
-    except (ValueError, TypeError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(_readable(str(error), parser)) from None
+    except UsageError:
+        raise
+    except (ArgumentError, ValueError, TypeError) as error:
+        raise UsageError(_wording.readable(str(error), parser)) from None
 
 
-def trusted(path: str | Path) -> str:
-    """The path of a config file, once it is certain that it names nothing but copyfold's own classes."""
-    path = Path(path)
+def parse_over(parser: ArgumentParser, below: Sequence[str], arguments: Sequence[str]) -> Namespace:
+    """Parse with every --config beneath the flags, wherever it stands; an error says which file it is in."""
+    configs = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    configs.add_argument("--config", action="append", default=[])
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"--config {path} is not a recipe: it must be YAML of the form option: value")
-    for key, value in _strings({k: v for k, v in content.items() if k not in ("data", "run")}):
-        if "." in value and not re.fullmatch(r"[-+0-9.e]+", value):
-            raise UsageError(
-                f"--config {path}: {key}: {value!r} is not a name of copyfold's; a config can name only its own classes"
-            )
-    return str(path)
+        found, flags = configs.parse_known_args(arguments)
+    except argparse.ArgumentError:
+        raise UsageError("--config needs a file: a recipe, as in RUN/recipe.yaml") from None
+    for file in found.config:
+        below = [*below, f"--config={file}"]
+        try:
+            parse(parser, below)
+        except UsageError as error:
+            raise UsageError(f"--config {file}: {error}") from None
+    return parse(parser, [*below, *flags])
 
 
-def _strings(value: Any, key: str = "") -> list[tuple[str, str]]:
-    """Every string within nested lists and dicts, with the key it stands under."""
-    if isinstance(value, dict):
-        return [found for k, v in value.items() for found in _strings(v, str(k))]
-    if isinstance(value, list):
-        return [found for v in value for found in _strings(v, key)]
-    return [(key, value)] if isinstance(value, str) else []
+class Given(argparse.Action):
+    """A positional argument that leaves what a config says alone where it is not given."""
 
-
-def _readable(message: str, parser: ArgumentParser) -> str:
-    """What jsonargparse says, as a person would: the option, the value, and the nearest that is valid."""
-    text = " ".join(message.split())
-    if found := re.search(r"unrecognized arguments: (\S+)", text):
-        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
-        name = found[1].split("=")[0]
-        return f"{name} is no option of {parser.prog}: {catalogue.nearest(name, flags)}"
-    classes = {name: c for family in _FAMILIES for name, c in catalogue.members(f"copyfold.{family}").items()}
-    if found := re.search(r"Expected a dot import path string: (\S+?)\.?$|Undefined class_path: (\S+)", text):
-        name = found[1] or found[2]
-        key = _key(text)
-        known = [n for n, c in classes.items() if inspect.isclass(c) and not inspect.isabstract(c)]
-        return f"--{key} {name} is not known: {catalogue.nearest(name, known)}"
-    if found := re.search(r"Option '(\w+)\+?' is not accepted", text):
-        owner = re.findall(r"class_path(?:=| )'[\w.]*?(\w+)'", text)
-        takes = list(inspect.signature(classes[owner[-1]]).parameters) if owner and owner[-1] in classes else []
-        return f"--{_key(text)}.{found[1]} is no option of {owner[-1] if owner else _key(text)}: " + (
-            catalogue.nearest(found[1], [name for name in takes if name != "shape"])
-        )
-    if found := re.search(r"Expected (?:a|an|one of) (.+?)\. Got value: (\S+?)\.?(?: |$)", text):
-        wanted = re.sub(r"<class '(\w+)'>|typing\.", r"\1", found[1])
-        return f"--{_key(text)} {found[2]} cannot be: it must be {wanted}"
-    if found := re.search(r"Subtypes: \[(.+?)\].*Given value: (.+)$", text):
-        return f"--{_key(text)} {found[2]} cannot be: it must be one of {found[1]}"
-    return text
-
-
-def _key(text: str) -> str:
-    """The option that a message of jsonargparse is about."""
-    return ".".join(re.findall(r'Parser key "([\w.]+)"', text)) or "option"
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        """Store the word, if there is one."""
+        if values is not None:
+            setattr(namespace, self.dest, values)
 
 
 def takes(parser: ArgumentParser, function: Callable[..., Any], *names: str) -> None:

@@ -19,8 +19,9 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold import pictures, runs
 
     options = _parsing.parse(_parser(), ["--sampler=Renoising", *arguments])
-    if options.count < 1:
-        raise UsageError(f"--count {options.count} cannot be: it must be at least 1")
+    for name, least in (("count", 1), ("seed", 0)):
+        if options[name] < least:
+            raise UsageError(f"--{name} {options[name]} cannot be: it must be at least {least}")
     run = runs.open(options.run)
     model, rng = run.model, torch.Generator().manual_seed(options.seed)
     if options.statistics:

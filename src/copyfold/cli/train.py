@@ -20,6 +20,7 @@ from copyfold.types import Shape
 
 Architecture = Callable[[Shape], Autoencoder]
 
+LARGE = 1000  # pixels; an architecture that takes no side up to this one will take none
 DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad")
 TRAINING = ("run", "epochs", "minutes", "batch", "lr", "seed", "precision", "resume", "overwrite")
 DEFAULTS = ("--model=UNet", "--objective=Classical")
@@ -29,10 +30,14 @@ DEFAULTS = ("--model=UNet", "--objective=Classical")
 
 def command(arguments: Sequence[str]) -> int:
     """Parse, read the photos, make the model, train it, and leave pictures."""
+    from copyfold import runs
     from copyfold.report import illustrate
-    from copyfold.training import fit
+    from copyfold.training import Plan, fit
 
     options = _options(arguments)
+    Plan(**{name: options[name] for name in ("epochs", "minutes", "batch", "lr", "seed", "precision")})
+    if options.run:  # refused now, and not after reading images for an hour
+        runs.prepare(options.run, options.resume, options.overwrite)
     torch.manual_seed(options.seed)
     with _screen.progress() as progress:
         taken = {name: options[name] for name in DATA}
@@ -50,31 +55,31 @@ def command(arguments: Sequence[str]) -> int:
 def _options(arguments: Sequence[str]) -> Namespace:
     """The options, with those of the run's own recipe beneath them where it is resumed."""
     parser = _parser()
-    first = _parsing.parse(parser, [*DEFAULTS, *_configs(arguments)])
-    recipe = Path(first.run) / "recipe.yaml" if first.run else None
-    if first.resume and recipe and recipe.is_file() and first.config is None:
-        return _parsing.parse(parser, [*DEFAULTS, "--config", _parsing.trusted(recipe), *arguments])
-    return first
-
-
-def _configs(arguments: Sequence[str]) -> list[str]:
-    """The arguments, once every config file among them is known to name only our own classes."""
-    for here, after in zip(arguments, [*arguments[1:], ""], strict=True):
-        if here == "--config" and after:
-            _parsing.trusted(after)
-        elif here.startswith("--config="):
-            _parsing.trusted(here.removeprefix("--config="))
-    return list(arguments)
+    options = _parsing.parse_over(parser, DEFAULTS, arguments)
+    recipe = Path(options.run) / "recipe.yaml" if options.run else None
+    if options.resume and recipe and recipe.is_file() and not options.config:
+        options = _parsing.parse_over(parser, DEFAULTS, [f"--config={recipe}", *arguments])
+    if not isinstance(options.data, str | None):
+        raise UsageError(f"data cannot be {options.data}: it must be one folder, file or hf://owner/name")
+    return options
 
 
 def _parser() -> ArgumentParser:
     from copyfold.training import fit
 
     parser = _parsing.parser("train", __doc__)
-    parser.add_argument("data", nargs="?", help="Where the images are; nothing: the digits.")
+    parser.add_argument(
+        "data", nargs="?", action=_parsing.Given, help="Where the images are; nothing: the digits."
+    )
     parser.add_argument("--config", action="config", help="A recipe: a YAML file of options.")
-    parser.add_argument("--model", type=Architecture, help="The architecture; --model.width and so on set it.")
-    parser.add_argument("--objective", type=Objective, help="What is made smaller; see --objective.corruption.")
+    parser.add_argument(
+        "--model", type=Architecture, help="The architecture, UNet unless given; --model.width and so on set it."
+    )
+    parser.add_argument(
+        "--objective",
+        type=Objective,
+        help="What is made smaller, Classical unless given; --objective.corruption and so on.",
+    )
     _parsing.takes(parser, Photos, *DATA)
     _parsing.takes(parser, fit, *TRAINING)
     return parser
@@ -88,6 +93,8 @@ def _suits(architecture: Architecture) -> Callable[[Shape], bool]:
             with torch.device("meta"):
                 architecture(shape)
         except UsageError:
+            if shape[1] > LARGE:
+                raise  # it takes none, and says why
             return False
         return True
 

@@ -1,5 +1,5 @@
 """What an autoencoder is here, how it is written to a folder, and how it is read back."""
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false (safetensors' own stubs)
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import inspect
 import json
@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal, TypeAlias, cast
 import torch
 from huggingface_hub import PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from copyfold import catalogue
@@ -168,7 +169,7 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
         folder = Path(folder)
         tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
         with written(folder / WEIGHTS) as path:
-            save_file(tensors, path)
+            path.write_bytes(serialized(tensors))  # not save_file, which hides what a full disk said
         config = {"architecture": type(self).__name__, **self.config}
         write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
 
@@ -238,7 +239,7 @@ def _from_config(path: Path) -> Autoencoder:
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise UsageError(f"{path} does not say which architecture it is of: it is not a config of copyfold's")
     arguments = cast(dict[str, Any], config)
-    chosen = catalogue.find(Autoencoder, arguments.pop("architecture"))
+    chosen: Any = catalogue.find(Autoencoder, arguments.pop("architecture"))
     try:
         for name, base in chosen.nested.items():
             if arguments.get(name) is not None:

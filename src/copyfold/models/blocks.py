@@ -41,18 +41,19 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x by the statistics chosen; record its own while in training mode."""
         means, variances = self.get_buffer("running_mean"), self.get_buffer("running_var")
-        if self.statistics == "running" and not self.training:
-            return F.batch_norm(x, means, variances, self.weight, self.bias, False, 0.0, self.eps)
+        if self.statistics == "running":
+            # copies in training, since recording changes the averages in place before the gradient is taken
+            used = (means.clone(), variances.clone()) if self.training else (means, variances)
+            y = F.batch_norm(x, *used, self.weight, self.bias, False, 0.0, self.eps)
+            if self.training and x.numel() > x.shape[1]:
+                with torch.no_grad():  # recorded by the same formula, whose result is not used
+                    F.batch_norm(x, means, variances, None, None, True, self.momentum, self.eps)
+            return y
         if x.numel() == x.shape[1]:
             raise UsageError(
                 "batch statistics need more than one value per channel: "
                 "give a batch of 2 or more, larger images, or statistics='running'"
             )
-        if self.statistics == "running":
-            with torch.no_grad():  # recorded by the same formula, the result is not used
-                F.batch_norm(x, means, variances, None, None, True, self.momentum, self.eps)
-            # a copy, since recording changes the averages in place before the gradient is taken
-            return F.batch_norm(x, means.clone(), variances.clone(), self.weight, self.bias, False, 0.0, self.eps)
         recorded = (means, variances) if self.training else (None, None)
         return F.batch_norm(x, *recorded, self.weight, self.bias, True, self.momentum, self.eps)
 

@@ -7,6 +7,7 @@ one unit of a penalty means the same for every model and every size of batch.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -108,7 +109,7 @@ class Classical(Objective):
 
     corruption: Corruption = field(default_factory=Clean)
     fidelity: Fidelity = field(default_factory=SquaredError)
-    penalties: tuple[Penalty, ...] = ()
+    penalties: Sequence[Penalty] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "penalties", tuple(self.penalties))

@@ -50,7 +50,8 @@ class Copying(lightning.LightningModule):
 
     def training_step(self, x: Images, index: int) -> Tensor:
         """The sum of the objective's terms; Diverged where it is not a number."""
-        watch: Diagnostics | None = {} if self.global_step % WATCH_STEPS == 0 else None
+        watched = self.global_step % WATCH_STEPS == 0 or not self.tally.counts  # and once in every row
+        watch: Diagnostics | None = {} if watched else None
         terms = self.objective(self.model, x, watch)
         loss = torch.stack(list(terms.values())).sum()
         if not math.isfinite(value := loss.item()):

@@ -78,30 +78,27 @@ def fit(
     """
     objective, photos = objective or Classical(), photos or Photos()
     epochs = 30 if epochs is None and minutes is None else epochs
-    plan = Plan(epochs, minutes, batch, lr, seed, resolve(precision), torch.get_num_threads())
+    plan = Plan(epochs, minutes, batch, lr, seed, resolve(precision))
     _check(model, objective, photos)
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = runs.prepare(run or Path("runs") / name, resume, overwrite)
     with target.locked():
         if overwrite and not resume:
             target.clear()
-        resume = resume and target.checkpoint.is_file()
-        describe(target, model, objective, photos, plan)
         keeper = Keeper(target, model, objective, photos, plan, progress)
-        _train(model, objective, photos, plan, keeper, resume)
+        resume = resume and target.checkpoint.is_file()
+        if not (resume and _finished(keeper)):
+            describe(target, model, objective, photos, plan)
+            _train(keeper, objective, resume)
     model.cpu().eval()
     if keeper.signum:
         raise Stopped(keeper.signum, target)
     return target
 
 
-def _train(
-    model: Autoencoder, objective: Objective, photos: Photos, plan: Plan, keeper: Keeper, resume: bool
-) -> None:
+def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
     """Hand everything to Lightning's Trainer, and say what went wrong in our own words."""
-    if resume and _finished(keeper, plan):
-        log.info("%s is finished already; give more --epochs or --minutes to go on", keeper.run.folder)
-        return
+    model, plan = keeper.model, keeper.plan
     with _quiet():
         trainer = lightning.Trainer(
             accelerator="auto",
@@ -131,12 +128,33 @@ def _train(
                 ) from None
 
 
-def _finished(keeper: Keeper, plan: Plan) -> bool:
-    """Whether the last checkpoint is already where the plan ends."""
-    state = WholeFiles().load_checkpoint(keeper.run.checkpoint, map_location="cpu")
-    steps = (plan.epochs or math.inf) * len(keeper.source)
-    seconds = next(iter(s["seconds"] for s in state["callbacks"].values() if "seconds" in s), 0.0)
-    return state["global_step"] >= steps or seconds >= 60 * (plan.minutes or math.inf)
+def _finished(keeper: Keeper) -> bool:
+    """Whether the last checkpoint, which the model takes on, is already where the plan ends."""
+    path, plan = keeper.run.checkpoint, keeper.plan
+    state = WholeFiles().load_checkpoint(path, map_location="cpu")
+    try:
+        keeper.model.load_state_dict({k.removeprefix("model."): v for k, v in state["state_dict"].items()})
+        step, kept = state["global_step"], state["callbacks"][keeper.state_key]
+    except (KeyError, TypeError, AttributeError):
+        raise UsageError(f"{path} is no checkpoint of copyfold's: start anew with --overwrite") from None
+    except RuntimeError:
+        raise UsageError(
+            f"{path} is of another model: leave out --model to go on with it, or start anew with --overwrite"
+        ) from None
+    if kept["batches"] != len(keeper.source):
+        raise UsageError(
+            f"{path} is of epochs of {kept['batches']} batches, and these images make {len(keeper.source)}: go on "
+            "with the same images, --limit and --batch, or start anew with --overwrite"
+        )
+    if step >= (plan.epochs or math.inf) * len(keeper.source):
+        log.info("%s is finished already, %d epochs: give more --epochs to go on", keeper.run.folder, plan.epochs)
+        return True
+    if kept["seconds"] >= 60 * (plan.minutes or math.inf):
+        log.info(
+            "%s is finished already, %g minutes: give more --minutes to go on", keeper.run.folder, plan.minutes
+        )
+        return True
+    return False
 
 
 def _check(model: Autoencoder, objective: Objective, photos: Photos) -> None:

@@ -1,6 +1,7 @@
 """What a run must not lose: rows of its log, checkpoints, the model."""
 
 import hashlib
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 
 from copyfold import runs
 from copyfold.data import Batches, Photos
-from copyfold.errors import CopyfoldError, UsageError
+from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.files import written
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
@@ -57,7 +58,7 @@ class Keeper(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must know beside the weights."""
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "batches": len(self.source)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting from there."""
@@ -68,6 +69,8 @@ class Keeper(Callback):
         self.source.n = trainer.global_step
         self.rows = [row for row in self.run.history if row["step"] <= trainer.global_step]
         self.started = time.monotonic()
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = self.plan.lr  # a checkpoint brings back its own
         if trainer.global_step == 0:
             self.save(trainer)
 
@@ -125,6 +128,8 @@ class Keeper(Callback):
             row |= {f"held_out_{name}": value for name, value in self.evaluate(trainer, module).items()}
         self.rows.append(row)
         self.run.write_history(self.rows)
+        if not math.isfinite(row.get("held_out_loss", 0.0)):
+            raise Diverged(f"the held-out loss became {row['held_out_loss']} at step {trainer.global_step}")
 
     @torch.no_grad()
     def evaluate(self, trainer: lightning.Trainer, module: Any) -> runs.Row:
@@ -143,7 +148,9 @@ class Keeper(Callback):
         return tally.take()
 
     def save(self, trainer: lightning.Trainer) -> None:
-        """Write last.ckpt and model/: each is whole or stays as it was."""
+        """Write last.ckpt and model/: each is whole or stays as it was. Diverged where there is nothing to keep."""
+        if not all(tensor.isfinite().all() for tensor in self.model.state_dict().values()):
+            raise Diverged(f"a weight stopped being a number at step {trainer.global_step}")
         trainer.save_checkpoint(self.run.checkpoint)
         self.model.save(self.run.folder / "model")
         self.saved = time.monotonic()

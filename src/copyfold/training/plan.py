@@ -2,7 +2,7 @@
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import torch
@@ -18,7 +18,7 @@ Precision: TypeAlias = Literal["auto", "32", "bf16"]
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, how fast, and with what arithmetic."""
+    """How long, how fast, and with what arithmetic: arguments of `fit`, checked."""
 
     epochs: int | None
     minutes: float | None
@@ -26,7 +26,7 @@ class Plan:
     lr: float
     seed: int
     precision: str
-    threads: int
+    threads: int = field(default_factory=torch.get_num_threads)
 
     def __post_init__(self) -> None:
         at_least(1, batch=self.batch)

@@ -3,6 +3,7 @@
 import inspect
 import json
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import torch
@@ -52,6 +53,12 @@ def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos,
     write_text(run.folder / "model" / "README.md", _card(model, objective, photos))
 
 
+def _sentence(parts: Sequence[str]) -> str:
+    """One sentence of several, with the letters as they are."""
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def _card(model: Autoencoder, objective: Objective, photos: Photos) -> str:
     """What the model is, what was made smaller, and how to load it."""
     size = "x".join(map(str, photos.shape))
@@ -60,7 +67,7 @@ def _card(model: Autoencoder, objective: Objective, photos: Photos) -> str:
 {model.summary()}.
 
 Trained by copyfold on {len(photos.train):,} images of {size} (channels x height x width), pixels in [0, 1].
-{"; ".join(photos.notes).capitalize()}.
+{_sentence(photos.notes)}
 
 ## What was made smaller
 

@@ -157,10 +157,9 @@ class Memory(Array):
 
 
 class Digits(Array):
-    """The 1,797 digits of scikit-learn: 8x8, values 0 to 16, enlarged bilinearly."""
+    """The 1,797 digits of scikit-learn: 8x8, values 0 to 16, enlarged."""
 
     kind = "digits of scikit-learn"
-    resample = Image.Resampling.BILINEAR
     side = 32
 
     def __init__(self) -> None:

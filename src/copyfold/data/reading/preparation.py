@@ -154,7 +154,7 @@ def prepared(
                 continue
             try:
                 image = flatten(source.read(int(index), side), channels)
-                block[count] = np.asarray(square(image, side, fit, source.resample)).reshape(block.shape[1:])
+                block[count] = np.asarray(square(image, side, fit)).reshape(block.shape[1:])
                 count += 1
             except Refused as error:
                 refused.append((int(index), str(error)))

@@ -35,9 +35,6 @@ class Source(ABC):
     where: str
     """What messages call it: the path or the id."""
 
-    resample = Image.Resampling.LANCZOS
-    """Sharpest of Pillow's antialiasing filters, and at these sizes its cost is small beside decoding."""
-
     in_memory = False
     """Whether the pixels are in memory already, so that keeping them on disk would gain nothing."""
 

@@ -1,0 +1,99 @@
+"""Steps per second through `fit`, beside a bare bf16 loop and a plain float32 loop, alternated in one run.
+
+    python benchmarks/training.py [--rounds 3] [--steps 20] [--width 64] [--side 64] [--batch 16]
+
+Prints medians and ratios. "steady" is the time between steps after the first few, without checkpoint, held-out
+loss and start-up; "whole" is a training from call to return, with all of them, against the same number of steps
+of a plain float32 loop that draws its batches from the same photos.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+
+from copyfold import UNet, fit
+from copyfold.data import Batches, Photos, scenes
+from copyfold.objectives.base import Classical
+
+
+def bare(photos: Photos, options: argparse.Namespace, fast: bool) -> list[float]:
+    """Seconds of each step of a loop that anyone would write; `fast`: bf16, channels last, fused Adam."""
+    model = make(options).train()
+    if fast:
+        model.to(memory_format=torch.channels_last)
+    layout = torch.channels_last if fast else torch.contiguous_format
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fast)
+    source, times = Batches(photos.train, options.batch), []
+    while len(times) < options.steps:
+        for batch in source:
+            begin = time.perf_counter()
+            x = batch.to(torch.float32, memory_format=layout) / 255
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+                y = model(x)
+            loss = F.mse_loss(y.float(), x)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            times.append(time.perf_counter() - begin)
+            if len(times) == options.steps:
+                break
+    return times
+
+
+def ours(photos: Photos, options: argparse.Namespace) -> tuple[list[float], float]:
+    """Seconds between the steps of `fit`, and of the whole call."""
+    marks: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        fit(
+            make(options),
+            Classical(),
+            photos,
+            folder + "/run",
+            epochs=max(1, options.steps // (len(photos) // options.batch)),
+            batch=options.batch,
+            precision="bf16",
+            progress=lambda *_: marks.append(time.perf_counter()),
+        )
+        whole = time.perf_counter() - begin
+    per_epoch = len(photos) // options.batch
+    gaps = [b - a for i, (a, b) in enumerate(pairwise(marks), 1) if i % per_epoch]
+    return gaps, whole
+
+
+def make(options: argparse.Namespace) -> UNet:
+    torch.manual_seed(0)
+    return UNet((3, options.side, options.side), width=options.width, skips="self")
+
+
+def steady(times: list[float]) -> float:
+    """The median step, the first few left out: they allocate."""
+    return statistics.median(times[3:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("rounds", 3), ("steps", 20), ("width", 64), ("side", 64), ("batch", 16)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
+    photos = Photos(scenes(options.batch * options.steps * 10 // 9 + options.batch, options.side))
+    rows = []
+    for _ in range(options.rounds):
+        gaps, whole = ours(photos, options)
+        fast, plain = bare(photos, options, True), bare(photos, options, False)
+        rows.append((steady(gaps), steady(fast), steady(plain), whole / (len(gaps) + 1), sum(plain) / len(plain)))
+        print("  ".join(f"{1000 * value:.0f} ms" for value in rows[-1]), flush=True)
+    fit_step, fast, plain, whole, plain_mean = (statistics.median(column) for column in zip(*rows, strict=True))
+    print(f"fit, steady        {1000 * fit_step:7.0f} ms a step")
+    print(f"bare bf16 loop     {1000 * fast:7.0f} ms: fit runs at {fast / fit_step:.2f} of its speed")
+    print(f"plain float32 loop {1000 * plain:7.0f} ms: fit is {plain / fit_step:.2f} times as fast")
+    print(f"whole training     {1000 * whole:7.0f} ms a step: {plain_mean / whole:.2f} times a plain float32 loop")
+
+
+if __name__ == "__main__":
+    main()

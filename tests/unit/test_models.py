@@ -1,0 +1,173 @@
+"""What no law can say of the architectures: exact sizes, the norms, and what linear algebra knows."""
+
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from torch import nn
+
+import copyfold as cf
+from copyfold.models.blocks import BatchNorm, activation, receptive_field
+
+
+def parameters(*args, **kwargs) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in cf.UNet(*args, **kwargs).parameters())
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "count"),
+    [
+        (128, {"width": 64, "skips": "self"}, 31_037_763),
+        (128, {"width": 128, "skips": "self"}, 124_121_731),
+        (128, {"width": 64, "skips": "concat"}, 31_037_763),
+        (128, {"width": 64, "skips": "self", "middle": cf.Affine()}, 56_211_759),
+        (256, {"width": 64, "skips": "self", "middle": cf.Affine()}, 68_512_047),
+    ],
+)
+def test_the_essay_s_networks_have_their_parameters(size, options, count):
+    assert parameters((3, size, size), depth=4, **options) == count
+
+
+@pytest.mark.parametrize("skips", ["none", "self", "concat"])
+@pytest.mark.parametrize("up", ["transposed", "bilinear"])
+@pytest.mark.parametrize("norm", ["batch", "group", "instance", "none"])
+@pytest.mark.parametrize("middle", [None, cf.Affine(hidden=6, latent_dim=3, activation="gelu")])
+def test_every_kind_of_unet_copies_shapes_and_splits(skips, up, norm, middle, tmp_path):
+    model = cf.UNet((3, 32, 32), width=4, depth=2, skips=skips, norm=norm, up=up, middle=middle).eval()
+    x = torch.rand(2, 3, 32, 32)
+    z = model.encode(x)
+    assert isinstance(z, tuple) == (skips == "concat")
+    first = z[0] if isinstance(z, tuple) else z
+    assert first.shape == ((2, 3) if middle else (2, 16, 8, 8))
+    assert torch.equal(model.decode(z), model(x))
+    model.save(tmp_path)
+    assert cf.load(tmp_path).config == model.config
+    assert all(p.grad is not None for p in _with_gradients(model, x))
+
+
+def _with_gradients(model, x):
+    model.train()(x).sum().backward()
+    return model.parameters()
+
+
+def test_self_is_the_up_sampled_map_joined_with_itself():
+    """One convolution over a map joined with itself is the sum of its halves over the map."""
+    stage = cf.models.unet.Up(8, 4, "self", "none", "transposed")
+    x = torch.rand(2, 8, 5, 5)
+    raised = stage.up(x)
+    kernel = stage.conv.conv1.weight
+    expected = nn.functional.conv2d(raised, kernel[:, :4] + kernel[:, 4:], stage.conv.conv1.bias, padding=1)
+    torch.testing.assert_close(stage.conv.conv1(torch.cat((raised, raised), 1)), expected)
+    torch.testing.assert_close(stage(x), stage.conv[1:](expected))
+
+
+def test_the_affine_middle_is_affine_and_of_its_rank():
+    middle = cf.Affine(hidden=20, latent_dim=5)
+    squeeze, expand = middle.squeeze(8, 4, 4).double(), middle.expand(8, 4, 4).double()
+    jacobian = torch.func.jacrev(lambda v: expand(squeeze(v.view(1, 8, 4, 4))).flatten())
+    a, b = jacobian(torch.randn(128).double()), jacobian(torch.randn(128).double())
+    torch.testing.assert_close(a, b)
+    assert torch.linalg.matrix_rank(a) == 5
+
+
+def test_with_skips_the_code_is_larger_than_the_image_and_without_it_can_be_smaller():
+    concat = cf.UNet((3, 64, 64), width=8, depth=4, skips="concat").summary()
+    plain = cf.UNet((3, 64, 64), width=8, depth=4).summary()
+    assert concat.kind == "overcomplete"
+    assert plain.kind == "undercomplete"
+    assert plain.code_size == 8 * 16 * 4 * 4
+    assert concat.code_size == plain.code_size + 8 * (64**2 + 2 * 32**2 + 4 * 16**2 + 8 * 8**2)
+
+
+@pytest.mark.parametrize(("depth", "field"), [(1, 14), (2, 32), (3, 68), (4, 140), (5, 284)])
+def test_the_receptive_field_of_a_unet_s_code(depth, field):
+    """5 for the stem; a level adds its pooling and two 3x3 convolutions at its own stride."""
+    with torch.device("meta"):
+        model = cf.UNet((1, 1024, 1024), width=2, depth=depth)
+    assert receptive_field(model.encoder.modules()) == field
+    assert model.summary().code_field == field
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 5, 5), (16, 6)])
+def test_batch_norm_is_torch_s(shape):
+    """The same output, gradient and averages as torch's, in training mode and with the averages."""
+    ours = BatchNorm(6).double()
+    theirs = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(6).double()
+    for _ in range(5):
+        x = torch.randn(shape).double() * 3 + 1
+        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+        torch.testing.assert_close(ours(a), theirs(b))
+        ours(a).pow(3).sum().backward()
+        theirs(b).pow(3).sum().backward()
+        torch.testing.assert_close(a.grad, b.grad)
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    ours.statistics = "running"
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
+    torch.testing.assert_close(ours.train()(x), theirs.eval()(x))
+    ours.statistics = "batch"
+    torch.testing.assert_close(ours.eval()(x), theirs.train()(x))
+
+
+def test_batch_statistics_of_one_value_say_what_to_do():
+    model = cf.UNet((1, 4, 4), width=2, depth=2)
+    with pytest.raises(cf.UsageError, match="a batch of 2 or more"):
+        model(torch.rand(1, 1, 4, 4))
+    with model.eval().using("running"):
+        assert model(torch.rand(1, 1, 4, 4)).shape == (1, 1, 4, 4)
+
+
+def test_the_linear_autoencoder_can_be_pca():
+    """Set to the principal components, its reconstruction is scikit-learn's."""
+    x = torch.rand(60, 1, 4, 4).double()
+    pca = PCA(5).fit(x.flatten(1).numpy())
+    model = cf.Linear((1, 4, 4), latent_dim=5).double()
+    axes, mean = torch.from_numpy(pca.components_), torch.from_numpy(pca.mean_)
+    encoder, decoder = model.encoder[1], model.decoder[0]
+    encoder.weight.data, encoder.bias.data = axes, -axes @ mean
+    decoder.weight.data, decoder.bias.data = axes.T, mean
+    expected = pca.inverse_transform(pca.transform(x.flatten(1).numpy()))
+    torch.testing.assert_close(model(x).flatten(1), torch.from_numpy(expected))
+
+
+def test_murphy_s_mlp_and_the_overcomplete_one_have_their_widths():
+    mlp = cf.MLP((1, 28, 28), hidden=[100], latent_dim=30, activation="selu")
+    widths = [(m.in_features, m.out_features) for m in mlp.modules() if isinstance(m, nn.Linear)]
+    assert widths == [(784, 100), (100, 30), (30, 100), (100, 784)]
+    with torch.device("meta"):
+        large = cf.MLP((3, 32, 32), hidden=[4000, 4000], latent_dim=4000, code_activation="gelu")
+    assert sum(isinstance(m, nn.Linear) for m in large.modules()) == 6
+    assert sum(isinstance(m, nn.GELU) for m in large.modules()) == 5
+    with torch.device("meta"):
+        deep = cf.MLP((3, 32, 32), hidden=[4000, 1000], latent_dim=500, norm="layer")
+    assert sum(isinstance(m, nn.LayerNorm) for m in deep.modules()) == 4
+
+
+def test_murphy_s_cnn_has_its_bottleneck_and_a_single_position_can_be_reached():
+    cnn = cf.Conv((1, 28, 28), channels=(16, 32, 64), activation="selu", output="sigmoid")
+    assert cnn.encode(torch.rand(2, 1, 28, 28)).shape == (2, 64, 3, 3)
+    assert cnn(torch.rand(2, 1, 28, 28)).shape == (2, 1, 28, 28)
+    single = cf.Conv((3, 32, 32), channels=(4, 8, 8, 8, 8))
+    assert single.encode(torch.rand(2, 3, 32, 32)).shape == (2, 8, 1, 1)
+    with pytest.raises(cf.UsageError, match="give 1 to 5 stages"):
+        cf.Conv((3, 32, 32), channels=(4,) * 6)
+
+
+def test_a_side_that_cannot_be_halved_is_refused_with_the_nearest_that_can():
+    with pytest.raises(cf.UsageError, match="the nearest that can is 48x48"):
+        cf.UNet((3, 50, 50))
+    with pytest.raises(cf.UsageError, match="16x64"):
+        cf.UNet((3, 3, 60))
+    with pytest.raises(cf.UsageError, match="multiples of 4"):
+        cf.UNet((3, 32, 32), depth=4, middle=cf.Affine())
+
+
+def test_only_known_activations_mean_anything():
+    assert isinstance(activation("gelu"), nn.GELU)
+    with pytest.raises(cf.UsageError, match="identity, relu"):
+        cf.MLP((1, 4, 4), activation="Softmax")
+
+
+def test_instance_norm_needs_more_than_one_position():
+    with pytest.raises(cf.UsageError, match="single position"):
+        cf.UNet((1, 16, 16), norm="instance")
