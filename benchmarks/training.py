@@ -1,6 +1,6 @@
 """Steps per second through `fit`, beside a bare bf16 loop and a plain float32 loop, alternated in one run.
 
-    python benchmarks/training.py [--rounds 3] [--steps 20] [--width 64] [--side 64] [--batch 16]
+    python benchmarks/training.py [--rounds 3] [--steps 60] [--width 64] [--side 64] [--batch 16]
 
 Prints medians and ratios. "steady" is the time between steps after the first few, without checkpoint, held-out
 loss and start-up; "whole" is a training from call to return, with all of them, against the same number of steps
@@ -78,7 +78,7 @@ def steady(times: list[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("rounds", 3), ("steps", 20), ("width", 64), ("side", 64), ("batch", 16)):
+    for name, default in (("rounds", 3), ("steps", 60), ("width", 64), ("side", 64), ("batch", 16)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     photos = Photos(scenes(options.batch * options.steps * 10 // 9 + options.batch, options.side))

@@ -205,6 +205,18 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
         return model
 
 
+class Chain(Autoencoder):
+    """An autoencoder that is its encoder followed by its decoder, and nothing else."""
+
+    def encode(self, x: Images) -> Code:
+        """What `encoder` makes of x."""
+        return self.encoder(x)
+
+    def logits(self, z: Code) -> Images:
+        """What `decoder` makes of z."""
+        return self.decoder(z)
+
+
 def load(folder: str | Path) -> Autoencoder:
     """Read a model back: float32, on the CPU, in eval mode. Takes a run's folder or its model folder.
 

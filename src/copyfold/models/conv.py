@@ -7,14 +7,14 @@ from typing import Literal, TypeAlias
 from torch import nn
 
 from copyfold.errors import UsageError
-from copyfold.models.base import Autoencoder, Output
+from copyfold.models.base import Autoencoder, Chain, Output
 from copyfold.models.blocks import Activation, activation, at_least, norm, one_of
-from copyfold.types import Code, Images, Shape, Statistics
+from copyfold.types import Shape, Statistics
 
 MapNorm: TypeAlias = Literal["batch", "group", "instance", "none"]
 
 
-class Conv(Autoencoder):
+class Conv(Chain):
     """Convolution and pooling, stage by stage, and its mirror image.
 
     A stage, one for every entry of `channels`, is a 3x3 convolution, norm, activation and 2x2 max pooling (an
@@ -54,14 +54,6 @@ class Conv(Autoencoder):
             stage.extend([_norm(norm, width), _activation(activation)])
         self.decoder = nn.Sequential(*reversed(ups))
         self.statistics = statistics
-
-    def encode(self, x: Images) -> Code:
-        """The last map, b x channels[-1] x h / 2^stages x w / 2^stages."""
-        return self.encoder(x)
-
-    def logits(self, z: Code) -> Images:
-        """The image, after as many up-convolutions."""
-        return self.decoder(z)
 
     @classmethod
     def tiny(cls) -> "Autoencoder":

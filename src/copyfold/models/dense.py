@@ -7,14 +7,14 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
-from copyfold.models.base import Autoencoder, Output
+from copyfold.models.base import Autoencoder, Chain, Output
 from copyfold.models.blocks import Activation, activation, at_least, norm, one_of
-from copyfold.types import Code, Images, Shape, Statistics
+from copyfold.types import Shape, Statistics
 
 VectorNorm: TypeAlias = Literal["none", "batch", "layer"]
 
 
-class Linear(Autoencoder):
+class Linear(Chain):
     r"""One linear layer each way: D(E(x)) = W2 (W1 x + b1) + b2.
 
     Under the squared error its optimum spans the first `latent_dim` principal components; the loss left is the
@@ -37,21 +37,13 @@ class Linear(Autoencoder):
         self.decoder = nn.Sequential(nn.Linear(latent_dim, prod(shape), bias), nn.Unflatten(1, tuple(shape)))
         self.statistics = statistics
 
-    def encode(self, x: Images) -> Code:
-        """W1 x + b1, b x latent_dim."""
-        return self.encoder(x)
-
-    def logits(self, z: Code) -> Images:
-        """W2 z + b2."""
-        return self.decoder(z)
-
     @classmethod
     def tiny(cls) -> "Autoencoder":
         """A code of 4 for 8x8 grey images."""
         return cls((1, 8, 8), latent_dim=4)
 
 
-class MLP(Autoencoder):
+class MLP(Chain):
     """A multilayer perceptron, its decoder the mirror image of its encoder.
 
         c·h·w -> hidden[0] -> ... -> latent_dim -> ... -> hidden[0] -> c·h·w
@@ -85,14 +77,6 @@ class MLP(Autoencoder):
             *_layers(widths[::-1], activation, norm, "identity"), nn.Unflatten(1, tuple(shape))
         )
         self.statistics = statistics
-
-    def encode(self, x: Images) -> Code:
-        """The last layer of the encoder, b x latent_dim."""
-        return self.encoder(x)
-
-    def logits(self, z: Code) -> Images:
-        """The last layer of the decoder, as an image."""
-        return self.decoder(z)
 
     @classmethod
     def tiny(cls) -> "Autoencoder":

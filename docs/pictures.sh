@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Makes every picture of README and docs: docs/pictures.sh LANDSCAPES (a folder of images or a dataset folder)
+# About 20 minutes on two cores. What is in runs/ already is taken from there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p docs/pictures
+train=(copyfold train "$1" --size 64 --model UNet --model.width 32 --epochs 30 --flip --resume)
+"${train[@]}" --run runs/landscapes
+"${train[@]}" --run runs/landscapes-skips --model.skips concat
+cp runs/landscapes/findings/denoising-gaussian.png docs/pictures/denoising.png
+cp runs/landscapes/findings/denoising-mix.png docs/pictures/denoising-mix.png
+cp runs/landscapes/findings/loss.png docs/pictures/loss.png
+copyfold sample runs/landscapes --out docs/pictures/from-noise.png
+copyfold sample runs/landscapes-skips --out docs/pictures/from-noise-skips.png
+copyfold sample runs/landscapes --out docs/pictures/from-noise.gif --count 8
+copyfold sample runs/landscapes --sampler Walk --sampler.steps 60 --count 8 --out docs/pictures/walk.gif

@@ -1,0 +1,79 @@
+"""What takes minutes: the whole way at its real size, against thresholds that were fixed before."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+import copyfold as cf
+from copyfold.cli import main
+
+
+def errors(run: cf.runs.Run, x: torch.Tensor, noisy: torch.Tensor, statistics: str) -> float:
+    with torch.no_grad(), run.model.using(statistics):
+        return (run.model(noisy) - x).square().mean().item()
+
+
+def test_landscapes_are_copied_and_noise_that_was_never_seen_is_removed(landscapes, tmp_path):
+    """30 epochs at 64x64: copied to .0075 per pixel, and noise adds at most a fifth to that."""
+    folder = str(tmp_path / "run")
+    options = ["--size", "64", "--model", "UNet", "--model.width", "32", "--epochs", "30", "--flip"]
+    assert main(["train", str(landscapes), *options, "--run", folder]) == 0
+    run = cf.runs.open(folder)
+    x = cf.Photos(landscapes, 64).images("held_out", 128)
+    copied = errors(run, x, x, "batch")
+    assert copied <= 0.0075
+    for corruption in (cf.Gaussian(0.2), cf.Mix(keep=0.5, mean=0.7, std=0.2)):
+        noisy = corruption(x, torch.Generator().manual_seed(0))
+        assert errors(run, x, noisy, "batch") <= 1.2 * copied
+
+
+def test_the_linear_autoencoder_comes_close_to_pca_through_fit(tmp_path):
+    """On the digits, ten dimensions: within 5 % of what scikit-learn's PCA leaves, and never under it."""
+    photos = cf.Photos()
+    torch.manual_seed(0)
+    model = cf.Linear(photos.shape, latent_dim=10)
+    run = cf.fit(model, cf.Classical(), photos, tmp_path / "run", epochs=60, batch=64, lr=2e-3, precision="32")
+    x = photos.images("train").flatten(1).double().numpy()
+    pca = PCA(10).fit(x)
+    least = np.square(x - pca.inverse_transform(pca.transform(x))).mean()
+    with torch.no_grad():
+        ours = (run.model(photos.images("train")) - photos.images("train")).square().mean().item()
+    assert least * 0.9999 <= ours <= 1.05 * least
+
+
+def test_the_default_training_makes_digits_from_noise(tmp_path):
+    """One minute with the defaults; the film of 200 steps and the walk of 300 are written."""
+    folder = str(tmp_path / "run")
+    assert main(["train", "--run", folder, "--minutes", "1"]) == 0
+    assert cf.runs.open(folder).history[-1]["held_out_mse"] < 0.01
+    for arguments, name in ((["--sampler.steps", "200"], "noise.mp4"), (["--sampler", "Walk"], "walk.gif")):
+        assert main(["sample", folder, *arguments, "--out", str(tmp_path / name)]) == 0
+        assert (tmp_path / name).stat().st_size > 10_000
+
+
+MEMORY = """
+import json, resource, sys, torch
+import copyfold as cf
+
+frames, path = int(sys.argv[1]), sys.argv[2]
+model = cf.UNet((3, 32, 32), width=4, depth=2).eval()
+photos = torch.rand(16, 3, 32, 32)
+cf.film(cf.Walk(steps=frames)(model, photos, torch.Generator().manual_seed(0)), path)
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+"""
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_a_film_of_2000_frames_needs_no_more_memory_than_one_of_200(suffix, tmp_path):
+    peaks = []
+    for frames in (200, 2000):
+        command = [sys.executable, "-c", MEMORY, str(frames), str(tmp_path / f"{frames}{suffix}")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
+        peaks.append(json.loads(done.stdout))
+    assert peaks[1] < 1.05 * peaks[0]

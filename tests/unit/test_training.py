@@ -1,0 +1,184 @@
+"""What a training does beyond calling Lightning: repeatable, logged, held out, refused where it means nothing."""
+
+import csv
+import json
+import logging
+import threading
+
+import pytest
+import torch
+import yaml
+
+import copyfold as cf
+from copyfold.data import Photos, scenes
+from copyfold.training.courier import Tally
+from copyfold.training.plan import layout, resolve
+
+
+def photos(count: int = 40, **options) -> Photos:
+    return Photos(scenes(count, size=8, channels=1, seed=3), 8, **options)
+
+
+def model(**options) -> cf.MLP:
+    torch.manual_seed(1)
+    return cf.MLP((1, 8, 8), hidden=(16,), latent_dim=8, norm="batch", **options)
+
+
+def fit(folder, *, net=None, seen=None, **options):
+    options = {"epochs": 2, "batch": 8, "precision": "32"} | options
+    return cf.fit(net or model(), cf.Classical(cf.Gaussian(0.1)), seen or photos(), folder, **options)
+
+
+def test_the_run_holds_what_was_trained(tmp_path):
+    net = model()
+    before = [p.clone() for p in net.parameters()]
+    run = fit(tmp_path / "a", net=net)
+    assert not net.training
+    assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    x = photos().images("held_out")
+    assert torch.equal(run.model(x), net(x))
+    for name in ("recipe.yaml", "log.csv", "data.json", "env.json", "last.ckpt"):
+        assert (run.folder / name).stat().st_size > 0
+    card = (run.folder / "model" / "README.md").read_text()
+    assert "sum over pixels" in card
+    assert "fidelity(D(z), x)" in card
+    assert json.loads((run.folder / "data.json").read_text())["train"] == 36
+
+
+def test_the_log_has_a_row_an_epoch_with_every_term_and_the_held_out_ones(tmp_path):
+    run = fit(tmp_path / "a", epochs=3)
+    rows = run.history
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    for name in ("loss", "fidelity", "held_out_loss", "held_out_fidelity", "held_out_mse", "held_out_psnr"):
+        assert all(name in row for row in rows)
+    assert all(row["loss"] == pytest.approx(row["fidelity"]) for row in rows)
+    assert rows[-1]["seconds"] > rows[0]["seconds"]
+    with (run.folder / "log.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3
+    assert run.series("held_out_mse")[0] == [4, 8, 12]
+
+
+def test_the_logged_error_is_what_the_model_makes(tmp_path):
+    """held_out_mse again, by hand, on the same images: without corruption it must agree."""
+    run = cf.fit(model(), cf.Classical(), photos(), tmp_path / "a", epochs=2, batch=8, precision="32")
+    x = photos().images("held_out")[: len(photos().held_out)]
+    with torch.no_grad():
+        found = (run.model(x[:4]) - x[:4]).square().mean()
+    assert run.history[-1]["held_out_mse"] == pytest.approx(found.item(), rel=1e-4)
+    assert run.history[-1]["held_out_fidelity"] == pytest.approx(found.item() * 64 / 2, rel=1e-4)
+
+
+def test_training_lowers_the_loss(tmp_path):
+    run = fit(tmp_path / "a", epochs=20, lr=1e-2)
+    assert run.history[-1]["held_out_mse"] < 0.5 * run.history[0]["held_out_mse"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    runs = [fit(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    first, again, other = ([*run.model.parameters()] for run in runs)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_a_resumed_training_continues_its_log_and_its_weights(tmp_path):
+    whole = fit(tmp_path / "whole", epochs=4)
+    fit(tmp_path / "part", epochs=2)
+    part = fit(tmp_path / "part", epochs=4, resume=True)
+    assert [row["step"] for row in part.history] == [row["step"] for row in whole.history]
+    pairs = zip(whole.model.parameters(), part.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_finished_training_is_left_as_it_is(tmp_path):
+    fit(tmp_path / "a")
+    before = (tmp_path / "a" / "last.ckpt").read_bytes()
+    again = fit(tmp_path / "a", resume=True)
+    assert (tmp_path / "a" / "last.ckpt").read_bytes() == before
+    assert len(again.history) == 2
+
+
+def test_minutes_end_a_training(tmp_path):
+    run = fit(tmp_path / "a", epochs=None, minutes=0.02)
+    assert run.history[-1]["seconds"] >= 1.1
+    assert (run.folder / "last.ckpt").is_file()
+    steps = [row["step"] for row in run.history]
+    assert steps == sorted(set(steps))
+
+
+def test_the_recipe_has_every_choice(tmp_path):
+    run = fit(tmp_path / "a", lr=0.02, seen=photos(flip=True))
+    recipe = yaml.safe_load((run.folder / "recipe.yaml").read_text())
+    assert recipe == run.recipe
+    assert recipe["model"]["class_path"] == "MLP"
+    assert recipe["model"]["init_args"]["hidden"] == [16]
+    assert recipe["objective"]["init_args"]["corruption"] == {"class_path": "Gaussian", "init_args": {"std": 0.1}}
+    assert (recipe["lr"], recipe["batch"], recipe["epochs"], recipe["flip"]) == (0.02, 8, 2, True)
+    assert recipe["precision"] == "32"
+
+
+def test_what_means_nothing_is_refused_before_anything_is_written(tmp_path):
+    for options in ({"epochs": 0}, {"batch": 0}, {"lr": 0.0}, {"lr": float("nan")}, {"minutes": -1.0}, {"seed": -1}):
+        with pytest.raises(cf.UsageError):
+            fit(tmp_path / "a", **options)
+    with pytest.raises(cf.UsageError, match="float16"):
+        fit(tmp_path / "a", precision="float16")
+    with pytest.raises(cf.UsageError, match=r"\(1, 4, 4\)"):
+        fit(tmp_path / "a", net=cf.MLP.tiny())
+    with pytest.raises(cf.UsageError, match="sigmoid"):
+        cf.fit(model(), cf.Classical(fidelity=cf.Bernoulli()), photos(), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_state(tmp_path):
+    with pytest.raises(cf.Diverged, match="lower --lr"):
+        fit(tmp_path / "a", lr=1e30)
+    kept = cf.load(tmp_path / "a")
+    assert all(p.isfinite().all() for p in kept.parameters())
+    state = torch.load(tmp_path / "a" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(t.isfinite().all() for t in state.values())
+
+
+def test_fit_works_in_a_thread_of_its_own(tmp_path):
+    thread = threading.Thread(target=fit, args=(tmp_path / "a",))
+    thread.start()
+    thread.join()
+    assert cf.runs.open(tmp_path / "a").history
+
+
+def test_progress_is_told(tmp_path):
+    told = []
+    fit(tmp_path / "a", progress=lambda *args: told.append(args))
+    assert [(done, total) for _, done, total in told] == [(n, 8) for n in range(1, 9)]
+
+
+def test_nothing_is_printed(tmp_path, capfd):
+    fit(tmp_path / "a")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("norm", "expected"), [("batch", torch.channels_last), ("group", torch.contiguous_format)])
+def test_the_layout_is_chosen_by_the_norm(norm, expected, caplog):
+    caplog.set_level(logging.INFO, "copyfold")
+    net = cf.UNet((1, 16, 16), width=8, depth=2, norm=norm)
+    assert layout(net, torch.device("cpu")) == expected
+    assert ("channels last" in caplog.text) == (norm == "batch")
+    assert layout(model(), torch.device("cpu")) == torch.contiguous_format
+
+
+def test_precision_is_decided_from_the_hardware(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert resolve("auto") == "bf16"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert resolve("auto") == "32"
+    assert resolve("bf16") == "bf16"
+
+
+def test_a_tally_is_a_mean_by_name():
+    tally = Tally()
+    for value in (1.0, 2.0, 6.0):
+        tally.add({"a": torch.tensor(value)})
+    tally.add({"b": torch.tensor(5.0)})
+    assert tally.take() == {"a": 3.0, "b": 5.0}
+    assert tally.take() == {}
