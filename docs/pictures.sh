@@ -12,5 +12,3 @@ cp runs/landscapes/findings/denoising-mix.png docs/pictures/denoising-mix.png
 cp runs/landscapes/findings/loss.png docs/pictures/loss.png
 copyfold sample runs/landscapes --out docs/pictures/from-noise.png
 copyfold sample runs/landscapes-skips --out docs/pictures/from-noise-skips.png
-copyfold sample runs/landscapes --out docs/pictures/from-noise.gif --count 8
-copyfold sample runs/landscapes --sampler Walk --sampler.steps 60 --count 8 --out docs/pictures/walk.gif

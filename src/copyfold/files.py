@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from copyfold.errors import CopyfoldError
@@ -31,7 +31,8 @@ def written(path: str | Path) -> Iterator[Path]:
             f"cannot write {path}: {error.strerror or error}; what was there before is untouched; {advice}"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:

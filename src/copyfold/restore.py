@@ -1,6 +1,7 @@
 """Photographs of any size through a model, and back as they came: their size, their mode, their format."""
 
 import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
 from copyfold.data import open_image
-from copyfold.errors import UsageError
+from copyfold.errors import DataError, UsageError
 from copyfold.files import written
 from copyfold.models.base import Autoencoder
+from copyfold.models.blocks import receptive_field
 from copyfold.types import Images, Statistics
 
 log = logging.getLogger("copyfold")
 
 WHOLE = 1_000_000  # pixels above which a photograph is cut into tiles
-TILE, MARGIN = 768, 128  # the part of a tile that is kept, and what is seen around it
+TILE, MARGIN = 768, 256  # the part of a tile that is kept, and what is seen around it at the most
 GPS = 0x8825  # the EXIF tag under which cameras write where a photograph was taken
 
 
@@ -31,28 +33,34 @@ def restore(model: Autoencoder, x: Images, statistics: Statistics = "running") -
 
     A model that takes other sizes runs at the images' own, mirrored at the edges up to a multiple it takes, in
     overlapping tiles above one megapixel; any other runs at its own size. A grey model is run on every channel
-    by itself; a colour model sees grey as colour.
+    by itself; a colour model sees grey as colour. The tiles are the whole where no pixel of the output sees
+    farther than 256 pixels and the statistics are not taken over the image (batch, group, instance).
     """
-    channels = model.shape[0]
-    planes = x if x.shape[1] == channels else _match(x, channels)
+    count, channels, *size = x.shape
+    planes = _match(x, model.shape[0])
     with model.using(statistics):
         if model.multiple is None:
             small = F.interpolate(planes, model.shape[1:], mode="bilinear", antialias=True, align_corners=False)
-            out = F.interpolate(model(small), x.shape[2:], mode="bicubic", align_corners=False)
+            out = F.interpolate(model(small), size, mode="bicubic", align_corners=False)
+        elif size[0] * size[1] > WHOLE:
+            out = _tiled(model, planes, model.multiple)
         else:
-            out = _tiled(model, planes) if x.shape[2] * x.shape[3] > WHOLE else _padded(model, planes)
-    if x.shape[1] != channels:
-        out = out.mean(1, keepdim=True) if channels == 3 else out.reshape(x.shape)
-    return out.clamp(0, 1)
+            out = _padded(model, planes, model.multiple)
+    out = out.reshape(count, -1, *size)
+    return (out if out.shape[1] == channels else out.mean(1, keepdim=True)).clamp(0, 1)
 
 
 def restore_file(model: Autoencoder, source: Path, target: Path, statistics: Statistics = "running") -> None:
-    """Restore one image file into another of the same size, mode and format; EXIF stays, its location does not."""
+    """Restore one image file into another of the same size, mode and format.
+
+    It comes upright; a palette becomes colours. EXIF stays in JPEG, PNG and WebP, the location in it does not.
+    Raises DataError where the file cannot be read, CopyfoldError where the other cannot be written.
+    """
     photo = Photo.read(source)
     x = torch.from_numpy(photo.values).permute(2, 0, 1)[None]
     restored = restore(model, x, statistics)[0].permute(1, 2, 0).numpy()
     with written(target) as path:
-        photo.write(restored, path)
+        photo.assemble(restored).save(path, **photo.settings)
 
 
 @dataclass(frozen=True)
@@ -61,90 +69,99 @@ class Photo:
 
     values: np.ndarray
     """Height x width x 1 or 3, float32 in [0, 1]."""
-    back: Callable[[np.ndarray], Image.Image]
+    assemble: Callable[[np.ndarray], Image.Image]
+    """From values to an image of the file's mode."""
     settings: dict[str, Any]
+    """How to save it."""
 
     @classmethod
     def read(cls, path: Path) -> "Photo":
-        """Open a file, turn it upright, and set alpha and what only a file has aside."""
+        """Open a file and set aside what a model does not see."""
         image = open_image(path)
-        if getattr(image, "n_frames", 1) > 1:
-            log.info("%s has several frames; the first is restored", path)
-        settings = _settings(image)
-        upright = ImageOps.exif_transpose(image)
-        values, back = _take(upright)
-        return cls(values, back, settings)
-
-    def write(self, values: np.ndarray, path: Path) -> None:
-        """Save restored values as the file was."""
-        self.back(values).save(path, **self.settings)
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # what open_image has checked
+            format = "JPEG" if file.format == "MPO" else file.format
+            frames = getattr(file, "n_frames", 1)
+        if frames > 1:
+            log.info("%s has %d frames; the first is restored", path, frames)
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+            return cls(*_wide(image, path), _settings(image, format))
+        return cls(*_usual(image), _settings(image, format))
 
 
-def _take(image: Image.Image) -> tuple[np.ndarray, Callable[[np.ndarray], Image.Image]]:
-    """The values of an image in [0, 1], and the way back to its mode."""
-    mode = image.mode
-    if mode.startswith("I;16") or mode == "I":
-        values = np.asarray(image, dtype=np.float32)[..., None] / 65535
-        return values, lambda v: Image.fromarray((v[..., 0] * 65535 + 0.5).astype(np.uint16))
-    if mode == "F":
-        raise UsageError(f"an image of mode F has no known range: save it as 8 or 16 bit first ({image.size})")
-    seen = "RGBA" if mode == "P" and "transparency" in image.info else "RGB" if mode in ("P", "CMYK") else mode
-    seen = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}.get(seen, seen)
-    plain = image.convert(seen if seen in ("L", "LA", "RGB", "RGBA") else "RGB")
-    alpha = plain.getchannel("A") if plain.mode in ("LA", "RGBA") else None
-    base = plain.convert("L" if plain.mode in ("L", "LA") else "RGB")
-    values = np.asarray(base, dtype=np.float32).reshape(*base.size[::-1], -1) / 255
+Parts = tuple[np.ndarray, Callable[[np.ndarray], Image.Image]]
 
-    def back(restored: np.ndarray) -> Image.Image:
-        result = Image.fromarray((restored * 255 + 0.5).astype(np.uint8).squeeze(-1) if restored.shape[2] == 1
-                                 else (restored * 255 + 0.5).astype(np.uint8))  # fmt: skip
+
+def _usual(image: Image.Image) -> Parts:
+    """The values of an image of 8 bits, and the way back; transparency stays as it is."""
+    grey = image.mode in ("1", "L", "LA")
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    pixels = np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32)
+
+    def assemble(values: np.ndarray) -> Image.Image:
+        whole = np.rint(values * 255).astype(np.uint8)
+        result = Image.fromarray(whole[..., 0] if grey else whole)
         if alpha is not None:
             result.putalpha(alpha)
-        return result.convert("CMYK") if mode == "CMYK" else result
+        return result.convert("CMYK") if image.mode == "CMYK" else result
 
-    return values, back
+    return pixels.reshape(image.height, image.width, -1) / 255, assemble
 
 
-def _settings(image: Image.Image) -> dict[str, Any]:
+def _wide(image: Image.Image, path: Path) -> Parts:
+    """The same of a grey image of 16 bits, or of floats in [0, 1]."""
+    top, kind = (1, np.float32) if image.mode == "F" else (65535, np.uint16)
+    values = np.asarray(image, dtype=np.float32)[..., None] / top
+    if not (values.min() >= 0 and values.max() <= 1):  # so that NaN is refused too
+        raise DataError(f"{path} has values outside 0 to {top}: save it with 8 or 16 bits")
+    rounded = np.rint if kind is np.uint16 else np.asarray
+    return values, lambda restored: Image.fromarray(rounded(restored[..., 0] * top).astype(kind))
+
+
+def _settings(image: Image.Image, format: str | None) -> dict[str, Any]:
     """How to save it again: its format, colour profile, resolution and EXIF without the location."""
-    settings: dict[str, Any] = {"format": image.format}
-    exif = image.getexif()
-    for tag in (GPS, 0x0112):  # the orientation, too: the image is upright by then
-        if tag in exif:
-            del exif[tag]
-    if len(exif) and image.format in ("JPEG", "PNG", "WEBP"):
-        settings["exif"] = exif.tobytes()
+    settings: dict[str, Any] = {"format": format}
     settings |= {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
-    if image.format in ("JPEG", "WEBP"):
+    if format in ("JPEG", "WEBP"):
         settings["quality"] = 95
+    if format in ("JPEG", "PNG", "WEBP") and "exif" in image.info:
+        try:
+            exif = image.getexif()
+            exif.pop(GPS, None)
+            settings["exif"] = exif.tobytes()
+        except Exception:  # broken EXIF is no reason to lose a picture
+            log.info("the EXIF data of %s cannot be read and is left out", getattr(image, "filename", "an image"))
     return settings
 
 
-def _match(x: Images, channels: int) -> Images:
+def _match(x: Images, channels: int) -> Tensor:
     """Grey as colour for a colour model; each channel an image of its own for a grey one."""
+    if x.shape[1] == channels:
+        return x
     if {x.shape[1], channels} != {1, 3}:
         raise UsageError(f"the model takes {channels} channels, and images of {x.shape[1]} cannot become that")
     return x.expand(-1, 3, -1, -1) if channels == 3 else x.reshape(-1, 1, *x.shape[2:])
 
 
-def _padded(model: Autoencoder, x: Tensor) -> Tensor:
+def _padded(model: Autoencoder, x: Tensor, multiple: int) -> Tensor:
     """The model at the images' own size, mirrored at right and bottom up to a multiple that it takes."""
-    assert model.multiple is not None
     height, width = x.shape[2:]
-    extra = (0, -width % model.multiple, 0, -height % model.multiple)
-    mode = "reflect" if extra[1] < width and extra[3] < height else "replicate"
-    return model(F.pad(x, extra, mode=mode))[..., :height, :width]
+    # an instance norm has no variance where the deepest map is a single position
+    least = 2 * multiple if any(isinstance(m, nn.InstanceNorm2d) for m in model.modules()) else multiple
+    right, bottom = (max(least, -(-side // multiple) * multiple) - side for side in (width, height))
+    mode = "reflect" if right < width and bottom < height else "replicate"
+    return model(F.pad(x, (0, right, 0, bottom), mode=mode))[..., :height, :width]
 
 
-def _tiled(model: Autoencoder, x: Tensor) -> Tensor:
+def _tiled(model: Autoencoder, x: Tensor, multiple: int) -> Tensor:
     """The same in tiles, each seen with what lies around it, so that memory does not grow with the photograph."""
     out = torch.empty_like(x)
     height, width = x.shape[2:]
-    step = max(1, TILE // (model.multiple or 1)) * (model.multiple or 1)
+    reach = min(MARGIN, (receptive_field(model.modules()) or 2 * MARGIN) // 2)
+    step, margin = (-(-length // multiple) * multiple for length in (TILE, reach))  # halvings fall as in the whole
     for top in range(0, height, step):
         for left in range(0, width, step):
-            up, before = max(0, top - MARGIN), max(0, left - MARGIN)
-            seen = x[..., up : top + step + MARGIN, before : left + step + MARGIN]
-            done = _padded(model, seen)[..., top - up : top - up + step, left - before : left - before + step]
-            out[..., top : top + step, left : left + step] = done
+            up, before = max(0, top - margin), max(0, left - margin)
+            seen = x[..., up : top + step + margin, before : left + step + margin]
+            done = _padded(model, seen, multiple)[..., top - up :, left - before :]
+            out[..., top : top + step, left : left + step] = done[..., :step, :step]
     return out

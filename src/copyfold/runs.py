@@ -4,7 +4,7 @@ import csv
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Run:
         path = self.folder / "recipe.yaml"
         try:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise UsageError(f"{path} cannot be read ({error}); give the folder of a run") from None
         if not isinstance(found, dict):
             raise UsageError(f"{path} is not the recipe of a run")
@@ -99,9 +99,10 @@ class Run:
                     f"{self.folder} is in use by process {file.read().strip() or 'unknown'}: "
                     "wait for it, or train into another folder with --run"
                 ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            with suppress(OSError):  # on a full disk the lock holds without the number
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
             yield
 
     def clear(self) -> None:

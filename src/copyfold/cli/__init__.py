@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         return _fail(stop, getattr(stop, "exit_code", 130), debug)
     except SystemExit as stop:  # after --help
-        return stop.code if isinstance(stop.code, int) else 0
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except BrokenPipeError:
         return 1
     except Exception as error:
@@ -72,7 +72,7 @@ def _overview(names: list[str]) -> str:
             *lines,
             "",
             "Results go to stdout, progress and messages to stderr; --debug shows a traceback.",
-            "exit codes: 0 done, 1 failed, 2 wrong use, 3 no usable data, 4 diverged, 130 and 143 stopped after saving",
+            "exit codes: 0 done, 1 failed, 2 wrong use, 3 no usable data, 4 diverged, 130/143 stopped, saved",
         ]
     )
 

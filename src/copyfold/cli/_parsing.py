@@ -3,14 +3,20 @@
 import argparse
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import docstring_parser
+import yaml
 from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from copyfold import catalogue
 from copyfold.cli import _wording
 from copyfold.errors import UsageError
+
+RECIPE_LENGTH = 16_000  # one has a thousand characters; libyaml crashes on what is nested 20,000 deep
 
 
 def parser(command: str, description: str | None) -> ArgumentParser:
@@ -26,13 +32,13 @@ def parser(command: str, description: str | None) -> ArgumentParser:
     return ArgumentParser(prog=f"copyfold {command}", description=text, exit_on_error=False, allow_abbrev=False)
 
 
-def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+def parse(parser: ArgumentParser, arguments: Sequence[str], below: Namespace | None = None) -> Namespace:
     """Parse, and make every object that a flag describes. UsageError says what was wrong, and what is near it."""
     try:
-        return parser.instantiate(parser.parse_args(list(arguments)))
+        return parser.instantiate(parser.parse_args(list(arguments), namespace=below))
     except UsageError:
         raise
-    except (ArgumentError, ValueError, TypeError) as error:
+    except (ArgumentError, ValueError, TypeError, RecursionError) as error:
         raise UsageError(_wording.readable(str(error), parser)) from None
 
 
@@ -45,12 +51,43 @@ def parse_over(parser: ArgumentParser, below: Sequence[str], arguments: Sequence
     except argparse.ArgumentError:
         raise UsageError("--config needs a file: a recipe, as in RUN/recipe.yaml") from None
     for file in found.config:
+        _refuse_bombs(Path(file))
         below = [*below, f"--config={file}"]
         try:
             parse(parser, below)
         except UsageError as error:
             raise UsageError(f"--config {file}: {error}") from None
-    return parse(parser, [*below, *flags])
+    base = parser.parse_args(list(below))
+    _forget(base, flags)
+    return parse(parser, flags, base)
+
+
+def _refuse_bombs(file: Path) -> None:
+    """Refuse a recipe that is made to fill the memory or the stack; what else is wrong with it is said later."""
+    try:
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(RECIPE_LENGTH + 1)
+    except (OSError, ValueError):
+        return
+    if len(text) > RECIPE_LENGTH:
+        raise UsageError(f"--config {file} is larger than any recipe of copyfold's: it was not read")
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with suppress(yaml.YAMLError):
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, fast)):
+            raise UsageError(f"--config {file} uses aliases, which a recipe has no need of: it was not read")
+
+
+def _forget(base: Namespace, flags: Sequence[str]) -> None:
+    """Drop the arguments of every class that a flag replaces by another.
+
+    They would be lent to it where a name is the same: the std of a recipe's Gaussian to a Blur.
+    """
+    words = [part for flag in flags for part in flag.split("=", 1)]
+    for option, name in pairwise(words):
+        path = option.removeprefix("--").replace(".", ".init_args.")
+        former = base.get(path) if option.startswith("--") else None
+        if isinstance(former, Namespace) and former.get("class_path", name).rpartition(".")[2] != name:
+            former.pop("init_args", None)
 
 
 class Given(argparse.Action):
@@ -71,9 +108,11 @@ def takes(parser: ArgumentParser, function: Callable[..., Any], *names: str) -> 
     """
     parameters = inspect.signature(function).parameters
     switches = [name for name in names if parameters[name].annotation is bool]
-    skip = set(parameters) - set(names) | set(switches)
-    add = parser.add_class_arguments if inspect.isclass(function) else parser.add_function_arguments
-    add(function, skip=skip)
+    skip: set[str | int] = {name for name in parameters if name not in names or name in switches}
+    if inspect.isclass(function):
+        parser.add_class_arguments(function, skip=skip)
+    else:
+        parser.add_function_arguments(function, skip=skip)
     helps = {p.arg_name: p.description for p in docstring_parser.parse(inspect.getdoc(function) or "").params}
     for name in switches:
         parser.add_argument(

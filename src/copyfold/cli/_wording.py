@@ -70,7 +70,7 @@ def _unknown_word(word: str, parser: ArgumentParser) -> str:
 
 
 def _unknown_option(option: str, key: str, text: str, parser: ArgumentParser) -> str:
-    """About an option that the class before it does not have, or that a config file has and the command has not."""
+    """About an option that its class does not have, or one of a config file that the command does not have."""
     owners = re.findall(r"given class_path '(?:\w+\.)*(\w+)'", text) or re.findall(
         r"class_path='(?:\w+\.)*(\w+)'", text
     )
@@ -107,8 +107,7 @@ def _kinds(hints: str, inside: Sequence[str] = ()) -> str:
     """jsonargparse's list of types in words: "<class 'int'>, <class 'NoneType'>" is "a whole number"."""
     if "Sequence" in hints:
         return f"a list, as in [{inside[0] if inside else '1,2'}]"
-    words = [
-        _WORDS.get(name, name) for name in re.findall(r"<class '(?:\w+\.)*(\w+)'>", hints) if name != "NoneType"
-    ]
+    words = [str(_WORDS.get(name, name)) for name in re.findall(r"<class '(?:\w+\.)*(\w+)'>", hints)]
     words += re.findall(r"'(\w+)'(?!>)", hints)
-    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else hints
+    words = [word for word in words if word != "NoneType"] or [hints]
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]

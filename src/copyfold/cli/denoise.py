@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from copyfold.cli import _parsing, _screen
-from copyfold.errors import CopyfoldError, DataError, UsageError
+from copyfold.data.reading.folders import IMAGES, files_below
+from copyfold.errors import DataError, UsageError
 from copyfold.types import Statistics
+
+NAMED = 5  # unreadable images, in the last line
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -19,8 +22,8 @@ def command(arguments: Sequence[str]) -> int:
 
     options = _parsing.parse(_parser(), arguments)
     model = runs.open(options.run).model
-    sources = _sources([Path(image) for image in options.image])
     out = Path(options.out)
+    sources = _sources([Path(image) for image in options.image], out)
     if model.multiple is None:
         _screen.log.info("this model only takes %dx%d: photographs are scaled to it and back", *model.shape[1:])
     if model.shape[0] == 1:
@@ -34,11 +37,10 @@ def command(arguments: Sequence[str]) -> int:
                 print(out / name)
             except DataError as error:
                 _screen.log.info("%s", error)
-                failed.append(source)
+                failed.append(str(source))
     if failed:
-        raise DataError(
-            f"{len(failed)} of {len(sources)} images could not be read, the first is {failed[0]}; the others are done"
-        )
+        named = ", ".join(failed[:NAMED]) + (" and others" if len(failed) > NAMED else "")
+        raise DataError(f"{len(failed)} of {len(sources)} images could not be read, the rest is done: {named}")
     return 0
 
 
@@ -56,23 +58,20 @@ def _parser():
     return parser
 
 
-def _sources(given: list[Path]) -> list[tuple[Path, Path]]:
-    """Every image file given, with its name among the results; no two may have the same."""
-    from PIL import Image
-
-    known = tuple(Image.registered_extensions())
+def _sources(given: list[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Every image file given, with its name among the results; none takes the place of another or of itself."""
     found: list[tuple[Path, Path]] = []
     for path in given:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
+            inside = [(path / name, Path(name)) for name, *_ in files_below(path, IMAGES)]
             if not inside:
-                raise DataError(f"{path} holds no images")
-            found += [(p, p.relative_to(path)) for p in inside]
-        elif path.exists():
-            found.append((path, Path(path.name)))
+                raise DataError(f"the folder {path} holds no images")
+            found += inside
         else:
-            raise DataError(f"{path} does not exist")
+            found.append((path, Path(path.name)))
     names = [name for _, name in found]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two of the images are called {twice[0]}: denoise them into different folders")
+    if own := [source for source, name in found if (out / name).resolve() == source.resolve()]:
+        raise UsageError(f"--out {out} is where {own[0]} lies and would replace it: give another folder")
     return found

@@ -60,7 +60,7 @@ def _options(arguments: Sequence[str]) -> Namespace:
     if options.resume and recipe and recipe.is_file() and not options.config:
         options = _parsing.parse_over(parser, DEFAULTS, [f"--config={recipe}", *arguments])
     if not isinstance(options.data, str | None):
-        raise UsageError(f"data cannot be {options.data}: it must be one folder, file or hf://owner/name")
+        raise UsageError("data in --config cannot be that: it must be one folder, file or hf://owner/name")
     return options
 
 

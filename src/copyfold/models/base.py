@@ -246,7 +246,7 @@ def _from_config(path: Path) -> Autoencoder:
         raise UsageError(f"{path} is larger than any config of copyfold's; it was not read")
     try:
         config: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error}); copy the model again from where it was") from None
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise UsageError(f"{path} does not say which architecture it is of: it is not a config of copyfold's")

@@ -195,6 +195,8 @@ def _down(inputs: int, outputs: int, norm_kind: str) -> nn.Sequential:
 
 
 def _check_sides(shape: Shape, depth: int, norm_kind: str) -> None:
+    if depth > 30:  # of a config of a stranger's: its power of two would fill the memory
+        raise UsageError(f"depth={depth} cannot be: no image is halved so often")
     step = 2**depth
     if shape[1] % step or shape[2] % step:
         near = "x".join(str(max(step, round(side / step) * step)) for side in shape[1:])

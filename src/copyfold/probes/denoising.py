@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Generator, Tensor
 
 from copyfold.corruptions import Clean, Corruption, Gaussian, Mix
@@ -58,7 +59,7 @@ def noise_of(corruption: Corruption) -> tuple[float, float, float] | None:
             return None
 
 
-def linear_filter(noisy: Images, clean: Images, x: Images, side: int = 7) -> Images:
+def linear_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"], side: int = 7) -> Tensor:
     """Apply to x the side x side filter, with a constant, that best maps `noisy` to `clean`.
 
     Least squares over at most 200,000 pixels drawn evenly, one filter for all channels, edges replicated.

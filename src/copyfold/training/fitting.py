@@ -1,7 +1,6 @@
 """`fit`: a model, an objective and photos in; a run out."""
 
 import logging
-import math
 import signal
 import threading
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 import lightning
-import torch
+from lightning.pytorch.callbacks import Callback
 
 from copyfold import runs
 from copyfold.data import Photos
@@ -107,7 +106,7 @@ def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
             min_epochs=0,
             max_epochs=plan.epochs or -1,
             plugins=[WholeFiles()],
-            callbacks=[keeper],
+            callbacks=[signals := _Signals(keeper), keeper],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -118,14 +117,17 @@ def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
         model.to(memory_format=memory).train()  # type: ignore[call-overload]
         courier = Copying(model, objective, plan.lr, memory)
         checkpoint = str(keeper.run.checkpoint) if resume else None
-        with _signals(keeper):
+        with signals:
             try:
                 trainer.fit(courier, keeper.source, ckpt_path=checkpoint, weights_only=True)
             except Diverged as error:
                 raise Diverged(
-                    f"{error}: {keeper.run.folder} keeps the last good state; try a lower --lr than {plan.lr:g}"
-                    + (", or --precision 32" if plan.precision == "bf16" else "")
+                    f"{error}: {keeper.run.folder} keeps the last good state; go on with --resume and a lower "
+                    f"--lr than {plan.lr:g}" + (", or --precision 32" if plan.precision == "bf16" else "")
                 ) from None
+            except SystemExit:  # Lightning's, after a signal that came before or after training itself
+                if not keeper.signum:
+                    raise
 
 
 def _finished(keeper: Keeper) -> bool:
@@ -134,26 +136,24 @@ def _finished(keeper: Keeper) -> bool:
     state = WholeFiles().load_checkpoint(path, map_location="cpu")
     try:
         keeper.model.load_state_dict({k.removeprefix("model."): v for k, v in state["state_dict"].items()})
-        step, kept = state["global_step"], state["callbacks"][keeper.state_key]
+        kept = state["callbacks"][keeper.state_key]
+        step, seconds, batches = state["global_step"], kept["seconds"], kept["batches"]
     except (KeyError, TypeError, AttributeError):
         raise UsageError(f"{path} is no checkpoint of copyfold's: start anew with --overwrite") from None
     except RuntimeError:
         raise UsageError(
             f"{path} is of another model: leave out --model to go on with it, or start anew with --overwrite"
         ) from None
-    if kept["batches"] != len(keeper.source):
+    if batches != len(keeper.source):
         raise UsageError(
-            f"{path} is of epochs of {kept['batches']} batches, and these images make {len(keeper.source)}: go on "
+            f"{path} is of epochs of {batches} batches, and these images make {len(keeper.source)}: go on "
             "with the same images, --limit and --batch, or start anew with --overwrite"
         )
-    if step >= (plan.epochs or math.inf) * len(keeper.source):
-        log.info("%s is finished already, %d epochs: give more --epochs to go on", keeper.run.folder, plan.epochs)
-        return True
-    if kept["seconds"] >= 60 * (plan.minutes or math.inf):
-        log.info(
-            "%s is finished already, %g minutes: give more --minutes to go on", keeper.run.folder, plan.minutes
-        )
-        return True
+    ends = {"epochs": (step / len(keeper.source), plan.epochs), "minutes": (seconds / 60, plan.minutes)}
+    for name, (done, planned) in ends.items():
+        if planned is not None and done >= planned:
+            log.info("%s is finished already: give more --%s than %g to go on", keeper.run.folder, name, planned)
+            return True
     return False
 
 
@@ -165,25 +165,34 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos) -> None:
         objective.fidelity.check(model)
 
 
-@contextmanager
-def _signals(keeper: Keeper) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end training after this step; a second one is not held back."""
+class _Signals(Callback):
+    """Lets the first SIGINT or SIGTERM end training after this step; a second one is not held back."""
 
-    def note(signum: int, frame: FrameType | None) -> None:
-        keeper.signum = signum
-        signal.signal(signum, former[signal.Signals(signum)])
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper, self.former = keeper, {}
 
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    former = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    for signum in former:
-        signal.signal(signum, note)
-    try:
-        yield
-    finally:
-        for signum, handler in former.items():
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            self.former = {int(s): signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        self.listen()
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self.former.items():
             signal.signal(signum, handler)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Take the handlers back from Lightning, whose own way with SIGTERM is to leave, unsaved and with 0."""
+        self.listen()
+
+    def listen(self) -> None:
+        """Let both signals be noted."""
+        for signum in self.former:
+            signal.signal(signum, self.note)
+
+    def note(self, signum: int, frame: FrameType | None) -> None:
+        """Remember the signal, for training to end by it."""
+        self.keeper.signum = signum
+        signal.signal(signum, self.former[signum])
 
 
 @contextmanager

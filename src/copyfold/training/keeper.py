@@ -148,7 +148,7 @@ class Keeper(Callback):
         return tally.take()
 
     def save(self, trainer: lightning.Trainer) -> None:
-        """Write last.ckpt and model/: each is whole or stays as it was. Diverged where there is nothing to keep."""
+        """Write last.ckpt and model/, each whole or as it was; Diverged where a weight is not a number."""
         if not all(tensor.isfinite().all() for tensor in self.model.state_dict().values()):
             raise Diverged(f"a weight stopped being a number at step {trainer.global_step}")
         trainer.save_checkpoint(self.run.checkpoint)

@@ -1,0 +1,113 @@
+"""The command line as a user has it: what was typed in, what was said, and a run to work on."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from copyfold.cli import main
+from copyfold.data import scenes
+
+TINY = ("--size=16", "--model.width=4", "--model.depth=2", "--precision=32")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: list[str]
+    err: list[str]
+
+    def done(self) -> "Said":
+        assert self.code == 0, self.err
+        assert not [line for line in self.err if line.startswith("copyfold:")]
+        return self
+
+    def refused(self, code: int, *words: str) -> str:
+        """The one line that says why, with all of these words in it."""
+        said = [line for line in self.err if line.startswith("copyfold: ")]
+        assert self.code == code, self.err
+        assert said == self.err[-1:]
+        assert not [line for line in self.err if "Traceback" in line or "fault of copyfold" in line]
+        assert not [word for word in words if word not in said[0]], said[0]
+        return said[0]
+
+
+@pytest.fixture(scope="session")
+def copyfold() -> Callable[..., Said]:
+    """Run a command within this process."""
+
+    def copyfold(*arguments: object) -> Said:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main([str(argument) for argument in arguments])
+        return Said(code, out.getvalue().splitlines(), err.getvalue().splitlines())
+
+    return copyfold
+
+
+@pytest.fixture
+def start() -> Callable[..., "subprocess.Popen[str]"]:
+    """Start a command in a process of its own, with every warning an error; it is ended with the test."""
+    started = []
+
+    def start(*arguments: object, **options) -> "subprocess.Popen[str]":
+        line = [sys.executable, "-W", "error", "-m", "copyfold", *map(str, arguments)]
+        piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(line, env=dict(os.environ), **piped, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def ended() -> Callable[["subprocess.Popen[str]"], Said]:
+    """Wait for a process and say what it said."""
+
+    def ended(process: "subprocess.Popen[str]") -> Said:
+        out, err = process.communicate(timeout=60)
+        return Said(process.returncode, out.splitlines(), err.splitlines())
+
+    return ended
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty photographs: colour and grey, PNG and JPEG, nested, of different sizes."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "sub" / "deep").mkdir(parents=True)
+    for k, pixels in enumerate(scenes(40, 24)):
+        image = Image.fromarray(pixels)
+        image = image.resize((20 + k, 30)) if k % 3 == 0 else image
+        image = image.convert("L") if k % 4 == 0 else image
+        place = (folder, folder / "sub", folder / "sub" / "deep")[k % 3]
+        image.save(place / f"{k:02d}.{('png', 'jpg', 'JPEG')[k % 3]}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny() -> tuple[str, ...]:
+    """The options of the smallest U-Net."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def run(photos: Path, copyfold: Callable[..., Said], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on the forty photographs; not to be written to."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COPYFOLD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        said = copyfold("train", photos, *TINY, "--epochs=2", "--run", folder).done()
+    assert said.out[0] == str(folder)
+    return folder

@@ -1,0 +1,504 @@
+"""What goes wrong is said in one line, with what to do, and has its exit code; what was there stays."""
+
+import json
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import copyfold as cf
+from copyfold.data import scenes
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    """The run, to be written to."""
+    return shutil.copytree(run, tmp_path / "copied")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of four small photographs."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for k, pixels in enumerate(scenes(4, 16)):
+        Image.fromarray(pixels).save(folder / f"{k}.png")
+    return folder
+
+
+def bomb(side=60_000):
+    """A PNG of a few bytes that says it is enormous."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+
+
+# ---------------------------------------------------------------- the command line
+
+
+WRONG = {
+    "tran": ("no command 'tran'", "did you mean train?"),
+    "--verbose": ("no command '--verbose'", "choose one of data, denoise, sample, train"),
+    "train --epochz=3": ("--epochz is no option of copyfold train", "did you mean --epochs?"),
+    "train --epoch=3": ("--epoch is no option", "did you mean --epochs?"),
+    "train a b": ("'b' is one word too many", "copyfold train --help"),
+    "train --run": ("--run", "expected one argument"),
+    "train --model=Unet": ("--model Unet is not known", "did you mean UNet?"),
+    "train --model=Gaussian": ("--model Gaussian is not known", "choose one of", "Conv", "Linear", "MLP", "UNet"),
+    "train --model=os.system": ("--model os.system is not known", "choose one of"),
+    "train --model.help=Unet": ("--model.help Unet is not known", "did you mean UNet?"),
+    "train --model.widht=4": ("--model.widht is no option of UNet", "did you mean width?"),
+    "train --model=Conv --model.width=4": ("--model.width is no option of Conv", "channels"),
+    "train --model.width=x": ("--model.width x cannot be", "a whole number"),
+    "train --model.width=-2": ("width=-2 cannot be", "at least 1"),
+    "train --model.norm=btch": ("--model.norm btch cannot be", "batch, group, instance or none"),
+    "train --model=Conv --model.channels=3": ("--model.channels 3 cannot be", "a list"),
+    "train --model.middle=Afine": ("--model.middle Afine is not known", "did you mean Affine?"),
+    "train --model.middle=Affine --model.middle.hiden=3": ("middle.hiden is no option of Affine", "hidden?"),
+    "train --model.middle=Affine --model.middle.hidden=x": ("--model.middle.hidden x cannot be", "a whole number"),
+    "train --model.middle.hidden=3": ("--model.middle must be named before", "Affine"),
+    "train --objective.corruption=Gausian": ("--objective.corruption Gausian is not known", "mean Gaussian?"),
+    "train --objective.corruption=UNet": ("--objective.corruption UNet is not known", "Blur, Clean, Gaussian"),
+    "train --objective.corruption.std=1": ("--objective.corruption.std is no option of Clean", "has none"),
+    "train --objective.corruption=Gaussian --objective.corruption.std=-1": ("std", "not negative", "-1"),
+    "train --objective.fidelity=Bernouli": ("--objective.fidelity Bernouli is not known", "mean Bernoulli?"),
+    "train --objective.penalties+=Gaussian": ("--objective.penalties Gaussian is not known", "L1"),
+    "train --objective.penalties=L1": ("--objective.penalties L1 cannot be", "a list, as in ["),
+    "train --epochs=many": ("--epochs many cannot be", "a whole number"),
+    "train --epochs=0": ("epochs=0 cannot be", "at least 1"),
+    "train --minutes=-1": ("minutes=-1.0 cannot be", "above 0"),
+    "train --lr=-1": ("lr=-1.0 cannot be", "above 0"),
+    "train --lr=x": ("--lr x cannot be", "a number"),
+    "train --batch=0": ("batch=0 cannot be", "at least 1"),
+    "train --seed=-1": ("seed=-1 cannot be", "at least 0"),
+    "train --precision=fp8": ("--precision fp8 cannot be", "auto, 32 or bf16"),
+    "train --fit=strech": ("--fit strech cannot be", "crop or pad"),
+    "train --limit=0": ("limit", "at least 1"),
+    "train --size=-3": ("size", "-3", "at least 1"),
+    "train --size=18 --model.depth=2": ("18x18", "multiples of 4", "16x16"),
+    "train --model.depth=12": ("depth 12", "multiples of 4096"),
+    "train --config": ("--config", "needs a file"),
+    "train --config=nothing.yaml": ("--config nothing.yaml", "does not exist"),
+    "sample": ("copyfold sample needs RUN",),
+    "sample nothing": ("nothing is not a run", "copyfold train"),
+    "denoise": ("copyfold denoise needs RUN, IMAGE",),
+    "denoise nothing a.png": ("nothing is not a run",),
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_use_is_said_with_what_would_be_right(line, tmp_path, monkeypatch, copyfold):
+    monkeypatch.chdir(tmp_path)
+    copyfold(*line.split()).refused(2, *WRONG[line])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    {
+        "--sampler=Renoisin": ("--sampler Renoisin is not known", "did you mean Renoising?"),
+        "--sampler=Gaussian": ("--sampler Gaussian is not known", "Renoising, Walk"),
+        "--sampler.stepz=3": ("--sampler.stepz is no option of Renoising", "did you mean steps?"),
+        "--sampler=Walk --sampler.mean=3": ("--sampler.mean is no option of Walk", "std, steps"),
+        "--sampler.schedule=Rampp": ("--sampler.schedule Rampp is not known", "did you mean Ramp?"),
+        "--sampler.steps=0": ("steps=0 cannot be", "at least 1"),
+        "--count=0": ("--count 0 cannot be", "at least 1"),
+        "--seed=-1": ("--seed -1 cannot be", "at least 0"),
+        "--statistics=none": ("--statistics none cannot be", "batch or running"),
+        "--fps=0": ("frames per second", "0"),
+        "--out=x.jpg": (".mp4, .gif, .png", "x.jpg"),
+    }.items(),
+)
+def test_wrong_use_of_sample(options, words, run, copyfold):
+    copyfold("sample", run, *options.split()).refused(2, *words)
+
+
+def test_a_linear_output_is_no_probability(photos, tiny, tmp_path, copyfold):
+    line = ("train", photos, *tiny, "--objective.fidelity=Bernoulli", "--run", tmp_path / "r")
+    copyfold(*line).refused(2, "Bernoulli", "--model.output sigmoid")
+
+
+def test_too_large_a_model_is_not_a_fault(photos, tmp_path, copyfold):
+    line = ("train", photos, "--size=16", "--model.width=60000", "--run", tmp_path / "r")
+    copyfold(*line).refused(1, "not enough memory", "smaller model")
+
+
+def test_a_fault_says_that_it_is_one(copyfold, monkeypatch):
+    monkeypatch.setattr("copyfold.data.survey", lambda *_, **__: 1 / 0)
+    said = copyfold("data")
+    assert said.code == 1
+    assert said.err == ["copyfold: ZeroDivisionError: division by zero; this is a fault of copyfold: "
+                        "run again with --debug and report it"]  # fmt: skip
+    with pytest.raises(ZeroDivisionError):
+        copyfold("data", "--debug")
+
+
+# ---------------------------------------------------------------- a recipe from a stranger
+
+
+STRANGE = {
+    "a function": "model: os.system",
+    "a class": "model: subprocess.Popen",
+    "a function with arguments": "model: {class_path: os.system, init_args: {command: touch EXECUTED}}",
+    "a module of their own": "model: evil.Evil",
+    "within the model": "model: {class_path: UNet, init_args: {middle: evil.Evil}}",
+    "as an option": "model: {class_path: UNet, init_args: {norm: {class_path: evil.Evil}}}",
+    "in a list of numbers": "model: {class_path: Conv, init_args: {channels: [{class_path: evil.Evil}]}}",
+    "as the objective": "objective: evil.Evil",
+    "as a corruption": "objective: {class_path: Classical, init_args: {corruption: {class_path: evil.Evil}}}",
+    "as a penalty": "objective: {class_path: Classical, init_args: {penalties: [evil.Evil]}}",
+    "as text within text": r"""model: '{"class_path": "evil\u002eEvil"}'""",
+    "of ours, but no model": "model: copyfold.models.base.load",
+    "by way of ours": "model: copyfold.training.fitting.lightning.Trainer",
+    "in another file": "model: other.yaml",
+    "in another recipe": "config: other.yaml",
+    "as the run": "run: {class_path: evil.Evil}",
+    "as the data": "data: {class_path: evil.Evil}",
+    "as YAML's own": "model: !!python/object/apply:os.system ['touch EXECUTED']",
+}
+
+
+@pytest.mark.parametrize("body", STRANGE.values(), ids=STRANGE)
+def test_a_recipe_runs_no_code(body, tmp_path, monkeypatch, copyfold):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil.py").write_text("open('EXECUTED', 'w')\nclass Evil:\n    pass\n")
+    (tmp_path / "other.yaml").write_text("model: evil.Evil\n")
+    (tmp_path / "strange.yaml").write_text(f"{body}\nepochs: 1\n")
+    said = copyfold("train", "--config", "strange.yaml", "--run", "r")
+    said.refused(2)
+    assert not (tmp_path / "EXECUTED").exists()
+    assert "evil" not in sys.modules
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    {
+        "epoks: 3": ("epoks is no option of copyfold train", "did you mean epochs?"),
+        "model: {class_path: UNet, init_args: {widht: 3}}": ("--model.widht is no option of UNet", "width?"),
+        "epochs: many": ("--epochs many cannot be", "a whole number"),
+        "- a\n- b": ("no recipe", "option: value"),
+        "a: [": ("cannot be read",),
+        "\x00": ("cannot be read",),
+    }.items(),
+)
+def test_a_recipe_that_is_none(body, words, tmp_path, copyfold):
+    (tmp_path / "r.yaml").write_text(body)
+    copyfold("train", "--config", tmp_path / "r.yaml").refused(2, f"--config {tmp_path / 'r.yaml'}: ", *words)
+
+
+def test_a_recipe_that_would_fill_the_memory_or_the_stack(tmp_path, copyfold):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("model: " + "[" * 100_000)
+    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "larger than any recipe")
+    recipe.write_text("model: " + "[" * 5_000)
+    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "cannot be read")
+    layers = ["&a0 [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"]
+    layers += [f"&a{k} [{', '.join([f'*a{k - 1}'] * 10)}]" for k in range(1, 10)]
+    recipe.write_text(f"data: [{', '.join(layers)}]")  # ten to the tenth
+    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "uses aliases")
+
+
+# ---------------------------------------------------------------- data
+
+
+def test_no_data(tmp_path, copyfold):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("a")
+    for command in ("train", "data"):
+        copyfold(command, tmp_path / "nowhere").refused(3, f"there is no folder or file {tmp_path / 'nowhere'}")
+        copyfold(command, tmp_path / "empty").refused(3, "holds no images", ".png")
+        copyfold(command, tmp_path / "texts").refused(3, "holds no images", ".png")
+
+
+def test_three_of_a_hundred_unreadable(tiny, tmp_path, copyfold):
+    folder = tmp_path / "hundred"
+    folder.mkdir()
+    for k, pixels in enumerate(scenes(97, 16)):
+        Image.fromarray(pixels).save(folder / f"{k:02d}.png")
+    (folder / "cut.png").write_bytes((folder / "00.png").read_bytes()[:200])
+    (folder / "text.png").write_text("not an image")
+    (folder / "empty.jpg").write_bytes(b"")
+    line = ("train", folder, *tiny, "--epochs=1", "--run", tmp_path / "r")
+    names = ("cut.png", "text.png", "empty.jpg")
+    copyfold(*line).refused(3, "3 of 100 images", *names, "--skip-bad")
+    assert not (tmp_path / "r").exists()
+    copyfold(*line, "--skip-bad").done()
+    data = json.loads((tmp_path / "r" / "data.json").read_text())
+    assert data["train"] + data["held_out"] == 97
+    assert [name for name in names if any(name in note for note in data["notes"])] == list(names)
+    assert not [name for name in names if name not in (tmp_path / "r" / "model" / "README.md").read_text()]
+    said = copyfold("data", folder).done()
+    assert [name for name in names if any(line.startswith(name) for line in said.out)] == list(names)
+
+
+def test_an_image_bomb(pictures, tiny, tmp_path, copyfold):
+    (pictures / "bomb.png").write_bytes(bomb())
+    line = ("train", pictures, *tiny, "--epochs=1", "--run", tmp_path / "r")
+    copyfold(*line).refused(3, "bomb.png", "60000x60000", "100 megapixels", "--skip-bad")
+    copyfold(*line, "--skip-bad").done()
+
+
+ARRAYS = {
+    "out of range": (np.full((4, 8, 8), 300.0), ("300", "[0, 1]")),
+    "negative": (np.full((4, 8, 8), -0.5), ("-0.5", "[0, 1]")),
+    "not a number": (np.full((4, 8, 8), np.nan), ("NaN", "[0, 1]")),
+    "infinite": (np.full((4, 8, 8), np.inf), ("inf", "[0, 1]")),
+    "ambiguous": (np.zeros((4, 3, 8, 3), np.uint8), ("4x3x8x3", "--layout NCHW or NHWC")),
+    "whole numbers": (np.full((4, 8, 8), 7), ("int64", "uint8")),
+    "one number": (np.float32(1), ("N·H·W",)),
+    "empty": (np.zeros((0, 8, 8), np.uint8), ("0x8x8", "no pixels")),
+}
+
+
+@pytest.mark.parametrize(("array", "words"), ARRAYS.values(), ids=ARRAYS)
+def test_arrays_that_are_not_images(array, words, tmp_path, copyfold):
+    np.save(tmp_path / "a.npy", array)
+    copyfold("train", tmp_path / "a.npy", "--run", tmp_path / "r").refused(3, str(tmp_path / "a.npy"), *words)
+
+
+def test_array_files_that_are_none(tmp_path, copyfold):
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    np.savez(tmp_path / "objects.npz", images=np.array([{}]))
+    (tmp_path / "text.npy").write_text("hello")
+    for name in ("objects.npy", "objects.npz", "text.npy"):
+        copyfold("train", tmp_path / name).refused(3, f"{name} is not an array file that can be read")
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    copyfold("train", tmp_path / "a.png").refused(3, "single image", "folder")
+
+
+# ---------------------------------------------------------------- a run's folder
+
+
+def test_a_folder_that_is_no_run_is_left_alone(pictures, tiny, tmp_path, copyfold):
+    line = ("train", pictures, *tiny, "--run", pictures)
+    copyfold(*line).refused(2, str(pictures), "not empty", "--overwrite")
+    copyfold(*line, "--overwrite").refused(2, "0.png", "no run", "another --run")
+    copyfold("train", pictures, "--run", pictures / "0.png").refused(2, "is a file", "another --run")
+    assert len(list(pictures.iterdir())) == 4
+    copyfold("sample", pictures).refused(2, "not a run", "recipe.yaml")
+
+
+def test_a_place_where_nothing_can_be_written(pictures, tiny, run, copyfold):
+    copyfold("train", pictures, *tiny, "--run", "/proc/nowhere/r").refused(1, "/proc/nowhere")
+    copyfold("sample", run, "--sampler.steps=1", "--out=/proc/x.png").refused(1, "cannot write /proc/x.png")
+
+
+def test_a_run_in_use(run, copied, copyfold):
+    hold = (
+        "import fcntl, os, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+        "f.write(str(os.getpid())); f.flush(); print('held', flush=True); sys.stdin.read()"
+    )
+    held = [sys.executable, "-c", hold, str(copied / ".lock")]
+    with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        for how in ("--resume", "--overwrite"):
+            said = copyfold("train", "--config", copied / "recipe.yaml", "--run", copied, how, "--epochs=3")
+            said.refused(1, str(copied), f"in use by process {other.pid}", "--run")
+        assert (copied / "last.ckpt").read_bytes() == (run / "last.ckpt").read_bytes()
+        other.kill()  # the lock dies with its process
+    copyfold("train", "--run", copied, "--resume", "--epochs=3").done()
+
+
+def spoil(path, how):
+    """Make a file of a run into what a stranger or a bad disk may have left there."""
+    config = {"architecture": "UNet", "shape": [3, 16, 16], "width": 4, "depth": 2}
+    texts = {
+        "broken": "{",
+        "another's": '{"model_type": "bert"}',
+        "a class that is not ours": json.dumps(config | {"architecture": "os.system"}),
+        "nearly ours": json.dumps(config | {"architecture": "Unet"}),
+        "an unknown option": json.dumps(config | {"widht": 4}),
+        "an impossible option": json.dumps(config | {"width": -4}),
+        "a model without end": json.dumps(config | {"width": 10**5}),
+        "a size without end": json.dumps(config | {"width": 10**9}),
+        "a depth without end": json.dumps(config | {"depth": 10**10}),
+        "too large": " " * 2_000_000 + "{}",
+        "a class within": json.dumps(config | {"middle": {"class_path": "os.system", "init_args": {}}}),
+        "of another type": json.dumps(config | {"shape": "three"}),
+        "deep": "[" * 100_000,
+    }
+    path.write_text(texts[how])
+
+
+CONFIGS = {
+    "broken": ("config.json", "JSON"),
+    "another's": ("config.json", "architecture"),
+    "a class that is not ours": ("os.system", "choose one of", "UNet"),
+    "nearly ours": ("Unet", "did you mean UNet?"),
+    "an unknown option": ("config.json", "widht"),
+    "an impossible option": ("config.json", "width=-4"),
+    "a model without end": ("does not fit", "model.safetensors"),
+    "a size without end": ("config.json", "does not describe a UNet"),
+    "a depth without end": ("config.json", "depth=10000000000"),
+    "too large": ("config.json", "larger than any config"),
+    "a class within": ("config.json", "os.system"),
+    "of another type": ("config.json", "shape"),
+    "deep": ("config.json", "JSON"),
+}
+
+
+@pytest.mark.parametrize("how", CONFIGS)
+def test_a_config_that_is_none(how, copied, copyfold):
+    spoil(copied / "model" / "config.json", how)
+    copyfold("sample", copied, "--sampler.steps=1").refused(2, *CONFIGS[how])
+
+
+def test_weights_that_do_not_fit(copied, copyfold):
+    path = copied / "model" / "model.safetensors"
+    whole = path.read_bytes()
+    tensors = load_file(path)
+    name = next(iter(tensors))
+    for changed in (
+        {k: v for k, v in tensors.items() if k != name},
+        tensors | {name: torch.zeros(7)},
+        tensors | {name: tensors[name].half()},
+        tensors | {"more": torch.zeros(1)},
+    ):
+        save_file(changed, path)
+        copyfold("sample", copied).refused(2, "model.safetensors does not fit its config.json", "1 tensors differ")
+    for cut in (whole[:-100], whole[:40], b"", b"\xff" * 100):
+        path.write_bytes(cut)
+        copyfold("sample", copied).refused(2, "model.safetensors cannot be read", "copy the model again")
+    path.unlink()
+    copyfold("sample", copied).refused(2, "model.safetensors", "cannot be read")
+
+
+def test_a_checkpoint_that_is_none(copied, run, copyfold):
+    line = ("train", "--run", copied, "--resume", "--epochs=3")
+    for content in (b"", b"hello", (run / "last.ckpt").read_bytes()[:1000]):
+        (copied / "last.ckpt").write_bytes(content)
+        copyfold(*line).refused(2, "last.ckpt", "--overwrite")
+    torch.save({"a": 1}, copied / "last.ckpt")
+    copyfold(*line).refused(2, "last.ckpt", "no checkpoint of copyfold's")
+    assert (copied / "log.csv").read_bytes() == (run / "log.csv").read_bytes()
+
+
+def test_a_recipe_that_was_spoilt(copied, copyfold):
+    (copied / "recipe.yaml").write_text("a: [")
+    copyfold("train", "--run", copied, "--resume").refused(2, "recipe.yaml", "cannot be read")
+    copyfold("sample", copied, "--sampler=Walk").refused(2, "recipe.yaml", "cannot be read")
+    (copied / "recipe.yaml").unlink()
+    copyfold("denoise", copied, "a.png").refused(2, "not a run", "recipe.yaml")
+
+
+# ---------------------------------------------------------------- denoise
+
+
+def test_images_that_cannot_be_read_do_not_keep_the_others(run, pictures, tmp_path, copyfold):
+    (pictures / "text.png").write_text("not an image")
+    (pictures / "cut.png").write_bytes((pictures / "0.png").read_bytes()[:200])
+    (pictures / "bomb.png").write_bytes(bomb())
+    out = tmp_path / "out"
+    bad = [tmp_path / "nothing.png", *(pictures / name for name in ("text.png", "cut.png", "bomb.png"))]
+    said = copyfold("denoise", run, pictures / "0.png", *bad, pictures / "1.png", "--out", out)
+    said.refused(3, "4 of 6 images could not be read", *map(str, bad))
+    assert sorted(p.name for p in out.iterdir()) == ["0.png", "1.png"]
+    assert said.out == [str(out / "0.png"), str(out / "1.png")]
+    for path in bad:
+        assert [line for line in said.err if line.startswith(f"{path} ")], path
+    said = copyfold("denoise", run, pictures, "--out", tmp_path / "all")
+    said.refused(3, "3 of 7 images could not be read")
+    assert len(list((tmp_path / "all").iterdir())) == 4
+
+
+def test_denoise_replaces_no_photograph(run, pictures, tmp_path, copyfold):
+    before = (pictures / "0.png").read_bytes()
+    line = ("denoise", run, pictures / "0.png")
+    copyfold(*line, "--out", pictures).refused(2, "would replace it", "another folder")
+    copyfold(*line, pictures, "--out", tmp_path / "out").refused(2, "two of the images are called 0.png")
+    copyfold(*line, "--out", pictures / "1.png").refused(1, "cannot write")
+    (tmp_path / "empty").mkdir()
+    copyfold("denoise", run, tmp_path / "empty").refused(3, "holds no images")
+    assert (pictures / "0.png").read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_photographs_of_other_channels_are_no_start(run, tmp_path, copyfold):
+    np.save(tmp_path / "grey.npy", np.zeros((4, 16, 16), np.uint8))
+    copyfold("sample", run, "--start", tmp_path / "grey.npy").refused(2, "(3, 16, 16)", "(1, 16, 16)")
+
+
+# ---------------------------------------------------------------- divergence, signals, a full disk
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_training_that_diverges_keeps_what_was_good(epochs, photos, tiny, tmp_path, copyfold):
+    run = tmp_path / "r"
+    line = ("train", photos, *tiny, "--limit=16", f"--epochs={epochs}", "--run", run)
+    copyfold(*line, "--lr=1e30").refused(4, "nan", "step 1", str(run), "--resume", "lower --lr than 1e+30")
+    assert all(tensor.isfinite().all() for tensor in cf.load(run).state_dict().values())
+    state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(tensor.isfinite().all() for tensor in state.values())
+    copyfold("train", "--run", run, "--resume", "--lr=1e-3").done()
+    rows = cf.runs.open(run).history
+    assert [row["step"] for row in rows] == list(range(1, epochs + 1))
+    assert rows[-1]["held_out_loss"] < 1e4
+
+
+def wait_for(path, process, seconds=60):
+    """Wait until a file is there, as long as the process that should make it runs."""
+    end = time.monotonic() + seconds
+    while not path.is_file():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_training_after_saving(signum, code, photos, tiny, tmp_path, start, ended, copyfold):
+    run = tmp_path / "r"
+    process = start("train", photos, *tiny, "--epochs=100000", "--run", run)
+    wait_for(run / "log.csv", process)
+    process.send_signal(signum)
+    ended(process).refused(code, f"stopped by {signum.name}", str(run), "--resume")
+    rows = cf.runs.open(run).history
+    state = torch.load(run / "last.ckpt", weights_only=True)
+    assert state["global_step"] == rows[-1]["step"] > 0
+    kept = {name.removeprefix("model."): tensor for name, tensor in state["state_dict"].items()}
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in cf.load(run).state_dict().items())
+    epochs = int(rows[-1]["epoch"]) + 2
+    copyfold("train", "--run", run, "--resume", f"--epochs={epochs}").done()
+    steps = [row["step"] for row in cf.runs.open(run).history]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 2 * epochs
+    whole = tmp_path / "whole"
+    if epochs < 200:  # what was interrupted is what was not
+        copyfold("train", photos, *tiny, f"--epochs={epochs}", "--run", whole).done()
+        assert (whole / "model" / "model.safetensors").read_bytes() == (
+            run / "model" / "model.safetensors"
+        ).read_bytes()
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(run, copied, start, ended, copyfold):
+    limit = (copied / "last.ckpt").stat().st_size // 2
+
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    said = ended(start("train", "--run", copied, "--resume", "--epochs=4", preexec_fn=full))
+    said.refused(1, f"cannot write {copied / 'last.ckpt'}", "free some space", "--resume")
+    for name in ("last.ckpt", "model/model.safetensors"):
+        assert (copied / name).read_bytes() == (run / name).read_bytes()
+    assert not [p for p in copied.rglob(".*") if p.name != ".lock"]
+    assert yaml.safe_load((copied / "recipe.yaml").read_text())["epochs"] == 4
+    assert cf.load(copied)(torch.rand(2, 3, 16, 16)).isfinite().all()
+    copyfold("train", "--run", copied, "--resume").done()
+    assert [row["step"] for row in cf.runs.open(copied).history] == [2, 4, 6, 8]

@@ -1,0 +1,308 @@
+"""A photograph comes back as it was, but restored: its size, mode, format and EXIF, without its location."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+import copyfold as cf
+from copyfold import restore as module
+from copyfold.data import scenes
+from copyfold.restore import restore, restore_file
+
+
+def ready(model):
+    """The model with averages that were recorded, in eval mode."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for _ in range(10):
+            model.train()(torch.rand(8, *model.shape))
+    return model.eval()
+
+
+def same(shape=(3, 16, 16)):
+    """A model that gives back what it gets."""
+    model = cf.UNet(shape, width=2, depth=1).eval()
+    model.forward = lambda x: x
+    return model
+
+
+def picture(width=37, height=29):
+    return Image.fromarray(scenes(1, 64)[0]).resize((width, height))
+
+
+MODELS = {
+    "unet": lambda: cf.UNet((3, 16, 16), width=4, depth=2),
+    "conv": lambda: cf.Conv((3, 16, 16), channels=(4, 8), norm="batch"),
+    "conv of one size": lambda: cf.Conv((3, 9, 9), channels=(4, 8)),
+    "instance": lambda: cf.UNet((3, 16, 16), width=4, depth=2, norm="instance"),
+    "mlp": lambda: cf.MLP((3, 8, 8), hidden=(8,), latent_dim=4),
+    "middle": lambda: cf.UNet((3, 16, 16), width=4, depth=2, middle=cf.Affine(8, 4)),
+}
+
+
+# ---------------------------------------------------------------- restore
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (5, 40), (17, 23), (64, 48)])
+def test_images_of_any_size_come_back_at_their_size(name, size):
+    model = ready(MODELS[name]())
+    model.statistics = "batch"
+    for channels in (1, 3):
+        x = torch.rand(2, channels, *size)
+        out = restore(model, x)
+        assert out.shape == x.shape
+        assert ((out >= 0) & (out <= 1)).all()
+    assert model.statistics == "batch"
+
+
+def test_an_image_of_a_size_that_fits_is_what_the_model_makes_of_it():
+    model = ready(MODELS["unet"]())
+    x = torch.rand(2, 3, 20, 12)
+    with model.using("running"), torch.no_grad():
+        assert torch.equal(restore(model, x), model(x).clamp(0, 1))
+    with model.using("batch"), torch.no_grad():
+        batch = model(x).clamp(0, 1)
+    assert torch.equal(restore(model, x, "batch"), batch)
+    assert not torch.allclose(restore(model, x), batch, atol=1e-3)
+
+
+def test_an_image_is_mirrored_up_to_a_size_that_fits():
+    model = ready(MODELS["unet"]())
+    x = torch.rand(1, 3, 18, 13)
+    with model.using("running"), torch.no_grad():
+        mirrored = model(F.pad(x, (0, 3, 0, 2), mode="reflect"))[..., :18, :13].clamp(0, 1)
+    assert torch.equal(restore(model, x), mirrored)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (31, 64), (100, 90)])
+def test_nothing_moves(size, monkeypatch):
+    monkeypatch.setattr(module, "WHOLE", 1000)
+    monkeypatch.setattr(module, "TILE", 32)
+    x = torch.rand(1, 3, *size)
+    assert torch.equal(restore(same(), x), x)
+    torch.testing.assert_close(restore(same(), x[:, :1]), x[:, :1])
+    assert torch.equal(restore(same((1, 16, 16)), x), x)
+
+
+@pytest.mark.parametrize("name", ["unet", "conv"])
+def test_tiles_are_the_whole(name, monkeypatch):
+    model = ready(MODELS[name]())
+    x = torch.rand(2, 3, 101, 90)
+    whole = restore(model, x)
+    seen = []
+    model.register_forward_hook(lambda _, given, __: seen.append(tuple(given[0].shape[2:])))
+    monkeypatch.setattr(module, "WHOLE", 1000)
+    monkeypatch.setattr(module, "TILE", 32)
+    torch.testing.assert_close(restore(model, x), whole, rtol=0, atol=1e-5)
+    assert len(seen) == 12
+    assert max(max(size) for size in seen) <= 32 + 2 * 24
+    monkeypatch.setattr(module, "MARGIN", 0)  # so that this test could fail
+    assert not torch.allclose(restore(model, x), whole, rtol=0, atol=1e-3)
+
+
+def test_a_grey_model_restores_each_channel_by_itself():
+    model = ready(cf.UNet((1, 16, 16), width=4, depth=2))
+    x = torch.rand(2, 3, 18, 22)
+    out = restore(model, x)
+    for channel in range(3):
+        torch.testing.assert_close(out[:, channel : channel + 1], restore(model, x[:, channel : channel + 1]))
+
+
+def test_a_colour_model_sees_grey_as_colour():
+    model = ready(MODELS["unet"]())
+    x = torch.rand(2, 1, 16, 16)
+    with model.using("running"), torch.no_grad():
+        expected = model(x.expand(-1, 3, -1, -1)).mean(1, keepdim=True).clamp(0, 1)
+    torch.testing.assert_close(restore(model, x), expected)
+
+
+def test_a_model_of_one_size_runs_at_it():
+    model = ready(MODELS["mlp"]())
+    sizes = []
+    model.register_forward_hook(lambda _, given, __: sizes.append(tuple(given[0].shape)))
+    flat = torch.full((1, 3, 50, 30), 0.5)
+    out = restore(model, flat)
+    assert sizes == [(1, 3, 8, 8)]
+    with torch.no_grad():
+        small = model(torch.full((1, 3, 8, 8), 0.5))
+    expected = F.interpolate(small, (50, 30), mode="bicubic", align_corners=False).clamp(0, 1)
+    torch.testing.assert_close(out, expected)
+
+
+def test_other_channels_are_refused():
+    model = cf.UNet((2, 16, 16), width=2, depth=1).eval()
+    with pytest.raises(cf.UsageError, match="2 channels, and images of 3"):
+        restore(model, torch.rand(1, 3, 16, 16))
+
+
+# ---------------------------------------------------------------- restore_file
+
+
+def shade(size):
+    """A transparency that is another in every column."""
+    return Image.fromarray(np.tile(np.linspace(0, 255, size[0]).astype(np.uint8), (size[1], 1)))
+
+
+def of_mode(mode):
+    colour, grey = picture(), picture().convert("L")
+    match mode:
+        case "RGBA" | "LA":
+            image = (colour if mode == "RGBA" else grey).copy()
+            image.putalpha(shade(image.size))
+            return image
+        case "P":
+            return colour.quantize(64)
+        case "I;16":
+            return Image.fromarray(np.asarray(grey).astype(np.uint16) * 257 + 1)
+        case _:
+            return colour.convert(mode)
+
+
+LOSSLESS = [
+    (mode, kind, after)
+    for kind, modes in {
+        "png": {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "P": "RGB", "1": "L", "I;16": "I;16"},
+        "tiff": {
+            "L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "P": "RGB", "1": "L", "I;16": "I;16",
+            "CMYK": "CMYK",
+        },
+        "bmp": {"L": "L", "RGB": "RGB", "P": "RGB", "1": "L"},
+        "gif": {"L": "P", "P": "P", "1": "P"},
+    }.items()
+    for mode, after in modes.items()
+]  # fmt: skip
+LOSSY = [("L", "jpeg", "L"), ("RGB", "jpeg", "RGB"), ("CMYK", "jpeg", "CMYK"), ("RGB", "webp", "RGB"),
+         ("RGBA", "webp", "RGBA")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "kind", "after"), [*LOSSLESS, *LOSSY])
+def test_what_the_model_leaves_as_it_is_comes_back_as_it_was(mode, kind, after, tmp_path):
+    source, target = tmp_path / f"a.{kind}", tmp_path / "out" / f"a.{kind}"
+    of_mode(mode).save(source, **({"quality": 95} if kind in ("jpeg", "webp") else {}))
+    restore_file(same(), source, target)
+    with Image.open(source) as was, Image.open(target) as now:
+        assert (now.size, now.format, now.mode) == (was.size, was.format, after)
+        wide = mode == "I;16"
+        pixels = [np.asarray(image if wide else image.convert("RGBA")).astype(float) for image in (was, now)]
+    assert np.abs(pixels[0] - pixels[1]).max() <= (0 if (mode, kind, after) in LOSSLESS else 16)
+
+
+def test_the_model_is_what_changes_a_photograph(tmp_path):
+    model = ready(MODELS["unet"]())
+    of_mode("RGBA").save(tmp_path / "a.png")
+    restore_file(model, tmp_path / "a.png", tmp_path / "b.png", "batch")
+    with Image.open(tmp_path / "a.png") as was, Image.open(tmp_path / "b.png") as now:
+        x = torch.from_numpy(np.array(was.convert("RGB"))).permute(2, 0, 1)[None] / 255
+        expected = restore(model, x, "batch")[0].permute(1, 2, 0).mul(255).round().byte()
+        assert np.array_equal(np.asarray(now)[..., :3], expected.numpy())
+        assert now.getchannel("A").tobytes() == was.getchannel("A").tobytes()
+
+
+def test_wide_values_keep_their_precision_or_are_refused(tmp_path):
+    ramp = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
+    for values in (ramp / 4096, (ramp * 16).astype(np.uint16), (ramp * 16).astype(np.int32)):
+        Image.fromarray(values).save(tmp_path / "a.tiff")
+        restore_file(same(), tmp_path / "a.tiff", tmp_path / "b.tiff")
+        with Image.open(tmp_path / "b.tiff") as now:
+            np.testing.assert_allclose(np.asarray(now).astype(np.float64), values.astype(np.float64), rtol=1e-6)
+    for values in (ramp, ramp - 1, np.full_like(ramp, np.nan), (ramp * 100).astype(np.int32)):
+        Image.fromarray(values).save(tmp_path / "a.tiff")
+        with pytest.raises(cf.DataError, match=r"a\.tiff has values outside 0 to"):
+            restore_file(same(), tmp_path / "a.tiff", tmp_path / "c.tiff")
+    assert not (tmp_path / "c.tiff").exists()
+
+
+SECRET = b"1999:12:31"
+CAMERA, ORIENTATION, TAKEN, WHEN = 0x010F, 0x0112, 0x8769, 0x9003
+
+
+def located(orientation):
+    """EXIF of a camera that says where and when it was."""
+    exif = Image.Exif()
+    exif[CAMERA], exif[ORIENTATION] = "A camera", orientation
+    exif.get_ifd(TAKEN)[WHEN] = "2020:02:02 02:02:02"
+    place = exif.get_ifd(module.GPS)
+    place[1], place[2], place[0x1D] = "N", (48.0, 51.0, 12.3456), SECRET.decode()
+    return exif
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_exif_stays_without_the_location_and_the_photograph_is_upright(kind, orientation, tmp_path):
+    source, target = tmp_path / f"a.{kind.lower()}", tmp_path / f"b.{kind.lower()}"
+    picture(40, 24).save(source, exif=located(orientation), quality=95)
+    assert SECRET in source.read_bytes()
+    restore_file(same(), source, target)
+    with Image.open(target) as image:
+        exif = image.getexif()
+        assert image.format == kind
+        assert image.size == ((40, 24) if orientation == 1 else (24, 40))
+        assert exif.get(ORIENTATION, 1) == 1
+        assert exif[CAMERA] == "A camera"
+        assert exif.get_ifd(TAKEN)[WHEN] == "2020:02:02 02:02:02"
+        assert not exif.get_ifd(module.GPS)
+        assert module.GPS not in exif
+        turned = np.asarray(picture(40, 24).rotate(0 if orientation == 1 else 270, expand=True)).astype(float)
+        assert np.abs(np.asarray(image.convert("RGB")).astype(float) - turned).mean() < 4
+    assert SECRET not in target.read_bytes()
+    assert b"A camera" in target.read_bytes()
+
+
+def test_xmp_with_a_location_does_not_stay(tmp_path):
+    picture().save(tmp_path / "a.jpg", xmp=b"<x:xmpmeta>exif:GPSLatitude='48,51.2N'</x:xmpmeta>")
+    assert b"GPSLatitude" in (tmp_path / "a.jpg").read_bytes()
+    restore_file(same(), tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert b"GPSLatitude" not in (tmp_path / "b.jpg").read_bytes()
+
+
+def test_broken_exif_is_no_reason_to_lose_a_picture(tmp_path):
+    picture().save(tmp_path / "a.jpg", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff garbage")
+    restore_file(same(), tmp_path / "a.jpg", tmp_path / "b.jpg")
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert image.size == (37, 29)
+
+
+def test_colour_profile_and_resolution_stay(tmp_path):
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for kind in ("png", "jpg", "tiff"):
+        picture().save(tmp_path / f"a.{kind}", icc_profile=profile, dpi=(300, 300))
+        restore_file(same(), tmp_path / f"a.{kind}", tmp_path / f"b.{kind}")
+        with Image.open(tmp_path / f"b.{kind}") as image:
+            assert image.info["icc_profile"] == profile
+            assert [round(value) for value in image.info["dpi"]] == [300, 300]
+
+
+def test_a_phone_s_several_pictures_in_one_jpeg(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "copyfold")
+    source = tmp_path / "a.jpg"
+    picture().save(source, format="MPO", save_all=True, append_images=[picture()], exif=located(1))
+    restore_file(same(), source, tmp_path / "b.jpg")
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert (image.format, image.getexif()[CAMERA]) == ("JPEG", "A camera")
+    assert "a.jpg has 2 frames; the first is restored" in caplog.text
+
+
+def test_the_first_picture_of_a_film_is_restored(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "copyfold")
+    frames = [Image.fromarray(pixels) for pixels in scenes(3, 16)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    restore_file(same(), tmp_path / "a.gif", tmp_path / "b.gif")
+    with Image.open(tmp_path / "a.gif") as was, Image.open(tmp_path / "b.gif") as now:
+        assert now.n_frames == 1
+        assert np.array_equal(np.asarray(now.convert("RGB")), np.asarray(was.convert("RGB")))
+    assert "a.gif has 3 frames" in caplog.text
+
+
+def test_what_is_no_image_leaves_nothing(tmp_path):
+    (tmp_path / "a.png").write_text("not an image")
+    for name in ("a.png", "nothing.png"):
+        with pytest.raises(cf.DataError, match=name):
+            restore_file(same(), tmp_path / name, tmp_path / "out" / name)
+    assert not (tmp_path / "out").exists()
