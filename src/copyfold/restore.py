@@ -26,6 +26,9 @@ WHOLE = 1_000_000  # pixels above which a photograph is cut into tiles
 TILE, MARGIN = 768, 256  # the part of a tile that is kept, and what is seen around it at the most
 GPS = 0x8825  # the EXIF tag under which cameras write where a photograph was taken
 
+Parts = tuple[np.ndarray, Callable[[np.ndarray], Image.Image]]
+"""Values in [0, 1], height x width x channels, and the way from others like them back to an image."""
+
 
 @torch.no_grad()
 def restore(model: Autoencoder, x: Images, statistics: Statistics = "running") -> Images:
@@ -34,7 +37,8 @@ def restore(model: Autoencoder, x: Images, statistics: Statistics = "running") -
     A model that takes other sizes runs at the images' own, mirrored at the edges up to a multiple it takes, in
     overlapping tiles above one megapixel; any other runs at its own size. A grey model is run on every channel
     by itself; a colour model sees grey as colour. The tiles are the whole where no pixel of the output sees
-    farther than 256 pixels and the statistics are not taken over the image (batch, group, instance).
+    farther than 256 pixels and nothing is taken over the whole image (batch statistics, group or instance norm,
+    a bilinear up).
     """
     count, channels, *size = x.shape
     planes = _match(x, model.shape[0])
@@ -88,9 +92,6 @@ class Photo:
         return cls(*_usual(image), _settings(image, format))
 
 
-Parts = tuple[np.ndarray, Callable[[np.ndarray], Image.Image]]
-
-
 def _usual(image: Image.Image) -> Parts:
     """The values of an image of 8 bits, and the way back; transparency stays as it is."""
     grey = image.mode in ("1", "L", "LA")
@@ -109,12 +110,16 @@ def _usual(image: Image.Image) -> Parts:
 
 def _wide(image: Image.Image, path: Path) -> Parts:
     """The same of a grey image of 16 bits, or of floats in [0, 1]."""
-    top, kind = (1, np.float32) if image.mode == "F" else (65535, np.uint16)
+    top = 1 if image.mode == "F" else 65535
     values = np.asarray(image, dtype=np.float32)[..., None] / top
     if not (values.min() >= 0 and values.max() <= 1):  # so that NaN is refused too
         raise DataError(f"{path} has values outside 0 to {top}: save it with 8 or 16 bits")
-    rounded = np.rint if kind is np.uint16 else np.asarray
-    return values, lambda restored: Image.fromarray(rounded(restored[..., 0] * top).astype(kind))
+
+    def assemble(values: np.ndarray) -> Image.Image:
+        plane = values[..., 0]
+        return Image.fromarray(plane if top == 1 else np.rint(plane * top).astype(np.uint16))
+
+    return values, assemble
 
 
 def _settings(image: Image.Image, format: str | None) -> dict[str, Any]:
@@ -128,8 +133,8 @@ def _settings(image: Image.Image, format: str | None) -> dict[str, Any]:
             exif = image.getexif()
             exif.pop(GPS, None)
             settings["exif"] = exif.tobytes()
-        except Exception:  # broken EXIF is no reason to lose a picture
-            log.info("the EXIF data of %s cannot be read and is left out", getattr(image, "filename", "an image"))
+        except Exception as error:  # odd EXIF is no reason to lose a picture
+            log.info("the EXIF data of an image is left out, it cannot be written again: %s", error)
     return settings
 
 

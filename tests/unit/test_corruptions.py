@@ -140,7 +140,7 @@ def test_masking_rescaled_keeps_the_mean():
         (Masking(0.3), lambda x: 0.3 * x.square().sum()),
         (Masking(0.3, rescale=True), lambda x: 0.3 / 0.7 * x.square().sum()),
     ],
-    ids=repr,
+    ids=lambda given: type(given).__name__,
 )
 def test_what_the_identity_pays_equals_its_formula(corruption, expected):
     """E ||x~ - x||^2, the error of a model that copies its corrupted input (method, 6B row 10)."""

@@ -1,6 +1,7 @@
 """A photograph comes back as it was, but restored: its size, mode, format and EXIF, without its location."""
 
 import logging
+import struct
 
 import numpy as np
 import pytest
@@ -260,11 +261,25 @@ def test_xmp_with_a_location_does_not_stay(tmp_path):
     assert b"GPSLatitude" not in (tmp_path / "b.jpg").read_bytes()
 
 
-def test_broken_exif_is_no_reason_to_lose_a_picture(tmp_path):
-    picture().save(tmp_path / "a.jpg", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff garbage")
+@pytest.mark.parametrize("broken", [b"Exif\0\0garbage", b"Exif\0\0II*\0", b"Exif\0\0"])
+def test_broken_exif_is_no_reason_to_lose_a_picture(broken, tmp_path):
+    picture().save(tmp_path / "a.jpg", exif=broken)
     restore_file(same(), tmp_path / "a.jpg", tmp_path / "b.jpg")
     with Image.open(tmp_path / "b.jpg") as image:
         assert image.size == (37, 29)
+
+
+def test_exif_that_cannot_be_written_again_is_left_out(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "copyfold")
+    picture().save(tmp_path / "a.jpg", exif=located(1))
+
+    def fails(*_):
+        raise struct.error("'H' format requires 0 <= number <= 65535")
+
+    monkeypatch.setattr(Image.Exif, "tobytes", fails)  # Pillow, of a camera that writes odd values
+    restore_file(same(), tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert SECRET not in (tmp_path / "b.jpg").read_bytes()
+    assert "the EXIF data of" in caplog.text
 
 
 def test_colour_profile_and_resolution_stay(tmp_path):

@@ -1,0 +1,136 @@
+"""Names resolve to classes of copyfold's own and to nothing else; what is written down comes back."""
+
+import sys
+
+import pytest
+
+import copyfold as cf
+from copyfold import catalogue
+from copyfold.corruptions import Corruption
+from copyfold.models.base import Autoencoder
+from copyfold.models.unet import Middle
+from copyfold.objectives.base import Objective
+from copyfold.samplers.base import Sampler
+
+
+def test_a_family_is_what_its_modules_define():
+    found = catalogue.members("copyfold.corruptions")
+    assert {"Corruption", "Clean", "Gaussian", "noise_like"} <= set(found)
+    assert not {"Tensor", "dataclass", "UsageError", "_require"} & set(found)
+    assert "Affine" in catalogue.members("copyfold.models")
+
+
+def test_classes_are_those_that_can_be_made():
+    found = catalogue.classes(Autoencoder)
+    assert {"Linear", "MLP", "Conv", "UNet"} <= set(found)
+    assert "Autoencoder" not in found
+    assert list(found) == sorted(found)
+    assert set(catalogue.classes(Middle)) == {"Affine"}
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "words"),
+    [
+        (Autoencoder, "Unet", "no Autoencoder is called 'Unet': did you mean UNet?"),
+        (Autoencoder, "unet", "did you mean UNet?"),
+        (Autoencoder, "Gaussian", "choose one of Conv, Linear, MLP, UNet"),
+        (Corruption, "Gausian", "did you mean Gaussian?"),
+        (Sampler, "os.system", "choose one of Renoising, Walk"),
+        (Sampler, "", "choose one of"),
+        (Corruption, "Corruption", "choose one of"),
+    ],
+)
+def test_an_unknown_name_is_said_with_the_nearest(base, name, words):
+    with pytest.raises(cf.UsageError) as caught:
+        catalogue.find(base, name)
+    assert words in str(caught.value)
+
+
+def test_a_name_is_found():
+    assert catalogue.find(Corruption, "Gaussian") is cf.Gaussian
+
+
+def test_nearest_takes_case_and_slips():
+    assert catalogue.nearest("EPOCHS", ["--epochs", "epochs"]) == "did you mean epochs?"
+    assert catalogue.nearest("--epohcs", ["--epochs", "--batch"]) == "did you mean --epochs?"
+    assert catalogue.nearest("q", ["b", "a"]) == "choose one of a, b"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        cf.Clean(),
+        cf.Gaussian(0.3),
+        cf.Renoising(steps=7, schedule=cf.Ramp(over=3)),
+        cf.Affine(hidden=3, latent_dim=2),
+    ],
+)
+def test_what_is_described_is_plain(made):
+    def plain(value):
+        if isinstance(value, dict):
+            return all(isinstance(k, str) and plain(v) for k, v in value.items())
+        return isinstance(value, str | int | float | None) or (isinstance(value, list) and all(map(plain, value)))
+
+    described = catalogue.describe(made)
+    assert plain(described)
+    assert described["class_path"] == type(made).__name__
+
+
+def test_a_description_nests():
+    objective = cf.Classical(cf.Gaussian(0.1), cf.Bernoulli(), (cf.L1(2.0),))
+    assert catalogue.describe(objective) == {
+        "class_path": "Classical",
+        "init_args": {
+            "corruption": {"class_path": "Gaussian", "init_args": {"std": 0.1}},
+            "fidelity": {"class_path": "Bernoulli"},
+            "penalties": [{"class_path": "L1", "init_args": {"weight": 2.0}}],
+        },
+    }
+    assert catalogue.describe((1, [2.0, None], "a")) == [1, [2.0, None], "a"]
+
+
+def test_what_is_built_is_what_was_described():
+    for base, made in ((Corruption, cf.Mix(0.25)), (Corruption, cf.Clean()), (Middle, cf.Affine(3, 2))):
+        assert catalogue.build(base, catalogue.describe(made)) == made
+    assert catalogue.build(Corruption, {"class_path": "Gaussian"}) == cf.Gaussian()
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (None, "does not describe a Corruption"),
+        ("Gaussian", "needs a class_path"),
+        ({}, "needs a class_path"),
+        ({"init_args": {}}, "needs a class_path"),
+        ({"class_path": "Gaussian", "more": 1}, "does not describe"),
+        ({"class_path": "os.system", "init_args": {"command": "true"}}, "no Corruption is called 'os.system'"),
+        ({"class_path": ["Gaussian"]}, "no Corruption is called"),
+        ({"class_path": "UNet"}, "choose one of"),
+        ({"class_path": "Gaussian", "init_args": {"sdt": 1}}, "Gaussian cannot be made from"),
+        ({"class_path": "Gaussian", "init_args": [1]}, "Gaussian cannot be made from"),
+        ({"class_path": "Gaussian", "init_args": {1: 2}}, "Gaussian cannot be made from"),
+        ({"class_path": "Gaussian", "init_args": {"std": "x"}}, "Gaussian cannot be made from"),
+        ({"class_path": "Gaussian", "init_args": {"std": -1.0}}, "not negative"),
+    ],
+)
+def test_what_describes_nothing_is_refused(spec, words):
+    with pytest.raises(cf.UsageError) as caught:
+        catalogue.build(Corruption, spec)
+    assert words in str(caught.value)
+
+
+def test_nothing_of_a_stranger_s_is_imported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil.py").write_text("raise SystemExit\n")
+    for name in ("evil", "evil.Evil", "copyfold.evil"):
+        with pytest.raises(cf.UsageError):
+            catalogue.build(Objective, {"class_path": name})
+    assert "evil" not in sys.modules
+
+
+def test_a_public_name_is_resolved_and_another_is_not():
+    assert cf.Gaussian is catalogue.find(Corruption, "Gaussian")
+    assert {"UNet", "Photos", "fit", "load", "runs", "Renoising", "UsageError"} <= set(dir(cf))
+    for name in ("Gausian", "_hidden", "torch"):
+        with pytest.raises(AttributeError, match=f"copyfold has no '{name}'"):
+            getattr(cf, name)

@@ -1,0 +1,145 @@
+"""A run is a folder: who may write to it, what is in it, what is refused."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+import copyfold as cf
+from copyfold import runs
+
+ROWS = [
+    {"epoch": 0.5, "step": 10.0, "loss": 1 / 3, "mse": 1e-9},
+    {"epoch": 1.0, "step": 20.0, "loss": 0.25, "held_out_loss": 0.5},
+]
+
+
+def test_a_history_comes_back(tmp_path):
+    run = runs.Run(tmp_path / "r")
+    assert run.history == []
+    run.write_history(ROWS)
+    assert [set(row) for row in run.history] == [set(row) for row in ROWS]
+    for found, row in zip(run.history, ROWS, strict=True):
+        assert found == pytest.approx(row, rel=1e-7)
+    assert (run.folder / "log.csv").read_text().splitlines()[0] == "epoch,step,loss,mse,held_out_loss"
+    run.write_history(ROWS[:1])
+    assert len(run.history) == 1
+    run.write_history([{"step": 1.0, "loss": math.nan}])
+    assert math.isnan(run.history[0]["loss"])
+
+
+def test_a_series_is_where_both_have_a_value(tmp_path):
+    run = runs.Run(tmp_path)
+    run.write_history(ROWS)
+    assert run.series("loss") == ([10, 20], pytest.approx([1 / 3, 0.25]))
+    assert run.series("held_out_loss") == ([20], [0.5])
+    assert run.series("held_out_loss", "epoch") == ([1], [0.5])
+    assert run.series("nothing") == ([], [])
+
+
+def test_a_recipe_comes_back_in_its_order(tmp_path):
+    run = runs.Run(tmp_path)
+    model = {"class_path": "UNet", "init_args": {"width": 4}}
+    recipe = {"data": "/ü", "size": None, "flip": False, "model": model, "lr": 1e-5}
+    run.write_recipe(recipe)
+    assert run.recipe == recipe
+    assert list(run.recipe) == list(recipe)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"- a\n- b", b"", b"\xff\xfe\x00", b"a: " + b"[" * 5000])
+def test_a_recipe_that_is_none_is_said(content, tmp_path):
+    (tmp_path / "recipe.yaml").write_bytes(content)
+    with pytest.raises(cf.UsageError, match=r"recipe\.yaml"):
+        _ = runs.open(tmp_path).recipe
+
+
+def test_only_a_folder_with_a_recipe_is_a_run(tmp_path):
+    for folder in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(cf.UsageError, match=r"is not a run: there is no recipe\.yaml"):
+            runs.open(folder)
+    with pytest.raises(cf.UsageError, match="cannot be read"):
+        _ = runs.Run(tmp_path).recipe
+    runs.Run(tmp_path).write_recipe({})
+    assert runs.open(tmp_path).folder == tmp_path
+
+
+def test_what_may_be_written_to(tmp_path):
+    folder = tmp_path / "r"
+    assert runs.prepare(folder).folder == folder
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / ".hidden").write_text("a")
+    runs.prepare(folder)
+    (folder / "notes.txt").write_text("mine")
+    for how in ({}, {"overwrite": True}):
+        with pytest.raises(cf.UsageError, match="another --run"):
+            runs.prepare(folder, **how)
+    runs.prepare(folder, resume=True)
+    runs.Run(folder).write_recipe({})
+    with pytest.raises(cf.UsageError, match="--resume to go on, --overwrite"):
+        runs.prepare(folder)
+    for how in ({"overwrite": True}, {"resume": True}, {"overwrite": True, "resume": True}):
+        runs.prepare(folder, **how)
+    with pytest.raises(cf.UsageError, match="is a file"):
+        runs.prepare(folder / "notes.txt")
+
+
+def test_clearing_deletes_what_is_a_run_s_and_nothing_else(tmp_path):
+    run = runs.Run(tmp_path)
+    run.write_recipe({})
+    run.write_history(ROWS)
+    for name in ("model/config.json", "films/a.gif", "findings/loss.png", "notes/mine.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a")
+    (tmp_path / "last.ckpt").write_text("a")
+    run.clear()
+    assert run.leftovers == ["notes"]
+    assert (tmp_path / "notes" / "mine.txt").read_text() == "a"
+    run.clear()
+
+
+def test_one_writer_at_a_time_within_a_process(tmp_path):
+    with runs.Run(tmp_path / "r").locked():
+        with (
+            pytest.raises(cf.CopyfoldError, match=r"in use by process \d+: wait for it"),
+            runs.Run(tmp_path / "r").locked(),
+        ):
+            raise AssertionError
+        with runs.Run(tmp_path / "other").locked():
+            pass
+    with runs.Run(tmp_path / "r").locked():
+        pass
+
+
+def test_a_lock_dies_with_its_process(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; sys.modules['torch'] = None; import fcntl;"
+        "f = open(sys.argv[1], 'a+'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    )
+    (tmp_path / "r").mkdir()
+    line = [sys.executable, "-c", code, str(tmp_path / "r" / ".lock")]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(cf.CopyfoldError, match="in use by process unknown"), runs.Run(tmp_path / "r").locked():
+            raise AssertionError
+        other.kill()
+    with runs.Run(tmp_path / "r").locked():
+        pass
+
+
+def test_a_lock_ends_with_an_error(tmp_path):
+    with pytest.raises(ValueError, match="mine"), runs.Run(tmp_path).locked():
+        raise ValueError("mine")
+    with runs.Run(tmp_path).locked():
+        pass
+
+
+def test_the_model_of_a_run_is_read_once(tmp_path):
+    run = runs.Run(tmp_path)
+    cf.Linear((1, 4, 4), latent_dim=2).save(tmp_path / "model")
+    assert run.model is run.model
+    assert run.model.shape == (1, 4, 4)
+    with pytest.raises(cf.UsageError, match="holds no model"):
+        _ = runs.Run(tmp_path / "nothing").model
