@@ -3,7 +3,7 @@
     import copyfold as cf
     photos = cf.Photos("my/photos")
     run = cf.fit(cf.UNet(photos.shape), cf.Classical(), photos, run="runs/first")
-    cf.denoise...
+    restored = cf.restore(run.model, photos.images("held_out", 8))
 
 Names are found in the families when they are first asked for; importing this module executes nothing else.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_FAMILIES = (
+_FAMILIES = [
     "types",
     "errors",
     "corruptions",
@@ -23,10 +23,10 @@ _FAMILIES = (
     "probes",
     "pictures",
     "data",
-    "restore",
+    "restoration",
     "report",
     "training",
-)  # fmt: skip  (what is slow to import comes last)
+]  # what is slow to import comes last
 
 
 def __getattr__(name: str) -> Any:

@@ -64,8 +64,11 @@ class Run:
         path = self.folder / "log.csv"
         if not path.is_file():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{path} is not the log of a run: {error}; start anew with --overwrite") from None
 
     def series(self, name: str, against: str = "step") -> tuple[list[float], list[float]]:
         """One column of the history against another, where both have a value."""

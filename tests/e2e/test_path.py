@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import av
 import pytest
@@ -192,6 +193,38 @@ def test_minutes_end_a_training(photos, tiny, tmp_path, copyfold):
     assert 0.18 <= seconds < 30
     said = copyfold("train", "--run", tmp_path / "r", "--resume").done()
     assert "finished already: give more --minutes" in "\n".join(said.err)
+
+
+@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.parametrize("depth", [1, 4])
+def test_a_handful_of_photographs_is_enough(count, depth, photos, tmp_path, copyfold):
+    """One image is held out, or the only one is; with depth 4 there is one position to take statistics over."""
+    few = tmp_path / "few"
+    few.mkdir()
+    for path in sorted(photos.glob("*.*"))[:count]:
+        shutil.copy(path, few)
+    line = (
+        "train",
+        few,
+        "--size=16",
+        "--model.width=2",
+        f"--model.depth={depth}",
+        "--epochs=2",
+        "--run",
+        tmp_path / "r",
+    )
+    if depth == 4 and count < 3:  # one image to train on
+        copyfold(*line).refused(2, "more than one value per channel", "a batch of 2 or more")
+        return
+    copyfold(*line).done()
+    assert float(log(tmp_path / "r")[-1]["held_out_loss"]) > 0
+
+
+def test_a_run_has_a_name_of_its_own_where_none_is_given(photos, tmp_path, monkeypatch, copyfold):
+    monkeypatch.chdir(tmp_path)
+    said = copyfold("train", photos, "--size=8", "--model=Linear", "--epochs=1").done()
+    assert [str(folder) for folder in Path("runs").iterdir()] == [said.out[0]]
+    assert said.out[0].startswith("runs/linear-")
 
 
 # ---------------------------------------------------------------- resume, overwrite

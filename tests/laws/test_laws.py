@@ -104,7 +104,7 @@ def test_what_is_saved_is_loaded_exactly(cls, tmp_path):
     assert loaded.config == model.config
     assert loaded.statistics == "running"
     assert not loaded.training
-    assert {k: v.dtype for k, v in loaded.state_dict().items()} == {k: torch.float32 for k in model.state_dict()}
+    assert {k: v.dtype for k, v in loaded.state_dict().items()} == dict.fromkeys(model.state_dict(), torch.float32)
     x = images(model)
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
     torch.testing.assert_close(loaded(x), model(x), rtol=1e-5, atol=1e-6)

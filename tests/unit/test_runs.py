@@ -29,6 +29,13 @@ def test_a_history_comes_back(tmp_path):
     assert math.isnan(run.history[0]["loss"])
 
 
+@pytest.mark.parametrize("content", [b"step,loss\n1,much\n", b"step\n1,2\n", b"\xff\xfe"])
+def test_a_log_that_is_none_is_said(content, tmp_path):
+    (tmp_path / "log.csv").write_bytes(content)
+    with pytest.raises(cf.UsageError, match=r"log\.csv is not the log of a run"):
+        _ = runs.Run(tmp_path).history
+
+
 def test_a_series_is_where_both_have_a_value(tmp_path):
     run = runs.Run(tmp_path)
     run.write_history(ROWS)

@@ -118,7 +118,14 @@ def test_the_recipe_has_every_choice(tmp_path):
 
 
 def test_what_means_nothing_is_refused_before_anything_is_written(tmp_path):
-    for options in ({"epochs": 0}, {"batch": 0}, {"lr": 0.0}, {"lr": float("nan")}, {"minutes": -1.0}, {"seed": -1}):
+    for options in (
+        {"epochs": 0},
+        {"batch": 0},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"minutes": -1.0},
+        {"seed": -1},
+    ):
         with pytest.raises(cf.UsageError):
             fit(tmp_path / "a", **options)
     with pytest.raises(cf.UsageError, match="float16"):
@@ -157,7 +164,9 @@ def test_nothing_is_printed(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("norm", "expected"), [("batch", torch.channels_last), ("group", torch.contiguous_format)])
+@pytest.mark.parametrize(
+    ("norm", "expected"), [("batch", torch.channels_last), ("group", torch.contiguous_format)]
+)
 def test_the_layout_is_chosen_by_the_norm(norm, expected, caplog):
     caplog.set_level(logging.INFO, "copyfold")
     net = cf.UNet((1, 16, 16), width=8, depth=2, norm=norm)

@@ -18,7 +18,7 @@ NAMED = 5  # unreadable images, in the last line
 def command(arguments: Sequence[str]) -> int:
     """Restore every image given; one that cannot be read does not keep the others from it."""
     from copyfold import runs
-    from copyfold.restore import restore_file
+    from copyfold.restoration import restore_file
 
     options = _parsing.parse(_parser(), arguments)
     model = runs.open(options.run).model

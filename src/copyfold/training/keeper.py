@@ -137,11 +137,12 @@ class Keeper(Callback):
         tally, size = Tally(), min(self.plan.batch, len(self.held_out))
         torch.manual_seed(_hash(self.plan.seed, -1))  # the same corruption every time
         self.model.eval()
+        statistics = self.model.statistics if size > 1 else "running"  # one image has none of its own
         for start in range(0, len(self.held_out) - size + 1, size):
             batch = torch.from_numpy(self.held_out[start : start + size].copy()).permute(0, 3, 1, 2)
             x = to_images(batch.to(trainer.strategy.root_device), module.layout)
             watch: Diagnostics = {}
-            with trainer.precision_plugin.forward_context():
+            with trainer.precision_plugin.forward_context(), self.model.using(statistics):
                 terms = self.objective(self.model, x, watch)
             tally.add({"loss": torch.stack(list(terms.values())).sum()} | terms | watch)
         self.model.train()

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 import copyfold as cf
-from copyfold import restore as module
+from copyfold import restoration as module
 from copyfold.data import scenes
-from copyfold.restore import restore, restore_file
+from copyfold.restoration import restore, restore_file
 
 
 def ready(model):
