@@ -12,21 +12,10 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_FAMILIES = [
-    "types",
-    "errors",
-    "corruptions",
-    "measures",
-    "models",
-    "objectives",
-    "samplers",
-    "probes",
-    "pictures",
-    "data",
-    "restoration",
-    "report",
-    "training",
-]  # what is slow to import comes last
+_FAMILIES = (
+    *("types", "errors", "corruptions", "measures", "models", "objectives", "samplers", "probes", "pictures"),
+    *("data", "restoration", "report", "training"),  # what is slow to import comes last
+)
 
 
 def __getattr__(name: str) -> Any:
