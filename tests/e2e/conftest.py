@@ -76,7 +76,7 @@ def ended() -> Callable[["subprocess.Popen[str]"], Said]:
     """Wait for a process and say what it said."""
 
     def ended(process: "subprocess.Popen[str]") -> Said:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         return Said(process.returncode, out.splitlines(), err.splitlines())
 
     return ended

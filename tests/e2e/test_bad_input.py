@@ -453,7 +453,7 @@ def test_a_training_that_diverges_keeps_what_was_good(epochs, photos, tiny, tmp_
     assert rows[-1]["held_out_loss"] < 1e4
 
 
-def wait_for(path, process, seconds=60):
+def wait_for(path, process, seconds=300):
     """Wait until a file is there, as long as the process that should make it runs."""
     end = time.monotonic() + seconds
     while not path.is_file():

@@ -186,7 +186,7 @@ def test_two_processes_racing_both_end_up_fine(folder: Path, cache: Path) -> Non
     racers = [context.Process(target=_race, args=(folder, start, answers)) for _ in range(3)]
     for racer in racers:
         racer.start()
-    found = {answers.get(timeout=30) for _ in racers}
+    found = {answers.get(timeout=300) for _ in racers}
     for racer in racers:
         racer.join()
     photos = Photos(folder)
