@@ -1,5 +1,7 @@
 """What can go wrong, said in one line: what, where, why, and what to do. Each kind has its exit code."""
 
+from typing import get_args
+
 
 class CopyfoldError(Exception):
     """Something failed that is not the caller's mistake: a full disk, a run folder in use."""
@@ -23,3 +25,16 @@ class Diverged(CopyfoldError, ArithmeticError):
     """The loss stopped being a number; the last good checkpoint is kept."""
 
     exit_code = 4
+
+
+def one_of(choices: object, name: str, value: object) -> None:
+    """Refuse a value that is none of a Literal's choices, with all of them in the message."""
+    if value not in get_args(choices):
+        raise UsageError(f"{name}={value!r} is not known: choose one of {', '.join(map(str, get_args(choices)))}")
+
+
+def at_least(least: int, **values: object) -> None:
+    """Refuse whole numbers below `least` (and anything that is not a whole number), by name."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UsageError(f"{name}={value!r} cannot be: it must be a whole number of at least {least}")

@@ -363,5 +363,12 @@ def test_help_tells_the_whole_command(copyfold):
     assert copyfold("--version").done().out == [f"copyfold {cf.__version__}"]
 
 
-def test_the_command_is_a_program(start, ended):
-    assert ended(start("--version")).done().out == [f"copyfold {cf.__version__}"]
+def test_the_command_is_a_program_that_says_nothing_but_its_result(run, photos, tmp_path, start, ended):
+    made, out = tmp_path / "made.mp4", tmp_path / "out"
+    commands = [
+        start("sample", run, "--sampler.steps=2", "--count=4", "--out", made),
+        start("denoise", run, photos / "03.png", "--out", out),
+    ]
+    said = [ended(command).done() for command in commands]
+    assert [s.out for s in said] == [[str(made)], [str(out / "03.png")]]
+    assert [s.err for s in said] == [[], []]

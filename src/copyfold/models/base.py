@@ -18,9 +18,9 @@ from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from copyfold import catalogue
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, at_least, one_of
 from copyfold.files import write_text, written
-from copyfold.models.blocks import BatchNorm, at_least, one_of, receptive_field
+from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.types import Code, Images, Shape, Statistics
 
 Output: TypeAlias = Literal["linear", "sigmoid"]

@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -81,19 +81,6 @@ def activation(name: str) -> nn.Module:
     """The activation of that name; only the names of `Activation` mean anything."""
     known = (nn.Identity, nn.ReLU, nn.GELU, nn.SELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
     return next(module for module in known if module.__name__.lower() == name)()
-
-
-def one_of(choices: object, name: str, value: object) -> None:
-    """Refuse a value that is none of a Literal's choices, with all of them in the message."""
-    if value not in get_args(choices):
-        raise UsageError(f"{name}={value!r} is not known: choose one of {', '.join(map(str, get_args(choices)))}")
-
-
-def at_least(least: int, **values: int) -> None:
-    """Refuse whole numbers below `least` (and anything that is not a whole number), by name."""
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UsageError(f"{name}={value!r} cannot be: it must be a whole number of at least {least}")
 
 
 def double_conv(

@@ -6,9 +6,9 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
-from copyfold.models.blocks import Activation, activation, at_least, norm, one_of
+from copyfold.models.blocks import Activation, activation, norm
 from copyfold.types import Shape, Statistics
 
 MapNorm: TypeAlias = Literal["batch", "group", "instance", "none"]

@@ -7,8 +7,9 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
+from copyfold.errors import at_least, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
-from copyfold.models.blocks import Activation, activation, at_least, norm, one_of
+from copyfold.models.blocks import Activation, activation, norm
 from copyfold.types import Shape, Statistics
 
 VectorNorm: TypeAlias = Literal["none", "batch", "layer"]

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Output
-from copyfold.models.blocks import Activation, activation, at_least, double_conv, one_of
+from copyfold.models.blocks import Activation, activation, double_conv
 from copyfold.models.conv import MapNorm
 from copyfold.types import Code, Images, Shape, Statistics
 

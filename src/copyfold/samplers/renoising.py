@@ -7,9 +7,8 @@ import torch
 from torch import Generator
 
 from copyfold.corruptions import noise_like
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
-from copyfold.models.blocks import at_least
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images, Shape
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator
 
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
-from copyfold.models.blocks import at_least
 from copyfold.samplers.base import Sampler, perturbed
 from copyfold.types import Film, Images
 

@@ -8,8 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import nn
 
-from copyfold.errors import UsageError
-from copyfold.models.blocks import at_least, one_of
+from copyfold.errors import UsageError, at_least, one_of
 
 log = logging.getLogger("copyfold")
 
