@@ -189,13 +189,14 @@ def test_minutes_end_a_training(photos, tiny, tmp_path, copyfold):
     copyfold("train", photos, *tiny, "--minutes=0.003", "--run", tmp_path / "r").done()
     recipe = yaml.safe_load((tmp_path / "r" / "recipe.yaml").read_text())
     assert (recipe["epochs"], recipe["minutes"]) == (None, 0.003)
-    seconds = cf.runs.open(tmp_path / "r").history[-1]["seconds"]
-    assert 0.18 <= seconds < 30
+    state = torch.load(tmp_path / "r" / "last.ckpt", weights_only=True)
+    assert 0.18 <= state["callbacks"]["Keeper"]["seconds"] < 30
+    assert state["global_step"] == cf.runs.open(tmp_path / "r").history[-1]["step"] > 0
     said = copyfold("train", "--run", tmp_path / "r", "--resume").done()
     assert "finished already: give more --minutes" in "\n".join(said.err)
 
 
-@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.parametrize("count", [1, 10])
 @pytest.mark.parametrize("depth", [1, 4])
 def test_a_handful_of_photographs_is_enough(count, depth, photos, tmp_path, copyfold):
     """One image is held out, or the only one is; with depth 4 there is one position to take statistics over."""
