@@ -3,7 +3,8 @@
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may touch the network
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests at once as cores: more threads wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many tests at once as cores: more threads would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 
