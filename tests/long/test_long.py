@@ -38,7 +38,7 @@ def test_the_linear_autoencoder_comes_close_to_pca_through_fit(tmp_path):
     photos = cf.Photos()
     torch.manual_seed(0)
     model = cf.Linear(photos.shape, latent_dim=10)
-    run = cf.fit(model, cf.Classical(), photos, tmp_path / "run", epochs=60, batch=64, lr=2e-3, precision="32")
+    run = cf.fit(model, cf.Classical(), photos, tmp_path / "run", epochs=150, batch=64, lr=1e-2, precision="32")
     x = photos.images("train").flatten(1).double().numpy()
     pca = PCA(10).fit(x)
     least = np.square(x - pca.inverse_transform(pca.transform(x))).mean()
@@ -48,9 +48,9 @@ def test_the_linear_autoencoder_comes_close_to_pca_through_fit(tmp_path):
 
 
 def test_the_default_training_makes_digits_from_noise(tmp_path):
-    """One minute with the defaults; the film of 200 steps and the walk of 300 are written."""
+    """Nine epochs with the defaults; the film of 200 steps and the walk of 300 are written."""
     folder = str(tmp_path / "run")
-    assert main(["train", "--run", folder, "--minutes", "1"]) == 0
+    assert main(["train", "--run", folder, "--epochs", "9"]) == 0
     assert cf.runs.open(folder).history[-1]["held_out_mse"] < 0.01
     for arguments, name in ((["--sampler.steps", "200"], "noise.mp4"), (["--sampler", "Walk"], "walk.gif")):
         assert main(["sample", folder, *arguments, "--out", str(tmp_path / name)]) == 0
