@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes every picture of README and docs: docs/pictures.sh LANDSCAPES (a folder of images or a dataset folder)
-# About 20 minutes on two cores. What is in runs/ already is taken from there.
+# Two trainings of about twelve minutes each on two slow cores. What is in runs/ already is taken from there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p docs/pictures

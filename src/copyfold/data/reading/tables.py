@@ -1,6 +1,7 @@
 """Datasets of the Hugging Face kind: a local folder of parquet files, or an id on the Hub."""
 
 import tempfile
+from abc import abstractmethod
 from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import cached_property
@@ -24,9 +25,9 @@ LABEL_COLUMNS = ("label", "labels", "fine_label")
 class Table(Source):
     """Images in the rows of a dataset, which is loaded only when a row is wanted."""
 
+    @abstractmethod
     def _load(self) -> Any:
         """All splits, by name."""
-        raise NotImplementedError
 
     def _trusted(self) -> list[Path]:
         """Folders of which a row may name a file instead of holding the image itself."""
