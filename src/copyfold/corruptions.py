@@ -11,12 +11,16 @@ whatever the memory format of the images.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Generator, Tensor
 
 from copyfold.errors import UsageError
 from copyfold.types import Images
+
+Level: TypeAlias = float | tuple[float, float]
+"""How strong a corruption is: one number, or (low, high) for a draw from U(low, high) for every image."""
 
 
 def noise_like(x: Tensor, mean: float = 0.0, std: float = 1.0, rng: Generator | None = None) -> Tensor:
@@ -30,6 +34,16 @@ def noise_like(x: Tensor, mean: float = 0.0, std: float = 1.0, rng: Generator | 
     eta = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=source)
     # Drawn in logical order, then copied: filled in place, channels_last would change which pixel gets what
     return torch.empty_like(x, requires_grad=False).copy_(eta).mul_(std).add_(mean)
+
+
+def drawn(level: Level, x: Images, rng: Generator | None = None) -> float | Tensor:
+    """The level itself, or a draw from U(low, high) per image, b x 1 x 1 x 1."""
+    if not isinstance(level, tuple):
+        return level
+    low, high = level
+    source = x.device if rng is None else rng.device
+    u = torch.rand(len(x), 1, 1, 1, generator=rng, dtype=torch.float32, device=source)
+    return (low + (high - low) * u).to(x)
 
 
 class Corruption(ABC):
@@ -57,21 +71,23 @@ class Mix(Corruption):
         E ||x~ - x||^2 = (1 - k)^2 (||x - mean||^2 + D std^2)        D = c h w
 
     The corruption of the essay "Autoencoders: Learning by Copying": its text speaks of adding noise, its
-    scripts mix it, with these numbers. keep = 0 is pure noise, keep = 1 leaves the images as they are.
+    scripts mix it, with these numbers. keep = 0 is pure noise, keep = 1 leaves the images as they are; a pair
+    (low, high) draws it per image, (0, 1) as in a line that its scripts leave out.
     """
 
-    keep: float = 0.5
+    keep: Level = 0.5
     mean: float = 0.7
     std: float = 0.2
 
     def __post_init__(self) -> None:
-        _require(0 <= self.keep <= 1, f"Mix: keep must be between 0 and 1, not {self.keep}")
+        _take(self, "keep", 0.0, 1.0)
         _require(math.isfinite(self.mean), f"Mix: mean must be finite, not {self.mean}")
         _require_std("Mix", self.std)
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Draw k x + (1 - k) eta."""
-        return self.keep * x + (1 - self.keep) * noise_like(x, self.mean, self.std, rng)
+        keep = drawn(self.keep, x, rng)
+        return keep * x + (1 - keep) * noise_like(x, self.mean, self.std, rng)
 
 
 @dataclass(frozen=True)
@@ -81,18 +97,20 @@ class Gaussian(Corruption):
         x~ = x + std eta        eta ~ N(0, I)
         E ||x~ - x||^2 = D std^2        D = c h w
 
+    A pair std = (low, high) draws a std per image, so that one model learns to remove any of them.
     The corruption for which the best denoiser tells the score: E[x | x~] = x~ + std^2 grad log p_std(x~),
     p_std the density of x~ (Tweedie's formula; Murphy, Probabilistic Machine Learning, 20.3).
     """
 
-    std: float = 0.2
+    std: Level = 0.2
 
     def __post_init__(self) -> None:
-        _require_std("Gaussian", self.std)
+        _take(self, "std", 0.0)
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Draw x + std eta."""
-        return x + noise_like(x, 0.0, self.std, rng)
+        std = drawn(self.std, x, rng)
+        return x + std * noise_like(x, rng=rng)
 
 
 @dataclass(frozen=True)
@@ -104,26 +122,28 @@ class Masking(Corruption):
         with rescale:  x~ = m x / (1 - rate),   E x~ = x,   E ||x~ - x||^2 = rate / (1 - rate) ||x||^2
 
     Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders" (2008), without
-    rescaling; with it, it is what torch.nn.Dropout does in training.
+    rescaling; with it, it is what torch.nn.Dropout does in training. A pair (low, high) draws a rate per image.
     """
 
-    rate: float = 0.5
+    rate: Level = 0.5
     rescale: bool = False
 
     def __post_init__(self) -> None:
-        _require(0 <= self.rate <= 1, f"Masking: rate must be between 0 and 1, not {self.rate}")
+        _take(self, "rate", 0.0, 1.0)
+        highest = max(self.rate) if isinstance(self.rate, tuple) else self.rate
         _require(
-            self.rate < 1 or not self.rescale,
+            highest < 1 or not self.rescale,
             "Masking: rate 1 leaves nothing to rescale: lower rate or set rescale to false",
         )
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Draw m x, or m x / (1 - rate)."""
         source = x.device if rng is None else rng.device
+        rate = drawn(self.rate, x, rng)
         # float32 whatever x is: in half precision the uniform draw is too coarse for a small rate
-        dropped = torch.rand(x.shape, generator=rng, dtype=torch.float32, device=source) < self.rate
-        kept = x.clone().masked_fill_(dropped.to(x.device), 0)
-        return kept / (1 - self.rate) if self.rescale else kept
+        u = torch.rand(x.shape, generator=rng, dtype=torch.float32, device=source).to(x.device)
+        kept = x.clone().masked_fill_(u < rate, 0)
+        return kept / (1 - rate) if self.rescale else kept
 
 
 @dataclass(frozen=True)
@@ -172,6 +192,21 @@ class Blur(Corruption):
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise UsageError(message)
+
+
+def _take(corruption: Corruption, name: str, low: float, high: float = math.inf) -> None:
+    """Check a level, and turn the list that a recipe has into the pair that it means."""
+    value = getattr(corruption, name)
+    if isinstance(value, list | tuple):
+        value = tuple(value)
+        object.__setattr__(corruption, name, value)
+    levels = value if isinstance(value, tuple) else (value,)
+    where = f"between {low:g} and {high:g}" if high < math.inf else f"finite and at least {low:g}"
+    _require(
+        all(low <= level <= high and math.isfinite(level) for level in levels) and len(levels) in (1, 2),
+        f"{type(corruption).__name__}: {name} must be {where}, or a pair (low, high) of such, not {value}",
+    )
+    _require(levels[0] <= levels[-1], f"{type(corruption).__name__}: {name}={value} has its lower end last")
 
 
 def _require_std(name: str, std: float) -> None:

@@ -1,6 +1,7 @@
 """A run is a folder: the model, the recipe that made it, its log, its last checkpoint and its pictures."""
 
 import csv
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -86,6 +87,10 @@ class Run:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows({k: f"{v:.8g}" for k, v in row.items()} for row in rows)
+
+    def write_finding(self, name: str, numbers: Mapping[str, Any]) -> None:
+        """Write numbers into findings/ as JSON."""
+        write_text(self.folder / "findings" / name, json.dumps(dict(numbers)) + "\n")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

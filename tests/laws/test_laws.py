@@ -13,13 +13,16 @@ from copyfold.corruptions import Corruption
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import receptive_field
 from copyfold.models.unet import Middle
-from copyfold.objectives.base import Classical, Fidelity, Objective, Penalty
+from copyfold.objectives.base import Classical, Objective, Penalty
+from copyfold.objectives.fidelities import Fidelity
 from copyfold.probes.base import Probe
 from copyfold.samplers.base import Sampler
 from copyfold.samplers.renoising import Schedule
 
 BASES = (Autoencoder, Middle, Corruption, Fidelity, Objective, Penalty, Sampler, Schedule, Probe)
 MODELS = list(catalogue.classes(Autoencoder).values())
+WRAPPERS = [c for c in MODELS if "core" in c.nested]  # made of a model, whose shape and output they have
+SHAPED = [c for c in MODELS if c not in WRAPPERS]
 CONFIGURED = [c for base in BASES if base is not Autoencoder for c in catalogue.classes(base).values()]
 
 
@@ -38,6 +41,15 @@ def ready(cls: type[Autoencoder]) -> Autoencoder:
         for _ in range(30):
             model.train()(images(model, 16))
     return model.eval()
+
+
+def bounded(cls: type[Autoencoder]) -> Autoencoder:
+    """A tiny model whose output is within (0, 1)."""
+    tiny = cls.tiny()
+    given = {k: getattr(tiny, k) for k in tiny.config}
+    if cls in WRAPPERS:
+        return cls(**given | {"core": bounded(type(tiny.core))})
+    return cls(**given | {"output": "sigmoid"})
 
 
 def code_models() -> list[Autoencoder]:
@@ -219,14 +231,14 @@ def test_bf16_gives_numbers(cls):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("cls", MODELS)
+@pytest.mark.parametrize("cls", SHAPED)
 @pytest.mark.parametrize("shape", [(0, 16, 16), (3, -1, 16), (3, 16)])
 def test_impossible_shapes_are_refused(cls, shape):
     with pytest.raises(cf.UsageError):
         cls(shape)
 
 
-@pytest.mark.parametrize("cls", MODELS)
+@pytest.mark.parametrize("cls", SHAPED)
 def test_an_unknown_choice_is_refused_with_the_known_ones(cls):
     shape = cls.tiny().shape
     with pytest.raises(cf.UsageError, match="linear, sigmoid"):
@@ -235,7 +247,7 @@ def test_an_unknown_choice_is_refused_with_the_known_ones(cls):
 
 @pytest.mark.parametrize("cls", MODELS)
 def test_a_sigmoid_output_stays_within_its_bounds(cls):
-    model = cls(**{**{k: getattr(cls.tiny(), k) for k in cls.tiny().config}, "output": "sigmoid"})
+    model = bounded(cls)
     z = model.encode(images(model))
     assert torch.equal(model.decode(z), torch.sigmoid(model.logits(z)))
 
@@ -252,29 +264,83 @@ def test_a_corruption_is_a_function_of_images_and_generator(cls):
     assert cls()(x).shape == x.shape
 
 
+def suitable(penalty: Penalty) -> Autoencoder:
+    """A tiny model on which the penalty has a meaning."""
+    candidates = [cls.tiny() for cls in MODELS] + [
+        cf.MLP((1, 4, 4), hidden=(), latent_dim=4, code_activation="sigmoid")
+    ]
+    return next(model for model in reversed(candidates) if accepts(penalty, model))
+
+
+def accepts(part: Penalty | Fidelity, model: Autoencoder) -> bool:
+    try:
+        part.check(model)
+    except cf.UsageError as error:
+        assert "--model" in str(error)  # it says what to do
+        return False
+    return True
+
+
+OBJECTIVES = [  # every part once; a denoising contractive autoencoder shows that they compose
+    *(Classical(corruption=c()) for c in catalogue.classes(Corruption).values()),
+    *(Classical(fidelity=f()) for f in catalogue.classes(Fidelity).values()),
+    *(Classical(penalties=(p(),)) for p in catalogue.classes(Penalty).values()),
+    Classical(cf.Gaussian((0.1, 0.4)), cf.Bernoulli(), (cf.Contraction(), cf.L1())),
+]
+
+
+@pytest.mark.parametrize("statistics", ["batch", "running"])
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("corruption", catalogue.classes(Corruption).values())
-@pytest.mark.parametrize("fidelity", catalogue.classes(Fidelity).values())
-@pytest.mark.parametrize("penalty", [None, *catalogue.classes(Penalty).values()])
-def test_every_objective_goes_with_every_architecture(model, corruption, fidelity, penalty):
-    net = model(**{**{k: getattr(model.tiny(), k) for k in model.tiny().config}, "output": "sigmoid"})
-    objective = Classical(corruption(), fidelity(), (penalty(),) if penalty else ())
+def test_every_objective_goes_with_every_architecture(model, objective, statistics):
+    """Or refuses it before training, with what to do."""
+    net = bounded(model)
+    net.statistics = statistics
+    if not accepts(objective, net):
+        return
     watch = {}
     terms = objective(net, images(net), watch)
-    assert set(terms) == {"fidelity"} | ({penalty.__name__} if penalty else set())
+    assert set(terms) == {"fidelity"} | {type(penalty).__name__ for penalty in objective.penalties}
     assert all(t.shape == () and t.isfinite() and t.requires_grad for t in terms.values())
-    assert set(watch) == {"mse", "psnr"}
+    assert set(watch) == {"mse", "psnr", "outside"}
     assert not any(w.requires_grad for w in watch.values())
 
 
 @pytest.mark.parametrize("cls", catalogue.classes(Penalty).values())
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_penalty_reaches_every_parameter_of_the_encoder(cls, precision):
+    model = suitable(cls())
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        terms = Classical(penalties=(cls(),))(model, images(model, 8))
+    terms[cls.__name__].backward()
+    assert terms[cls.__name__].dtype == torch.float32
+    for name, parameter in model.encoder.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    assert sum(p.grad.abs().sum() for p in model.encoder.parameters()) > 0
+
+
+@pytest.mark.parametrize("cls", catalogue.classes(Penalty).values())
 def test_a_penalty_does_not_grow_with_the_batch_and_grows_with_its_weight(cls):
-    model = ready(cf.Linear)
+    weight = dataclasses.fields(cls)[0].name
+    penalty, model = cls(), suitable(cls()).eval()
+    model.statistics = "running"
     x = images(model)
-    once = cls()(model, x, model.encode(x))
-    twice = cls()(model, torch.cat((x, x)), model.encode(torch.cat((x, x))))
-    torch.testing.assert_close(once, twice)
-    torch.testing.assert_close(cls(weight=3.0)(model, x, model.encode(x)), 3 * once)
+
+    def paid(penalty: Penalty, x: torch.Tensor) -> torch.Tensor:
+        x, q = x.requires_grad_(), model.posterior(x)
+        torch.manual_seed(0)
+        return penalty(model, x, model.encode(x) if q is None else q.mean, q)
+
+    if cls is not cf.Contraction:  # one draw for every image: the same only on average
+        torch.testing.assert_close(paid(penalty, torch.cat((x, x))), paid(penalty, x))
+    torch.testing.assert_close(paid(cls(**{weight: 3.0}), x), 3 * paid(penalty, x))
+
+
+@pytest.mark.parametrize("cls", catalogue.classes(Penalty).values())
+def test_a_penalty_that_is_warmed_up_ends_whole(cls):
+    assert cls().share(10**9) == 1.0
+    assert 0 <= cls().share(0) <= 1
 
 
 # ---------------------------------------------------------------- samplers, probes
@@ -336,5 +402,5 @@ def test_a_class_on_the_command_line_has_its_own_defaults(cls):
     from copyfold.cli import train
 
     options = train._options([f"--model={cls.__name__}"])
-    shape = (3, 32, 32)
-    assert options.model(shape).config == cls(shape).config
+    given = cf.Linear((3, 32, 32)) if cls in WRAPPERS else (3, 32, 32)
+    assert options.model(given).config == cls(given).config

@@ -16,6 +16,7 @@ from copyfold import catalogue
 from copyfold.cli import _wording
 from copyfold.errors import UsageError
 
+RECIPES = Path(__file__).parents[1] / "recipes"
 RECIPE_LENGTH = 16_000  # one has a thousand characters; libyaml crashes on what is nested 20,000 deep
 
 
@@ -50,7 +51,7 @@ def parse_over(parser: ArgumentParser, below: Sequence[str], arguments: Sequence
         found, flags = configs.parse_known_args(arguments)
     except argparse.ArgumentError:
         raise UsageError("--config needs a file: a recipe, as in RUN/recipe.yaml") from None
-    for file in found.config:
+    for file in map(_recipe, found.config):
         _refuse_bombs(Path(file))
         below = [*below, f"--config={file}"]
         try:
@@ -60,6 +61,20 @@ def parse_over(parser: ArgumentParser, below: Sequence[str], arguments: Sequence
     base = parser.parse_args(list(below))
     _forget(base, flags)
     return parse(parser, flags, base)
+
+
+def recipes() -> list[str]:
+    """The names of the recipes that come with copyfold."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def _recipe(given: str) -> str:
+    """The file that --config means: a file, or the name of one of copyfold's own."""
+    if Path(given).exists() or Path(given).name != given or Path(given).suffix:
+        return given
+    if given not in recipes():
+        raise UsageError(f"--config {given} is neither a file nor a recipe: {catalogue.nearest(given, recipes())}")
+    return str(RECIPES / f"{given}.yaml")
 
 
 def _refuse_bombs(file: Path) -> None:

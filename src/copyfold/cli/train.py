@@ -22,7 +22,7 @@ Architecture = Callable[[Shape], Autoencoder]
 
 LARGE = 1000  # pixels; an architecture that takes no side up to this one will take none
 DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad")
-TRAINING = ("run", "epochs", "minutes", "batch", "lr", "seed", "precision", "resume", "overwrite")
+TRAINING = ("run", "epochs", "minutes", "batch", "lr", "seed", "precision", "schedule", "resume", "overwrite")
 DEFAULTS = ("--model=UNet", "--objective=Classical")
 # In front of the user's arguments rather than as defaults: a default class would lend its own arguments, the
 # width of one architecture say, to the class that the user names.
@@ -35,14 +35,15 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.training import Plan, fit
 
     options = _options(arguments)
-    Plan(**{name: options[name] for name in ("epochs", "minutes", "batch", "lr", "seed", "precision")})
+    Plan(**{name: options[name] for name in ("epochs", "minutes", "batch", "lr", "seed", "precision", "schedule")})
     if options.run:  # refused now, and not after reading images for an hour
         runs.prepare(options.run, options.resume, options.overwrite)
     torch.manual_seed(options.seed)
     with _screen.progress() as progress:
         taken = {name: options[name] for name in DATA}
-        photos = Photos(options.data, **taken, seed=options.seed, suits=_suits(options.model), progress=progress)
-        model = options.model(photos.shape)
+        make = _architecture(options.model, options.core)
+        photos = Photos(options.data, **taken, seed=options.seed, suits=_suits(make), progress=progress)
+        model = make(photos.shape)
         _screen.log.info("%s: %s", type(model).__name__, model.summary())
         training = {name: options[name] for name in TRAINING}
         run = fit(model, options.objective, photos, **training, progress=progress)
@@ -71,9 +72,19 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "data", nargs="?", action=_parsing.Given, help="Where the images are; nothing: the digits."
     )
-    parser.add_argument("--config", action="config", help="A recipe: a YAML file of options.")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help=f"A recipe: a YAML file of options, or one of {', '.join(_parsing.recipes())}.",
+    )
     parser.add_argument(
         "--model", type=Architecture, help="The architecture, UNet unless given; --model.width and so on set it."
+    )
+    parser.add_argument(
+        "--core",
+        type=Architecture | None,
+        default=None,
+        help="What a model that wraps another, Variational, is put around; --core.hidden and so on set it.",
     )
     parser.add_argument(
         "--objective",
@@ -83,6 +94,15 @@ def _parser() -> ArgumentParser:
     _parsing.takes(parser, Photos, *DATA)
     _parsing.takes(parser, fit, *TRAINING)
     return parser
+
+
+def _architecture(model: Callable[..., Autoencoder], core: Architecture | None) -> Architecture:
+    """From a shape to the model, put around its core where there is one."""
+
+    def make(shape: Shape) -> Autoencoder:
+        return model(shape) if core is None else model(core(shape))
+
+    return make
 
 
 def _suits(architecture: Architecture) -> Callable[[Shape], bool]:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
@@ -16,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from copyfold import catalogue
 from copyfold.errors import UsageError, at_least, one_of
@@ -75,11 +77,13 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
     """The modules after it."""
     _statistics: Statistics = "batch"
     nested: ClassVar[dict[str, type]] = {}
-    """Constructor arguments that are configurations themselves, with their base class."""
+    """Constructor arguments that are configurations or models themselves, with their base class."""
+    stochastic: bool = False
+    """Whether an image has a distribution over codes, its `posterior`, and not one code."""
 
     def __init__(self, shape: Shape, output: Output) -> None:
         super().__init__()
-        if len(shape) != 3:
+        if not isinstance(shape, tuple | list) or len(shape) != 3:
             raise UsageError(f"shape={shape!r} cannot be: it must be (channels, height, width)")
         self.shape: Shape = cast(Shape, tuple(shape))
         at_least(1, channels=shape[0], height=shape[1], width=shape[2])
@@ -103,9 +107,15 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
         """D(z): the image of each code; the mean image where the decoder is a likelihood."""
         return torch.sigmoid(self.logits(z)) if self.output == "sigmoid" else self.logits(z)
 
+    def posterior(self, x: Images) -> Normal | None:
+        """q(z|x), where the encoder is stochastic; None where it is not."""
+        del x
+        return None
+
     def draw(self, x: Images) -> Code:
-        """z ~ E(x); a deterministic encoder has only one code to give."""
-        return self.encode(x)
+        """z ~ E(x), with gradients to the encoder; a deterministic one has only one code to give."""
+        q = self.posterior(x)
+        return self.encode(x) if q is None else q.rsample()
 
     def forward(self, x: Images) -> Images:
         """The reconstruction D(E(x))."""
@@ -143,23 +153,25 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as plain data."""
         arguments = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: catalogue.describe(getattr(self, name)) for name in arguments}
+        return {name: _described(getattr(self, name)) for name in arguments}
 
     @torch.no_grad()
-    def summary(self) -> Summary:
-        """Count parameters and code, and say what can see what."""
-        training = self.training
-        device = next(self.parameters()).device
+    def code_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of an image's code: of the one tensor, or of every map where it is a tuple of maps."""
+        training, device = self.training, next(self.parameters()).device
         code = self.eval().encode(torch.zeros(2, *self.shape, device=device))
         self.train(training)
-        maps = code if isinstance(code, tuple) else (code,)
+        return tuple(tuple(m.shape[1:]) for m in (code if isinstance(code, tuple) else (code,)))
+
+    def summary(self) -> Summary:
+        """Count parameters and code, and say what can see what."""
         whole = 2 * max(self.shape[1:]) - 1  # a field as wide as this covers the image from any of its pixels
         fields = [receptive_field(part.modules()) for part in (self.encoder, self)]
         fields = [None if field is None or field >= whole else field for field in fields]
         return Summary(
             parameters=sum(p.numel() for p in self.parameters()),
             input_size=self.shape[0] * self.shape[1] * self.shape[2],
-            code_size=sum(m[0].numel() for m in maps),
+            code_size=sum(prod(shape) for shape in self.code_shapes()),
             code_field=fields[0],
             output_field=fields[1],
         )
@@ -238,6 +250,27 @@ def load(folder: str | Path) -> Autoencoder:
     return model.eval()
 
 
+def _described(value: Any) -> Any:
+    """An argument of a constructor as plain data: a model by its name and its own configuration."""
+    if isinstance(value, Autoencoder):
+        return {"class_path": type(value).__name__, "init_args": value.config}
+    return catalogue.describe(value)
+
+
+def _made(base: type, spec: Any) -> Any:
+    """What `_described` wrote down."""
+    if base is not Autoencoder:
+        return catalogue.build(base, spec)
+    if not isinstance(spec, dict) or not isinstance(spec.get("class_path"), str):
+        raise UsageError(f"{spec!r} does not describe an autoencoder: it needs a class_path")
+    chosen: Any = catalogue.find(Autoencoder, spec["class_path"])
+    arguments = dict(spec.get("init_args", {}))
+    for name, kind in chosen.nested.items():
+        if arguments.get(name) is not None:
+            arguments[name] = _made(kind, arguments[name])
+    return chosen(**arguments)
+
+
 def _from_config(path: Path) -> Autoencoder:
     """Make the model that a config.json describes, on whatever device is the default."""
     if not path.is_file():
@@ -251,16 +284,13 @@ def _from_config(path: Path) -> Autoencoder:
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise UsageError(f"{path} does not say which architecture it is of: it is not a config of copyfold's")
     arguments = cast(dict[str, Any], config)
-    chosen: Any = catalogue.find(Autoencoder, arguments.pop("architecture"))
+    name = arguments.pop("architecture")
     try:
-        for name, base in chosen.nested.items():
-            if arguments.get(name) is not None:
-                arguments[name] = catalogue.build(base, arguments[name])
-        return chosen(**arguments)
+        return _made(Autoencoder, {"class_path": name, "init_args": arguments})
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise UsageError(f"{path} does not describe a {chosen.__name__}: {error}") from None
+        raise UsageError(f"{path} does not describe a {name}: {error}") from None
 
 
 def _compare(weights: Path, expected: dict[str, Tensor]) -> None:

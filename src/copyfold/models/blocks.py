@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -100,6 +100,10 @@ def double_conv(
     )
 
 
+class SeesAll(nn.Module):
+    """A module each of whose outputs depends on the whole image, as attention does; for `receptive_field`."""
+
+
 def receptive_field(modules: Iterable[nn.Module], output_side: int = 64) -> int | None:
     """How many input pixels, along one axis, can change one output pixel; None means all of them.
 
@@ -107,8 +111,9 @@ def receptive_field(modules: Iterable[nn.Module], output_side: int = 64) -> int 
     interval [low, high] of positions that matter, and takes the widest over the phases of the strides. It is
     theoretical (weights may be zero), and counts no statistics of a batch, which couple everything.
     """
+    modules = list(modules)
     layers = [m for m in modules if not list(m.children()) and not isinstance(m, nn.Identity)]
-    if any(isinstance(layer, nn.Linear) for layer in layers):
+    if any(isinstance(module, nn.Linear | SeesAll) for module in modules):
         return None
     spans = []
     for position in range(1024, 1024 + output_side):
@@ -128,8 +133,9 @@ def _reaches(layer: nn.Module, low: int, high: int) -> tuple[int, int]:
         case nn.ConvTranspose2d():
             kernel, stride, padding = (_first(v) for v in (layer.kernel_size, layer.stride, layer.padding))
             return -((kernel - 1 - low - padding) // stride), (high + padding) // stride
-        case nn.Upsample():  # bilinear by 2: two neighbours (a conservative pair where corners are aligned)
-            return (low - 1) // 2, (high + 1) // 2
+        case nn.Upsample():  # bilinear: two neighbours (a conservative pair where corners are aligned)
+            factor = int(cast(float, layer.scale_factor))
+            return (low - 1) // factor, (high + factor - 1) // factor
         case _:
             return low, high
 

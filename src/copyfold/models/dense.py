@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
-from copyfold.errors import at_least, one_of
+from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
 from copyfold.models.blocks import Activation, activation, norm
 from copyfold.types import Shape, Statistics
@@ -52,6 +52,8 @@ class MLP(Chain):
     Each hidden layer is linear, norm, activation; the code is linear, then `code_activation`. Undercomplete or
     overcomplete by its widths: hidden=[100], latent_dim=30 is Murphy's 784-100-30-100-784; hidden=[4000, 4000],
     latent_dim=4000 the essay's overcomplete network with five hidden layers, wider than its 3072 inputs.
+    `frozen` keeps the weights between hidden layers at their random start, so that only the first and the last
+    layer learn: what the essay's script did, whose hidden layers stood in a list that no optimiser saw.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class MLP(Chain):
         activation: Activation = "gelu",
         code_activation: Activation = "identity",
         norm: VectorNorm = "none",
+        frozen: bool = False,
         output: Output = "linear",
         statistics: Statistics = "batch",
     ) -> None:
@@ -71,18 +74,28 @@ class MLP(Chain):
         one_of(Activation, "code_activation", code_activation)
         one_of(VectorNorm, "norm", norm)
         self.hidden, self.latent_dim, self.norm = tuple(hidden), latent_dim, norm
-        self.activation, self.code_activation = activation, code_activation
+        self.activation, self.code_activation, self.frozen = activation, code_activation, frozen
         widths = (prod(shape), *hidden, latent_dim)
         self.encoder = nn.Sequential(nn.Flatten(), *_layers(widths, activation, norm, code_activation))
         self.decoder = nn.Sequential(
             *_layers(widths[::-1], activation, norm, "identity"), nn.Unflatten(1, tuple(shape))
         )
+        if frozen:
+            _freeze([m for m in self.modules() if isinstance(m, nn.Linear)][1:-1])
         self.statistics = statistics
 
     @classmethod
     def tiny(cls) -> "Autoencoder":
         """16-8-4-8-16, with batch norm so that the laws see its statistics."""
         return cls((1, 4, 4), hidden=(8,), latent_dim=4, norm="batch")
+
+
+def _freeze(layers: Sequence[nn.Linear]) -> None:
+    """Keep the weights of these layers as they are."""
+    if not layers:
+        raise UsageError("frozen=True has nothing to freeze without hidden layers: give `hidden` a width")
+    for layer in layers:
+        layer.requires_grad_(False)
 
 
 def _layers(widths: Sequence[int], between: str, norm_kind: str, last: str) -> list[nn.Module]:

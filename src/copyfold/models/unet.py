@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least, one_of
@@ -16,6 +18,7 @@ from copyfold.types import Code, Images, Shape, Statistics
 
 Skips: TypeAlias = Literal["none", "self", "concat"]
 Upsampling: TypeAlias = Literal["transposed", "bilinear"]
+Side: TypeAlias = tuple[int, int]
 
 
 class Middle(ABC):
@@ -81,22 +84,72 @@ class Affine(Middle):
         )
 
 
+@dataclass(frozen=True)
+class Wide(Middle):
+    """The essay's wide hidden module: the deepest map through one long vector.
+
+        conv 4x4 stride 2 to `channels` -> flatten -> latent_dim (the code)
+        -> channels x h/2 x w/2 -> transposed conv 4x4 stride 2
+
+    With width = 128 on 128x128 its vectors are 4096, 10,000 and 4096 long. No activation, as in the script; the
+    transposed convolution gives the map its own size back (the script's gives twice that, and crops it later).
+    It fixes the size of the image.
+    """
+
+    channels: int = 256
+    latent_dim: int = 10_000
+
+    def __post_init__(self) -> None:
+        at_least(1, channels=self.channels, latent_dim=self.latent_dim)
+
+    def squeeze(self, channels: int, height: int, width: int) -> nn.Module:
+        """Channels x h x w -> latent_dim."""
+        if height % 2 or width % 2:
+            raise UsageError(
+                f"the Wide middle needs a deepest map with even sides, not {height}x{width}: give a larger image "
+                "or a smaller depth"
+            )
+        flat = self.channels * (height // 2) * (width // 2)
+        return nn.Sequential(
+            OrderedDict(
+                conv=nn.Conv2d(channels, self.channels, 4, stride=2, padding=1),
+                flatten=nn.Flatten(),
+                code=nn.Linear(flat, self.latent_dim),
+            )
+        )
+
+    def expand(self, channels: int, height: int, width: int) -> nn.Module:
+        """latent_dim -> channels x h x w."""
+        small = (self.channels, height // 2, width // 2)
+        return nn.Sequential(
+            OrderedDict(
+                spread=nn.Linear(self.latent_dim, small[0] * small[1] * small[2]),
+                unflatten=nn.Unflatten(1, small),
+                conv=nn.ConvTranspose2d(self.channels, channels, 4, stride=2, padding=1),
+            )
+        )
+
+
 class UNet(Autoencoder):
     """A U-Net that copies its input, with or without skips.
 
-    Stages of two 3x3 convolutions; the image is halved `depth` times and doubled again.
+    Stages of two 3x3 convolutions; the image is pooled `depth` times and raised again, by `pool` = 2.
 
-        stem: c -> width;  down k: max pooling, -> width * 2^k;  up k: twice the size, -> width * 2^(depth-k)
+        stem: c -> width;  down k: max pooling, -> width * 2^k;  up k: pool x the size, -> width * 2^(depth-k)
 
     `skips` says what an up stage is joined with: "none", nothing (the scripts' NoResidualUp); "self", a copy of
     the upsampled map (their Up, which keeps the channel plan of a U-Net without its skips); "concat", the map
     of the same level on the way down (Ronneberger et al., 2015, arXiv:1505.04597). The code is the deepest map,
     width * 2^depth x h / 2^depth x w / 2^depth; with "concat" a tuple: the deepest map, then those of the
     levels above it, deepest first. `middle` squeezes the deepest map to a vector. `up` is "transposed" (a
-    transposed convolution) or "bilinear" (corners aligned, as in the scripts, then convolutions).
+    transposed convolution) or "bilinear" (corners aligned, as in the scripts, then convolutions), or a list of
+    one of them per level, deepest first.
 
-    The essay's model is UNet((3, 128, 128), width=64, depth=4, skips="self"): 31,037,763 parameters.
-    Raises UsageError where a side is not a multiple of 2^depth, and says the nearest that is.
+    The essay's model is UNet((3, 128, 128), width=64, depth=4, skips="self"): 31,037,763 parameters. Its deep
+    one has depth=5, skips="none" and up=["bilinear", "transposed", ...]: 118,770,947; at width 128 475,027,971.
+    pool = 3 makes its "contractive" one (which has no contractive penalty), whose maps shrink faster than any
+    padding can hide: the up stages raise by 3, and pad to the size of their level where a side was no multiple.
+    With pool = 2 a side that is not a multiple of 2^depth is refused with the nearest that is (UsageError).
     """
 
     nested: ClassVar[dict[str, type]] = {"middle": Middle}
@@ -109,34 +162,42 @@ class UNet(Autoencoder):
         skips: Skips = "none",
         norm: MapNorm = "batch",
         middle: Middle | None = None,
-        up: Upsampling = "transposed",
+        up: Upsampling | Sequence[Upsampling] = "transposed",
+        pool: int = 2,
         output: Output = "linear",
         statistics: Statistics = "batch",
     ) -> None:
         super().__init__(shape, output)
         at_least(1, width=width, depth=depth)
-        for choices, name, value in (
-            (Skips, "skips", skips),
-            (MapNorm, "norm", norm),
-            (Upsampling, "up", up),
-        ):
-            one_of(choices, name, value)
-        self.width, self.depth, self.skips, self.norm, self.middle, self.up = (
-            width, depth, skips, norm, middle, up,
+        at_least(2, pool=pool)
+        ups = (up,) * depth if isinstance(up, str) else tuple(up)
+        one_of(Skips, "skips", skips)
+        one_of(MapNorm, "norm", norm)
+        for how in ups:
+            one_of(Upsampling, "up", how)
+        if len(ups) != depth:
+            raise UsageError(f"up={list(ups)} is for {len(ups)} levels, and depth={depth}: give one per level")
+        self.width, self.depth, self.skips, self.norm, self.middle, self.pool = (
+            width, depth, skips, norm, middle, pool,
         )  # fmt: skip
-        _check_sides(self.shape, depth, norm)
-        if middle is None:
-            self.multiple = 2**depth
+        self.up: Upsampling | tuple[Upsampling, ...] = cast(Upsampling, up) if isinstance(up, str) else ups
+        sides = _sides(self.shape, depth, pool, norm)
+        whole = all(side % pool**depth == 0 for side in self.shape[1:])
+        if middle is None and whole:
+            self.multiple = pool**depth
         widths = [width * 2**k for k in range(depth + 1)]
-        deepest = (widths[-1], self.shape[1] // 2**depth, self.shape[2] // 2**depth)
+        deepest = (widths[-1], *sides[-1])
         self.encoder = nn.ModuleDict(
             {"stem": double_conv(self.shape[0], width, norm)}
-            | {f"down{k}": _down(widths[k - 1], widths[k], norm) for k in range(1, depth + 1)}
+            | {f"down{k}": _down(widths[k - 1], widths[k], norm, pool) for k in range(1, depth + 1)}
             | {"squeeze": middle.squeeze(*deepest) if middle else nn.Identity()}
         )
         self.decoder = nn.ModuleDict(
             {"expand": middle.expand(*deepest) if middle else nn.Identity()}
-            | {f"up{depth - k}": Up(widths[k + 1], widths[k], skips, norm, up) for k in reversed(range(depth))}
+            | {
+                f"up{k}": Up(widths[-k], widths[-k - 1], skips, norm, how, pool, None if whole else sides[-k - 1])
+                for k, how in enumerate(ups, 1)
+            }
             | {"head": nn.Conv2d(width, self.shape[0], 1)}
         )
         self.statistics = statistics
@@ -165,23 +226,34 @@ class UNet(Autoencoder):
 
 
 class Up(nn.Module):
-    """One level up: twice the size, joined with what `skips` says, then two convolutions."""
+    """One level up: `pool` times the size, joined with what `skips` says, then two convolutions."""
 
-    def __init__(self, inputs: int, outputs: int, skips: str, norm_kind: str, how: str) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        skips: str,
+        norm_kind: str,
+        how: str,
+        pool: int = 2,
+        side: Side | None = None,
+    ) -> None:
         super().__init__()
-        self.skips = skips
+        self.skips, self.side = skips, side
         halves = skips != "none" and how == "transposed"
         raised = inputs // 2 if halves else inputs
         if how == "transposed":
-            self.up = nn.ConvTranspose2d(inputs, raised, 2, stride=2)
+            self.up = nn.ConvTranspose2d(inputs, raised, pool, stride=pool)
         else:
-            self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            self.up = nn.Upsample(scale_factor=pool, mode="bilinear", align_corners=True)
         joined = raised + {"none": 0, "self": raised, "concat": outputs}[skips]
         self.conv = double_conv(joined, outputs, norm_kind, inputs // 2 if how == "bilinear" else None)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """From b x inputs x h x w to b x outputs x 2h x 2w."""
+        """From b x inputs x h x w to b x outputs x pool h x pool w, or to the size of the level."""
         x = self.up(x)
+        if self.side:
+            x = _padded(x, self.side)
         if self.skips == "self":
             x = torch.cat((x, x), dim=1)
         elif skip is not None:
@@ -189,23 +261,34 @@ class Up(nn.Module):
         return self.conv(x)
 
 
-def _down(inputs: int, outputs: int, norm_kind: str) -> nn.Sequential:
-    """Half the size, then two convolutions."""
-    return nn.Sequential(OrderedDict(pool=nn.MaxPool2d(2), conv=double_conv(inputs, outputs, norm_kind)))
+def _padded(x: Tensor, side: Side) -> Tensor:
+    """Zeros around the maps, as evenly as can be, up to height and width."""
+    rows, columns = side[0] - x.shape[2], side[1] - x.shape[3]
+    return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
-def _check_sides(shape: Shape, depth: int, norm_kind: str) -> None:
+def _down(inputs: int, outputs: int, norm_kind: str, pool: int) -> nn.Sequential:
+    """One `pool`-th of the size, then two convolutions."""
+    return nn.Sequential(OrderedDict(pool=nn.MaxPool2d(pool), conv=double_conv(inputs, outputs, norm_kind)))
+
+
+def _sides(shape: Shape, depth: int, pool: int, norm_kind: str) -> list[Side]:
+    """Height and width of every level's map; UsageError where one would be empty."""
     if depth > 30:  # of a config of a stranger's: its power of two would fill the memory
         raise UsageError(f"depth={depth} cannot be: no image is halved so often")
-    step = 2**depth
-    if shape[1] % step or shape[2] % step:
+    step = pool**depth
+    short = min(shape[1:]) < step
+    if short or (pool == 2 and (shape[1] % step or shape[2] % step)):
         near = "x".join(str(max(step, round(side / step) * step)) for side in shape[1:])
+        often = f"halves the image {depth} times" if pool == 2 else f"pools the image {depth} times by {pool}"
         raise UsageError(
-            f"a UNet of depth {depth} halves the image {depth} times, so {shape[1]}x{shape[2]} does not do: "
+            f"a UNet of depth {depth} {often}, so {shape[1]}x{shape[2]} does not do: "
             f"its sides must be multiples of {step}; the nearest that can is {near}"
         )
-    if norm_kind == "instance" and max(shape[1:]) == step:
+    sides = [(shape[1] // pool**k, shape[2] // pool**k) for k in range(depth + 1)]
+    if norm_kind == "instance" and max(sides[-1]) == 1:
         raise UsageError(
-            f"norm='instance' has no variance on the single position that {depth} halvings leave of "
+            f"norm='instance' has no variance on the single position that {depth} poolings leave of "
             f"{shape[1]}x{shape[2]}: give a smaller depth or larger images"
         )
+    return sides

@@ -7,17 +7,20 @@ one unit of a penalty means the same for every model and every size of batch.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Normal
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from copyfold.corruptions import Clean, Corruption
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
+from copyfold.objectives.fidelities import Fidelity, SquaredError
 from copyfold.types import Code, Diagnostics, Images, Terms
 
 
@@ -25,74 +28,37 @@ class Objective(ABC):
     """A map of a model and a batch to the addends of a loss; it calls the model, never the other way round."""
 
     @abstractmethod
-    def __call__(self, model: Autoencoder, x: Images, watch: Diagnostics | None = None) -> Terms:
-        """The weighted addends by name; their sum is the loss. Diagnostics go into `watch` where it is given."""
+    def __call__(
+        self, model: Autoencoder, x: Images, watch: Diagnostics | None = None, step: int | None = None
+    ) -> Terms:
+        """The weighted addends by name; their sum is the loss. Diagnostics go into `watch` where it is given.
 
-
-class Fidelity(ABC):
-    """How well D(z) explains x, as a negative log-likelihood."""
-
-    @abstractmethod
-    def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
-        """-log p(x|z), summed over pixels, averaged over the batch, without constants; and the image D(z)."""
+        `step` counts the steps of training, for what is warmed up; None is after all of it.
+        """
 
     def check(self, model: Autoencoder) -> None:
-        """Raise UsageError where this fidelity has no meaning for the model; called before training."""
+        """Raise UsageError where the objective has no meaning for the model; called before training."""
         del model
-
-
-@dataclass(frozen=True)
-class SquaredError(Fidelity):
-    """Gaussian pixels of fixed std: the squared error.
-
-        -log p(x|z) = sum_pixels (x - D(z))^2 / (2 std^2)  + const
-
-    std = 1 is half the squared norm. In units of std^2 a perfect copy of noise of that std costs 1/2 per pixel.
-    """
-
-    std: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.std > 0:
-            raise UsageError(f"SquaredError(std={self.std}) cannot be: the std of a pixel must be above 0")
-
-    def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
-        """The sum of squares over 2 std^2, and D(z)."""
-        image = model.decode(z).float()
-        return (x - image).square().sum() / (2 * self.std**2 * len(x)), image
-
-
-@dataclass(frozen=True)
-class Bernoulli(Fidelity):
-    """Bernoulli pixels: the cross-entropy, computed from logits.
-
-        -log p(x|z) = sum_pixels -x log p - (1 - x) log(1 - p),   p = sigmoid(logits(z)) = D(z)
-
-    For grey values it is a pseudo-likelihood, smallest at p = x but not 0 there. The model's output must be
-    "sigmoid". Murphy, Probabilistic Machine Learning: Advanced Topics, section 20.3.
-    """
-
-    def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
-        """The cross-entropy, and the mean image p."""
-        logits = model.logits(z).float()
-        loss = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
-        return loss, torch.sigmoid(logits)
-
-    def check(self, model: Autoencoder) -> None:
-        """Only an output in (0, 1) can be a probability."""
-        if model.output != "sigmoid":
-            raise UsageError(
-                "Bernoulli needs an output in (0, 1), and this model's is linear: "
-                'make it with output="sigmoid" (--model.output sigmoid), or use SquaredError'
-            )
 
 
 class Penalty(ABC):
     """What a code has to pay for: its weight times the mean over the batch of the sum over dimensions."""
 
+    differentiates: ClassVar[bool] = False
+    """Whether it needs the gradient of the code with respect to x."""
+
     @abstractmethod
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
         """The weighted penalty of the codes z of the (corrupted) images x; q is the posterior if there is one."""
+
+    def share(self, step: int) -> float:
+        """How much of the penalty counts at a step of training: all of it, unless it is warmed up."""
+        del step
+        return 1.0
+
+    def check(self, model: Autoencoder) -> None:
+        """Raise UsageError where the penalty has no meaning for the model; called before training."""
+        del model
 
 
 @dataclass(frozen=True)
@@ -102,9 +68,11 @@ class Classical(Objective):
         L(x) = fidelity(D(z), x) + sum_i penalty_i(x~, z)        x~ ~ C(x),   z ~ E(x~)
 
     They compose freely. Clean and no penalty is plain reconstruction; Gaussian, Masking or Mix make it a
-    denoising autoencoder.
+    denoising autoencoder, Contraction a contractive one, L1 or KLSparsity a sparse one, Divergence with a
+    Variational model a variational one.
     Terms: "fidelity" and each penalty by its class's name. Diagnostics: "mse", the squared error of D(z) against
-    the clean x per pixel, and "psnr" in dB, -10 log10 of each image's mse, averaged over images.
+    the clean x per pixel, "psnr" in dB, -10 log10 of each image's mse, averaged over images, and "outside", the
+    share of the output's values outside [0, 1].
     """
 
     corruption: Corruption = field(default_factory=Clean)
@@ -117,12 +85,38 @@ class Classical(Objective):
         if len(names) != len(set(names)):
             raise UsageError(f"penalties={names} holds one of them twice: add their weights instead")
 
-    def __call__(self, model: Autoencoder, x: Images, watch: Diagnostics | None = None) -> Terms:
+    def __call__(
+        self, model: Autoencoder, x: Images, watch: Diagnostics | None = None, step: int | None = None
+    ) -> Terms:
         """Corrupt, encode once, and add up."""
         noisy = self.corruption(x)
-        z = model.draw(noisy)
+        with _differentiable(noisy, any(p.differentiates for p in self.penalties)) as noisy:
+            q = model.posterior(noisy)
+            z = model.draw(noisy) if q is None else q.rsample()
+            paid = {type(p).__name__: self._paid(p, step) * p(model, noisy, z, q) for p in self.penalties}
         loss, image = self.fidelity(model, z, x)
         if watch is not None:
-            errors = (x - image.detach()).square().flatten(1).mean(1)
+            image = image.detach()
+            errors = (x - image).square().flatten(1).mean(1)
             watch |= {"mse": errors.mean(), "psnr": -10 * errors.clamp(min=1e-12).log10().mean()}
-        return {"fidelity": loss} | {type(p).__name__: p(model, noisy, z) for p in self.penalties}
+            watch |= {"outside": ((image < 0) | (image > 1)).float().mean()}
+        return {"fidelity": loss} | paid
+
+    def check(self, model: Autoencoder) -> None:
+        """Whether the fidelity and every penalty have a meaning for the model."""
+        for part in (self.fidelity, *self.penalties):
+            part.check(model)
+
+    @staticmethod
+    def _paid(penalty: Penalty, step: int | None) -> float:
+        return 1.0 if step is None else penalty.share(step)
+
+
+@contextmanager
+def _differentiable(x: Images, wanted: bool) -> Iterator[Images]:
+    """The images, as something that a code can be differentiated by, and its gradient again, where wanted."""
+    if not wanted:
+        yield x
+        return
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused attention has no second derivative
+        yield x.detach().requires_grad_()

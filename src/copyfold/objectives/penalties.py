@@ -1,15 +1,20 @@
 """Penalties on a code: what makes an autoencoder sparse, contractive or variational."""
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Normal
 
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Penalty
 from copyfold.types import Code, Images
+
+Estimator: TypeAlias = Literal["hutchinson", "exact", "closed"]
+
+_CLAMP = 1e-6  # how near to 0 and 1 the mean activation of a unit may come before its logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -22,10 +27,173 @@ class L1(Penalty):
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise UsageError(f"L1(weight={self.weight}) cannot be: a penalty's weight must not be below 0")
+        _not_negative("L1", weight=self.weight)
 
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
         """The weighted sum of absolute values per image."""
-        maps = z if isinstance(z, tuple) else (z,)
-        return self.weight * torch.stack([m.float().abs().sum() for m in maps]).sum() / len(x)
+        return self.weight * flat(z).abs().sum() / len(x)
+
+
+@dataclass(frozen=True)
+class KLSparsity(Penalty):
+    r"""Sparse logistic units: each is on as often as it should be, on average.
+
+        weight * sum_k KL(p || q_k)        q_k = mean over the batch of z_k,   p = target
+        KL(p || q) = p log(p / q) + (1 - p) log((1 - p) / (1 - q))
+
+    A penalty of the batch: q_k is clamped to [1e-6, 1 - 1e-6]. The mean of the activations has a gradient; the
+    indicator that Murphy's section 20.3 prints for q_k has none. The code's values must be within [0, 1]: give
+    the model code_activation="sigmoid".
+    """
+
+    weight: float = 1.0
+    target: float = 0.1
+
+    def __post_init__(self) -> None:
+        _not_negative("KLSparsity", weight=self.weight)
+        if not 0 < self.target < 1:
+            raise UsageError(f"KLSparsity(target={self.target}) cannot be: it must be between 0 and 1")
+
+    def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
+        """The weighted sum over the units."""
+        units = flat(z)
+        if units.min() < 0 or units.max() > 1:
+            raise UsageError(
+                f"KLSparsity needs a code within [0, 1], and this one has {units.min():.3g} to {units.max():.3g}: "
+                'give an MLP code_activation="sigmoid" (--model MLP --model.code_activation sigmoid)'
+            )
+        rate, p = units.mean(0).clamp(_CLAMP, 1 - _CLAMP), self.target
+        off = (1 - p) * torch.log((1 - p) / (1 - rate))
+        return self.weight * (p * torch.log(p / rate) + off).sum()
+
+    @torch.no_grad()
+    def check(self, model: Autoencoder) -> None:
+        """Whether the code of random images is within [0, 1]."""
+        device, training = next(model.parameters()).device, model.training
+        x = torch.rand(4, *model.shape, device=device)
+        self(model, x, model.eval().encode(x))
+        model.train(training)
+
+
+@dataclass(frozen=True)
+class Contraction(Penalty):
+    r"""Codes that move little when the image does: a small Jacobian of the encoder.
+
+        weight * mean over the batch of ||J||_F^2        J = dE(x)/dx,   ||J||_F^2 = sum_k ||grad_x z_k||^2
+
+    Of the posterior's mean where there is a posterior. Three ways to the same number:
+    "hutchinson", ||J^T v||^2 for one random v of signs per image, whose mean it is: unbiased, and one more
+    backward pass whatever the size of the code (Hutchinson, 1990);
+    "exact", every row of J: as many passes as the code has numbers;
+    "closed", for one logistic layer z = s(Wx + b): sum_k (z_k (1 - z_k))^2 sum_j W_kj^2.
+    Rifai et al., "Contractive Auto-Encoders" (2011); Murphy, section 20.3. Batch statistics are refused: with
+    them a code has derivatives by other images, too.
+    """
+
+    weight: float = 1.0
+    estimator: Estimator = "hutchinson"
+
+    differentiates: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _not_negative("Contraction", weight=self.weight)
+        one_of(Estimator, "estimator", self.estimator)
+
+    def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
+        """The weighted squared norm of the Jacobian per image; z must come from x by differentiable steps."""
+        code = flat(z if q is None else q.mean)
+        if self.estimator == "closed":
+            weight = _logistic_layer(model).weight
+            squares = (code * (1 - code)).square() @ weight.square().sum(1)
+        elif self.estimator == "exact":
+            _, pull = torch.func.vjp(lambda x: flat(model.encode(x)), x)  # again: a graph made once is not vmapped
+            rows = torch.eye(code.shape[1], device=x.device, dtype=code.dtype)[:, None].expand(-1, len(x), -1)
+            (jacobian,) = torch.func.vmap(pull)(rows)
+            squares = jacobian.square().flatten(2).sum((0, 2))
+        else:
+            signs = torch.randint_like(code, 2) * 2 - 1
+            (pulled,) = torch.autograd.grad(code, x, signs, create_graph=True)
+            squares = pulled.square().flatten(1).sum(1)
+        return self.weight * squares.sum() / len(x)
+
+    def check(self, model: Autoencoder) -> None:
+        """Refuse batch statistics, and the closed form where there is none."""
+        if self.estimator == "closed":
+            _logistic_layer(model)
+        ours = model.has_statistics and model.statistics == "batch"
+        if ours or any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+            raise UsageError(
+                "Contraction is of each image's own code, and batch statistics tie images together: give the "
+                "model another norm (--model.norm group, layer or none) or --model.statistics running"
+            )
+
+
+@dataclass(frozen=True)
+class Divergence(Penalty):
+    r"""What makes it variational: the posterior's divergence from the prior N(0, I).
+
+        beta * mean over the batch of KL(q(z|x) || N(0, I)) = beta/2 sum_k (s_k^2 + m_k^2 - 1 - log s_k^2)
+
+    q = N(m, diag(s^2)). With beta = 1 and a likelihood as fidelity, the loss is the negative evidence lower
+    bound up to the fidelity's constant (Kingma and Welling, 2013); beta > 1 is the beta-VAE (Higgins et al.,
+    2017). `warm_up` raises beta from 0 over so many steps; `free_bits` are nats that every dimension may cost
+    unpunished, on the mean of the batch (Kingma et al., 2016), both against a collapse of the posterior.
+    """
+
+    beta: float = 1.0
+    warm_up: int = 0
+    free_bits: float = 0.0
+
+    def __post_init__(self) -> None:
+        _not_negative("Divergence", beta=self.beta, free_bits=self.free_bits)
+        at_least(0, warm_up=self.warm_up)
+
+    def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
+        """The weighted divergence per image."""
+        if q is None:
+            self.check(model)
+            raise UsageError("Divergence was given no posterior: hand it the model's posterior(x)")
+        return self.beta * divergence(q).mean(0).clamp(min=self.free_bits).sum()
+
+    def share(self, step: int) -> float:
+        """A straight line to 1 over the warm-up."""
+        return min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
+
+    def check(self, model: Autoencoder) -> None:
+        """Only a stochastic encoder has a posterior."""
+        if not model.stochastic:
+            raise UsageError(
+                f"Divergence needs a posterior, which a {type(model).__name__} does not have: wrap it, "
+                "Variational(model, latent_dim) (--model Variational --core "
+                f"{type(model).__name__})"
+            )
+
+
+def divergence(q: Normal) -> Tensor:
+    """KL(q || N(0, 1)) of every number of a normal posterior, in its shape, in nats."""
+    return (q.variance + q.mean.square() - 1 - q.variance.log()) / 2
+
+
+def flat(z: Code) -> Tensor:
+    """The code of each image as one vector in float32 or better: b x all numbers of all maps."""
+    maps = z if isinstance(z, tuple) else (z,)
+    whole = torch.cat([m.flatten(1) for m in maps], dim=1)
+    return whole.to(torch.promote_types(whole.dtype, torch.float32))
+
+
+def _logistic_layer(model: Autoencoder) -> nn.Linear:
+    """The encoder's only layer, where its code is sigmoid(linear(x)); UsageError otherwise."""
+    leaves = [m for m in model.encoder.modules() if not list(m.children())]
+    layers = [m for m in leaves if not isinstance(m, nn.Flatten | nn.Identity)]
+    if [type(m) for m in layers] != [nn.Linear, nn.Sigmoid]:
+        raise UsageError(
+            'Contraction(estimator="closed") is for one logistic layer, MLP(hidden=(), code_activation="sigmoid") '
+            '(--model.hidden [] --model.code_activation sigmoid): "hutchinson" is as fast and takes any encoder'
+        )
+    return layers[0]
+
+
+def _not_negative(name: str, **values: float) -> None:
+    for field, value in values.items():
+        if not value >= 0:
+            raise UsageError(f"{name}({field}={value}) cannot be: it must not be below 0")

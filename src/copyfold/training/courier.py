@@ -52,7 +52,7 @@ class Copying(lightning.LightningModule):
         """The sum of the objective's terms; Diverged where it is not a number."""
         watched = self.global_step % WATCH_STEPS == 0 or not self.tally.counts  # and once in every row
         watch: Diagnostics | None = {} if watched else None
-        terms = self.objective(self.model, x, watch)
+        terms = self.objective(self.model, x, watch, self.global_step)
         loss = torch.stack(list(terms.values())).sum()
         if not math.isfinite(value := loss.item()):
             raise Diverged(f"the loss became {value} at step {self.global_step}")

@@ -18,9 +18,11 @@ from copyfold.data import Photos
 from copyfold.errors import Diverged, UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Classical, Objective
+from copyfold.objectives.penalties import L1, KLSparsity
+from copyfold.probes.latent import symptoms
 from copyfold.training.courier import Copying
 from copyfold.training.keeper import Keeper, WholeFiles
-from copyfold.training.plan import Plan, Precision, layout, resolve
+from copyfold.training.plan import Plan, Precision, Schedule, layout, resolve
 from copyfold.training.record import describe
 from copyfold.types import Progress
 
@@ -47,6 +49,7 @@ def fit(
     lr: float = 1e-3,
     seed: int = 0,
     precision: Precision = "auto",
+    schedule: Schedule = "constant",
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -67,6 +70,7 @@ def fit(
         lr: Adam's learning rate.
         seed: Of everything random: held-out images, weights (on the command line), order, corruption.
         precision: 32, bf16, or auto: bf16 where the device has it in hardware.
+        schedule: Of the learning rate: constant, or cosine, which ends at 0 with the plan.
         resume: Go on from the run's last checkpoint, or start anew where there is none.
         overwrite: Delete the run that is in the folder, if there is one.
         progress: Called as progress(what, done, total) after every step.
@@ -77,7 +81,7 @@ def fit(
     """
     objective, photos = objective or Classical(), photos or Photos()
     epochs = 30 if epochs is None and minutes is None else epochs
-    plan = Plan(epochs, minutes, batch, lr, seed, resolve(precision))
+    plan = Plan(epochs, minutes, batch, lr, seed, resolve(precision), schedule)
     _check(model, objective, photos)
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = runs.prepare(run or Path("runs") / name, resume, overwrite)
@@ -89,6 +93,7 @@ def fit(
         if not (resume and _finished(keeper)):
             describe(target, model, objective, photos, plan)
             _train(keeper, objective, resume)
+            _say(keeper, objective)
     model.cpu().eval()
     if keeper.signum:
         raise Stopped(keeper.signum, target)
@@ -130,6 +135,17 @@ def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
                     raise
 
 
+def _say(keeper: Keeper, objective: Objective) -> None:
+    """Say in plain words what is wrong with the code, if anything, and write down what each unit does."""
+    if not keeper.codes:
+        return
+    penalties = objective.penalties if isinstance(objective, Classical) else ()
+    sparse = any(isinstance(penalty, L1 | KLSparsity) for penalty in penalties)
+    keeper.run.write_finding("codes.json", {name: value.tolist() for name, value in keeper.codes.items()})
+    for sentence in symptoms(keeper.codes, sparse):
+        log.info("what the code does: %s", sentence)
+
+
 def _finished(keeper: Keeper) -> bool:
     """Whether the last checkpoint, which the model takes on, is already where the plan ends."""
     path, plan = keeper.run.checkpoint, keeper.plan
@@ -161,8 +177,7 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos) -> None:
     """Refuse what would fail, or mean nothing, after minutes."""
     if model.shape != tuple(photos.shape):
         raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
-    if isinstance(objective, Classical):
-        objective.fidelity.check(model)
+    objective.check(model)
 
 
 class _Signals(Callback):

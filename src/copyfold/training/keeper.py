@@ -17,12 +17,15 @@ from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.files import written
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
+from copyfold.probes.latent import CodeStatistics
 from copyfold.training.courier import Tally, to_images
 from copyfold.training.plan import Plan
 from copyfold.types import Diagnostics, Progress
 
 SAVE_SECONDS = 60.0  # what a crash can cost at the most
 HELD_OUT_IMAGES = 512  # enough for two digits of a mean, and cheap
+DIAGNOSED = 256  # held-out images whose codes are looked at
+LOGGED = ("active_units", "dead_units", "always_on_units", "saturation")
 ROW_STEPS = 100  # a row of the log at least this often
 
 
@@ -46,6 +49,8 @@ class Keeper(Callback):
         self.run, self.model, self.objective, self.plan, self.progress = run, model, objective, plan, progress
         self.source = Batches(photos.train, plan.batch, plan.seed, photos.flip)
         self.held_out = photos.held_out[:HELD_OUT_IMAGES]
+        self.vector = [len(shape) for shape in model.code_shapes()] == [1]
+        self.codes: dict[str, torch.Tensor] = {}
         self.signum = 0
         self.rows: list[runs.Row] = []
         self.before = 0.0  # seconds of training before this start
@@ -69,14 +74,14 @@ class Keeper(Callback):
         self.source.n = trainer.global_step
         self.rows = [row for row in self.run.history if row["step"] <= trainer.global_step]
         self.started = time.monotonic()
-        for group in trainer.optimizers[0].param_groups:
-            group["lr"] = self.plan.lr  # a checkpoint brings back its own
         if trainer.global_step == 0:
             self.save(trainer)
 
     def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Make this step's randomness a function of the seed and the step."""
+        """Make this step's randomness a function of the seed and the step, and set its learning rate."""
         torch.manual_seed(_hash(self.plan.seed, trainer.global_step))
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = self.plan.rate(trainer.global_step, self.done(trainer.global_step))
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -105,6 +110,11 @@ class Keeper(Callback):
             self.save(trainer)
         trainer.should_stop = last
 
+    def done(self, step: int) -> float:
+        """The share of the plan that is behind a step; by the clock where the plan has minutes."""
+        epochs = step / (self.plan.epochs * len(self.source)) if self.plan.epochs else 0.0
+        return max(epochs, self.seconds / 60 / self.plan.minutes if self.plan.minutes else 0.0)
+
     def over(self) -> bool:
         """Whether a signal came or the minutes are spent."""
         return bool(self.signum) or (self.plan.minutes is not None and self.seconds >= 60 * self.plan.minutes)
@@ -125,7 +135,8 @@ class Keeper(Callback):
         begin = {"epoch": trainer.global_step / len(self.source), "step": trainer.global_step}
         row = begin | {"seconds": self.seconds} | module.tally.take()
         if held_out and len(self.held_out):
-            row |= {f"held_out_{name}": value for name, value in self.evaluate(trainer, module).items()}
+            found = self.evaluate(trainer, module) | self.diagnose(trainer)
+            row |= {f"held_out_{name}": value for name, value in found.items()}
         self.rows.append(row)
         self.run.write_history(self.rows)
         if not math.isfinite(row.get("held_out_loss", 0.0)):
@@ -147,6 +158,18 @@ class Keeper(Callback):
             tally.add({"loss": torch.stack(list(terms.values())).sum()} | terms | watch)
         self.model.train()
         return tally.take()
+
+    @torch.no_grad()
+    def diagnose(self, trainer: lightning.Trainer) -> runs.Row:
+        """What the numbers of a vector code do on some held-out images; nothing where the code is of maps."""
+        pixels = torch.from_numpy(self.held_out[:DIAGNOSED].copy()).permute(0, 3, 1, 2)
+        if not self.vector or len(pixels) < 2:
+            return {}
+        x = to_images(pixels.to(trainer.strategy.root_device), torch.contiguous_format)
+        self.model.eval()
+        self.codes = CodeStatistics()(self.model, x, torch.Generator()).numbers
+        self.model.train()
+        return {name: value.item() for name, value in self.codes.items() if value.dim() == 0 and name in LOGGED}
 
     def save(self, trainer: lightning.Trainer) -> None:
         """Write last.ckpt and model/, each whole or as it was; Diverged where a weight is not a number."""

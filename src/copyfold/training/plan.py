@@ -13,6 +13,9 @@ from copyfold.errors import UsageError, at_least, one_of
 log = logging.getLogger("copyfold")
 
 Precision: TypeAlias = Literal["auto", "32", "bf16"]
+Schedule: TypeAlias = Literal["constant", "cosine"]
+
+WARM_UP = 100  # steps to the full learning rate, where there is a schedule
 
 
 @dataclass(frozen=True)
@@ -25,16 +28,27 @@ class Plan:
     lr: float
     seed: int
     precision: str
+    schedule: Schedule = "constant"
     threads: int = field(default_factory=torch.get_num_threads)
 
     def __post_init__(self) -> None:
         at_least(1, batch=self.batch)
         at_least(0, seed=self.seed)
+        one_of(Schedule, "schedule", self.schedule)
         if self.epochs is not None:
             at_least(1, epochs=self.epochs)
         for name, value in (("minutes", self.minutes), ("lr", self.lr)):
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise UsageError(f"{name}={value} cannot be: it must be above 0")
+
+    def rate(self, step: int, done: float) -> float:
+        """The learning rate at a step, when the share `done` of the plan is behind it.
+
+        "cosine" is lr (1 + cos(pi done)) / 2, after 100 steps of a straight line up to it.
+        """
+        if self.schedule == "constant":
+            return self.lr
+        return self.lr * min(1.0, (step + 1) / WARM_UP) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 
 def resolve(precision: str) -> str:

@@ -5,6 +5,7 @@ import json
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 import torch
 
@@ -19,17 +20,17 @@ from copyfold.training.plan import Plan
 
 def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos, plan: Plan) -> None:
     """Write recipe.yaml, data.json, env.json and the model's README."""
-    arguments = {name: value for name, value in model.config.items() if name != "shape"}
     run.write_recipe(
         {
             **photos.recipe(),
-            "model": {"class_path": type(model).__name__, "init_args": arguments},
+            **_architecture(type(model).__name__, model.config),
             "objective": catalogue.describe(objective),
             "epochs": plan.epochs,
             "minutes": plan.minutes,
             "batch": plan.batch,
             "lr": plan.lr,
             "precision": plan.precision,
+            "schedule": plan.schedule,
             "seed": plan.seed,
         }
     )
@@ -51,6 +52,15 @@ def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos,
     write_text(run.folder / "data.json", json.dumps(data, indent=2) + "\n")
     write_text(run.folder / "env.json", json.dumps(machine, indent=2) + "\n")
     write_text(run.folder / "model" / "README.md", _card(model, objective, photos))
+
+
+def _architecture(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The options --model and --core; the shape is that of the photos."""
+    arguments = {key: value for key, value in config.items() if key not in ("shape", "core")}
+    found: dict[str, Any] = {"model": {"class_path": name, "init_args": arguments}}
+    if core := config.get("core"):
+        found["core"] = _architecture(core["class_path"], core["init_args"])["model"]
+    return found
 
 
 def _sentence(parts: Sequence[str]) -> str:

@@ -1,0 +1,140 @@
+"""Fidelities: how well the decoded image explains the original."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from copyfold.errors import UsageError
+from copyfold.models.base import Autoencoder
+from copyfold.types import Code, Images
+
+
+class Fidelity(ABC):
+    """How well D(z) explains x, as a negative log-likelihood."""
+
+    @abstractmethod
+    def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """-log p(x|z), summed over pixels, averaged over the batch, without constants; and the image D(z)."""
+
+    def check(self, model: Autoencoder) -> None:
+        """Raise UsageError where this fidelity has no meaning for the model; called before training."""
+        del model
+
+
+@dataclass(frozen=True)
+class SquaredError(Fidelity):
+    """Gaussian pixels of fixed std: the squared error.
+
+        -log p(x|z) = sum_pixels (x - D(z))^2 / (2 std^2)  [+ D/2 log(2 pi std^2)]        D = c h w
+
+    std = 1 is half the squared norm. In units of std^2 a perfect copy of noise of that std costs 1/2 per pixel.
+    `constant` adds the term in brackets, which no training feels, so that the loss is a likelihood in nats.
+    """
+
+    std: float = 1.0
+    constant: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.std > 0:
+            raise UsageError(f"SquaredError(std={self.std}) cannot be: the std of a pixel must be above 0")
+
+    def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """The sum of squares over 2 std^2, and D(z)."""
+        image = model.decode(z).float()
+        loss = (x - image).square().sum() / (2 * self.std**2 * len(x))
+        return loss + self.constant * x[0].numel() * math.log(self.std * math.sqrt(2 * math.pi)), image
+
+
+@dataclass(frozen=True)
+class AbsoluteError(Fidelity):
+    """Laplacian pixels of fixed scale: the absolute error, whose optimum is a median.
+
+        -log p(x|z) = sum_pixels |x - D(z)| / scale  [+ D log(2 scale)]        D = c h w
+
+    The "L1 loss" of the essay's adversarial script. `constant` adds the term in brackets.
+    """
+
+    scale: float = 1.0
+    constant: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.scale > 0:
+            raise UsageError(f"AbsoluteError(scale={self.scale}) cannot be: a scale must be above 0")
+
+    def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """The sum of absolute errors over the scale, and D(z)."""
+        image = model.decode(z).float()
+        loss = (x - image).abs().sum() / (self.scale * len(x))
+        return loss + self.constant * x[0].numel() * math.log(2 * self.scale), image
+
+
+@dataclass(frozen=True)
+class Bernoulli(Fidelity):
+    """Bernoulli pixels: the cross-entropy, computed from logits.
+
+        -log p(x|z) = sum_pixels -x log p - (1 - x) log(1 - p),   p = sigmoid(logits(z)) = D(z)
+
+    For grey values it is a pseudo-likelihood, smallest at p = x but not 0 there. The model's output must be
+    "sigmoid". Murphy, Probabilistic Machine Learning: Advanced Topics, section 20.3.
+    """
+
+    def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """The cross-entropy, and the mean image p."""
+        logits = model.logits(z).float()
+        loss = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+        return loss, torch.sigmoid(logits)
+
+    def check(self, model: Autoencoder) -> None:
+        """Only an output in (0, 1) can be a probability."""
+        if model.output != "sigmoid":
+            raise UsageError(
+                "Bernoulli needs an output in (0, 1), and this model's is linear: "
+                'make it with output="sigmoid" (--model.output sigmoid), or use SquaredError'
+            )
+
+
+@dataclass(frozen=True)
+class HardPixels(Fidelity):
+    """The squared error of the pixels that are still wrong.
+
+        sum_pixels e [e > least] * D / #{e > least} / 2        e = (x - D(z))^2,   D = c h w
+
+    The mean over the hard pixels only, of the whole batch, in the units of SquaredError(1); 0 where none is
+    left. Not a likelihood: two of the essay's scripts use it, with least = 0.01.
+    """
+
+    least: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not self.least >= 0:
+            raise UsageError(f"HardPixels(least={self.least}) cannot be: a squared error is never below 0")
+
+    def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """The mean over hard pixels times half the number of pixels, and D(z)."""
+        image = model.decode(z).float()
+        errors = (x - image).square()
+        hard = errors > self.least
+        return (errors * hard).sum() / hard.sum().clamp(min=1) * x[0].numel() / 2, image
+
+
+@dataclass(frozen=True)
+class ErrorAndAngle(Fidelity):
+    """Squared error and the angle between the images, as vectors of the whole batch.
+
+        D (alpha mse - cos(x, D(z)))        alpha = 1, 2, 4 ... the smallest with alpha mse >= 1,   D = c h w
+
+    Not a likelihood. The dual loss of the essay's upscaling script, which doubles alpha at the end of an epoch
+    where alpha mse < 1; here it is read off the batch, so that nothing need be remembered.
+    """
+
+    def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """The weighted error less the cosine, times the number of pixels, and D(z)."""
+        image = model.decode(z).float()
+        mse = F.mse_loss(image, x)
+        alpha = 2 ** (-mse.detach().clamp(min=1e-12).log2()).ceil().clamp(min=0)
+        cosine = F.cosine_similarity(image.flatten(), x.flatten(), dim=0)
+        return (alpha * mse - cosine) * x[0].numel(), image
