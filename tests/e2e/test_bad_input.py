@@ -52,7 +52,7 @@ def bomb(side=60_000):
 
 WRONG = {
     "tran": ("no command 'tran'", "did you mean train?"),
-    "--verbose": ("no command '--verbose'", "choose one of data, denoise, sample, train"),
+    "--verbose": ("no command '--verbose'", "choose one of data, denoise, models, sample, train"),
     "train --epochz=3": ("--epochz is no option of copyfold train", "did you mean --epochs?"),
     "train --epoch=3": ("--epoch is no option", "did you mean --epochs?"),
     "train a b": ("'b' is one word too many", "copyfold train --help"),

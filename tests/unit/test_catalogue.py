@@ -25,7 +25,7 @@ def test_classes_are_those_that_can_be_made():
     assert {"Linear", "MLP", "Conv", "UNet"} <= set(found)
     assert "Autoencoder" not in found
     assert list(found) == sorted(found)
-    assert set(catalogue.classes(Middle)) == {"Affine"}
+    assert set(catalogue.classes(Middle)) == {"Affine", "Wide"}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_classes_are_those_that_can_be_made():
     [
         (Autoencoder, "Unet", "no Autoencoder is called 'Unet': did you mean UNet?"),
         (Autoencoder, "unet", "did you mean UNet?"),
-        (Autoencoder, "Gaussian", "choose one of Conv, Linear, MLP, UNet"),
+        (Autoencoder, "Gaussian", "choose one of AttentionUNet, Conv"),
         (Corruption, "Gausian", "did you mean Gaussian?"),
         (Sampler, "os.system", "choose one of Renoising, Walk"),
         (Sampler, "", "choose one of"),
@@ -110,7 +110,7 @@ def test_what_is_built_is_what_was_described():
         ({"class_path": "Gaussian", "init_args": [1]}, "Gaussian cannot be made from"),
         ({"class_path": "Gaussian", "init_args": {1: 2}}, "Gaussian cannot be made from"),
         ({"class_path": "Gaussian", "init_args": {"std": "x"}}, "Gaussian cannot be made from"),
-        ({"class_path": "Gaussian", "init_args": {"std": -1.0}}, "not negative"),
+        ({"class_path": "Gaussian", "init_args": {"std": -1.0}}, "at least 0"),
     ],
 )
 def test_what_describes_nothing_is_refused(spec, words):

@@ -215,3 +215,51 @@ def test_importing_corruptions_costs_nothing_beyond_torch():
     code = f"import sys, copyfold.corruptions; sys.exit(str([m for m in {heavy} if m in sys.modules] or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+# ---------------------------------------------------------------- a level drawn per image
+
+
+def test_a_pair_of_levels_draws_one_per_image():
+    x = torch.full((400, 1, 16, 16), 0.5)
+    rng = torch.Generator().manual_seed(0)
+    stds = (Gaussian((0.1, 0.5))(x, rng) - x).flatten(1).std(1)
+    assert abs(stds.mean() - 0.3) < 0.02
+    assert 0.08 < stds.min() < 0.13
+    assert 0.47 < stds.max() < 0.55
+    rates = (Masking((0.2, 0.6))(x, rng) == 0).float().flatten(1).mean(1)
+    assert abs(rates.mean() - 0.4) < 0.02
+    assert rates.std() > 0.09
+    keeps = Mix((0.0, 1.0), mean=1.0, std=0.0)(x, rng).flatten(1).mean(1)  # 1 - keep / 2
+    assert abs(keeps.mean() - 0.75) < 0.02
+    assert keeps.min() < 0.53
+    assert keeps.max() > 0.97
+
+
+def test_a_pair_of_one_level_is_that_level():
+    x = torch.rand(3, 1, 8, 8)
+    for cls, level in ((Gaussian, 0.2), (Mix, 0.4), (Masking, 0.5)):
+        pair = cls((level, level))
+        assert pair(x, torch.Generator().manual_seed(1)).shape == x.shape
+    noise = Gaussian((0.2, 0.2))(x, torch.Generator().manual_seed(1)) - x
+    assert abs(noise.std() - 0.2) < 0.03
+
+
+def test_rescaled_masking_keeps_the_mean_at_every_rate():
+    x = torch.ones(200, 1, 32, 32)
+    kept = Masking((0.1, 0.8), rescale=True)(x, torch.Generator().manual_seed(0))
+    assert abs(kept.mean() - 1) < 0.01
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Gaussian((0.5, 0.1)),
+        lambda: Gaussian((-0.1, 0.1)),
+        lambda: Masking((0.5, 1.0), rescale=True),
+        lambda: Mix((0.5, 1.5)),
+    ],
+)
+def test_pairs_that_mean_nothing_are_refused(make):
+    with pytest.raises(UsageError):
+        make()

@@ -1,12 +1,20 @@
 """What no law can say of the architectures: exact sizes, the norms, and what linear algebra knows."""
 
+import runpy
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from scipy.linalg import subspace_angles
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from torch import nn
 
 import copyfold as cf
 from copyfold.models.blocks import BatchNorm, activation, receptive_field
+
+DEEP = ["bilinear", "transposed", "transposed", "transposed", "transposed"]
 
 
 def parameters(*args, **kwargs) -> int:
@@ -22,10 +30,73 @@ def parameters(*args, **kwargs) -> int:
         (128, {"width": 64, "skips": "concat"}, 31_037_763),
         (128, {"width": 64, "skips": "self", "middle": cf.Affine()}, 56_211_759),
         (256, {"width": 64, "skips": "self", "middle": cf.Affine()}, 68_512_047),
+        (128, {"width": 128, "skips": "self", "middle": cf.Wide()}, 222_835_347),
+        (128, {"width": 64, "depth": 5, "up": DEEP}, 118_770_947),
+        (128, {"width": 128, "depth": 5, "up": DEEP}, 475_027_971),
     ],
 )
 def test_the_essay_s_networks_have_their_parameters(size, options, count):
-    assert parameters((3, size, size), depth=4, **options) == count
+    assert parameters((3, size, size), **{"depth": 4, **options}) == count
+
+
+def test_a_wide_middle_keeps_the_size_of_the_map_and_is_affine_of_its_rank():
+    middle = cf.Wide(channels=3, latent_dim=7)
+    squeeze, expand = middle.squeeze(8, 6, 4), middle.expand(8, 6, 4)
+    x = torch.rand(2, 8, 6, 4)
+    assert squeeze(x).shape == (2, 7)
+    assert expand(squeeze(x)).shape == x.shape
+    jacobian = torch.func.jacrev(lambda v: expand(squeeze(v.view(1, 8, 6, 4))).flatten())(x[0].flatten())
+    assert torch.linalg.matrix_rank(jacobian) == 7
+    with pytest.raises(cf.UsageError, match="even sides"):
+        middle.squeeze(8, 5, 4)
+
+
+@pytest.mark.parametrize("skips", ["none", "self", "concat"])
+@pytest.mark.parametrize("up", ["transposed", "bilinear", ["bilinear", "transposed"]])
+@pytest.mark.parametrize("side", [27, 29, 31])
+def test_pooling_by_3_takes_any_side_and_gives_it_back(skips, up, side, tmp_path):
+    model = cf.UNet((1, side, side), width=4, depth=2, skips=skips, up=up, pool=3, norm="none").eval()
+    x = torch.rand(2, 1, side, side)
+    z = model.encode(x)
+    assert (z[0] if isinstance(z, tuple) else z).shape == (2, 16, side // 9, side // 9)
+    assert model(x).shape == x.shape
+    assert model.multiple == (9 if side == 27 else None)
+    model.save(tmp_path)
+    assert torch.equal(cf.load(tmp_path)(x), model(x))
+
+
+def test_a_way_up_is_given_per_level_deepest_first():
+    model = cf.UNet((1, 16, 16), width=4, depth=2, up=["bilinear", "transposed"])
+    assert isinstance(model.decoder["up1"].up, nn.Upsample)
+    assert isinstance(model.decoder["up2"].up, nn.ConvTranspose2d)
+    with pytest.raises(cf.UsageError, match="one per level"):
+        cf.UNet((1, 16, 16), width=4, depth=2, up=["bilinear"])
+    with pytest.raises(cf.UsageError, match="the nearest that can is 9x9"):
+        cf.UNet((1, 8, 8), width=4, depth=2, pool=3)
+
+
+def test_frozen_layers_are_those_between_hidden_ones_and_do_not_learn():
+    model = cf.MLP((1, 4, 4), hidden=[20, 20], latent_dim=20, frozen=True)
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    assert [layer.weight.requires_grad for layer in linear] == [True, False, False, False, False, True]
+    before = [layer.weight.clone() for layer in linear]
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    x = torch.rand(8, 1, 4, 4)
+    sum(cf.Classical()(model, x).values()).backward()
+    optimizer.step()
+    moved = [not torch.equal(a, b.weight) for a, b in zip(before, linear, strict=True)]
+    assert moved == [True, False, False, False, False, True]
+    with pytest.raises(cf.UsageError, match="nothing to freeze"):
+        cf.MLP((1, 4, 4), hidden=[], frozen=True)
+
+
+def test_the_essay_s_frozen_network_learns_with_a_quarter_of_its_weights():
+    """Five hidden layers of 4000: the four maps between them stay, 64 of 89 million numbers."""
+    with torch.device("meta"):
+        model = cf.MLP((3, 32, 32), hidden=[4000, 4000], latent_dim=4000, frozen=True)
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    assert frozen == 4 * (4000 * 4000 + 4000)
+    assert sum(p.numel() for p in model.parameters()) - frozen == 2 * 3072 * 4000 + 4000 + 3072
 
 
 @pytest.mark.parametrize("skips", ["none", "self", "concat"])
@@ -128,6 +199,46 @@ def test_the_linear_autoencoder_can_be_pca():
     decoder.weight.data, decoder.bias.data = axes.T, mean
     expected = pca.inverse_transform(pca.transform(x.flatten(1).numpy()))
     torch.testing.assert_close(model(x).flatten(1), torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("latent_dim", [10, 30])
+def test_the_linear_autoencoder_s_optimum_is_pca(latent_dim):
+    """Centred digits in float64 by L-BFGS: PCA's loss, and at 10 dimensions, which are apart, its subspace."""
+    x = torch.from_numpy(load_digits().data / 16).view(-1, 1, 8, 8)
+    x = x - x.mean(0)
+    torch.manual_seed(0)
+    model = cf.Linear((1, 8, 8), latent_dim, bias=False).double()
+    optimizer = torch.optim.LBFGS(
+        model.parameters(), max_iter=1500, history_size=50, line_search_fn="strong_wolfe", tolerance_change=1e-13
+    )
+
+    def closure():
+        optimizer.zero_grad()
+        loss = sum(cf.Classical()(model, x).values())
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    pca = PCA(latent_dim).fit(x.flatten(1).numpy())
+    least = (
+        np.square(x.flatten(1).numpy() - pca.inverse_transform(pca.transform(x.flatten(1).numpy()))).sum(1).mean()
+    )
+    ours = 2 * closure().item()  # the fidelity is half the squared norm
+    assert least * (1 - 1e-9) <= ours <= 1.001 * least
+    discarded = np.linalg.eigvalsh(np.cov(x.flatten(1).numpy().T, bias=True))[: 64 - latent_dim].sum()
+    assert least == pytest.approx(discarded, rel=1e-6)
+    if latent_dim == 10:
+        angles = subspace_angles(model.decoder[0].weight.detach().numpy(), pca.components_.T)
+        assert np.degrees(angles.max()) < 1
+
+
+def test_a_denoising_autoencoder_learns_the_score(tmp_path, monkeypatch):
+    """On a density known exactly, r(x) - x is sigma^2 times the score of the smoothed density (Tweedie)."""
+    monkeypatch.chdir(tmp_path)
+    example = Path(__file__).parents[2] / "examples" / "score_field.py"
+    found = runpy.run_path(str(example))
+    assert found["cosine"] > 0.95
+    assert 0.9 < found["slope"] < 1.1
 
 
 def test_murphy_s_mlp_and_the_overcomplete_one_have_their_widths():

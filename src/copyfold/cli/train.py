@@ -20,7 +20,7 @@ from copyfold.types import Shape
 
 Architecture = Callable[[Shape], Autoencoder]
 
-LARGE = 1000  # pixels; an architecture that takes no side up to this one will take none
+LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no side up to the first will take none
 DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad")
 TRAINING = ("run", "epochs", "minutes", "batch", "lr", "seed", "precision", "schedule", "resume", "overwrite")
 DEFAULTS = ("--model=UNet", "--objective=Classical")
@@ -113,8 +113,9 @@ def _suits(architecture: Architecture) -> Callable[[Shape], bool]:
             with torch.device("meta"):
                 architecture(shape)
         except UsageError:
-            if shape[1] > LARGE:
-                raise  # it takes none, and says why
+            if shape[1] > LARGE:  # it takes none: a side that halves well says why
+                with torch.device("meta"):
+                    architecture((shape[0], ROUND, ROUND))
             return False
         return True
 

@@ -83,7 +83,12 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
 
     def __init__(self, shape: Shape, output: Output) -> None:
         super().__init__()
-        if not isinstance(shape, tuple | list) or len(shape) != 3:
+        if isinstance(shape, Autoencoder):
+            raise UsageError(
+                f"a {type(self).__name__} is not put around another model: leave out --core, or give "
+                "--model Variational"
+            )
+        if len(shape) != 3:
             raise UsageError(f"shape={shape!r} cannot be: it must be (channels, height, width)")
         self.shape: Shape = cast(Shape, tuple(shape))
         at_least(1, channels=shape[0], height=shape[1], width=shape[2])
@@ -158,7 +163,7 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
     @torch.no_grad()
     def code_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shape of an image's code: of the one tensor, or of every map where it is a tuple of maps."""
-        training, device = self.training, next(self.parameters()).device
+        training, device = self.training, next((p.device for p in self.parameters()), None)
         code = self.eval().encode(torch.zeros(2, *self.shape, device=device))
         self.train(training)
         return tuple(tuple(m.shape[1:]) for m in (code if isinstance(code, tuple) else (code,)))
@@ -261,10 +266,11 @@ def _made(base: type, spec: Any) -> Any:
     """What `_described` wrote down."""
     if base is not Autoencoder:
         return catalogue.build(base, spec)
-    if not isinstance(spec, dict) or not isinstance(spec.get("class_path"), str):
+    described = cast(dict[str, Any], spec if isinstance(spec, dict) else {})
+    if not isinstance(described.get("class_path"), str):
         raise UsageError(f"{spec!r} does not describe an autoencoder: it needs a class_path")
-    chosen: Any = catalogue.find(Autoencoder, spec["class_path"])
-    arguments = dict(spec.get("init_args", {}))
+    chosen: Any = catalogue.find(Autoencoder, described["class_path"])
+    arguments = dict(described.get("init_args", {}))
     for name, kind in chosen.nested.items():
         if arguments.get(name) is not None:
             arguments[name] = _made(kind, arguments[name])

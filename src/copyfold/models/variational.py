@@ -1,10 +1,9 @@
 """A stochastic waist on any autoencoder."""
 
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, cast
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributions import Normal
 
 from copyfold.errors import UsageError, at_least
@@ -33,7 +32,7 @@ class Variational(Autoencoder):
     def __init__(self, core: Autoencoder, latent_dim: int = 32) -> None:
         if not isinstance(core, Autoencoder):
             raise UsageError(
-                f"Variational wraps an autoencoder, as in Variational(MLP(shape), 32), and not {core!r}"
+                f"Variational wraps an autoencoder, as in Variational(MLP(shape), 32) (--core MLP), not {core!r}"
             )
         super().__init__(core.shape, core.output)
         at_least(1, latent_dim=latent_dim)
@@ -69,7 +68,8 @@ class Variational(Autoencoder):
 
     def posterior(self, x: Images) -> Normal:
         """q(z|x), b x latent_dim."""
-        mean, log_variance = self.head(torch.flatten(self.core.encode(x), 1)).float().chunk(2, dim=1)
+        code = cast(Tensor, self.core.encode(x))
+        mean, log_variance = self.head(code.flatten(1)).float().chunk(2, dim=1)
         std = (log_variance.clamp(-_LOG_VARIANCE, _LOG_VARIANCE) / 2).exp()
         return Normal(mean, std, validate_args=False)
 

@@ -7,7 +7,7 @@ one unit of a penalty means the same for every model and every size of batch.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -113,7 +113,7 @@ class Classical(Objective):
 
 
 @contextmanager
-def _differentiable(x: Images, wanted: bool) -> Iterator[Images]:
+def _differentiable(x: Images, wanted: bool) -> Generator[Images]:
     """The images, as something that a code can be differentiated by, and its gradient again, where wanted."""
     if not wanted:
         yield x

@@ -106,7 +106,8 @@ class Contraction(Penalty):
             weight = _logistic_layer(model).weight
             squares = (code * (1 - code)).square() @ weight.square().sum(1)
         elif self.estimator == "exact":
-            _, pull = torch.func.vjp(lambda x: flat(model.encode(x)), x)  # again: a graph made once is not vmapped
+            # encoded once more: a graph made already cannot be vmapped through every layer
+            pull = torch.func.vjp(lambda x: flat(model.encode(x)), x)[1]
             rows = torch.eye(code.shape[1], device=x.device, dtype=code.dtype)[:, None].expand(-1, len(x), -1)
             (jacobian,) = torch.func.vmap(pull)(rows)
             squares = jacobian.square().flatten(2).sum((0, 2))

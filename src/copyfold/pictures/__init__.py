@@ -3,15 +3,18 @@
 matplotlib and PyAV are imported when first needed.
 """
 
-from copyfold.pictures.figures import comparison, curves, scatter
+from copyfold.pictures.diagrams import diagram
+from copyfold.pictures.figures import arrows, comparison, curves, scatter
 from copyfold.pictures.films import evenly, film, sampled
 from copyfold.pictures.grids import Contrast, Picture, grid, png, save
 
 __all__ = [
     "Contrast",
     "Picture",
+    "arrows",
     "comparison",
     "curves",
+    "diagram",
     "evenly",
     "film",
     "grid",

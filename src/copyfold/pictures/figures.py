@@ -1,4 +1,4 @@
-"""Figures: labelled comparisons, curves, scatter plots. The only door to matplotlib.
+"""Figures: labelled comparisons, curves, scatter plots, fields of arrows. The only door to matplotlib.
 
 Figures are `matplotlib.figure.Figure` objects on the Agg canvas and never pyplot's, which keeps every figure
 alive and is not safe in threads. Colours are those of Okabe and Ito, "Color universal design" (2008), told
@@ -101,6 +101,37 @@ def scatter(
         axes.scatter(x, y, color=color, marker=marker, label=_plain(str(kind)), **look)
     if labels is not None:
         _legend(figure, axes, outside=True)
+    return figure
+
+
+def arrows(
+    points: Tensor | np.ndarray,
+    fields: Mapping[str, Tensor | np.ndarray],
+    over: Tensor | np.ndarray | None = None,
+    title: str = "",
+) -> "Figure":
+    """Draw vector fields of the plane at the same points, a panel each, all to one scale.
+
+    `points` and every field are (n, 2); `over` are points (m, 2) to draw beneath, the data say.
+    """
+    xy, under = _array(points), None if over is None else _array(over)
+    vectors = {name: _array(field) for name, field in fields.items()}
+    shapes = {name: field.shape for name, field in vectors.items()}
+    if xy.ndim != 2 or xy.shape[1] != 2 or set(shapes.values()) != {xy.shape}:
+        raise UsageError(f"arrows need points n x 2 and fields of the same shape, not {xy.shape} and {shapes}")
+    longest = max(float(np.hypot(*field.T).max()) for field in vectors.values())
+    step = float(np.ptp(xy, axis=0).max()) / max(len(xy) ** 0.5 - 1, 1)
+    figure = _figure((4.2 * len(fields), 4.9), layout="constrained")
+    figure.suptitle(_plain(_wrap(title, 42 * len(fields))), fontsize=12, x=0.02, ha="left")
+    for i, (name, field) in enumerate(vectors.items()):
+        axes = figure.add_subplot(1, len(fields), i + 1)
+        if under is not None:
+            axes.scatter(under[:, 0], under[:, 1], s=4, color="0.75", linewidths=0)
+        scale = longest / (1.4 * step)
+        axes.quiver(*xy.T, *field.T, angles="xy", scale_units="xy", scale=scale, color=_PALETTE[i], width=0.005)
+        axes.set_title(_plain(name), fontsize=11)
+        axes.set_aspect("equal")
+        axes.tick_params(labelsize=9)
     return figure
 
 

@@ -1,0 +1,300 @@
+"""Attention between the positions of a map, and the autoencoders that are built around it."""
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from copyfold.errors import UsageError, at_least, one_of
+from copyfold.models.base import Autoencoder, Chain, Output
+from copyfold.models.blocks import SeesAll, double_conv
+from copyfold.models.conv import MapNorm
+from copyfold.types import Code, Images, Shape, Statistics
+
+Attention: TypeAlias = Literal["dot", "softmax", "elu"]
+Residuals: TypeAlias = Literal["plain", "noise"]
+Maps: TypeAlias = Float[Tensor, "b c h w"]
+Features: TypeAlias = Float[Tensor, "b heads d n"]
+
+
+class _Heads(SeesAll, ABC):
+    """Maps to maps: 1x1 convolution to queries, keys and values, `mix` in every head, 1x1 convolution back."""
+
+    def __init__(self, channels: int, heads: int = 4, dim_head: int = 32) -> None:
+        super().__init__()
+        at_least(1, channels=channels, heads=heads, dim_head=dim_head)
+        self.heads = heads
+        self.qkv = nn.Conv2d(channels, 3 * heads * dim_head, 1, bias=False)
+        self.out = nn.Conv2d(heads * dim_head, channels, 1)
+
+    @abstractmethod
+    def mix(self, q: Features, k: Features, v: Features) -> Features:
+        """What every position gets from all of them; d features at n positions."""
+
+    def forward(self, x: Maps) -> Maps:
+        """b x c x h x w -> b x c x h x w."""
+        b, _, h, w = x.shape
+        q, k, v = self.qkv(x).reshape(b, 3, self.heads, -1, h * w).unbind(1)
+        return self.out(self.mix(q, k, v).reshape(b, -1, h, w))
+
+
+class DotProduct(_Heads):
+    r"""Dot-product attention between all pairs of positions.
+
+        y_i = sum_j a_ij v_j        a_ij = softmax_j(q_i . k_j / sqrt(d))
+
+    n^2 d multiplications for n positions of d = `dim_head` features; torch's fused kernel holds no n x n matrix.
+    On a CPU that kernel has no second and no forward derivative: where one is needed (a penalty on the Jacobian),
+    choose the plain one, `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`. Vaswani et al., 2017
+    (arXiv:1706.03762).
+    """
+
+    def mix(self, q: Features, k: Features, v: Features) -> Features:
+        """Every value, weighted by the agreement of its key with the query."""
+        q, k, v = (t.transpose(-1, -2).contiguous() for t in (q, k, v))  # else the fused kernel is not taken
+        return F.scaled_dot_product_attention(q, k, v).transpose(-1, -2)
+
+
+class LinearSoftmax(_Heads):
+    r"""Linear attention with two softmaxes in place of the one over pairs.
+
+        y_i = C^T softmax(q_i) / sqrt(d)        C = sum_j k'_j v_j^T,   k' = softmax of k over the positions
+
+    Then a group norm of one group. softmax(q_i) is taken over the d features. n d^2 multiplications; given the
+    d x d context C of a head, a position's result is a function of that position alone. Shen et al., 2018
+    (arXiv:1812.01243); this is the one of the essay's scripts.
+    """
+
+    def __init__(self, channels: int, heads: int = 4, dim_head: int = 32) -> None:
+        super().__init__(channels, heads, dim_head)
+        self.norm = nn.GroupNorm(1, channels)
+
+    def mix(self, q: Features, k: Features, v: Features) -> Features:
+        """The context, read out by every query."""
+        context = k.softmax(-1) @ v.transpose(-1, -2)
+        return context.transpose(-1, -2) @ q.softmax(-2) * q.shape[-2] ** -0.5
+
+    def forward(self, x: Maps) -> Maps:
+        """b x c x h x w -> b x c x h x w, normalised over all of an image."""
+        return self.norm(super().forward(x))
+
+
+class LinearElu(_Heads):
+    r"""Linear attention with the kernel phi(q) . phi(k) in place of exp(q . k), the one that the essay cites.
+
+        y_i = C^T phi(q_i) / (phi(q_i) . s)        C = sum_j phi(k_j) v_j^T,   s = sum_j phi(k_j),   phi = elu + 1
+
+    Every y_i is an average of the values with positive weights, as in dot-product attention, and like there
+    no norm follows. n d^2 multiplications. Katharopoulos et al., 2020 (arXiv:2006.16236).
+    """
+
+    def mix(self, q: Features, k: Features, v: Features) -> Features:
+        """The context, read out by every query and divided by the sum of its weights."""
+        q, k = F.elu(q) + 1, (F.elu(k) + 1) / k.shape[-1]  # means, not sums: the ratio is the same, and in range
+        context = k @ v.transpose(-1, -2)
+        weights = (k.sum(-1, keepdim=True) * q).sum(-2, keepdim=True)
+        return context.transpose(-1, -2) @ q / weights.clamp(min=1e-6)  # elu + 1 is 0 in float32 below -17
+
+
+class Residual(nn.Module):
+    """What is inside, and what goes past it: f(x) + s.
+
+    `residual` says what s is: "plain", skip(x); "noise", 0.05 skip(x) + 0.95 eta with eta ~ N(0.5, 0.2^2), drawn
+    anew at every call from torch's own generator. `skip` makes the channels those of f(x); by default s is of x.
+    """
+
+    def __init__(self, inside: nn.Module, residual: Residuals = "plain", skip: nn.Module | None = None) -> None:
+        super().__init__()
+        one_of(Residuals, "residual", residual)
+        self.inside, self.skip, self.residual = inside, skip or nn.Identity(), residual
+
+    def forward(self, x: Maps) -> Maps:
+        """b x c x h x w -> that of `inside`."""
+        past = self.skip(x)
+        if self.residual == "noise":
+            past = 0.05 * past + 0.95 * (0.5 + 0.2 * torch.randn_like(past))
+        return self.inside(x) + past
+
+
+def attention(
+    kind: Attention,
+    channels: int,
+    heads: int = 4,
+    dim_head: int = 32,
+    prenorm: bool = False,
+    residual: bool = False,
+) -> nn.Module:
+    """The attention called `kind`; `prenorm` puts a group norm of one group before, `residual` adds the input."""
+    one_of(Attention, "kind", kind)
+    match kind:
+        case "dot":
+            made: nn.Module = DotProduct(channels, heads, dim_head)
+        case "softmax":
+            made = LinearSoftmax(channels, heads, dim_head)
+        case "elu":
+            made = LinearElu(channels, heads, dim_head)
+    if prenorm:
+        made = nn.Sequential(OrderedDict(norm=nn.GroupNorm(1, channels), attention=made))
+    return Residual(made) if residual else made
+
+
+class SingleAttention(Chain):
+    """One attention and no other way through, to see what it can copy.
+
+        c -> channels: two 3x3 convolutions;  attention (the code);  two 3x3 convolutions and a 1x1 to c
+
+    The essay's three: kind = "softmax" or "dot" between convolutions of 64 maps, and "dot" with channels = None,
+    the attention alone on the c channels of the image (1,539 parameters). `prenorm` and `residual` stand around
+    the attention; neither does in the essay. The cost of "dot" grows with the fourth power of the side.
+    """
+
+    multiple: int | None = 1
+
+    def __init__(
+        self,
+        shape: Shape,
+        kind: Attention = "softmax",
+        channels: int | None = 64,
+        heads: int = 4,
+        dim_head: int = 32,
+        prenorm: bool = False,
+        residual: bool = False,
+        norm: MapNorm = "batch",
+        output: Output = "linear",
+        statistics: Statistics = "batch",
+    ) -> None:
+        super().__init__(shape, output)
+        at_least(1, **({} if channels is None else {"channels": channels}))
+        one_of(MapNorm, "norm", norm)
+        self.kind, self.channels, self.heads, self.dim_head = kind, channels, heads, dim_head
+        self.prenorm, self.residual, self.norm = prenorm, residual, norm
+        c = self.shape[0]
+        looks = attention(kind, channels or c, heads, dim_head, prenorm, residual)
+        if channels is None:
+            self.encoder, self.decoder = nn.Sequential(OrderedDict(attention=looks)), nn.Identity()
+        else:
+            self.encoder = nn.Sequential(OrderedDict(conv=double_conv(c, channels, norm), attention=looks))
+            self.decoder = nn.Sequential(
+                OrderedDict(conv=double_conv(channels, channels, norm), head=nn.Conv2d(channels, c, 1))
+            )
+        self.statistics = statistics
+
+    @classmethod
+    def tiny(cls) -> "Autoencoder":
+        """Four maps and two heads on 8x8."""
+        return cls((3, 8, 8), channels=4, heads=2, dim_head=4)
+
+
+class AttentionUNet(Autoencoder):
+    """A U-Net whose skips go through attention.
+
+    Stages of two 3x3 convolutions; the image is halved `depth` times and doubled again.
+
+        stem: c -> width;  down k: max pooling, -> width * 2^k
+        up k: attention of the map of the same level on the way down, joined with the map from below at twice
+              its size (a transposed convolution), -> width * 2^(depth-k)
+
+    By default linear attention only, the essay's model; without a norm before or a residual around it, no map
+    gets past the attention. The code is a tuple: the deepest map, width * 2^depth x h / 2^depth x w / 2^depth,
+    then those of the levels above it, deepest first, before their attention. Raises UsageError where a side is
+    not a multiple of 2^depth.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        width: int = 32,
+        depth: int = 4,
+        kind: Attention = "softmax",
+        heads: int = 4,
+        dim_head: int = 32,
+        prenorm: bool = False,
+        residual: bool = False,
+        norm: MapNorm = "batch",
+        output: Output = "linear",
+        statistics: Statistics = "batch",
+    ) -> None:
+        super().__init__(shape, output)
+        at_least(1, width=width, depth=depth)
+        one_of(MapNorm, "norm", norm)
+        check_halvings(self.shape, depth)
+        if norm == "instance" and max(self.shape[1:]) == 2**depth:
+            raise UsageError(
+                f"norm='instance' has no variance on the single position that {depth} halvings leave of "
+                f"{self.shape[1]}x{self.shape[2]}: give a smaller depth or larger images"
+            )
+        self.width, self.depth, self.norm = width, depth, norm
+        self.kind, self.heads, self.dim_head, self.prenorm, self.residual = (
+            kind, heads, dim_head, prenorm, residual,
+        )  # fmt: skip
+        self.multiple = 2**depth
+        widths = [width * 2**k for k in range(depth + 1)]
+        self.encoder = nn.ModuleDict(
+            {"stem": double_conv(self.shape[0], width, norm)}
+            | {f"down{k}": _down(widths[k - 1], widths[k], norm) for k in range(1, depth + 1)}
+        )
+        self.decoder = nn.ModuleDict(
+            {
+                f"up{depth - k}": _Up(
+                    attention(kind, widths[k], heads, dim_head, prenorm, residual), widths[k + 1], widths[k], norm
+                )
+                for k in reversed(range(depth))
+            }
+            | {"head": nn.Conv2d(width, self.shape[0], 1)}
+        )
+        self.statistics = statistics
+
+    def encode(self, x: Images) -> Code:
+        """The deepest map, followed by those above it."""
+        x, above = self.encoder["stem"](x), ()
+        for k in range(1, self.depth + 1):
+            x, above = self.encoder[f"down{k}"](x), (x, *above)
+        return (x, *above)
+
+    def logits(self, z: Code) -> Images:
+        """The image, level by level, and a 1x1 convolution."""
+        x, *above = z
+        for k, skip in enumerate(above, 1):
+            x = self.decoder[f"up{k}"](x, skip)
+        return self.decoder["head"](x)
+
+    @classmethod
+    def tiny(cls) -> "Autoencoder":
+        """Two levels of width 4 with two heads on 16x16."""
+        return cls((3, 16, 16), width=4, depth=2, heads=2, dim_head=4)
+
+
+class _Up(nn.Module):
+    """One level up: twice the size, joined with what attention makes of the skip, then two convolutions."""
+
+    def __init__(self, looks: nn.Module, below: int, channels: int, norm_kind: str) -> None:
+        super().__init__()
+        self.attention = looks
+        self.up = nn.ConvTranspose2d(below, channels, 2, stride=2)
+        self.conv = double_conv(2 * channels, channels, norm_kind)
+
+    def forward(self, x: Maps, skip: Maps) -> Maps:
+        """From b x below x h x w and b x channels x 2h x 2w to b x channels x 2h x 2w."""
+        return self.conv(torch.cat((self.attention(skip), self.up(x)), dim=1))
+
+
+def _down(inputs: int, outputs: int, norm_kind: str) -> nn.Sequential:
+    """Half the size, then two convolutions."""
+    return nn.Sequential(OrderedDict(pool=nn.MaxPool2d(2), conv=double_conv(inputs, outputs, norm_kind)))
+
+
+def check_halvings(shape: Shape, times: int) -> None:
+    """Refuse images that cannot be halved so often, and say the nearest size that can."""
+    if times > 30:  # of a config of a stranger's: its power of two would fill the memory
+        raise UsageError(f"{times} halvings cannot be: no image is halved so often")
+    step = 2**times
+    if shape[1] % step or shape[2] % step:
+        near = "x".join(str(max(step, round(side / step) * step)) for side in shape[1:])
+        raise UsageError(
+            f"this model halves the image {times} times, so {shape[1]}x{shape[2]} does not do: its sides must be "
+            f"multiples of {step}; the nearest that can is {near}"
+        )

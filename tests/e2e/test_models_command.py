@@ -1,0 +1,77 @@
+"""`copyfold models`: the architectures listed, described, and drawn."""
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from copyfold import catalogue
+from copyfold.models.base import Autoencoder
+
+MODELS = catalogue.classes(Autoencoder)
+
+
+def test_every_architecture_is_listed_with_one_line(copyfold):
+    lines = copyfold("models").done().out
+    assert [line.split()[0] for line in lines] == list(MODELS)
+    for line, cls in zip(lines, MODELS.values(), strict=True):
+        assert line.endswith((cls.__doc__ or "").splitlines()[0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_architecture_is_described(name, copyfold):
+    said = copyfold("models", name).done().out
+    _, *options = inspect.signature(MODELS[name]).parameters
+    assert said[0].startswith(f"{name}: ")
+    assert [line.split()[0] for line in said if line.startswith("  --model.")] == [f"--model.{o}" for o in options]
+    assert len([line for line in said if line.startswith("  image ")]) == 1
+    assert "parameters; " in said[-1]
+
+
+def test_options_and_size_are_those_of_train(copyfold):
+    given = ("--model.width=8", "--model.depth", "2", "--model.skips=concat", "--model.middle=Affine")
+    said = copyfold("models", "UNet", *given, "--size=32", "--channels=1").done().out
+    assert "UNet(width=8, depth=2, skips=concat, middle=Affine) for images of 1×32×32:" in said
+    (code,) = (line for line in said if line.endswith("the code"))
+    assert code.split()[:2] == ["encoder.squeeze", "100"]
+    assert [line.split()[-1] for line in said if " takes " in line] == ["encoder.down1", "encoder.stem"]
+    assert "  --model.skips       none        none, self, concat" in said
+    assert any(line.startswith("  --model.middle") and "Affine" in line for line in said)
+
+
+def test_a_network_larger_than_the_memory_is_drawn(copyfold, tmp_path):
+    picture = tmp_path / "new" / "large.png"
+    said = copyfold("models", "UNet", "--model.width=4096", "--size=512", "--picture", picture).done().out
+    assert said[-1] == str(picture)
+    assert re.match(r"138,\d{3},\d{3},\d{3} parameters; ", said[-2])
+    with Image.open(picture) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    assert image.format == "PNG"
+    assert (pixels == 255).all(-1).mean() > 0.5
+    coloured = np.ptp(pixels, axis=-1) > 60
+    assert coloured[:, : pixels.shape[1] // 2].mean() > 0.005
+    assert coloured[:, pixels.shape[1] // 2 :].mean() > 0.005
+
+
+def test_what_is_wrong_is_said_in_one_line(copyfold, tmp_path):
+    models = lambda line: copyfold("models", *line.split())  # noqa: E731
+    models("Unet").refused(2, "no Autoencoder is called 'Unet'", "did you mean UNet?")
+    models("Gaussian").refused(2, "choose one of", "Conv", "UNet")
+    models("UNet MLP").refused(2, "'MLP' is one word too many")
+    models("UNet --model=MLP").refused(2, "name the architecture first")
+    models("--picture=all.png").refused(2, "name it first")
+    models("UNet --model.widht=3").refused(2, "did you mean width?")
+    models("UNet --size=100").refused(2, "the nearest that can is 96x96")
+    models("UNet --size=0").refused(2, "--size 0 cannot be")
+    models("UNet --channels=1000000000000").refused(2, "--channels 1000000000000 cannot be")
+    wrong = tmp_path / "unet.jpg"
+    copyfold("models", "UNet", "--picture", wrong).refused(2, str(wrong), "PNG", ".png")
+    assert not wrong.exists()
+
+
+def test_help_says_how(copyfold):
+    said = " ".join(copyfold("models", "--help").done().out)
+    assert "copyfold models [NAME]" in said
+    assert "--picture" in said

@@ -1,0 +1,89 @@
+"""The recipes that come with copyfold, and models within models, by flags."""
+
+import json
+
+import pytest
+import yaml
+
+from copyfold import runs
+from copyfold.cli import _parsing, train
+
+RECIPES = _parsing.recipes()
+FAST = ("--epochs=1", "--limit=32", "--precision=32")
+
+
+def test_the_recipes_of_the_texts_are_there():
+    assert set(RECIPES) == {
+        "plain", "overcomplete", "denoising", "masking", "denoiser", "contractive", "l1-sparse", "kl-sparse",
+        "vae", "beta-vae", "unet", "unet-wide", "unet-deep", "unet-hidden", "attention", "essay",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_what_it_is_and_can_be_made(name):
+    text = (_parsing.RECIPES / f"{name}.yaml").read_text()
+    assert text.startswith("# ")
+    options = train._options([f"--config={name}"])
+    model = train._architecture(options.model, options.core)
+    options.objective.check(model((1, 64, 64)))
+    assert {"model"} <= set(yaml.safe_load(text))
+
+
+def test_a_recipe_is_trained_by_its_name_and_overridden_by_flags(copyfold, tmp_path):
+    said = copyfold("train", "--config", "vae", "--model.latent_dim=3", "--run", tmp_path / "run", *FAST).done()
+    run = runs.open(tmp_path / "run")
+    assert run.recipe["model"] == {"class_path": "Variational", "init_args": {"latent_dim": 3}}
+    assert run.recipe["core"]["class_path"] == "Conv"
+    assert run.model.latent_dim == 3
+    row = run.history[-1]
+    assert {"held_out_Divergence", "held_out_active_units", "held_out_outside"} <= set(row)
+    codes = json.loads((tmp_path / "run" / "findings" / "codes.json").read_text())
+    assert len(codes["kl"]) == 3
+    assert any("latent dimensions" in line for line in said.err) == (row["held_out_active_units"] < 3)
+
+
+def test_the_recipe_of_a_run_with_a_core_trains_it_again(copyfold, tmp_path):
+    flags = ("--model=Variational", "--core=MLP", "--core.hidden=[12]", "--objective.penalties=[Divergence]")
+    copyfold("train", *flags, "--run", tmp_path / "a", *FAST).done()
+    copyfold("train", "--config", tmp_path / "a" / "recipe.yaml", "--run", tmp_path / "b").done()
+    first, second = (runs.open(tmp_path / name) for name in "ab")
+    assert first.recipe == second.recipe
+    assert second.model.core.hidden == (12,)
+    weights = [run.model.state_dict() for run in (first, second)]
+    assert all((weights[0][k] == weights[1][k]).all() for k in weights[0])
+    copyfold("train", "--run", tmp_path / "a", "--resume", "--epochs=2").done()
+
+
+def test_a_denoising_contractive_variational_autoencoder_is_one_command_line(copyfold, tmp_path):
+    flags = (
+        "--model=Variational", "--core=MLP", "--objective.corruption=Gaussian",
+        "--objective.corruption.std=[0.1,0.4]", "--objective.penalties=[Divergence,Contraction]",
+    )  # fmt: skip
+    copyfold("train", *flags, "--run", tmp_path / "run", *FAST).done()
+    run = runs.open(tmp_path / "run")
+    assert run.recipe["objective"]["init_args"]["corruption"]["init_args"]["std"] == [0.1, 0.4]
+    assert {"fidelity", "Divergence", "Contraction"} <= set(run.history[-1])
+
+
+def test_cosine_is_a_choice_and_in_the_recipe(copyfold, tmp_path):
+    copyfold("train", "--config=plain", "--schedule=cosine", "--run", tmp_path / "run", *FAST).done()
+    assert runs.open(tmp_path / "run").recipe["schedule"] == "cosine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--config=vea",), ("neither a file nor a recipe", "did you mean vae?")),
+        (("--model=Variational",), ("Variational wraps an autoencoder", "--core")),
+        (("--core=MLP",), ("UNet", "--core")),
+        (("--model=Variational", "--core=UNet", "--core.skips=concat"), ("Variational", 'skips="none"')),
+        (("--objective.penalties=[Divergence]",), ("Divergence", "--core UNet")),
+        (("--objective.penalties=[Contraction]",), ("Contraction", "--model.statistics running")),
+        (("--objective.penalties=[KLSparsity]", "--model=MLP"), ("KLSparsity", "--model.code_activation sigmoid")),
+        (("--objective.fidelity=Bernoulli",), ("Bernoulli", "--model.output sigmoid")),
+        (("--schedule=linear",), ("--schedule", "cosine")),
+    ],
+)
+def test_what_cannot_be_is_refused_before_training(copyfold, tmp_path, arguments, words):
+    copyfold("train", *arguments, "--run", tmp_path / "run", *FAST).refused(2, *words)
+    assert not (tmp_path / "run" / "log.csv").exists()
