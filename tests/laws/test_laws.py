@@ -354,15 +354,20 @@ def test_a_penalty_that_is_warmed_up_ends_whole(cls):
 # ---------------------------------------------------------------- samplers, probes
 
 
+def short(cls: type[Sampler]) -> Sampler:
+    """Of three steps, where it has steps; of one frame otherwise."""
+    return cls(steps=3) if "steps" in cls.__dataclass_fields__ else cls()
+
+
 @pytest.mark.parametrize("cls", catalogue.classes(Sampler).values())
 @pytest.mark.parametrize("index", range(len(MODELS) + 1))
 def test_a_film_has_its_steps_and_is_a_function_of_the_generator(cls, index):
     model = code_models()[index]
-    sampler = cls(steps=3)
+    sampler = short(cls)
     x = images(model, 2)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     films = [list(sampler(model, x, Generator().manual_seed(seed))) for seed in (5, 5, 6)]
-    assert [len(film) for film in films] == [3, 3, 3]
+    assert [len(film) for film in films] == [getattr(sampler, "steps", 1)] * 3
     assert all(frame.shape == x.shape and not frame.requires_grad for frame in films[0])
     assert all(torch.equal(a, b) for a, b in zip(films[0], films[1], strict=True))
     assert not torch.equal(films[0][-1], films[2][-1])
@@ -374,17 +379,18 @@ def test_a_film_is_lazy(cls):
     model = ready(cf.Linear)
     calls = []
     model.decoder.register_forward_hook(lambda *_: calls.append(1))
-    film = cls(steps=50)(model, images(model), Generator())
+    film = short(cls)(model, images(model), Generator())
     assert not calls
-    next(film)
-    assert len(calls) == 1
-    next(film)
-    assert len(calls) == 2
+    for number, _ in enumerate(film, 1):
+        assert len(calls) == number
 
 
 @pytest.mark.parametrize("cls", catalogue.classes(Sampler).values())
 def test_no_steps_and_negative_noise_are_refused(cls):
+    fields = {field.name for field in dataclasses.fields(cls)}
     for bad in ({"steps": 0}, {"steps": -3}, {"std": -0.1}):
+        if not set(bad) <= fields:
+            continue
         with pytest.raises(cf.UsageError):
             cls(**bad)
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.decomposition import PCA
 
 import copyfold as cf
-from copyfold.cli import main
+from copyfold.cli import _parsing, main
 
 
 def errors(run: cf.runs.Run, x: torch.Tensor, noisy: torch.Tensor, statistics: str) -> float:
@@ -55,6 +55,18 @@ def test_the_default_training_makes_digits_from_noise(tmp_path):
     for arguments, name in ((["--sampler.steps", "200"], "noise.mp4"), (["--sampler", "Walk"], "walk.gif")):
         assert main(["sample", folder, *arguments, "--out", str(tmp_path / name)]) == 0
         assert (tmp_path / name).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", _parsing.recipes())
+def test_every_recipe_trains_on_the_digits(name, tmp_path):
+    """A few steps of the networks of a hundred million parameters, minutes of none; the error falls."""
+    large = name in ("overcomplete", "essay", "unet-wide", "unet-deep", "unet-hidden")
+    options = ["--limit", "32", "--epochs", "4", "--batch", "8"] if large else ["--epochs", "8"]
+    assert main(["train", "--config", name, *options, "--run", str(tmp_path / "run")]) == 0
+    run = cf.runs.open(tmp_path / "run")
+    errors = run.series("held_out_mse")[1]
+    assert errors[-1] < errors[0]
+    assert torch.isfinite(run.model(cf.Photos(size=run.model.shape[1]).images("held_out", 4))).all()
 
 
 MEMORY = """

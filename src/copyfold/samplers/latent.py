@@ -1,0 +1,41 @@
+"""Images from the code's side: draw a code, decode it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator
+
+from copyfold.corruptions import noise_like
+from copyfold.errors import UsageError
+from copyfold.models.base import Autoencoder
+from copyfold.samplers.base import Sampler
+from copyfold.types import Film, Images, Shape
+
+
+@dataclass(frozen=True)
+class Prior(Sampler):
+    r"""Draw codes from the prior and decode them: nonlinear factor analysis.
+
+        z ~ N(0, I),   x = D(z) + std eta        eta ~ N(0, I)
+
+    One frame, of as many images as x has; std = 0 gives the mean images E[x|z] = D(z), as is usual. With a linear
+    decoder D(z) = Wz + b this is factor analysis with equal noise: x ~ N(b, W W^T + std^2 I). Meant for a
+    Variational model; the codes of a deterministic one need not look like N(0, I). Murphy, section 20.3.5.
+    """
+
+    std: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.std < 0:
+            raise UsageError(f"Prior(std={self.std}) cannot be: a std must not be below 0")
+
+    def noise(self, count: int, shape: Shape, rng: Generator) -> Images:
+        """Images that say how many; their pixels are not looked at."""
+        return torch.zeros(count, *shape)
+
+    @torch.no_grad()
+    def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
+        """Yield the one frame."""
+        maps = tuple(noise_like(x.new_empty(len(x), *shape), rng=rng) for shape in model.code_shapes())
+        image = model.decode(maps if len(maps) > 1 else maps[0])
+        yield image + noise_like(image, 0.0, self.std, rng) if self.std else image
