@@ -20,7 +20,7 @@ from copyfold.errors import UsageError
 from copyfold.types import Images
 
 Level: TypeAlias = float | tuple[float, float]
-"""How strong a corruption is: one number, or (low, high) for a draw from U(low, high) for every image."""
+"""How strong a corruption is: one number, or (low, high) for a draw between them for every image."""
 
 
 def noise_like(x: Tensor, mean: float = 0.0, std: float = 1.0, rng: Generator | None = None) -> Tensor:
@@ -36,10 +36,8 @@ def noise_like(x: Tensor, mean: float = 0.0, std: float = 1.0, rng: Generator | 
     return torch.empty_like(x, requires_grad=False).copy_(eta).mul_(std).add_(mean)
 
 
-def drawn(level: Level, x: Images, rng: Generator | None = None) -> float | Tensor:
-    """The level itself, or a draw from U(low, high) per image, b x 1 x 1 x 1."""
-    if not isinstance(level, tuple):
-        return level
+def drawn(level: tuple[float, float], x: Images, rng: Generator | None = None) -> Tensor:
+    """A draw from U(low, high) for every image, b x 1 x 1 x 1."""
     low, high = level
     source = x.device if rng is None else rng.device
     u = torch.rand(len(x), 1, 1, 1, generator=rng, dtype=torch.float32, device=source)
@@ -86,7 +84,7 @@ class Mix(Corruption):
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Draw k x + (1 - k) eta."""
-        keep = drawn(self.keep, x, rng)
+        keep = drawn(self.keep, x, rng) if isinstance(self.keep, tuple) else self.keep
         return keep * x + (1 - keep) * noise_like(x, self.mean, self.std, rng)
 
 
@@ -97,7 +95,8 @@ class Gaussian(Corruption):
         x~ = x + std eta        eta ~ N(0, I)
         E ||x~ - x||^2 = D std^2        D = c h w
 
-    A pair std = (low, high) draws a std per image, so that one model learns to remove any of them.
+    A pair std = (low, high) draws a std per image, its logarithm uniform between theirs, so that one model
+    learns to remove any of them.
     The corruption for which the best denoiser tells the score: E[x | x~] = x~ + std^2 grad log p_std(x~),
     p_std the density of x~ (Tweedie's formula; Murphy, Probabilistic Machine Learning, 20.3).
     """
@@ -106,11 +105,15 @@ class Gaussian(Corruption):
 
     def __post_init__(self) -> None:
         _take(self, "std", 0.0)
+        lowest = self.std[0] if isinstance(self.std, tuple) else 1.0
+        _require(lowest > 0, f"Gaussian: of a pair, std={self.std}, the lower must be above 0: its logarithm counts")
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Draw x + std eta."""
-        std = drawn(self.std, x, rng)
-        return x + std * noise_like(x, rng=rng)
+        if isinstance(self.std, tuple):
+            low, high = map(math.log, self.std)
+            return x + torch.exp(drawn((low, high), x, rng)) * noise_like(x, rng=rng)
+        return x + self.std * noise_like(x, rng=rng)
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Masking(Corruption):
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Draw m x, or m x / (1 - rate)."""
         source = x.device if rng is None else rng.device
-        rate = drawn(self.rate, x, rng)
+        rate = drawn(self.rate, x, rng) if isinstance(self.rate, tuple) else self.rate
         # float32 whatever x is: in half precision the uniform draw is too coarse for a small rate
         u = torch.rand(x.shape, generator=rng, dtype=torch.float32, device=source).to(x.device)
         kept = x.clone().masked_fill_(u < rate, 0)

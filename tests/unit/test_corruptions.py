@@ -1,5 +1,6 @@
 """What corruptions do to an image: moments against closed forms, blur against scipy."""
 
+import math
 import subprocess
 import sys
 
@@ -223,10 +224,11 @@ def test_importing_corruptions_costs_nothing_beyond_torch():
 def test_a_pair_of_levels_draws_one_per_image():
     x = torch.full((400, 1, 16, 16), 0.5)
     rng = torch.Generator().manual_seed(0)
-    stds = (Gaussian((0.1, 0.5))(x, rng) - x).flatten(1).std(1)
-    assert abs(stds.mean() - 0.3) < 0.02
-    assert 0.08 < stds.min() < 0.13
-    assert 0.47 < stds.max() < 0.55
+    stds = (Gaussian((0.1, 0.5))(x, rng) - x).flatten(1).std(1).log()  # uniform from log 0.1 to log 0.5
+    assert abs(stds.mean() - (math.log(0.1) + math.log(0.5)) / 2) < 0.08
+    assert abs(stds.std() - math.log(5) / 12**0.5) < 0.05
+    assert 0.08 < stds.min().exp() < 0.12
+    assert 0.45 < stds.max().exp() < 0.57
     rates = (Masking((0.2, 0.6))(x, rng) == 0).float().flatten(1).mean(1)
     assert abs(rates.mean() - 0.4) < 0.02
     assert rates.std() > 0.09
@@ -256,6 +258,7 @@ def test_rescaled_masking_keeps_the_mean_at_every_rate():
     [
         lambda: Gaussian((0.5, 0.1)),
         lambda: Gaussian((-0.1, 0.1)),
+        lambda: Gaussian((0.0, 0.1)),
         lambda: Masking((0.5, 1.0), rescale=True),
         lambda: Mix((0.5, 1.5)),
     ],

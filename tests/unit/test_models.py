@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 import copyfold as cf
-from copyfold.models.blocks import BatchNorm, activation, receptive_field
+from copyfold.models.blocks import BatchNorm, activation, norm, receptive_field
 
 DEEP = ["bilinear", "transposed", "transposed", "transposed", "transposed"]
 
@@ -101,7 +101,7 @@ def test_the_essay_s_frozen_network_learns_with_a_quarter_of_its_weights():
 
 @pytest.mark.parametrize("skips", ["none", "self", "concat"])
 @pytest.mark.parametrize("up", ["transposed", "bilinear"])
-@pytest.mark.parametrize("norm", ["batch", "group", "instance", "none"])
+@pytest.mark.parametrize("norm", ["batch", "group", "layer", "instance", "none"])
 @pytest.mark.parametrize("middle", [None, cf.Affine(hidden=6, latent_dim=3, activation="gelu")])
 def test_every_kind_of_unet_copies_shapes_and_splits(skips, up, norm, middle, tmp_path):
     model = cf.UNet((3, 32, 32), width=4, depth=2, skips=skips, norm=norm, up=up, middle=middle).eval()
@@ -251,7 +251,13 @@ def test_murphy_s_mlp_and_the_overcomplete_one_have_their_widths():
     assert sum(isinstance(m, nn.GELU) for m in large.modules()) == 5
     with torch.device("meta"):
         deep = cf.MLP((3, 32, 32), hidden=[4000, 1000], latent_dim=500, norm="layer")
-    assert sum(isinstance(m, nn.LayerNorm) for m in deep.modules()) == 4
+    assert sum(isinstance(m, nn.GroupNorm) and m.num_groups == 1 for m in deep.modules()) == 4
+
+
+def test_layer_norm_is_torch_s_on_vectors_and_of_the_whole_map_on_maps():
+    x, maps = torch.randn(3, 6), torch.randn(3, 6, 4, 5)
+    torch.testing.assert_close(norm("layer", 6)(x), nn.functional.layer_norm(x, (6,)))
+    torch.testing.assert_close(norm("layer", 6)(maps), nn.functional.layer_norm(maps, (6, 4, 5)))
 
 
 def test_murphy_s_cnn_has_its_bottleneck_and_a_single_position_can_be_reached():

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import signal
 import threading
 
 import pytest
@@ -12,7 +13,7 @@ import yaml
 import copyfold as cf
 from copyfold.data import Photos, scenes
 from copyfold.training.courier import Tally
-from copyfold.training.plan import layout, resolve
+from copyfold.training.plan import Plan, layout, resolve
 
 
 def photos(count: int = 40, **options) -> Photos:
@@ -191,3 +192,56 @@ def test_a_tally_is_a_mean_by_name():
     tally.add({"b": torch.tensor(5.0)})
     assert tally.take() == {"a": 3.0, "b": 5.0}
     assert tally.take() == {}
+
+
+# ---------------------------------------------------------------- the learning rate
+
+
+def test_a_constant_rate_is_one_and_a_cosine_rises_and_ends_at_nothing():
+    constant = Plan(1, None, 16, 1e-2, 0, "32")
+    assert {constant.rate(step, done) for step, done in ((0, 0.0), (50, 0.3), (9999, 1.0))} == {1e-2}
+    cosine = Plan(1, None, 16, 1e-2, 0, "32", "cosine")
+    assert cosine.rate(0, 0.0) == pytest.approx(1e-4)
+    assert cosine.rate(500, 0.0) == pytest.approx(1e-2)
+    assert cosine.rate(500, 0.5) == pytest.approx(5e-3)
+    assert cosine.rate(500, 1 / 3) == pytest.approx(7.5e-3)
+    assert cosine.rate(500, 1.0) == cosine.rate(500, 1.2) == pytest.approx(0.0)
+    with pytest.raises(cf.UsageError, match="constant, cosine"):
+        Plan(1, None, 16, 1e-2, 0, "32", "linear")
+
+
+def test_a_cosine_resumes_as_if_it_had_not_stopped(tmp_path):
+    """The rate is a function of the step: half a training and its resume leave what one training does."""
+    calls = []
+
+    def stop(*_):
+        calls.append(1)
+        if len(calls) == 6:  # within the second of four epochs
+            signal.raise_signal(signal.SIGTERM)
+
+    whole = fit(tmp_path / "whole", epochs=4, schedule="cosine")
+    with pytest.raises(cf.training.Stopped):
+        fit(tmp_path / "parts", epochs=4, schedule="cosine", progress=stop)
+    parts = fit(tmp_path / "parts", epochs=4, schedule="cosine", resume=True)
+    steps = [row["step"] for row in parts.history]
+    assert steps == sorted(steps)
+    assert steps[-1] == 16
+    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_what_a_code_does_is_logged_and_said_at_the_end(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "copyfold")
+    net = cf.Variational(cf.MLP((1, 8, 8), hidden=(16,), output="sigmoid"), latent_dim=6)
+    objective = cf.Classical(fidelity=cf.Bernoulli(), penalties=(cf.Divergence(beta=100.0),))
+    run = cf.fit(net, objective, photos(), tmp_path / "run", epochs=2, batch=8, precision="32")
+    assert all("held_out_active_units" in row for row in run.history)
+    assert run.history[-1]["held_out_active_units"] < 6  # a beta of 100 leaves little
+    assert len(json.loads((run.folder / "findings" / "codes.json").read_text())["kl"]) == 6
+    assert any("of 6 latent dimensions say nothing" in record.getMessage() for record in caplog.records)
+
+
+def test_a_code_of_maps_is_not_looked_at_while_training(tmp_path):
+    run = cf.fit(cf.Conv((1, 8, 8), (4, 4)), None, photos(), tmp_path / "run", epochs=1, batch=8, precision="32")
+    assert not [name for name in run.history[-1] if name.endswith("units")]
+    assert not (run.folder / "findings" / "codes.json").exists()

@@ -72,7 +72,7 @@ def norm(kind: str, channels: int) -> nn.Module:
         case "instance":
             return nn.InstanceNorm2d(channels, affine=True)
         case "layer":
-            return nn.LayerNorm(channels)
+            return nn.GroupNorm(1, channels)  # over channels and positions; of a vector, what nn.LayerNorm is
         case _:
             return nn.Identity()
 

@@ -11,7 +11,7 @@ from copyfold.models.base import Autoencoder, Chain, Output
 from copyfold.models.blocks import Activation, activation, norm
 from copyfold.types import Shape, Statistics
 
-MapNorm: TypeAlias = Literal["batch", "group", "instance", "none"]
+MapNorm: TypeAlias = Literal["batch", "group", "layer", "instance", "none"]
 
 
 class Conv(Chain):
