@@ -65,7 +65,9 @@ def main() -> None:
                 if kind != "exact" or turn < 3:  # a hundred times as long
                     times[kind].append(step())
         plain = times["plain"][1:]
-        ratios = {k: statistics.median(a / b for a, b in zip(t[1:], plain, strict=False)) for k, t in times.items()}
+        ratios = {
+            k: statistics.median(a / b for a, b in zip(t[1:], plain, strict=False)) for k, t in times.items()
+        }
         shown = [f"{ratios[k]:.2f}" if k in ratios else "none" for k in ("hutchinson", "closed", "exact")]
         print(f"| {name} | {code} | {1000 * statistics.median(plain):.1f} | {' | '.join(shown)} |", flush=True)
 

@@ -106,7 +106,9 @@ class Gaussian(Corruption):
     def __post_init__(self) -> None:
         _take(self, "std", 0.0)
         lowest = self.std[0] if isinstance(self.std, tuple) else 1.0
-        _require(lowest > 0, f"Gaussian: of a pair, std={self.std}, the lower must be above 0: its logarithm counts")
+        _require(
+            lowest > 0, f"Gaussian: of a pair, std={self.std}, the lower must be above 0: its logarithm counts"
+        )
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Draw x + std eta."""
@@ -206,7 +208,8 @@ def _take(corruption: Corruption, name: str, low: float, high: float = math.inf)
     levels = value if isinstance(value, tuple) else (value,)
     where = f"between {low:g} and {high:g}" if high < math.inf else f"finite and at least {low:g}"
     _require(
-        all(low <= level <= high and math.isfinite(level) for level in levels) and len(levels) in (1, 2),
+        all(low <= level <= high and math.isfinite(level) for level in levels)
+        and (len(levels) == 2 or not isinstance(value, tuple)),
         f"{type(corruption).__name__}: {name} must be {where}, or a pair (low, high) of such, not {value}",
     )
     _require(levels[0] <= levels[-1], f"{type(corruption).__name__}: {name}={value} has its lower end last")

@@ -78,6 +78,13 @@ def test_help_says_how(copyfold):
 
 
 def test_a_core_is_chosen_as_in_train(copyfold):
-    said = copyfold("models", "Variational", "--core=MLP", "--core.hidden=[12]", "--size=8", "--channels=1").done().out
-    assert "Variational(MLP, latent_dim=32) for images of 1×8×8:" in said or "Variational(MLP) for images of 1×8×8:" in said
+    said = (
+        copyfold("models", "Variational", "--core=MLP", "--core.hidden=[12]", "--size=8", "--channels=1")
+        .done()
+        .out
+    )
+    assert (
+        "Variational(MLP, latent_dim=32) for images of 1×8×8:" in said
+        or "Variational(MLP) for images of 1×8×8:" in said
+    )
     assert any("780 parameters" in line for line in said)  # 64 x 12 + 12

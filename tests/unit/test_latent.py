@@ -8,17 +8,14 @@ from copyfold.probes.latent import symptoms
 
 
 class Given(cf.Linear):
-    """A model whose codes and images are given."""
+    """A model whose codes are given."""
 
-    def __init__(self, code: torch.Tensor, image: float = 0.5) -> None:
+    def __init__(self, code: torch.Tensor) -> None:
         super().__init__((1, 2, 2), latent_dim=code.shape[1])
-        self.code, self.image = code, image
+        self.code = code
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         return self.code
-
-    def logits(self, z: torch.Tensor) -> torch.Tensor:
-        return torch.full((len(z), 1, 2, 2), self.image)
 
 
 def read(model) -> dict[str, torch.Tensor]:
@@ -28,7 +25,7 @@ def read(model) -> dict[str, torch.Tensor]:
 def test_units_are_counted():
     code = torch.rand(40, 5)
     code[:, 1] = 0  # dead
-    code[::2, 2] = 0  # on for half of the images
+    code[:, 2] = torch.arange(40) % 2  # on for half of the images
     code[:, 3] = 0.5  # always on, and says nothing
     code[:, 4] = 1 + torch.rand(40)
     found = read(Given(code))
@@ -62,19 +59,35 @@ def test_collapsed_dimensions_are_counted_and_said():
     assert said.startswith("2 of 3 latent dimensions")
 
 
+def test_images_are_encoded_a_batch_at_a_time_with_the_statistics_asked_for():
+    model = cf.MLP((1, 4, 4), hidden=(8,), latent_dim=3, norm="batch").eval()
+    x, rng = torch.rand(10, 1, 4, 4), torch.Generator()
+    whole, parts = (cf.CodeStatistics(batch=n)(model, x, rng).numbers for n in (10, 3))
+    torch.testing.assert_close(whole["mean"], parts["mean"])
+    other = cf.CodeStatistics("batch", batch=10)(model, x, rng).numbers
+    assert not torch.allclose(whole["mean"], other["mean"])
+    assert model.statistics == "batch"
+
+
 @pytest.mark.parametrize(
-    ("code", "image", "sparse", "words"),
+    ("code", "sparse", "words"),
     [
-        (torch.rand(40, 4) + 0.1, 0.5, True, "4 of 4 units are on for every image"),
-        (torch.rand(40, 4) * torch.tensor([0, 0, 0, 1]), 0.5, True, "3 of 4 units are dead"),
-        (torch.ones(40, 4), 0.5, False, "100% of the logistic units"),
-        (torch.randn(40, 4), 1.5, False, "100.0% of the output's values lie outside"),
+        (torch.rand(40, 4) + 0.5, True, "4 of 4 units are on for every image"),
+        (torch.rand(40, 4) * torch.tensor([0, 0, 0, 1]), True, "3 of 4 units are dead"),
+        (torch.ones(40, 4), False, "100% of the logistic units"),
     ],
-)  # fmt: skip
-def test_each_fault_is_said_once_and_in_words(code, image, sparse, words):
-    said = symptoms(read(Given(code, image)), sparse)
+)
+def test_each_fault_is_said_once_and_in_words(code, sparse, words):
+    said = symptoms(read(Given(code)), sparse)
     assert len([s for s in said if words in s]) == 1
+
+
+def test_values_outside_are_said_with_and_without_a_code():
+    for numbers in ({}, read(Given(torch.randn(40, 4)))):
+        (said,) = symptoms(numbers, outside=0.25)
+        assert "25.0% of the output's values lie outside" in said
 
 
 def test_a_healthy_code_is_not_spoken_of():
     assert symptoms(read(Given(torch.randn(40, 4)))) == []
+    assert symptoms({}) == []

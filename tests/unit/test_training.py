@@ -241,7 +241,10 @@ def test_what_a_code_does_is_logged_and_said_at_the_end(tmp_path, caplog):
     assert any("of 6 latent dimensions say nothing" in record.getMessage() for record in caplog.records)
 
 
-def test_a_code_of_maps_is_not_looked_at_while_training(tmp_path):
-    run = cf.fit(cf.Conv((1, 8, 8), (4, 4)), None, photos(), tmp_path / "run", epochs=1, batch=8, precision="32")
+def test_a_code_of_maps_is_looked_at_where_it_pays_a_penalty(tmp_path):
+    paying = cf.Classical(penalties=(cf.L1(),))
+    run = cf.fit(cf.Conv((1, 8, 8), (4, 4)), paying, photos(), tmp_path / "a", epochs=1, batch=8, precision="32")
+    assert "held_out_dead_units" in run.history[-1]
+    run = cf.fit(cf.Conv((1, 8, 8), (4, 4)), None, photos(), tmp_path / "b", epochs=1, batch=8, precision="32")
     assert not [name for name in run.history[-1] if name.endswith("units")]
     assert not (run.folder / "findings" / "codes.json").exists()

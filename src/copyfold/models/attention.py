@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
-from copyfold.models.blocks import SeesAll, double_conv
-from copyfold.models.conv import MapNorm
+from copyfold.models.blocks import MapNorm, SeesAll, double_conv
 from copyfold.types import Code, Images, Shape, Statistics
 
 Attention: TypeAlias = Literal["dot", "softmax", "elu"]
@@ -48,7 +47,7 @@ class DotProduct(_Heads):
         y_i = sum_j a_ij v_j        a_ij = softmax_j(q_i . k_j / sqrt(d))
 
     n^2 d multiplications for n positions of d = `dim_head` features; torch's fused kernel holds no n x n matrix.
-    On a CPU that kernel has no second and no forward derivative: where one is needed (a penalty on the Jacobian),
+    Fused kernels have no second and no forward derivative: where one is needed (a penalty on the Jacobian),
     choose the plain one, `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`. Vaswani et al., 2017
     (arXiv:1706.03762).
     """
@@ -94,10 +93,12 @@ class LinearElu(_Heads):
 
     def mix(self, q: Features, k: Features, v: Features) -> Features:
         """The context, read out by every query and divided by the sum of its weights."""
-        q, k = F.elu(q) + 1, (F.elu(k) + 1) / k.shape[-1]  # means, not sums: the ratio is the same, and in range
-        context = k @ v.transpose(-1, -2)
-        weights = (k.sum(-1, keepdim=True) * q).sum(-2, keepdim=True)
-        return context.transpose(-1, -2) @ q / weights.clamp(min=1e-6)  # elu + 1 is 0 in float32 below -17
+        with torch.autocast(q.device.type, enabled=False):  # bf16 has no elu + 1 between 0 and 1/256
+            q, k, v = (t.to(torch.promote_types(t.dtype, torch.float32)) for t in (q, k, v))
+            q, k = F.elu(q) + 1, (F.elu(k) + 1) / k.shape[-1]  # means, not sums: the same ratio, and in range
+            context = k @ v.transpose(-1, -2)
+            weights = (k.sum(-1, keepdim=True) * q).sum(-2, keepdim=True)
+            return context.transpose(-1, -2) @ q / weights.clamp(min=1e-6)  # elu + 1 is 0 below -17
 
 
 class Residual(nn.Module):

@@ -85,13 +85,13 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
         super().__init__()
         if isinstance(shape, Autoencoder):
             raise UsageError(
-                f"a {type(self).__name__} is not put around another model: leave out --core, or give "
-                "--model Variational"
+                f"a {type(self).__name__} is not put around another model: leave out --core (or give "
+                "--core null, where a recipe has one), or give --model Variational"
             )
         if len(shape) != 3:
             raise UsageError(f"shape={shape!r} cannot be: it must be (channels, height, width)")
         self.shape: Shape = cast(Shape, tuple(shape))
-        at_least(1, channels=shape[0], height=shape[1], width=shape[2])
+        at_least(1, channels=self.shape[0], height=self.shape[1], width=self.shape[2])
         one_of(Output, "output", output)
         self.output: Output = output
 
@@ -163,8 +163,8 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
     @torch.no_grad()
     def code_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shape of an image's code: of the one tensor, or of every map where it is a tuple of maps."""
-        training, device = self.training, next((p.device for p in self.parameters()), None)
-        code = self.eval().encode(torch.zeros(2, *self.shape, device=device))
+        training, like = self.training, next(self.parameters(), torch.empty(0))
+        code = self.eval().encode(torch.zeros(2, *self.shape, device=like.device, dtype=like.dtype))
         self.train(training)
         return tuple(tuple(m.shape[1:]) for m in (code if isinstance(code, tuple) else (code,)))
 

@@ -13,6 +13,7 @@ from copyfold.errors import UsageError
 from copyfold.types import Statistics
 
 Norm: TypeAlias = Literal["batch", "group", "instance", "layer", "none"]
+MapNorm: TypeAlias = Literal["batch", "group", "layer", "instance", "none"]
 Activation: TypeAlias = Literal["identity", "relu", "gelu", "selu", "silu", "tanh", "sigmoid"]
 
 

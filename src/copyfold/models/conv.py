@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, TypeAlias
 
 from torch import nn
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
-from copyfold.models.blocks import Activation, activation, norm
+from copyfold.models.blocks import Activation, MapNorm, activation, norm
 from copyfold.types import Shape, Statistics
-
-MapNorm: TypeAlias = Literal["batch", "group", "layer", "instance", "none"]
 
 
 class Conv(Chain):

@@ -52,8 +52,9 @@ class MLP(Chain):
     Each hidden layer is linear, norm, activation; the code is linear, then `code_activation`. Undercomplete or
     overcomplete by its widths: hidden=[100], latent_dim=30 is Murphy's 784-100-30-100-784; hidden=[4000, 4000],
     latent_dim=4000 the essay's overcomplete network with five hidden layers, wider than its 3072 inputs.
-    `frozen` keeps the weights between hidden layers at their random start, so that only the first and the last
-    layer learn: what the essay's script did, whose hidden layers stood in a list that no optimiser saw.
+    `frozen` keeps the linear maps between hidden layers at their random start, so that of them only the first
+    and the last learn: what the essay's script did, whose hidden layers (one more than there are here) stood in
+    a list that no optimiser saw.
     """
 
     def __init__(

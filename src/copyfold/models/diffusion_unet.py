@@ -46,7 +46,8 @@ class DiffusionUNet(Autoencoder):
     ) -> None:
         super().__init__(shape, output)
         at_least(3, width=width)
-        at_least(1, stages=len(multiples), **{f"multiples[{k}]": m for k, m in enumerate(multiples)})
+        at_least(2, stages=len(multiples))
+        at_least(1, **{f"multiples[{k}]": m for k, m in enumerate(multiples)})
         one_of(Residuals, "residual", residual)
         check_halvings(self.shape, len(multiples) - 1)
         self.width, self.multiples, self.residual = width, tuple(multiples), residual

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Output
-from copyfold.models.blocks import Activation, activation, double_conv
-from copyfold.models.conv import MapNorm
+from copyfold.models.blocks import Activation, MapNorm, activation, double_conv
 from copyfold.types import Code, Images, Shape, Statistics
 
 Skips: TypeAlias = Literal["none", "self", "concat"]
@@ -147,8 +146,9 @@ class UNet(Autoencoder):
 
     The essay's model is UNet((3, 128, 128), width=64, depth=4, skips="self"): 31,037,763 parameters. Its deep
     one has depth=5, skips="none" and up=["bilinear", "transposed", ...]: 118,770,947; at width 128 475,027,971.
-    pool = 3 makes its "contractive" one (which has no contractive penalty), whose maps shrink faster than any
-    padding can hide: the up stages raise by 3, and pad to the size of their level where a side was no multiple.
+    pool = 3 is for maps that shrink faster, as in its "contractive" one (which has no contractive penalty): the
+    up stages raise by 3, and pad to the size of their level where a side was no multiple. (The script's raise by
+    2 and pad with zeros to thrice the size.)
     With pool = 2 a side that is not a multiple of 2^depth is refused with the nearest that is (UsageError).
     """
 
@@ -170,9 +170,10 @@ class UNet(Autoencoder):
         super().__init__(shape, output)
         at_least(1, width=width, depth=depth)
         at_least(2, pool=pool)
-        ups = (up,) * depth if isinstance(up, str) else tuple(up)
         one_of(Skips, "skips", skips)
         one_of(MapNorm, "norm", norm)
+        sides = _sides(self.shape, depth, pool, norm)
+        ups = (up,) * depth if isinstance(up, str) else tuple(up)
         for how in ups:
             one_of(Upsampling, "up", how)
         if len(ups) != depth:
@@ -181,7 +182,6 @@ class UNet(Autoencoder):
             width, depth, skips, norm, middle, pool,
         )  # fmt: skip
         self.up: Upsampling | tuple[Upsampling, ...] = cast(Upsampling, up) if isinstance(up, str) else ups
-        sides = _sides(self.shape, depth, pool, norm)
         whole = all(side % pool**depth == 0 for side in self.shape[1:])
         if middle is None and whole:
             self.multiple = pool**depth
@@ -281,9 +281,10 @@ def _sides(shape: Shape, depth: int, pool: int, norm_kind: str) -> list[Side]:
     if short or (pool == 2 and (shape[1] % step or shape[2] % step)):
         near = "x".join(str(max(step, round(side / step) * step)) for side in shape[1:])
         often = f"halves the image {depth} times" if pool == 2 else f"pools the image {depth} times by {pool}"
+        must = f"multiples of {step}" if pool == 2 else f"at least {step}"
         raise UsageError(
             f"a UNet of depth {depth} {often}, so {shape[1]}x{shape[2]} does not do: "
-            f"its sides must be multiples of {step}; the nearest that can is {near}"
+            f"its sides must be {must}; the nearest that can is {near}"
         )
     sides = [(shape[1] // pool**k, shape[2] // pool**k) for k in range(depth + 1)]
     if norm_kind == "instance" and max(sides[-1]) == 1:

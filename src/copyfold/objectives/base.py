@@ -46,6 +46,8 @@ class Penalty(ABC):
 
     differentiates: ClassVar[bool] = False
     """Whether it needs the gradient of the code with respect to x."""
+    sparse: ClassVar[bool] = False
+    """Whether it wants few numbers of a code to be on."""
 
     @abstractmethod
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:

@@ -93,7 +93,8 @@ class Bernoulli(Fidelity):
         if model.output != "sigmoid":
             raise UsageError(
                 "Bernoulli needs an output in (0, 1), and this model's is linear: "
-                'make it with output="sigmoid" (--model.output sigmoid), or use SquaredError'
+                'make it with output="sigmoid" (--model.output sigmoid; --core.output within a Variational), or '
+                "use SquaredError"
             )
 
 

@@ -14,6 +14,7 @@ from copyfold.types import Code, Images
 
 Estimator: TypeAlias = Literal["hutchinson", "exact", "closed"]
 
+_ROWS = 2**27  # numbers of a Jacobian that are made at once
 _CLAMP = 1e-6  # how near to 0 and 1 the mean activation of a unit may come before its logarithm is taken
 
 
@@ -25,6 +26,8 @@ class L1(Penalty):
     """
 
     weight: float = 1.0
+
+    sparse: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _not_negative("L1", weight=self.weight)
@@ -49,6 +52,8 @@ class KLSparsity(Penalty):
     weight: float = 1.0
     target: float = 0.1
 
+    sparse: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         _not_negative("KLSparsity", weight=self.weight)
         if not 0 < self.target < 1:
@@ -71,8 +76,11 @@ class KLSparsity(Penalty):
         """Whether the code of random images is within [0, 1]."""
         device, training = next(model.parameters()).device, model.training
         x = torch.rand(4, *model.shape, device=device)
-        self(model, x, model.eval().encode(x))
-        model.train(training)
+        try:
+            for scale in (1, 1000):  # what is only not negative leaves [0, 1] for large images
+                self(model, x, model.eval().encode(scale * x))
+        finally:
+            model.train(training)
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ class Contraction(Penalty):
             # encoded once more: a graph made already cannot be vmapped through every layer
             pull = torch.func.vjp(lambda x: flat(model.encode(x)), x)[1]
             rows = torch.eye(code.shape[1], device=x.device, dtype=code.dtype)[:, None].expand(-1, len(x), -1)
-            (jacobian,) = torch.func.vmap(pull)(rows)
+            (jacobian,) = torch.func.vmap(pull, chunk_size=max(1, _ROWS // x.numel()))(rows)
             squares = jacobian.square().flatten(2).sum((0, 2))
         else:
             signs = torch.randint_like(code, 2) * 2 - 1
@@ -125,7 +133,8 @@ class Contraction(Penalty):
         if ours or any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
             raise UsageError(
                 "Contraction is of each image's own code, and batch statistics tie images together: give the "
-                "model another norm (--model.norm group, layer or none) or --model.statistics running"
+                "model another norm (--model.norm group, layer or none) or --model.statistics running "
+                "(--core.norm, --core.statistics within a Variational)"
             )
 
 

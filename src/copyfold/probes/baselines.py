@@ -42,7 +42,7 @@ def linear_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"], sid
     if side % 2 == 0:
         raise UsageError(f"a filter of {side} x {side} pixels has no centre: its side must be odd")
     target = clean.reshape(-1)
-    chosen = torch.linspace(0, len(target) - 1, min(FITTED, len(target)), device=x.device).long().unique()
+    chosen = torch.linspace(0, len(target) - 1, min(FITTED, len(target)), dtype=torch.float64).long().to(x.device)
     windows = _padded(noisy, side).unfold(2, side, 1).unfold(3, side, 1)  # a view: (b c) 1 h w side side
     b, row, column = torch.unravel_index(chosen, (len(windows), *clean.shape[2:]))
     rows = windows[b, 0, row, column].flatten(1).double()

@@ -44,7 +44,8 @@ class Denoising(Probe):
 
     def _baselines(self, noisy: Images, rng: Generator) -> dict[str, Images]:
         """What each baseline makes of the noisy images."""
-        level, clean = noise_of(self.corruption), self.reference
+        level = noise_of(self.corruption)
+        clean = None if self.reference is None else self.reference.to(noisy)
         if clean is None:
             return {} if level is None else {"non-local means": NonLocalMeans()(_undone(noisy, level), level[2])}
         spoiled = self.corruption(clean, rng)

@@ -63,7 +63,7 @@ class Evidence(Probe):
         return Reading(
             {
                 "elbo": elbo,
-                "kl": kl_divergence(q, _PRIOR).sum(1),
+                "kl": kl_divergence(q, _PRIOR).flatten(1).sum(1),
                 "importance": importance,
                 "optimised": optimised,
                 "gap": optimised - elbo,
@@ -74,8 +74,8 @@ class Evidence(Probe):
         """The elbo and the importance-weighted bound by draws q.mean + q.stddev noise, draws x b x latent."""
         z = q.mean + q.stddev * noise
         seen = torch.stack([self._likelihood(model, x, each) for each in z])
-        weights = seen + (_PRIOR.log_prob(z) - q.log_prob(z)).sum(2)
-        elbo = seen.mean(0) - kl_divergence(q, _PRIOR).sum(1)
+        weights = seen + (_PRIOR.log_prob(z) - q.log_prob(z)).flatten(2).sum(2)
+        elbo = seen.mean(0) - kl_divergence(q, _PRIOR).flatten(1).sum(1)
         return elbo, weights.logsumexp(0) - math.log(len(z))
 
     def _likelihood(self, model: Autoencoder, x: Images, z: Tensor) -> Tensor:

@@ -16,7 +16,9 @@ from copyfold.types import Images, Statistics
 
 @dataclass(frozen=True)
 class SpectralNorm(Probe):
-    r"""How much a small change of an image can grow: the largest singular value of the Jacobian.
+    r"""How much a small change of an image can grow, at most.
+
+    The largest singular value of the Jacobian, by power iteration:
 
         ||J||_2 = max over unit v of ||J v||        v <- J^T J v / ||J^T J v||, `iterations` times
 

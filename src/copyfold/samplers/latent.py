@@ -36,6 +36,6 @@ class Prior(Sampler):
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
         """Yield the one frame."""
-        maps = tuple(noise_like(x.new_empty(len(x), *shape), rng=rng) for shape in model.code_shapes())
-        image = model.decode(maps if len(maps) > 1 else maps[0])
+        maps = [noise_like(x.new_empty(len(x), *shape), rng=rng) for shape in model.code_shapes()]
+        image = model.decode(tuple(maps) if len(maps) > 1 else maps[0])
         yield image + noise_like(image, 0.0, self.std, rng) if self.std else image

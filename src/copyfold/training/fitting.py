@@ -18,7 +18,6 @@ from copyfold.data import Photos
 from copyfold.errors import Diverged, UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Classical, Objective
-from copyfold.objectives.penalties import L1, KLSparsity
 from copyfold.probes.latent import symptoms
 from copyfold.training.courier import Copying
 from copyfold.training.keeper import Keeper, WholeFiles
@@ -136,14 +135,13 @@ def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
 
 
 def _say(keeper: Keeper, objective: Objective) -> None:
-    """Say in plain words what is wrong with the code, if anything, and write down what each unit does."""
-    if not keeper.codes:
-        return
+    """Say in plain words what is wrong with code and output, if anything; write down what each unit does."""
     penalties = objective.penalties if isinstance(objective, Classical) else ()
-    sparse = any(isinstance(penalty, L1 | KLSparsity) for penalty in penalties)
-    keeper.run.write_finding("codes.json", {name: value.tolist() for name, value in keeper.codes.items()})
-    for sentence in symptoms(keeper.codes, sparse):
-        log.info("what the code does: %s", sentence)
+    outside = keeper.rows[-1].get("held_out_outside", 0.0) if keeper.rows else 0.0
+    if keeper.codes:
+        keeper.run.write_finding("codes.json", {name: value.tolist() for name, value in keeper.codes.items()})
+    for sentence in symptoms(keeper.codes, any(penalty.sparse for penalty in penalties), outside):
+        log.info("%s", sentence)
 
 
 def _finished(keeper: Keeper) -> bool:

@@ -49,7 +49,10 @@ class Keeper(Callback):
         self.run, self.model, self.objective, self.plan, self.progress = run, model, objective, plan, progress
         self.source = Batches(photos.train, plan.batch, plan.seed, photos.flip)
         self.held_out = photos.held_out[:HELD_OUT_IMAGES]
-        self.vector = [len(shape) for shape in model.code_shapes()] == [1]
+        vector = [len(shape) for shape in model.code_shapes()] == [1]
+        self.diagnosed = vector or bool(
+            getattr(objective, "penalties", ())
+        )  # maps only where they are meant to be so
         self.codes: dict[str, torch.Tensor] = {}
         self.signum = 0
         self.rows: list[runs.Row] = []
@@ -161,13 +164,15 @@ class Keeper(Callback):
 
     @torch.no_grad()
     def diagnose(self, trainer: lightning.Trainer) -> runs.Row:
-        """What the numbers of a vector code do on some held-out images; nothing where the code is of maps."""
+        """What the numbers of a code do on some held-out images."""
         pixels = torch.from_numpy(self.held_out[:DIAGNOSED].copy()).permute(0, 3, 1, 2)
-        if not self.vector or len(pixels) < 2:
+        if not self.diagnosed or len(pixels) < 2:
             return {}
         x = to_images(pixels.to(trainer.strategy.root_device), torch.contiguous_format)
         self.model.eval()
-        self.codes = CodeStatistics()(self.model, x, torch.Generator()).numbers
+        with trainer.precision_plugin.forward_context():
+            probe = CodeStatistics(self.model.statistics, max(2, self.plan.batch))
+            self.codes = probe(self.model, x, torch.Generator()).numbers
         self.model.train()
         return {name: value.item() for name, value in self.codes.items() if value.dim() == 0 and name in LOGGED}
 

@@ -85,8 +85,9 @@ Trained by copyfold on {len(photos.train):,} images of {size} (channels x height
 
 {inspect.getdoc(type(objective))}
 
-Every term is a sum over pixels (a fidelity) or over the numbers of the code (a penalty), in nats, averaged
-over the images of a batch, and has its weight in it already; their sum is the loss. In log.csv, `mse` is per
+Every term is a sum over pixels (a fidelity) or over the numbers of the code (a penalty), in nats where it is
+a likelihood or a divergence, averaged over the images of a batch, and has its weight in it already; their sum
+is the loss. In log.csv, `mse` is per
 pixel and `psnr` in dB, averaged over images; columns that begin with `held_out_` are the same on images that
 were not trained on.
 
