@@ -17,7 +17,7 @@ import torch
 import copyfold as cf
 
 
-def stepper(model: cf.models.base.Autoencoder, penalties: tuple, x: torch.Tensor) -> Callable[[], float]:
+def stepper(model: cf.Autoencoder, penalties: tuple, x: torch.Tensor) -> Callable[[], float]:
     """A function that makes one training step and returns its seconds."""
     objective = cf.Classical(penalties=penalties)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes every picture of README and docs: docs/pictures.sh LANDSCAPES (a folder of images or a dataset folder)
-# Two trainings of about twelve minutes each on two slow cores. What is in runs/ already is taken from there.
+# Two trainings of about twelve minutes each and one of fifteen on two slow cores. What is in runs/ already is taken from there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p docs/pictures
@@ -10,5 +10,9 @@ train=(copyfold train "$1" --size 64 --model UNet --model.width 32 --epochs 30 -
 cp runs/landscapes/findings/denoising-gaussian.png docs/pictures/denoising.png
 cp runs/landscapes/findings/denoising-mix.png docs/pictures/denoising-mix.png
 cp runs/landscapes/findings/loss.png docs/pictures/loss.png
+copyfold train "$1" --size 64 --config denoiser --run runs/denoiser --resume
+cp runs/denoiser/findings/denoising-gaussian.png docs/pictures/denoiser.png
+copyfold models UNet --model.width 64 --model.skips self --size 128 --picture docs/pictures/unet.png
+(cd docs/pictures && python ../../examples/score_field.py)
 copyfold sample runs/landscapes --out docs/pictures/from-noise.png
 copyfold sample runs/landscapes-skips --out docs/pictures/from-noise-skips.png

@@ -164,7 +164,7 @@ def test_kl_sparsity_wants_logistic_units():
 # ---------------------------------------------------------------- contraction
 
 
-def encoders() -> list[cf.models.base.Autoencoder]:
+def encoders() -> list[cf.Autoencoder]:
     return [
         cf.MLP((1, 4, 4), hidden=(), latent_dim=5, code_activation="sigmoid"),
         cf.MLP((1, 4, 4), hidden=(8,), latent_dim=5, norm="layer", activation="tanh"),
