@@ -61,7 +61,7 @@ def test_the_default_training_makes_digits_from_noise(tmp_path):
 def test_every_recipe_trains_on_the_digits(name, tmp_path):
     """A few steps of the networks of a hundred million parameters, minutes of none; the error falls."""
     large = name in ("overcomplete", "essay", "unet-wide", "unet-deep", "unet-hidden")
-    options = ["--limit", "32", "--epochs", "4", "--batch", "8"] if large else ["--epochs", "8"]
+    options = ["--limit", "32" if large else "320", "--epochs", "4", "--batch", "8" if large else "16"]
     assert main(["train", "--config", name, *options, "--run", str(tmp_path / "run")]) == 0
     run = cf.runs.open(tmp_path / "run")
     errors = run.series("held_out_mse")[1]
