@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
-from copyfold.models.blocks import MapNorm, SeesAll, double_conv
+from copyfold.models.blocks import MapNorm, SeesAll, double_conv, down
 from copyfold.types import Code, Images, Shape, Statistics
 
 Attention: TypeAlias = Literal["dot", "softmax", "elu"]
@@ -236,7 +236,7 @@ class AttentionUNet(Autoencoder):
         widths = [width * 2**k for k in range(depth + 1)]
         self.encoder = nn.ModuleDict(
             {"stem": double_conv(self.shape[0], width, norm)}
-            | {f"down{k}": _down(widths[k - 1], widths[k], norm) for k in range(1, depth + 1)}
+            | {f"down{k}": down(widths[k - 1], widths[k], norm) for k in range(1, depth + 1)}
         )
         self.decoder = nn.ModuleDict(
             {
@@ -281,11 +281,6 @@ class _Up(nn.Module):
     def forward(self, x: Maps, skip: Maps) -> Maps:
         """From b x below x h x w and b x channels x 2h x 2w to b x channels x 2h x 2w."""
         return self.conv(torch.cat((self.attention(skip), self.up(x)), dim=1))
-
-
-def _down(inputs: int, outputs: int, norm_kind: str) -> nn.Sequential:
-    """Half the size, then two convolutions."""
-    return nn.Sequential(OrderedDict(pool=nn.MaxPool2d(2), conv=double_conv(inputs, outputs, norm_kind)))
 
 
 def check_halvings(shape: Shape, times: int) -> None:

@@ -234,6 +234,13 @@ class Chain(Autoencoder):
         return self.decoder(z)
 
 
+def flat(z: Code) -> Tensor:
+    """The code of each image as one vector in float32 or better: b x all numbers of all maps."""
+    maps = z if isinstance(z, tuple) else (z,)
+    whole = torch.cat([m.flatten(1) for m in maps], dim=1)
+    return whole.to(torch.promote_types(whole.dtype, torch.float32))
+
+
 def load(folder: str | Path) -> Autoencoder:
     """Read a model back: float32, on the CPU, in eval mode. Takes a run's folder or its model folder.
 

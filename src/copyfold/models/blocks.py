@@ -105,6 +105,11 @@ class SeesAll(nn.Module):
     """A module each of whose outputs depends on the whole image, as attention does; for `receptive_field`."""
 
 
+def down(inputs: int, outputs: int, norm_kind: str, pool: int = 2) -> nn.Sequential:
+    """One `pool`-th of the size, then two convolutions."""
+    return nn.Sequential(OrderedDict(pool=nn.MaxPool2d(pool), conv=double_conv(inputs, outputs, norm_kind)))
+
+
 def receptive_field(modules: Iterable[nn.Module], output_side: int = 64) -> int | None:
     """How many input pixels, along one axis, can change one output pixel; None means all of them.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Output
-from copyfold.models.blocks import Activation, MapNorm, activation, double_conv
+from copyfold.models.blocks import Activation, MapNorm, activation, double_conv, down
 from copyfold.types import Code, Images, Shape, Statistics
 
 Skips: TypeAlias = Literal["none", "self", "concat"]
@@ -189,7 +189,7 @@ class UNet(Autoencoder):
         deepest = (widths[-1], *sides[-1])
         self.encoder = nn.ModuleDict(
             {"stem": double_conv(self.shape[0], width, norm)}
-            | {f"down{k}": _down(widths[k - 1], widths[k], norm, pool) for k in range(1, depth + 1)}
+            | {f"down{k}": down(widths[k - 1], widths[k], norm, pool) for k in range(1, depth + 1)}
             | {"squeeze": middle.squeeze(*deepest) if middle else nn.Identity()}
         )
         self.decoder = nn.ModuleDict(
@@ -265,11 +265,6 @@ def _padded(x: Tensor, side: Side) -> Tensor:
     """Zeros around the maps, as evenly as can be, up to height and width."""
     rows, columns = side[0] - x.shape[2], side[1] - x.shape[3]
     return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-
-
-def _down(inputs: int, outputs: int, norm_kind: str, pool: int) -> nn.Sequential:
-    """One `pool`-th of the size, then two convolutions."""
-    return nn.Sequential(OrderedDict(pool=nn.MaxPool2d(pool), conv=double_conv(inputs, outputs, norm_kind)))
 
 
 def _sides(shape: Shape, depth: int, pool: int, norm_kind: str) -> list[Side]:

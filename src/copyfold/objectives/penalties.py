@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from copyfold.errors import UsageError, at_least, one_of
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, flat
 from copyfold.objectives.base import Penalty
 from copyfold.types import Code, Images
 
@@ -182,13 +182,6 @@ class Divergence(Penalty):
 def divergence(q: Normal) -> Tensor:
     """KL(q || N(0, 1)) of every number of a normal posterior, in its shape, in nats."""
     return (q.variance + q.mean.square() - 1 - q.variance.log()) / 2
-
-
-def flat(z: Code) -> Tensor:
-    """The code of each image as one vector in float32 or better: b x all numbers of all maps."""
-    maps = z if isinstance(z, tuple) else (z,)
-    whole = torch.cat([m.flatten(1) for m in maps], dim=1)
-    return whole.to(torch.promote_types(whole.dtype, torch.float32))
 
 
 def _logistic_layer(model: Autoencoder) -> nn.Linear:

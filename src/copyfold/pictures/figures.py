@@ -122,7 +122,7 @@ def arrows(
     longest = max(float(np.hypot(*field.T).max()) for field in vectors.values())
     step = float(np.ptp(xy, axis=0).max()) / max(len(xy) ** 0.5 - 1, 1)
     figure = _figure((4.2 * len(fields), 4.9), layout="constrained")
-    figure.suptitle(_plain(_wrap(title, 42 * len(fields))), fontsize=12, x=0.02, ha="left")
+    figure.suptitle(_plain(_wrap(title, 45 * len(fields))), fontsize=12, x=0.02, ha="left")
     for i, (name, field) in enumerate(vectors.items()):
         axes = figure.add_subplot(1, len(fields), i + 1)
         if under is not None:

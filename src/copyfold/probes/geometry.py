@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from copyfold.corruptions import noise_like
 from copyfold.errors import at_least
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import Probe, Reading
 from copyfold.types import Images, Statistics
 
@@ -37,14 +37,12 @@ class SpectralNorm(Probe):
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Iterate from a random direction, for both maps."""
-
-        def encoder(x: Tensor) -> Tensor:
-            z = model.encode(x)
-            return torch.cat([m.flatten(1) for m in (z if isinstance(z, tuple) else (z,))], dim=1)
-
         v = noise_like(x, rng=rng)
         with model.using(self.statistics), sdpa_kernel(SDPBackend.MATH):
-            norms = {"encoder": self._norm(encoder, x, v), "autoencoder": self._norm(model, x, v)}
+            norms = {
+                "encoder": self._norm(lambda x: flat(model.encode(x)), x, v),
+                "autoencoder": self._norm(model, x, v),
+            }
         return Reading(norms)
 
     def _norm(self, function: Callable[[Tensor], Tensor], x: Images, v: Images) -> Tensor:

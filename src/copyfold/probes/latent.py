@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
 
 from copyfold.errors import at_least
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import Probe, Reading
 from copyfold.types import Images, Statistics
 
@@ -60,8 +60,7 @@ class CodeStatistics(Probe):
 def _encoded(model: Autoencoder, x: Images) -> tuple[Tensor, Tensor]:
     """The code of every image as one vector, and the divergence of each number's posterior (0 without one)."""
     q = model.posterior(x)
-    z = model.encode(x) if q is None else q.mean
-    units = torch.cat([m.flatten(1) for m in (z if isinstance(z, tuple) else (z,))], dim=1).float()
+    units = flat(model.encode(x) if q is None else q.mean)
     return units, units.new_zeros(units.shape) if q is None else kl_divergence(q, Normal(0.0, 1.0)).flatten(1)
 
 
