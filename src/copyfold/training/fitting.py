@@ -27,6 +27,8 @@ from copyfold.types import Progress
 
 log = logging.getLogger("copyfold")
 
+RELAPSE = 3  # times the lowest held-out error: learning that was undone, and not its noise
+
 
 class Stopped(KeyboardInterrupt):
     """A signal asked training to stop, and everything was saved first. `exit_code` is 128 + the signal."""
@@ -140,8 +142,20 @@ def _say(keeper: Keeper, objective: Objective) -> None:
     outside = keeper.rows[-1].get("held_out_outside", 0.0) if keeper.rows else 0.0
     if keeper.codes:
         keeper.run.write_finding("codes.json", {name: value.tolist() for name, value in keeper.codes.items()})
-    for sentence in symptoms(keeper.codes, any(penalty.sparse for penalty in penalties), outside):
+    said = symptoms(keeper.codes, any(penalty.sparse for penalty in penalties), outside)
+    for sentence in [*_relapse(*keeper.run.series("held_out_mse"), keeper.plan.lr), *said]:
         log.info("%s", sentence)
+
+
+def _relapse(steps: list[float], errors: list[float], lr: float) -> list[str]:
+    """Whether what was learned was lost again, as where all units of a layer have died."""
+    best = min(range(len(errors)), key=errors.__getitem__, default=0)
+    if not errors or errors[-1] <= RELAPSE * errors[best]:
+        return []
+    return [
+        f"what was learned was lost again: the held-out error per pixel is {errors[-1]:.4f}, and was "
+        f"{errors[best]:.4f} at step {steps[best]:.0f}: train anew with a smaller --lr than {lr:g}, or with a norm"
+    ]
 
 
 def _finished(keeper: Keeper) -> bool:
