@@ -52,9 +52,11 @@ def bounded(cls: type[Autoencoder]) -> Autoencoder:
     return cls(**given | {"output": "sigmoid"})
 
 
-def code_models() -> list[Autoencoder]:
-    """Every architecture, and a U-Net whose code is a tuple."""
-    return [ready(cls) for cls in MODELS] + [cf.UNet((3, 16, 16), width=4, depth=2, skips="concat").eval()]
+def code_model(index: int) -> Autoencoder:
+    """One of every architecture, and after them a U-Net whose code is a tuple."""
+    if index < len(MODELS):
+        return ready(MODELS[index])
+    return cf.UNet((3, 16, 16), width=4, depth=2, skips="concat").eval()
 
 
 # ---------------------------------------------------------------- every class
@@ -354,33 +356,39 @@ def test_a_penalty_that_is_warmed_up_ends_whole(cls):
 # ---------------------------------------------------------------- samplers, probes
 
 
-def short(cls: type[Sampler]) -> Sampler:
-    """Of three steps, where it has steps; of one frame otherwise."""
-    return cls(steps=3) if "steps" in cls.__dataclass_fields__ else cls()
+def short(cls: type[Sampler], model: Autoencoder) -> Sampler:
+    """Of three steps, where it has steps, else of one frame; fitted to images, where it is one that is fitted."""
+    given = {"steps": 3, "reference": images(model, 16)}
+    return cls(**{name: value for name, value in given.items() if name in cls.__dataclass_fields__})
 
 
 @pytest.mark.parametrize("cls", catalogue.classes(Sampler).values())
 @pytest.mark.parametrize("index", range(len(MODELS) + 1))
 def test_a_film_has_its_steps_and_is_a_function_of_the_generator(cls, index):
-    model = code_models()[index]
-    sampler = short(cls)
+    """Of its state alone; or of none, where the class says that it draws nothing at random."""
+    model = code_model(index)
+    sampler = short(cls, model)
     x = images(model, 2)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     films = [list(sampler(model, x, Generator().manual_seed(seed))) for seed in (5, 5, 6)]
     assert [len(film) for film in films] == [getattr(sampler, "steps", 1)] * 3
     assert all(frame.shape == x.shape and not frame.requires_grad for frame in films[0])
+    assert all(frame.isfinite().all() for frame in films[0])
     assert all(torch.equal(a, b) for a, b in zip(films[0], films[1], strict=True))
-    assert not torch.equal(films[0][-1], films[2][-1])
+    differ = [not torch.equal(a, b) for a, b in zip(films[0], films[2], strict=True)]
+    assert differ[-1] == any(differ) == cls.random
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize("cls", catalogue.classes(Sampler).values())
 def test_a_film_is_lazy(cls):
     model = ready(cf.Linear)
-    calls = []
+    calls, encoded = [], []
     model.decoder.register_forward_hook(lambda *_: calls.append(1))
-    film = short(cls)(model, images(model), Generator())
+    model.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    film = short(cls, model)(model, images(model), Generator())
     assert not calls
+    assert not encoded
     for number, _ in enumerate(film, 1):
         assert len(calls) == number
 
@@ -388,7 +396,7 @@ def test_a_film_is_lazy(cls):
 @pytest.mark.parametrize("cls", catalogue.classes(Sampler).values())
 def test_no_steps_and_negative_noise_are_refused(cls):
     fields = {field.name for field in dataclasses.fields(cls)}
-    for bad in ({"steps": 0}, {"steps": -3}, {"std": -0.1}):
+    for bad in ({"steps": 0}, {"steps": -3}, {"steps": 2.5}, {"std": -0.1}, {"std": float("nan")}, {"batch": 0}):
         if not set(bad) <= fields:
             continue
         with pytest.raises(cf.UsageError):

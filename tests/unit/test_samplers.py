@@ -1,11 +1,11 @@
-"""Samplers against what their equations give for models that are known exactly."""
+"""Samplers that iterate, against what their equations give for models that are known exactly."""
 
+import pytest
 import torch
 from torch import Generator
 
 import copyfold as cf
-from copyfold.corruptions import noise_like
-from copyfold.samplers.base import perturbed
+from copyfold.samplers.base import perturbed, unflat
 
 
 class Halving(cf.Linear):
@@ -18,13 +18,59 @@ class Halving(cf.Linear):
         return z.view(-1, *self.shape)
 
 
-def test_renoising_follows_its_equation():
-    model, x = Halving((1, 3, 3)), torch.rand(2, 1, 3, 3)
-    film = list(cf.Renoising(steps=4, mean=0.5, std=0.3)(model, x, Generator().manual_seed(3)))
-    rng, a = Generator().manual_seed(3), x
-    for n, frame in enumerate(film, 1):
-        torch.testing.assert_close(frame, a / 2)
-        a = n / 4 * frame + (1 - n / 4) * noise_like(x, 0.5, 0.3, rng)
+class Twofold(Halving):
+    """D(E(x)) = x with a code of two maps, of which the second is tenfold: the image's halves."""
+
+    def encode(self, x):
+        top, bottom = x.chunk(2, dim=2)
+        return top, 10 * bottom
+
+    def logits(self, z):
+        return torch.cat((z[0], z[1] / 10), dim=2)
+
+
+def rng(seed: int = 3) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+# ---------------------------------------------------------------- renoising
+
+
+def written_out(model, x, weights, mean, std, rng, sizes=(), clip=False):
+    """The equation of the sampler, with the weights of (image, reconstruction, noise) at every step."""
+    frames = []
+    for n, (kept, copied, noise) in enumerate(weights, 1):
+        for at, side in sizes:
+            if n == at:
+                x = torch.nn.functional.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+        clean = model.decode(model.encode(x)).detach()
+        clean = clean.clip(0, 1) if clip else clean
+        frames.append(clean)
+        eta = mean + std * torch.randn(x.shape, generator=rng)
+        x = kept * x + copied * clean + noise * eta
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("sampler", "weights"),
+    [
+        (cf.Renoising(), [(0, n / 30, 1 - n / 30) for n in range(1, 31)]),
+        (cf.Renoising(200), [(0, n / 200, 1 - n / 200) for n in range(1, 201)]),
+        (cf.Renoising(80, mean=0.6, start_mean=0.7), [(0, n / 80, 1 - n / 80) for n in range(1, 81)]),
+        (cf.Renoising(50, mean=0.5), [(0, n / 50, 1 - n / 50) for n in range(1, 51)]),
+        (cf.Renoising(60, schedule=cf.Ramp(over=20)), [(0, n / 20, 1 - n / 20) for n in range(1, 61)]),
+        (cf.Renoising(200, schedule=cf.Ramp(over=800)), [(0, n / 800, 1 - n / 800) for n in range(1, 201)]),
+        (cf.Renoising(100, schedule=cf.Additive(0.1)), [(1, 0.1, 0)] * 100),
+        (cf.Renoising(5, std=0.0, clip=True), [(0, n / 5, 1 - n / 5) for n in range(1, 6)]),
+        (cf.Renoising(5, mean=-4.0, std=3.0, clip=True), [(0, n / 5, 1 - n / 5) for n in range(1, 6)]),
+    ],
+    ids=str,
+)
+def test_renoising_is_its_equation_with_every_schedule_of_the_texts(sampler, weights):
+    model, x = cf.Linear((1, 4, 4), latent_dim=5), 0.7 + 0.2 * torch.randn(3, 1, 4, 4)
+    film = list(sampler(model, x, rng()))
+    expected = written_out(model, x, weights, sampler.mean, sampler.std, rng(), clip=sampler.clip)
+    torch.testing.assert_close(torch.stack(film), torch.stack(expected), rtol=1e-4, atol=1e-4)
 
 
 def test_the_schedules():
@@ -36,12 +82,61 @@ def test_the_schedules():
     torch.testing.assert_close(list(film)[-1], x * 1.05**2 / 2)
 
 
+def test_one_step_is_the_baseline_of_one_pass():
+    model, x = cf.UNet.tiny().eval(), torch.rand(2, 3, 16, 16)
+    (frame,) = cf.Renoising(steps=1)(model, x, rng())
+    assert torch.equal(frame, model(x))
+
+
 def test_renoising_starts_from_noise_of_its_own_mean_and_std():
-    noise = cf.Renoising(mean=0.6, std=0.1).noise(50, (3, 16, 16), Generator().manual_seed(0))
-    assert noise.shape == (50, 3, 16, 16)
-    assert abs(noise.mean() - 0.6) < 0.002
-    assert abs(noise.std() - 0.1) < 0.002
+    for sampler in (cf.Renoising(mean=0.6, std=0.1), cf.Renoising(mean=0.2, std=0.1, start_mean=0.6)):
+        noise = sampler.noise(50, (3, 16, 16), rng(0))
+        assert noise.shape == (50, 3, 16, 16)
+        assert abs(noise.mean() - 0.6) < 0.002
+        assert abs(noise.std() - 0.1) < 0.002
     assert cf.Walk().noise(5, (3, 16, 16), Generator()) is None
+
+
+def test_growing_is_the_loop_written_out():
+    model, x = cf.Conv((1, 8, 8), channels=(3,), norm="none").eval(), torch.rand(2, 1, 8, 8)
+    sampler = cf.Renoising(6, schedule=cf.Ramp(over=8), grow=((3, 16), (5, 24)))
+    film = list(sampler(model, x, rng()))
+    assert [frame.shape[-1] for frame in film] == [8, 8, 16, 16, 24, 24]
+    weights = [(0, n / 8, 1 - n / 8) for n in range(1, 7)]
+    for frame, wanted in zip(film, written_out(model, x, weights, 0.7, 0.2, rng(), sampler.grow), strict=True):
+        torch.testing.assert_close(frame, wanted)
+
+
+def test_growing_keeps_proportions():
+    model, x = cf.Conv((1, 8, 16), channels=(3,), norm="none").eval(), torch.rand(2, 1, 8, 16)
+    assert [f.shape[2:] for f in cf.Renoising(2, grow=((2, 12),))(model, x, rng())] == [(8, 16), (12, 24)]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (cf.Linear((1, 8, 8)), r"32x32 with this Linear, which only takes images of 8x8: leave out grow"),
+        (cf.UNet((1, 16, 16), width=2, depth=2, middle=cf.Affine(4)), "leave out grow, or train a UNet"),
+        (cf.UNet((1, 64, 64), width=1, depth=6), r"multiples of 64; the nearest that can is 64x64"),
+    ],
+    ids=["Linear", "middle", "depth"],
+)
+def test_what_cannot_grow_says_why(model, words):
+    film = cf.Renoising(3, grow=((2, 32),))(model, torch.rand(1, *model.shape), rng())
+    with pytest.raises(cf.UsageError, match=words):
+        next(film)
+
+
+@pytest.mark.parametrize(
+    ("grow", "words"),
+    [(((1, 32),), "steps that can be larger are 2 to 4"), (((5, 32),), "2 to 4"), (((2, 0),), "side=0")],
+)
+def test_growth_that_no_step_has_is_refused(grow, words):
+    with pytest.raises(cf.UsageError, match=words):
+        cf.Renoising(4, grow=grow)
+
+
+# ---------------------------------------------------------------- walks
 
 
 def test_a_walk_without_noise_is_the_map_itself():
@@ -54,38 +149,76 @@ def test_a_walk_without_noise_is_the_map_itself():
 def test_a_walk_s_noise_is_in_the_code_and_has_its_std():
     """With the halving map the stationary variance is std^2 / (1 - 1/4)."""
     model = Halving((1, 50, 50))
-    *_, last = cf.Walk(steps=30, std=0.3)(model, torch.zeros(4, 1, 50, 50), Generator().manual_seed(1))
+    *_, last = cf.Walk(steps=30, std=0.3)(model, torch.zeros(4, 1, 50, 50), rng(1))
     assert abs(last.var() / (0.3**2 / 0.75) - 1) < 0.05
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("reencode", [False, True])
+def test_a_walk_is_the_loop_written_out(relative, reencode):
+    model, x = cf.Linear((1, 4, 4), latent_dim=5), torch.rand(3, 1, 4, 4)
+    film = list(cf.Walk(4, 0.3, relative, reencode)(model, x, rng()))
+    (w, b), (v, c) = [[p.detach() for p in part.parameters()] for part in (model.encoder, model.decoder)]
+    draws = rng()
+    h = x.flatten(1) @ w.T + b
+    scale = 0.3 * (h.var(correction=0).sqrt() if relative else 1)
+    for n, frame in enumerate(film):
+        if reencode and n:
+            h = g @ w.T + b
+        h = h + scale * torch.randn(h.shape, generator=draws)
+        g = h @ v.T + c
+        torch.testing.assert_close(frame.flatten(1), g)
+
+
+def test_without_encoding_again_a_walk_diffuses():
+    """After n steps the code is n std^2 off, whatever the map makes of it."""
+    model, x = Halving((1, 50, 50)), torch.rand(4, 1, 50, 50)
+    *_, last = cf.Walk(steps=30, std=100.0, reencode=False)(model, x, rng(1))
+    assert abs((last - x / 2).var() / (30 * 100.0**2) - 1) < 0.05
 
 
 def test_every_map_of_a_tuple_code_is_disturbed():
     maps = (torch.zeros(2, 3, 8, 8), torch.zeros(2, 2, 40, 40))
-    noisy = perturbed(maps, 0.5, Generator().manual_seed(0))
+    noisy = perturbed(maps, 0.5, rng(0))
     assert [m.shape for m in noisy] == [m.shape for m in maps]
     assert all(abs(m.std() - 0.5) < 0.05 for m in noisy)
     assert perturbed(maps, 0.0, Generator()) is maps
 
 
-def test_the_prior_of_a_linear_decoder_is_factor_analysis():
-    """x ~ N(b, W W^T + std^2 I): mean and covariance of 20,000 images, within five standard errors of each."""
-    model = cf.Variational(cf.Linear((1, 2, 2), latent_dim=4), latent_dim=2).eval()
-    rng = torch.Generator().manual_seed(0)
-    (frame,) = cf.Prior(std=0.3)(model, torch.zeros(20_000, 1, 2, 2), rng)
-    x = frame.flatten(1).double()
-    with torch.no_grad():
-        rows = model.decode(torch.cat((torch.eye(2), torch.zeros(1, 2)))).flatten(1).double()
-    b, w = rows[2], (rows[:2] - rows[2]).T
-    covariance = w @ w.T + 0.09 * torch.eye(4)
-    error = (covariance.diagonal() / 20_000).sqrt()
-    assert ((x.mean(0) - b) / error).abs().max() < 5
-    spread = ((covariance.square() + torch.outer(covariance.diagonal(), covariance.diagonal())) / 20_000).sqrt()
-    assert ((x.T.cov() - covariance) / spread).abs().max() < 5
-    (means,) = cf.Prior()(model, torch.zeros(500, 1, 2, 2), rng)
-    assert torch.linalg.matrix_rank(means.flatten(1) - b.float(), tol=1e-3) == 2
+def test_relative_noise_is_in_proportion_to_each_map_and_plain_noise_is_not():
+    x = torch.rand(3, 1, 60, 60)
+    model = Twofold((1, 60, 60))
+    for relative, halves in ((True, (0.5, 0.5)), (False, (0.5, 0.05))):
+        (frame,) = cf.Walk(1, 0.5, relative=relative)(model, x, rng())
+        for moved, was, wanted in zip(frame.chunk(2, 2), x.chunk(2, 2), halves, strict=True):
+            unit = was.std() if relative else 1
+            assert abs((moved - was).std() / unit / wanted - 1) < 0.03
 
 
-def test_the_prior_fills_every_map_of_a_code():
-    model = cf.UNet((1, 8, 8), width=4, depth=2, skips="concat").eval()
-    (frame,) = cf.Prior()(model, cf.Prior().noise(3, (1, 8, 8), torch.Generator()), torch.Generator())
-    assert frame.shape == (3, 1, 8, 8)
-    assert frame.std() > 0
+@pytest.mark.parametrize("reencode", [False, True])
+def test_a_directed_walk_goes_straight_to_the_next_image(reencode):
+    """Over a projection the codes stay as they are when they are encoded again."""
+    x = torch.rand(3, 1, 4, 4)
+    film = list(cf.DirectedWalk(steps=5, reencode=reencode)(Twofold((1, 4, 4)), x, rng()))
+    for n, frame in enumerate(film, 1):
+        torch.testing.assert_close(frame, (1 - n / 5) * x + n / 5 * x[[1, 2, 0]])
+
+
+def test_a_directed_walk_is_the_loop_written_out():
+    """Over a map that forgets half of it at every step."""
+    model, x = Halving((1, 2, 2)), torch.rand(2, 1, 2, 2)
+    film = list(cf.DirectedWalk(steps=3, std=0.1, reencode=True)(model, x, rng()))
+    draws, h, target = rng(), x.flatten(1) / 2, x.flip(0).flatten(1) / 2
+    for left, frame in zip((3, 2, 1), film, strict=True):
+        h = h + (target - h) / left + 0.1 * torch.randn(h.shape, generator=draws)
+        torch.testing.assert_close(frame.flatten(1), h)
+        h = h / 2
+
+
+def test_a_code_is_made_of_its_numbers_again():
+    maps = (torch.rand(2, 3, 4, 4), torch.rand(2, 5).double(), torch.rand(2, 1, 2))
+    rows = torch.cat([m.flatten(1).double() for m in maps], dim=1)
+    for made, was in zip(unflat(rows, maps), maps, strict=True):
+        assert torch.equal(made, was)
+        assert made.dtype == was.dtype
+    assert torch.equal(unflat(rows[:, 48:53], maps[1]), maps[1])

@@ -1,15 +1,19 @@
-"""Make images with a trained model: from noise, or by walking from photographs.
+"""Make images with a trained model: from noise, from codes it draws, or by walking from photographs.
 
 The ending of --out says what is written: .png the last images as a grid, .gif or .mp4 the film of how they came.
+What is fitted to reference images (FittedGaussian, FittedMixture, Traversal) is fitted to those the run was
+trained on, or to those of --start.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from jsonargparse import Namespace
 
-from copyfold.cli import _parsing, _screen
+from copyfold.cli import _parsing, _photos, _screen
 from copyfold.errors import UsageError
+from copyfold.runs import Run
 from copyfold.samplers.base import Sampler
 from copyfold.types import Images
 
@@ -27,12 +31,12 @@ def command(arguments: Sequence[str]) -> int:
     if options.statistics:
         model.statistics = options.statistics
     out = options.out or run.folder / "films" / f"{type(options.sampler).__name__.lower()}.png"
-    x = _start(options, run, model.shape, rng)
+    sampler, x = _start(options, run, rng)
     with _screen.progress() as progress:
-        total = getattr(options.sampler, "steps", 1)
+        total = getattr(sampler, "steps", 1)
 
         def shown():
-            for done, frame in enumerate(options.sampler(model, x, rng), 1):
+            for done, frame in enumerate(sampler(model, x, rng), 1):
                 progress("sampling", done, total)
                 yield frame
 
@@ -48,6 +52,7 @@ def _parser():
     parser.add_argument("run", help="The folder of a run.")
     parser.add_argument("--sampler", type=Sampler, help="How: Renoising, Walk, ...; --sampler.steps and so on.")
     parser.add_argument("--start", type=str | None, help="Photographs to start from: what train takes as DATA.")
+    _photos.flags(parser)
     parser.add_argument("--count", type=int, default=16, help="How many images.")
     parser.add_argument("--seed", type=int, default=0, help="Of the noise.")
     parser.add_argument("--fps", type=int, default=12, help="Frames per second of a film.")
@@ -56,23 +61,18 @@ def _parser():
     return parser
 
 
-def _start(options: Namespace, run, shape: tuple[int, int, int], rng: torch.Generator) -> Images:
-    """Noise where the sampler makes images from it, else the photographs asked for, or the run's held-out ones."""
-    from copyfold.data import Photos
+def _start(options: Namespace, run: Run, rng: torch.Generator) -> tuple[Sampler, Images]:
+    """The sampler, with its reference images where it is fitted to some, and what it starts from.
 
-    if options.start is None:
-        noise = options.sampler.noise(options.count, shape, rng)
-        if noise is not None:
-            return noise
-    with _screen.progress() as progress:
-        recipe = run.recipe
-        keys = ("fit", "layout", "skip_bad", "limit", "seed")
-        taken = {k: recipe.get(k) for k in keys} if options.start is None else {}
-        source = recipe.get("data") if options.start is None else options.start
-        photos = Photos(source, shape[1], **taken, progress=progress)
-    if photos.shape != shape:
-        raise UsageError(
-            f"the model is for images of {shape}, those of {source or 'the digits'} are {photos.shape}"
-        )
-    which = "held_out" if options.start is None else "train"
-    return photos.images(which, options.count)
+    That is noise where the sampler makes images from it, else the photographs asked for, or the run's held-out
+    ones.
+    """
+    photos = cache(
+        lambda: _photos.own(run) if options.start is None else _photos.given(run, options.start, options)
+    )
+    sampler = _photos.equipped(options.sampler, reference=lambda: _photos.reference(photos()))
+    fitted = sampler is not options.sampler
+    noise = sampler.noise(options.count, run.model.shape, rng) if fitted or options.start is None else None
+    if noise is None:
+        return sampler, photos().images("held_out" if options.start is None else "train", options.count)
+    return sampler, noise

@@ -21,7 +21,7 @@ from copyfold.types import Shape
 Architecture = Callable[[Shape], Autoencoder]
 
 LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no side up to the first will take none
-DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad")
+DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad", "channels")
 TRAINING = ("run", "epochs", "minutes", "batch", "lr", "seed", "precision", "schedule", "resume", "overwrite")
 DEFAULTS = ("--model=UNet", "--objective=Classical")
 # In front of the user's arguments rather than as defaults: a default class would lend its own arguments, the
@@ -31,7 +31,7 @@ DEFAULTS = ("--model=UNet", "--objective=Classical")
 def command(arguments: Sequence[str]) -> int:
     """Parse, read the photos, make the model, train it, and leave pictures."""
     from copyfold import runs
-    from copyfold.report import illustrate
+    from copyfold.report.illustration import illustrate
     from copyfold.training import Plan, fit
 
     options = _options(arguments)

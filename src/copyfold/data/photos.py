@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -38,6 +39,7 @@ class Photos:
         flip: Whether training mirrors every image half of the time (`Batches` does it).
         layout: How to read an array: NHW, NCHW, NHWC or lsun. None finds out, or asks.
         skip_bad: Leave unreadable images out instead of raising.
+        channels: 1 for grey or 3 for colour, whatever the images are; None finds out.
         seed: Draws what is held out and what `limit` takes.
         suits: Says whether a model takes images of a shape. None means multiples of 16.
         progress: Called as images are read.
@@ -80,16 +82,17 @@ class Photos:
         flip: bool = False,
         layout: str | None = None,
         skip_bad: bool = False,
+        channels: int | None = None,
         seed: int = 0,
         suits: Suits | None = None,
         progress: Progress | None = None,
     ) -> None:
-        _check(size, fit, limit, seed)
+        _check(size, fit, limit, seed, channels)
         self.flip = flip
         with recognise(source, layout) as opened:
-            make = _Making(opened, fit, limit, skip_bad, seed, progress)
-            self.size, channels, why = make.size(size, suits)
-            self.shape = (channels, self.size, self.size)
+            make = _Making(opened, fit, limit, skip_bad, seed, channels, progress)
+            self.size, found, why = make.size(size, suits)
+            self.shape = (found, self.size, self.size)
             pixels, meta = make.pixels(self.size)
             self._recipe = {
                 "data": opened.describe(),
@@ -99,6 +102,7 @@ class Photos:
                 "flip": flip,
                 "layout": layout,
                 "skip_bad": skip_bad,
+                "channels": channels,
                 "seed": seed,
             }
             where = opened.where
@@ -138,7 +142,7 @@ class Photos:
         self.classes = tuple(meta["classes"]) if meta["classes"] else None
 
 
-def _check(size: int | None, fit: str, limit: int | None, seed: int) -> None:
+def _check(size: int | None, fit: str, limit: int | None, seed: int, channels: int | None) -> None:
     """Raise UsageError for arguments without meaning."""
     if size is not None and size < 1:
         raise UsageError(f"a size of {size} pixels is none: it must be at least 1")
@@ -148,6 +152,8 @@ def _check(size: int | None, fit: str, limit: int | None, seed: int) -> None:
         raise UsageError(f"fit is {fit!r}: it must be crop or pad")
     if seed < 0:
         raise UsageError(f"the seed is {seed}: it must not be negative")
+    if channels not in (None, 1, 3):
+        raise UsageError(f"images are read as 1 channel, grey, or as 3, colour, not as {channels}")
 
 
 class _Making:
@@ -160,6 +166,7 @@ class _Making:
         limit: int | None,
         skip_bad: bool,
         seed: int,
+        channels: int | None,
         progress: Progress | None,
     ) -> None:
         self.source = source
@@ -167,6 +174,7 @@ class _Making:
         self.limit = limit
         self.skip_bad = skip_bad
         self.seed = seed
+        self.channels = channels
         self.progress = progress
         identity = cache.digest(source.identity())
         self.key = partial(cache.key, source.kind, identity, getattr(source, "layout", None), limit, seed)
@@ -198,17 +206,18 @@ class _Making:
     def size(self, size: int | None, suits: Suits | None) -> tuple[int, int, str]:
         """Side in pixels, channels, and a sentence on how the side was found where it was not asked for."""
         found = self.plan()
+        channels = self.channels or found.channels
         if size is not None:
-            return size, found.channels, ""
+            return size, channels, ""
         wanted = self.source.side or min(found.side, LARGEST)
-        side = _nearest_side(wanted, found.channels, suits)
+        side = _nearest_side(wanted, channels, suits)
         if self.source.side:
-            return side, found.channels, f"enlarged to {side}x{side}"
-        return side, found.channels, f"size {side}x{side}, for a median short side of {found.side} pixels"
+            return side, channels, f"enlarged to {side}x{side}"
+        return side, channels, f"size {side}x{side}, for a median short side of {found.side} pixels"
 
     def pixels(self, side: int) -> tuple[np.ndarray, dict[str, Any]]:
         """The images and what goes with them, from the cache or made now."""
-        name = self.key("pixels", side, self.plan().channels, self.fit, self.skip_bad)
+        name = self.key("pixels", side, self.channels or self.plan().channels, self.fit, self.skip_bad)
         if self.source.in_memory:
             blocks, describe = self._start(side, name)
             pixels = np.concatenate(list(blocks))
@@ -225,6 +234,8 @@ class _Making:
     def _start(self, side: int, name: str) -> tuple[Any, Callable[[tuple[int, ...]], dict[str, Any]]]:
         """The blocks of pixels, and what to call when they are used up to learn what they were."""
         found = self.plan()
+        if self.channels:
+            found = replace(found, channels=self.channels)
         bad = list(found.bad)
         if bad and not self.skip_bad:
             log.info("%s: %d images cannot be read; looking at the others", self.source.where, len(bad))
@@ -246,7 +257,8 @@ class _Making:
             raise refuse(self.source, listing, bad, len(choice.all))
         if len(rows) == len(train) > 1:  # all that was held out is unreadable
             train.pop()
-        notes = [*choice.notes, "every image is grey: 1 channel" if channels == 1 else "3 channels"]
+        grey = "read as grey: 1 channel" if self.channels else "every image is grey: 1 channel"
+        notes = [*choice.notes, grey if channels == 1 else "3 channels"]
         if bad:
             named = ", ".join(f"{listing.names[index]} {reason}" for index, reason in bad)
             notes.append(f"{len(bad)} unreadable images are left out: {named}")

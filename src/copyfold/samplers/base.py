@@ -1,8 +1,11 @@
 """What a sampler is: a model, images to start from and a generator in; a film out."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
 
-from torch import Generator
+import torch
+from torch import Generator, Tensor
 
 from copyfold.corruptions import noise_like
 from copyfold.models.base import Autoencoder
@@ -16,9 +19,12 @@ class Sampler(ABC):
     `statistics` are used. The same generator state gives the same film.
     """
 
+    random: ClassVar[bool] = True
+    """Whether the generator makes a difference, with the fields at their defaults."""
+
     @abstractmethod
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
-        """Yield batches of images of x's shape, lazily."""
+        """Yield batches of images, as many as x has and of x's shape unless the sampler says so, lazily."""
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images | None:
         """The pure noise that this sampler makes images from; None where it starts from photographs."""
@@ -26,10 +32,32 @@ class Sampler(ABC):
         return None
 
 
-def perturbed(z: Code, std: float, rng: Generator) -> Code:
-    """The code plus N(0, std^2), on every map where it is a tuple of maps."""
+def on_maps(change: Callable[..., Tensor], *codes: Code) -> Code:
+    """`change` of these codes: of their tensors, or map by map where they are tuples of maps."""
+    if isinstance(codes[0], tuple):
+        return tuple(change(*maps) for maps in zip(*codes, strict=True))
+    return change(*codes)
+
+
+def perturbed(z: Code, std: float, rng: Generator, unit: Code | None = None) -> Code:
+    """The code plus N(0, std^2), times `unit` where there is one; on every map where it is a tuple of maps."""
+
+    def noisy(m: Tensor, unit: Tensor | float = 1.0) -> Tensor:
+        return m + unit * noise_like(m, 0.0, std, rng)
+
     if std == 0:
         return z
-    if isinstance(z, tuple):
-        return tuple(m + noise_like(m, 0.0, std, rng) for m in z)
-    return z + noise_like(z, 0.0, std, rng)
+    return on_maps(noisy, z) if unit is None else on_maps(noisy, z, unit)
+
+
+def unflat(rows: Tensor, like: Code) -> Code:
+    """The inverse of `flat`: b x all numbers of all maps as a code with the maps of `like`."""
+    maps = like if isinstance(like, tuple) else (like,)
+    parts: tuple[Tensor, ...] = torch.split(rows, [m[0].numel() for m in maps], 1)
+    made = [part.reshape(len(rows), *m.shape[1:]).to(m.dtype) for part, m in zip(parts, maps, strict=True)]
+    return tuple(made) if isinstance(like, tuple) else made[0]
+
+
+def parts(images: Images, batch: int) -> tuple[Images, ...]:
+    """The images in as few parts of at most `batch` as can be, and equal ones: batch norm may look at them."""
+    return images.tensor_split(-(-len(images) // batch))

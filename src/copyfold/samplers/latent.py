@@ -1,4 +1,4 @@
-"""Images from the code's side: draw a code, decode it."""
+"""Images from the code's side: draw a code from the prior, decode it."""
 
 from dataclasses import dataclass
 
@@ -20,13 +20,15 @@ class Prior(Sampler):
 
     One frame, of as many images as x has; std = 0 gives the mean images E[x|z] = D(z), as is usual. With a linear
     decoder D(z) = Wz + b this is factor analysis with equal noise: x ~ N(b, W W^T + std^2 I). Meant for a
-    Variational model; the codes of a deterministic one need not look like N(0, I). Murphy, section 20.3.5.
+    Variational model, and a test of any other: the codes of a deterministic one need not look like N(0, I), and
+    then its images of such codes look like nothing; FittedGaussian and FittedMixture draw codes as they are.
+    N(0, I) is drawn on every map of a code that is a tuple of maps. Murphy, section 20.3.5.
     """
 
     std: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.std < 0:
+        if not self.std >= 0:
             raise UsageError(f"Prior(std={self.std}) cannot be: a std must not be below 0")
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:

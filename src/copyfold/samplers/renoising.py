@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Generator
+from torch.nn import functional as F
 
 from copyfold.corruptions import noise_like
 from copyfold.errors import UsageError, at_least
@@ -26,8 +27,8 @@ class Ramp(Schedule):
     """The essay's schedule: (0, c, 1 - c) with c = n / over.
 
     over = steps unless it is given. The scripts also use over = 20 for 60 steps, which lets c grow to 3 and the
-    noise turn negative, and
-    over = 800 for 200, which stops at c = 1/4.
+    noise turn negative, over = 800 for 200, which stops at c = 1/4, and over = 40 for 30 of growing resolution.
+    They count from 0, and so begin with a step whose c is 0: one reconstruction of noise more.
     """
 
     over: int | None = None
@@ -44,7 +45,7 @@ class Ramp(Schedule):
 
 @dataclass(frozen=True)
 class Additive(Schedule):
-    """The scripts' other schedule: (1, rate, 0).
+    """The scripts' other schedule: (1, rate, 0), for 100 steps.
 
     Add some of the reconstruction to the image, and no noise.
     """
@@ -62,29 +63,64 @@ class Renoising(Sampler):
 
         a[n+1] = c D(E(a[n])) + (1 - c) eta        eta ~ N(mean, std^2),   c = n / steps
 
-    Yields the reconstructions D(E(a[n])), `steps` of them, unclipped. Start from pure noise N(mean, std^2) to
-    generate. `schedule` gives the weights; 30 and 200 steps are the essay's ("Diffusion with no Diffusion").
+    Yields the reconstructions D(E(a[n])), `steps` of them. Start from pure noise N(mean, std^2) to generate;
+    steps = 1 is the baseline that the essay compares with, one pass over pure noise. `schedule` gives the weights;
+    30 and 200 steps are the essay's ("Diffusion with no Diffusion"). Of its scripts, which start at 0.7, one adds
+    noise of mean 0.6 in 80 steps and one of 0.5 in 50: `start_mean` is the mean to start at where it is another.
+
+    `grow` = ((n, side), ...) resizes a[n], bilinearly and before it is reconstructed, to that height and a width
+    in proportion, the scripts' increasing resolution: frames from n on are larger. It needs a model that takes
+    other sizes (UsageError). Nothing is clipped unless `clip` keeps every reconstruction in [0, 1].
     """
 
     steps: int = 30
     mean: float = 0.7
     std: float = 0.2
     schedule: Schedule = field(default_factory=Ramp)
+    start_mean: float | None = None
+    grow: tuple[tuple[int, int], ...] = ()
+    clip: bool = False
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
-        if self.std < 0:
+        if not self.std >= 0:
             raise UsageError(f"Renoising(std={self.std}) cannot be: a std must not be below 0")
+        for n, side in self.grow:
+            at_least(1, side=side)
+            if not 1 < n <= self.steps:
+                raise UsageError(f"grow has step {n}, and the steps that can be larger are 2 to {self.steps}")
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:
-        """Pure noise N(mean, std^2), count x c x h x w."""
-        return noise_like(torch.empty(count, *shape), self.mean, self.std, rng)
+        """Pure noise to start from, count x c x h x w."""
+        mean = self.mean if self.start_mean is None else self.start_mean
+        return noise_like(torch.empty(count, *shape), mean, self.std, rng)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
         """Yield D(E(a[n])) for n = 1 .. steps, starting at a[1] = x."""
+        sizes = {n: _size(model, x, side) for n, side in self.grow}
         for n in range(1, self.steps + 1):
-            clean = model(x)
+            if n in sizes:
+                x = F.interpolate(x, sizes[n], mode="bilinear")
+            clean = model(x).clamp(0, 1) if self.clip else model(x)
             yield clean
             kept, copied, noise = self.schedule(n, self.steps)
             x = kept * x + copied * clean + noise * noise_like(x, self.mean, self.std, rng)
+
+
+def _size(model: Autoencoder, x: Images, height: int) -> tuple[int, int]:
+    """Height and width of a larger x that the model takes."""
+    size = height, round(height * x.shape[3] / x.shape[2])
+    name, step = type(model).__name__, model.multiple
+    if step is None:
+        raise UsageError(
+            f"a film cannot grow to {size[0]}x{size[1]} with this {name}, which only takes images of "
+            f"{model.shape[1]}x{model.shape[2]}: leave out grow, or train a UNet or Conv without a dense middle"
+        )
+    if size[0] % step or size[1] % step:
+        near = "x".join(str(max(1, round(side / step)) * step) for side in size)
+        raise UsageError(
+            f"a film cannot grow to {size[0]}x{size[1]} with this {name}: its sides must be multiples of {step}; "
+            f"the nearest that can is {near}"
+        )
+    return size

@@ -1,13 +1,15 @@
 """Walking the manifold: encode, disturb the code, decode, and again."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator
 
 from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
-from copyfold.samplers.base import Sampler, perturbed
+from copyfold.samplers.base import Sampler, on_maps, perturbed
+from copyfold.samplers.interpolation import following
 from copyfold.types import Film, Images
 
 
@@ -15,24 +17,72 @@ from copyfold.types import Film, Images
 class Walk(Sampler):
     r"""A walk on the manifold that the autoencoder learned, by its own map.
 
-        g[n] = D(E(g[n-1]) + std xi)        xi ~ N(0, I),   g[0] = x
+        g[n] = D(h[n]),   h[n] = E(g[n-1]) + std xi        xi ~ N(0, I),   g[0] = x
 
     Yields g[1] .. g[steps], unclipped. std = 0 is the walk without noise, which shows how stable the manifold
     is; the essay uses 0.2 for 300 steps ("Image Generation with an Autoencoder Manifold Walk"). Where the code
-    is a tuple of maps, noise goes on every map.
+    is a tuple of maps, noise goes on every map. How far 0.2 goes depends on the scale of the code: `relative`
+    counts std in standard deviations of each map, over all its numbers in the codes of x. Without `reencode`
+    the code wanders alone, h[n] = h[n-1] + std xi, as in one of the scripts (std = 100, 30 steps).
     """
 
     steps: int = 300
     std: float = 0.2
+    relative: bool = False
+    reencode: bool = True
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
-        if self.std < 0:
-            raise UsageError(f"Walk(std={self.std}) cannot be: a std must not be below 0")
+        _check_std(self, self.std)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
         """Yield the images of the walk from x."""
-        for _ in range(self.steps):
-            x = model.decode(perturbed(model.encode(x), self.std, rng))
+        z = model.encode(x)
+        unit = on_maps(lambda m: m.std(correction=0), z) if self.relative else None
+        for n in range(self.steps):
+            if n and self.reencode:
+                z = model.encode(x)
+            z = perturbed(z, self.std, rng, unit)
+            x = model.decode(z)
             yield x
+
+
+@dataclass(frozen=True)
+class DirectedWalk(Sampler):
+    r"""A walk with a destination: from each image to the next, the last to the first.
+
+        g[n] = D(h[n]),   h[n] = e + (E(y) - e) / (steps - n + 1) + std xi        e = h[n-1],   h[0] = E(x)
+
+    y are the next images. Yields g[1] .. g[steps], unclipped. With std = 0 this is the scripts'
+    h = (1 - a) E(x) + a E(y) with a = n / steps, in 60 steps. `reencode` walks by the autoencoder's own map,
+    e = E(g[n-1]), so that every step starts from an image that it made. Without noise the film ends at D(E(y)).
+    """
+
+    random: ClassVar[bool] = False
+
+    steps: int = 60
+    std: float = 0.0
+    reencode: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps)
+        _check_std(self, self.std)
+
+    @torch.no_grad()
+    def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
+        """Yield the images on the way."""
+        z = model.encode(x)
+        target = following(z)
+        for left in range(self.steps, 0, -1):
+            if left < self.steps and self.reencode:
+                z = model.encode(x)
+            z = on_maps(lambda m, t, share=1 / left: m.lerp(t, share), z, target)
+            z = perturbed(z, self.std, rng)
+            x = model.decode(z)
+            yield x
+
+
+def _check_std(sampler: Sampler, std: float) -> None:
+    if not std >= 0:
+        raise UsageError(f"{type(sampler).__name__}(std={std}) cannot be: a std must not be below 0")

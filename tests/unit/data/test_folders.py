@@ -264,11 +264,24 @@ def test_the_recipe_makes_the_same_images(folder: Path) -> None:
         "flip": True,
         "layout": None,
         "skip_bad": False,
+        "channels": None,
         "seed": 3,
     }
     again = Photos(recipe.pop("data"), **recipe)
     assert again.fingerprint == photos.fingerprint
     np.testing.assert_array_equal(again.train, photos.train)
+
+
+def test_channels_are_those_asked_for(folder: Path) -> None:
+    colour, grey = Photos(folder), Photos(folder, channels=1)
+    assert (colour.shape, grey.shape) == ((3, 32, 32), (1, 32, 32))
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R 601, as Pillow
+    torch.testing.assert_close(grey.images(), (colour.images() * weights).sum(1, True), atol=1 / 255, rtol=0)
+    assert "read as grey: 1 channel" in grey.notes
+    digits, coloured = Photos(size=16), Photos(size=16, channels=3)
+    assert torch.equal(coloured.images(count=5), digits.images(count=5).expand(-1, 3, -1, -1))
+    with pytest.raises(UsageError, match="not as 2"):
+        Photos(folder, channels=2)
 
 
 def test_progress_is_told(folder: Path) -> None:

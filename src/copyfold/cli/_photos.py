@@ -1,0 +1,57 @@
+"""The images that a run is looked at with: its own or others, read as its model takes them."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from jsonargparse import ArgumentParser, Namespace
+
+from copyfold.cli import _parsing, _screen
+from copyfold.data import Photos
+from copyfold.errors import UsageError
+from copyfold.pictures import evenly
+from copyfold.runs import Run
+from copyfold.types import Images
+
+T = TypeVar("T")
+
+READING = ("fit", "limit", "layout", "skip_bad")
+REFERENCE = 1024  # training images that baselines are fitted on and neighbours are looked for among
+
+
+def flags(parser: ArgumentParser) -> None:
+    """Add how DATA are read; the run's own images are read as they were for training."""
+    _parsing.takes(parser, Photos, *READING)
+
+
+def own(run: Run) -> Photos:
+    """The photos that the run was trained on, divided as they were then."""
+    recipe = run.recipe
+    return _read(run, recipe.get("data"), {name: recipe.get(name) for name in (*READING, "seed")})
+
+
+def given(run: Run, source: str, options: Namespace) -> Photos:
+    """Other photos, in the size and the channels of the run's model."""
+    return _read(run, source, {name: options[name] for name in READING})
+
+
+def reference(photos: Photos) -> Images:
+    """Training images, drawn evenly."""
+    return torch.cat([photos.images("train", 1, i) for i in evenly(len(photos), REFERENCE)])
+
+
+def equipped(thing: T, **found: Callable[[], Any]) -> T:
+    """The same probe or sampler, with its fields of these names filled where they are None."""
+    names = {f.name for f in dataclasses.fields(thing)} & found.keys()  # pyright: ignore[reportArgumentType]
+    missing = {name: found[name]() for name in names if getattr(thing, name) is None}
+    return dataclasses.replace(thing, **missing) if missing else thing  # pyright: ignore[reportArgumentType, reportReturnType]
+
+
+def _read(run: Run, source: str | None, taken: dict[str, Any]) -> Photos:
+    channels, height, width = run.model.shape
+    if height != width:
+        raise UsageError(f"the model is for images of {height}x{width}, and photos are read as squares")
+    taken = {name: value for name, value in taken.items() if value is not None}
+    with _screen.progress() as progress:
+        return Photos(source, height, channels=channels, **taken, progress=progress)
