@@ -15,22 +15,21 @@ from torch import Generator, Tensor
 
 import copyfold as cf
 from copyfold import runs
+from copyfold.probes.denoising import best_baseline, error_ratios
 
 SPREAD = (0.1, 0.5, 0.9)
 
 
-def errors(model: cf.Autoencoder, x: Tensor, reference: Tensor, std: float) -> dict[str, Tensor]:
+def errors(model: cf.Autoencoder, x: Tensor, reference: Tensor, std: float) -> cf.Reading:
     """Squared error per image of the noisy images, the model and every baseline."""
-    probe = cf.Denoising(cf.Gaussian(std), reference)
-    found = probe(model, x, Generator().manual_seed(0)).numbers
-    return {name: found[name] for name in found if name != "reconstruction"}
+    found = cf.Denoising(cf.Gaussian(std), reference)(model, x, Generator().manual_seed(0)).numbers
+    return cf.Reading({name: found[name] for name in found if name != "reconstruction"})
 
 
-def row(std: float, found: dict[str, Tensor]) -> str:
+def row(std: float, found: cf.Reading) -> str:
     """One line of the table."""
-    means = {name: error.mean().item() for name, error in found.items()}
-    best = min(means.keys() - {"corrupted", "restored"}, key=lambda name: means[name])
-    ratios = found["restored"] / found[best]
+    means = {name: error.mean().item() for name, error in found.numbers.items()}
+    best, ratios = best_baseline(found)[0], error_ratios(found)["best baseline"]
     cells = [f"{std:g}", *(f"{mean:.6f}" for mean in means.values()), best]
     cells.append(f"{means['restored'] / means[best]:.3f}")
     cells.append(", ".join(f"{q:.3f}" for q in ratios.quantile(torch.tensor(SPREAD)).tolist()))
@@ -53,7 +52,14 @@ def main() -> None:
     for number, std in enumerate(options.std):
         found = errors(model, x, reference, std)
         if number == 0:
-            names = ["std", *found, "best baseline", "restored / best", "per image: 10, 50, 90 %", "better on"]
+            names = [
+                "std",
+                *found.numbers,
+                "best baseline",
+                "restored / best",
+                "per image: 10, 50, 90 %",
+                "better on",
+            ]
             print(f"| {' | '.join(names)} |\n|{'---:|' * len(names)}")
         print(row(std, found), flush=True)
 

@@ -193,7 +193,7 @@ def test_tuning_beats_the_usual_settings_where_they_are_wrong():
 # ---------------------------------------------------------------- the probe
 
 ALWAYS = ["corrupted", "restored", "reconstruction"]
-FILTERS = ["7x7 filter", "11x11 filter"]
+FILTERS = ["mean image", "7x7 filter", "11x11 filter", "frequency filter"]
 TOLD = ["PCA-Wiener", "non-local means", "wavelet"]
 
 

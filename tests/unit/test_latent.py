@@ -1,10 +1,12 @@
-"""What is said of the numbers of a code, against codes that were made to have each fault."""
+"""What is said of codes that were made to have each fault; how codes lie, against scikit-learn."""
 
 import pytest
 import torch
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
 
 import copyfold as cf
-from copyfold.probes.latent import symptoms
+from copyfold.probes.latent import purity, symptoms
 
 
 class Given(cf.Linear):
@@ -91,3 +93,105 @@ def test_values_outside_are_said_with_and_without_a_code():
 def test_a_healthy_code_is_not_spoken_of():
     assert symptoms(read(Given(torch.randn(40, 4)))) == []
     assert symptoms({}) == []
+
+
+# ---------------------------------------------------------------- how codes lie
+
+
+def look(code: torch.Tensor, seed: int = 0, **fields) -> dict[str, torch.Tensor]:
+    x = torch.rand(len(code), 1, 2, 2)
+    probe = cf.Latent(**{"batch": len(code)} | fields)
+    found = probe(Given(code), x, torch.Generator().manual_seed(seed)).numbers
+    assert all(v.isfinite().all() for v in found.values())
+    return found
+
+
+@pytest.mark.parametrize("shape", [(60, 8), (20, 60), (30, 30), (40, 2)])
+def test_components_are_scikit_learn_s(shape):
+    code = 3 + torch.randn(shape) * torch.linspace(1, 3, shape[1])
+    found, theirs = look(code), PCA(2, svd_solver="full").fit_transform(code.double().numpy())
+    theirs = torch.from_numpy(theirs).float()
+    signs = (found["pca"] * theirs).sum(0).sign()
+    torch.testing.assert_close(found["pca"] * signs, theirs, rtol=1e-4, atol=1e-4)
+    shares = PCA(svd_solver="full").fit(code.double().numpy()).explained_variance_ratio_.cumsum()
+    assert found["components"] == (shares < 0.95).sum() + 1
+    torch.testing.assert_close(found["mean"], code.mean(0))
+    torch.testing.assert_close(found["std"], code.std(0, correction=0))
+
+
+@pytest.mark.parametrize("variances", [[1.0] * 6, [1.0] + [0.0] * 5, [4.0, 2.0, 1.0, 0.5, 0.25, 0.0]])
+def test_the_effective_dimension_is_the_participation_ratio(variances):
+    """Codes whose covariance is this matrix exactly, turned into any direction."""
+    white = torch.linalg.qr(torch.cat((torch.ones(50, 1), torch.randn(50, 6)), dim=1).double()).Q[:, 1:] * 50**0.5
+    turned = torch.linalg.qr(torch.randn(6, 6).double()).Q
+    l = torch.tensor(variances).double()  # noqa: E741 - as in the docstring
+    found = look((white * l.sqrt() @ turned).float())
+    assert found["effective dimension"].item() == pytest.approx((l.sum() ** 2 / l.square().sum()).item(), rel=1e-4)
+    assert found["components"] == {6: 6, 1: 1, 5: 4}[int((l > 0).sum())]
+
+
+def clusters(count: int, size: int, dimensions: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+    labels = torch.arange(count).repeat(size)
+    return 20 * torch.eye(count, dimensions)[labels] + torch.randn(count * size, dimensions), labels
+
+
+def test_separated_clusters_are_pure_in_the_code_and_on_the_map():
+    code, labels = clusters(3, 20)
+    found = look(code, labels=labels)
+    assert found["purity"] == 1
+    assert found["purity by chance"].item() == pytest.approx(19 / 59)
+    on_the_map = torch.cdist(found["map"], found["map"]).fill_diagonal_(torch.inf).argmin(1)
+    assert (labels[on_the_map] == labels).float().mean() > 0.95
+
+
+def test_shuffled_labels_are_as_pure_as_chance():
+    """The mean of 40 shuffles of labels of unequal counts, within 4 standard errors."""
+    code, labels = torch.randn(90, 4), torch.tensor([0] * 60 + [1] * 25 + [2] * 5)
+    found = [purity(code, labels[torch.randperm(90)], 10) for _ in range(40)]
+    values = torch.stack([f["purity"] for f in found])
+    error = values.std() / 40**0.5
+    assert abs(values.mean() - found[0]["purity by chance"]) < 4 * error
+    assert error < 0.01
+
+
+def test_purity_is_that_of_scikit_learn_s_neighbours():
+    code, labels = torch.randn(50, 3), torch.randint(0, 4, (50,))
+    index = NearestNeighbors(n_neighbors=8).fit(code.numpy()).kneighbors(code.numpy())[1][:, 1:]
+    expected = (labels[torch.from_numpy(index)] == labels[:, None]).float().mean()
+    torch.testing.assert_close(purity(code, labels, 7)["purity"], expected)
+
+
+def test_the_map_is_a_function_of_the_generator():
+    """And of the codes: a large one goes through its first 50 components, which here are all that varies."""
+    code = clusters(3, 10)[0]
+    once, again = look(code, 1), look(code, 1)
+    assert torch.equal(once["map"], again["map"])
+    wide = look(code @ torch.linalg.qr(torch.randn(80, 5)).Q.T, 1)
+    assert wide["map"].shape == once["map"].shape == (30, 2)
+
+
+@pytest.mark.parametrize("code", [torch.rand(4, 1), torch.ones(6, 3), torch.rand(5, 200), torch.rand(4, 2)])
+def test_few_or_equal_codes_are_mapped_too(code):
+    found = look(code, labels=torch.arange(len(code)) % 2)
+    assert found["map"].shape == found["pca"].shape == (len(code), 2)
+    if code.shape[1] == 1:
+        assert found["effective dimension"].item() == pytest.approx(1)
+    if code.std() == 0:
+        assert found["effective dimension"] == found["components"] == 0
+
+
+def test_a_code_of_maps_is_all_their_numbers():
+    model = cf.UNet((1, 8, 8), width=2, depth=2, skips="concat").eval()
+    found = cf.Latent()(model, torch.rand(5, 1, 8, 8), torch.Generator()).numbers
+    assert len(found["mean"]) == model.summary().code_size
+
+
+def test_what_the_probe_cannot_do_is_said():
+    with pytest.raises(cf.UsageError, match="3 labels for 5 images"):
+        look(torch.rand(5, 2), labels=torch.arange(3))
+    with pytest.raises(cf.UsageError, match="4 images or more"):
+        look(torch.rand(3, 2))
+    with pytest.raises(cf.UsageError, match="perplexity"):
+        cf.Latent(perplexity=0.5)
+    with pytest.raises(cf.UsageError, match="nearest"):
+        cf.Latent(nearest=0)

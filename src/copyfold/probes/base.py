@@ -1,12 +1,20 @@
-"""What a probe is: a model, images and a generator in; numbers and images out."""
+"""What a probe is: a model, images and a generator in; numbers and images out. And how it looks at one layer."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator as Yields
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
-from torch import Generator, Tensor
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
 
+from copyfold.catalogue import nearest
+from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
-from copyfold.types import Images
+from copyfold.types import Images, Statistics
 
 
 @dataclass(frozen=True)
@@ -23,3 +31,123 @@ class Probe(ABC):
     @abstractmethod
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Look at what the model does with the images x."""
+
+
+class _Reached(Exception):
+    """The layer asked for has answered; what comes after it is not needed."""
+
+    def __init__(self, output: object) -> None:
+        super().__init__()
+        self.output = output
+
+
+def tap(model: nn.Module, layer: str, x: Tensor) -> Float[Tensor, "b n"]:
+    """What one layer says of x, as one vector per image; the forward pass stops there.
+
+    `layer` is a name of `model.named_modules()`, "" the whole model. Of a layer that is used more than once, its
+    first output; of one that returns several tensors, all their values in turn. Gradients flow to x. UsageError
+    where there is no such layer, where x does not come through it, and where its output is not by image.
+    """
+    named = _named(model)
+    if layer not in named:
+        raise UsageError(f"a {type(model).__name__} has no layer {layer!r}: {nearest(layer, named.keys() - {''})}")
+
+    def stop(module: nn.Module, inputs: object, output: object) -> None:
+        raise _Reached(output)
+
+    handle = named[layer].register_forward_hook(stop)
+    try:
+        model(x)
+    except _Reached as reached:
+        parts = [part.flatten(1) for part in _tensors(reached.output) if part.dim() and len(part) == len(x)]
+    else:
+        raise UsageError(
+            f"the layer {layer!r} of a {type(model).__name__} is not called on the way to its output: "
+            "give one of copyfold.layers(model, x)"
+        )
+    finally:
+        handle.remove()
+    if not parts:
+        raise UsageError(f"the layer {layer!r} of a {type(model).__name__} returns no tensor with a row per image")
+    return torch.cat(parts, dim=1)
+
+
+@torch.no_grad()
+def layers(model: nn.Module, x: Tensor, count: int | None = None) -> list[str]:
+    """Names of layers worth looking at one after the other, in the order in which x comes through them.
+
+    They cover the model once: none is part of another. Every module that is called, from the outside in, is
+    taken apart until there are at least `count`; of more, `count` of them are taken evenly, the last one always
+    among them. count = None takes everything apart. Layers that change nothing (nn.Identity) are left out.
+    """
+    at_least(1, **{} if count is None else {"count": count})
+    named, order = _named(model), _order(model, x)
+    shown = [""]
+    while count is None or len(shown) < count:
+        finer = [name for part in shown for name in (_within(named[part], part, order) or [part])]
+        if finer == shown:
+            break
+        shown = finer
+    shown.sort(key=order.index)
+    if count is None or len(shown) <= count:
+        return shown
+    return [shown[(i + 1) * len(shown) // count - 1] for i in range(count)]
+
+
+def _named(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module in a model by its name, "" the model itself; one that has two names under both."""
+    return dict(cast("Iterable[tuple[str, nn.Module]]", model.named_modules(remove_duplicate=False)))
+
+
+def _order(model: nn.Module, x: Tensor) -> list[str]:
+    """The names of the modules that are called, in the order in which they have answered."""
+    order: list[str] = []
+    with ExitStack() as hooks:
+        for name, module in _named(model).items():
+
+            def note(module: nn.Module, inputs: object, output: object, name: str = name) -> None:
+                order.append(name)
+
+            if not isinstance(module, nn.Identity):
+                hooks.callback(module.register_forward_hook(note).remove)
+        hooks.enter_context(still(model))
+        model(x)
+    return list(dict.fromkeys(order))
+
+
+def _within(module: nn.Module, name: str, called: list[str]) -> list[str]:
+    """The nearest modules inside of this one that are called."""
+    inside: list[str] = []
+    for child_name, child in module.named_children():
+        full = f"{name}.{child_name}" if name else child_name
+        inside += [full] if full in called else _within(child, full, called)
+    return inside
+
+
+def _tensors(output: object) -> Iterator[Tensor]:
+    """Every tensor of numbers in what a layer returned."""
+    if isinstance(output, Tensor):
+        if output.is_floating_point():
+            yield output
+    elif isinstance(output, dict | tuple | list):
+        parts = cast("Iterable[object]", output.values() if isinstance(output, dict) else output)
+        for part in parts:
+            yield from _tensors(part)
+
+
+@contextmanager
+def still(model: nn.Module, statistics: Statistics = "running") -> Yields[nn.Module]:
+    """Look at a model in eval mode within a with-block, and leave it as it was.
+
+    An autoencoder's batch norms use these statistics, any other module's are those of its eval mode.
+    """
+    modes = {module: module.training for module in model.modules()}
+    with ExitStack() as stack:
+        if isinstance(model, Autoencoder):
+            stack.enter_context(model.using(statistics))
+        model.eval()
+        try:
+            yield model
+        finally:
+            for module, training in modes.items():
+                module.training = training

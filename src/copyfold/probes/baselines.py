@@ -1,7 +1,8 @@
 """Denoisers that nobody trains for hours: what an autoencoder has to beat.
 
-Each is fitted or tuned on pairs of clean and noisy reference images; all but the linear filter are told the
-standard deviation of the noise, which must be white: x~ = x + std xi, xi ~ N(0, I). Images are b, c, h, w.
+Each is fitted or tuned on pairs of clean and noisy reference images; all but the linear filters, which are for
+any corruption, are told the standard deviation of the noise, which must be white: x~ = x + std xi, xi ~ N(0, I).
+Images are b, c, h, w.
 """
 
 from collections.abc import Callable, Iterable
@@ -50,6 +51,24 @@ def linear_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"], sid
     *weights, constant = torch.linalg.lstsq(rows, target[chosen].double()[:, None]).solution
     kernel = torch.cat(weights).reshape(1, 1, side, side)
     return F.conv2d(_padded(x, side).double(), kernel, constant).to(x.dtype).reshape(x.shape)
+
+
+def frequency_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"]) -> Tensor:
+    """Apply to x the linear map of each frequency apart that best maps `noisy` to `clean`.
+
+        X^[k] = mean X[k] + g[k] (Y[k] - mean Y[k])        g = cov(X, Y) / var(Y),   for every k
+
+    X and Y are cosine transforms of clean and noisy images mirrored at their border pixels (DCT-I), in which a
+    symmetric blur that mirrors so is a factor per frequency; a gain is shared by the channels, a mean is not.
+    Wiener's filter, its spectra estimated from the pairs: the same for any corruption.
+    """
+    columns, rows = (_cosines(n).to(x.device) for n in x.shape[2:])
+    seen, wanted = (columns @ images.double() @ rows.T for images in (noisy, clean))
+    seen_mean, wanted_mean = seen.mean(0), wanted.mean(0)
+    seen, wanted = seen - seen_mean, wanted - wanted_mean
+    gain = (seen * wanted).sum((0, 1)) / seen.square().sum((0, 1)).clamp(min=1e-30)
+    restored = wanted_mean + gain * (columns @ x.double() @ rows.T - seen_mean)
+    return (torch.linalg.inv(columns) @ restored @ torch.linalg.inv(rows).T).to(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +234,13 @@ def _principal(rows: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
         return variances.clamp(min=0), directions
     _, s, v = torch.linalg.svd(rows, full_matrices=False)
     return s**2 / n, v.T
+
+
+def _cosines(n: int) -> Float[Tensor, "n n"]:
+    """The DCT-I of n numbers: those k half-waves that have a crest or a trough at both ends."""
+    i = torch.arange(n, dtype=torch.float64)
+    weights = torch.where((i == 0) | (i == n - 1), 1.0, 2.0)
+    return torch.cos(torch.pi * i[:, None] * i / max(n - 1, 1)) * weights
 
 
 def _padded(x: Images, side: int) -> Tensor:

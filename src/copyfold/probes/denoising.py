@@ -3,14 +3,17 @@
 from dataclasses import dataclass, field
 
 import torch
-from torch import Generator
+from jaxtyping import Float
+from torch import Generator, Tensor
 
 from copyfold.corruptions import Clean, Corruption, Gaussian, Mix
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading
-from copyfold.probes.baselines import NonLocalMeans, linear_filter, tuned
+from copyfold.probes.baselines import NonLocalMeans, frequency_filter, linear_filter, tuned
 from copyfold.types import Images, Statistics
+
+OWN = ("restored", "reconstruction")  # errors of the model, beside which the others are baselines
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,14 @@ class Denoising(Probe):
         mse(D(E(x~)), x)   beside   mse(x~, x)   and   mse(baseline(x~), x)        x~ ~ C(x)
 
     Numbers, per image and pixel: "corrupted" (doing nothing), "restored" (the model), "reconstruction" (the
-    model's error on the clean image, its floor) and the baselines. Fitted and tuned on `reference` images,
-    corrupted anew: "7x7 filter" and "11x11 filter" (least-squares linear filters with a constant) and, where
-    C is noise of one known std, "PCA-Wiener", "non-local means" and "wavelet", which are told that std, the
-    brightness of a Mix undone first. Without `reference` only "non-local means", with its usual settings.
-    Images under the same names, and "clean". `statistics` are those that the model uses here; with "batch" an
-    image's result depends on the others.
+    model's error on the clean image, its floor) and the baselines. For every C, fitted on `reference` images,
+    corrupted anew: "mean image", their mean, which looks at nothing; the least-squares linear filters "7x7
+    filter", "11x11 filter" and "frequency filter", which has a gain and a mean for every frequency (for a Blur,
+    which loses almost nothing, that undoes it). Where C is noise of one known std, also "PCA-Wiener",
+    "non-local means" and "wavelet", tuned there and told that std, the brightness of a Mix undone first.
+    Without `reference` only "non-local means", with its usual settings. Images under the same names, and
+    "clean". `best_baseline` and `error_ratios` read them. `statistics` are those that the model uses here; with
+    "batch" an image's result depends on the others.
     """
 
     corruption: Corruption = field(default_factory=Gaussian)
@@ -49,12 +54,38 @@ class Denoising(Probe):
         if clean is None:
             return {} if level is None else {"non-local means": NonLocalMeans()(_undone(noisy, level), level[2])}
         spoiled = self.corruption(clean, rng)
-        found = {f"{side}x{side} filter": linear_filter(spoiled, clean, noisy, side) for side in (7, 11)}
+        found = {"mean image": clean.mean(0).expand_as(noisy)}
+        found |= {f"{side}x{side} filter": linear_filter(spoiled, clean, noisy, side) for side in (7, 11)}
+        found["frequency filter"] = frequency_filter(spoiled, clean, noisy)
         if level is not None:
             y, std = _undone(noisy, level), level[2]
             fitted = tuned(_undone(spoiled, level), clean, std)
             found |= {name: restore(y, std) for name, restore in fitted.items()}
         return found
+
+
+def best_baseline(reading: Reading) -> tuple[str, Float[Tensor, "b"]]:
+    """The name of what has the least mean error of all that needs no network, and its errors.
+
+    Doing nothing ("corrupted") is one of them; of equally good ones the first.
+    """
+    rivals = {name: errors for name, errors in reading.numbers.items() if name not in OWN}
+    name = min(rivals, key=lambda name: rivals[name].mean().item())
+    return name, rivals[name]
+
+
+def error_ratios(reading: Reading) -> dict[str, Float[Tensor, "b"]]:
+    """The model's squared error per image over that of doing nothing, and over that of the best baseline.
+
+    Under "corrupted" and "best baseline"; below 1 the model is better. Their square roots are the ratios of
+    distances, ||O(x~) - x|| / ||x~ - x||. Where neither errs 1; where only the other does not, infinite.
+    """
+    restored = reading.numbers["restored"]
+    others = {"corrupted": reading.numbers["corrupted"], "best baseline": best_baseline(reading)[1]}
+    return {
+        name: torch.where(restored == errors, torch.ones_like(errors), restored / errors)
+        for name, errors in others.items()
+    }
 
 
 def noise_of(corruption: Corruption) -> tuple[float, float, float] | None:

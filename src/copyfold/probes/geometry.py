@@ -1,17 +1,22 @@
 """What a model does to a neighbourhood of an image: its Jacobian."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from copyfold.corruptions import noise_like
-from copyfold.errors import at_least
+from copyfold.corruptions import Corruption, Gaussian, noise_like
+from copyfold.errors import UsageError, at_least
+from copyfold.measures import distance
 from copyfold.models.base import Autoencoder, flat
-from copyfold.probes.base import Probe, Reading
+from copyfold.probes.base import Probe, Reading, still
 from copyfold.types import Images, Statistics
+
+Map: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,104 @@ class SpectralNorm(Probe):
             }
         return Reading(norms)
 
-    def _norm(self, function: Callable[[Tensor], Tensor], x: Images, v: Images) -> Tensor:
+    def _norm(self, function: Map, x: Images, v: Images) -> Tensor:
         """The norm of the function's Jacobian at each image."""
-        y, pull = torch.func.vjp(function, x)[:2]  # u -> J^T u
-        push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(y))[1]  # v -> J v, as u -> J^T u is linear
+        push, pull = jacobian(function, x)
         norm = torch.zeros(len(x), device=x.device)
         for _ in range(self.iterations):
             v = v / v.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, 1, 1, 1)
-            (pushed,) = push(v)
+            pushed = push(v)
             norm = pushed.flatten(1).norm(dim=1)
-            (v,) = pull(pushed)
+            v = pull(pushed)
         return norm
+
+
+@dataclass(frozen=True)
+class IdentityGap(Probe):
+    r"""How far a model is from copying: of a corrupted image, and of any small change.
+
+        gap      = ||O(x~) - x~|| / ||x - x~||        x~ ~ C(x),   O = D(E(.))
+        jacobian = ||J - I||_F / sqrt(D)              J = dO/dx at the clean x,   D = c h w
+
+    Numbers per image. Both are 0 for the identity; the gap of a perfect denoiser is 1, the Jacobian's of a map
+    that ignores its input is 1. A gap near 0 refutes that an overcomplete autoencoder does more than copy;
+    one near 1 does not say that it moves in the right direction, which Denoising does.
+
+    The Frobenius norm is Hutchinson's estimate, the root of the mean of ||(J - I)^T v||^2 over `draws` of v
+    uniform on {-1, 1}^D: its square has no bias and a standard deviation of at most sqrt(2 / draws) of itself,
+    far less where many directions count. draws = 0 leaves it out, as batch statistics require: with them an
+    image's Jacobian depends on the others (UsageError). UsageError too where C leaves an image as it was.
+    """
+
+    corruption: Corruption = field(default_factory=Gaussian)
+    draws: int = 8
+    statistics: Statistics = "running"
+
+    def __post_init__(self) -> None:
+        at_least(0, draws=self.draws)
+
+    @torch.no_grad()
+    def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
+        """Corrupt the images and differentiate at the clean ones."""
+        noisy = self.corruption(x, rng)
+        moved = distance(noisy, x)
+        if not (moved > 0).all():
+            raise UsageError(
+                f"IdentityGap(corruption={self.corruption}) leaves an image as it was, and how much of nothing is "
+                "undone cannot be said: choose a corruption that changes every image, such as Gaussian"
+            )
+        with still(model, self.statistics):
+            numbers = {"gap": distance(model(noisy), noisy) / moved}
+            if self.draws:
+                each_on_its_own(model, "IdentityGap", "draws=0")
+                numbers["jacobian"] = self._from_identity(model, x, rng)
+        return Reading(numbers)
+
+    def _from_identity(self, model: Autoencoder, x: Images, rng: Generator) -> Tensor:
+        """||J - I||_F / sqrt(D) of each image."""
+        with sdpa_kernel(SDPBackend.MATH):
+            pull = torch.func.vjp(model, x)[1]
+            squares = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+            for _ in range(self.draws):
+                v = 1 - 2 * (noise_like(x, rng=rng) < 0).to(x)
+                squares += distance(pull(v)[0], v).square() / v[0].numel()
+        return (squares / self.draws).sqrt()
+
+
+def jacobian(function: Map, x: Tensor) -> tuple[Map, Map]:
+    """The function's Jacobian at x and its transpose, as the maps v -> J v and u -> J^T u."""
+    y, pull = torch.func.vjp(function, x)[:2]
+    push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(y))[1]  # u -> J^T u is linear: J is its transpose
+    return lambda v: push(v)[0], lambda u: pull(u)[0]
+
+
+def singular_values(function: Map, x: Tensor, starts: Tensor, iterations: int) -> Tensor:
+    """The largest singular values of the function's Jacobian at each image, b x k, the largest first.
+
+    `starts` are k random directions, k x b x c x h x w. They and what J^T J makes of them, `iterations` times in
+    all, span a space (a block Krylov space: Musco and Musco, 2015, arXiv:1504.05477); the values are those of J
+    on that space, which are no larger than J's own and far nearer to them than those of the last block alone.
+    Once the space is that of all images, they are J's own.
+    """
+    push, pull = jacobian(function, x)
+    b, size = len(x), math.prod(x.shape[1:])
+    block, space, images = starts, x.new_zeros(b, size, 0), []
+    for _ in range(iterations):
+        known = space.shape[2]
+        space = torch.linalg.qr(torch.cat((space, block.flatten(2).permute(1, 2, 0)), dim=2)).Q
+        added = space[..., known:].permute(2, 0, 1).reshape(-1, *x.shape)
+        if not len(added):  # there are no other directions
+            break
+        images += [push(v) for v in added]
+        block = torch.stack([pull(u) for u in images[-len(added) :]])
+    pushed = torch.stack([u.flatten(1) for u in images], dim=2)
+    return torch.linalg.svdvals(pushed)[:, : len(starts)]
+
+
+def each_on_its_own(model: Autoencoder, probe: str, instead: str) -> None:
+    """Refuse statistics with which an image has no Jacobian of its own; to be called where they are in use."""
+    if model.has_statistics and model.statistics == "batch":
+        raise UsageError(
+            f'{probe}(statistics="batch") has no Jacobian to look at, as every image changes the others: give '
+            f'{instead}, or statistics="running"'
+        )

@@ -1,19 +1,24 @@
-"""What the numbers of a code do: which carry something, which are dead, always on, saturated or collapsed."""
+"""The space of the codes: what their numbers do, which are dead or collapsed, and how the codes lie."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
 
-from copyfold.errors import at_least
+from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder, flat
-from copyfold.probes.base import Probe, Reading
+from copyfold.probes.base import Probe, Reading, still
+from copyfold.probes.nearest import neighbours
 from copyfold.types import Images, Statistics
 
 ACTIVE = 0.01  # Burda et al. (2015): a latent dimension is active where the variance of its mean is above this
 ON = 0.1  # of the largest value of the code: what counts as on
 NEAR = 0.01  # how near to 0 or 1 a logistic unit is saturated
+MAPPED = 50  # principal components that t-SNE is given, of larger codes
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,110 @@ class CodeStatistics(Probe):
         if units.min() >= 0 and units.max() <= 1:
             numbers["saturation"] = ((units < NEAR) | (units > 1 - NEAR)).float().mean()
         return Reading(numbers)
+
+
+@dataclass(frozen=True)
+class Latent(Probe):
+    r"""How codes lie: in how many directions they vary, and which are neighbours.
+
+        effective dimension = (sum_i l_i)^2 / sum_i l_i^2        l_i the variances of their principal components
+
+    That is the participation ratio: d for d equal variances, 1 for codes on a line, never more than the number
+    of images less 1. For all: also "components", the fewest principal components with 95 % of the variance.
+    Per number of the code: "mean" and "std". Per image: "pca", n x 2, the first two principal components, and
+    "map", n x 2, their t-SNE (van der Maaten and Hinton, 2008; scikit-learn's): of all numbers of the code, or
+    of the first 50 principal components of a larger one, started from "pca". In it neighbours mean something
+    and distances between groups do not. Its perplexity is at most a third of the other images.
+
+    Where `labels` are given, one per image: "purity", the mean share of the `nearest` other codes (Euclidean)
+    that have the image's label, and "purity by chance", what shuffled labels would give,
+    sum_c n_c (n_c - 1) / (n (n - 1)). A code that is a tuple of maps is all their numbers. Images are encoded
+    `batch` at a time; a map takes seconds for hundreds of images.
+    """
+
+    labels: Int[Tensor, "n"] | None = None
+    nearest: int = 10
+    perplexity: float = 30.0
+    statistics: Statistics = "running"
+    batch: int = 64
+
+    def __post_init__(self) -> None:
+        at_least(1, nearest=self.nearest, batch=self.batch)
+        if not self.perplexity >= 1:
+            raise UsageError(f"Latent(perplexity={self.perplexity}) cannot be: it counts neighbours, at least 1")
+
+    @torch.no_grad()
+    def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
+        """Encode the images and look at how their codes lie."""
+        if len(x) < 4:
+            raise UsageError(f"Latent needs 4 images or more to say how codes lie, not {len(x)}")
+        if self.labels is not None and len(self.labels) != len(x):
+            raise UsageError(f"Latent has {len(self.labels)} labels for {len(x)} images: give one per image")
+        with still(model, self.statistics):
+            codes = torch.cat([_encoded(model, part)[0] for part in x.split(self.batch)])
+        variances, scores = principal(codes)
+        missing = variances.cumsum(0) < 0.95 * variances.sum()
+        numbers = {
+            "mean": codes.mean(0),
+            "std": codes.std(0, correction=0),
+            "effective dimension": participation(variances),
+            "components": (missing.sum() + (variances.sum() > 0)).float(),
+            "pca": scores[:, :2],
+            "map": self._map(scores if codes.shape[1] > MAPPED else codes, scores[:, :2], rng),
+        }
+        if self.labels is not None:
+            numbers |= purity(codes, self.labels.to(codes.device), min(self.nearest, len(x) - 1))
+        return Reading(numbers)
+
+    def _map(self, points: Tensor, start: Tensor, rng: Generator) -> Tensor:
+        """t-SNE in two dimensions, the same for the same generator."""
+        from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits
+
+        n = len(points)
+        if not start.any():
+            return start  # all codes are the same
+        seed = int(torch.randint(2**31, (), generator=rng, device=rng.device))
+        rows = points[:, :MAPPED].double().cpu().numpy()
+        # Small, as its authors start it; Any, as scikit-learn's types know of names only
+        init: Any = (start / start[:, 0].std() * 1e-4).double().cpu().numpy()
+        tsne = TSNE(2, perplexity=min(self.perplexity, (n - 1) / 3), init=init, random_state=seed)
+        with threadpool_limits(1):  # more threads sum in any order, and a map makes much of a last digit
+            return torch.from_numpy(np.asarray(tsne.fit_transform(rows))).to(start)
+
+
+def principal(codes: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "k"], Float[Tensor, "n k"]]:
+    """Variances of the principal components, the largest first, and each code's coordinates along them.
+
+    k = min(n, d), but at least 2: there are zeros where there is no second direction.
+    """
+    centred = codes - codes.mean(0)
+    n, d = centred.shape
+    if n > d:
+        squares, v = torch.linalg.eigh((centred.T @ centred).double())
+        scores = centred.double() @ v
+    else:  # the smaller matrix has the same eigenvalues
+        squares, u = torch.linalg.eigh((centred @ centred.T).double())
+        scores = u * squares.clamp(min=0).sqrt()
+    missing = (0, max(0, 2 - len(squares)))
+    variances, scores = (torch.nn.functional.pad(v.flip(-1), missing) for v in (squares.clamp(min=0) / n, scores))
+    return variances.to(codes), scores.to(codes)
+
+
+def participation(variances: Float[Tensor, "k"]) -> Float[Tensor, ""]:
+    """(sum l)^2 / sum l^2: how many directions variances are spread over; 0 where nothing varies."""
+    share = variances / variances.sum().clamp(min=torch.finfo(variances.dtype).tiny)
+    return share.sum() / share.square().sum().clamp(min=torch.finfo(variances.dtype).tiny)
+
+
+def purity(codes: Float[Tensor, "n d"], labels: Int[Tensor, "n"], nearest: int) -> dict[str, Float[Tensor, ""]]:
+    """The mean share of the nearest other codes with a code's own label, and what chance gives."""
+    n, index = len(codes), neighbours(codes, codes, nearest, leave_out_own=True)[1]
+    counts = labels.unique(return_counts=True)[1].to(codes)
+    return {
+        "purity": (labels[index] == labels[:, None]).to(codes).mean(),
+        "purity by chance": (counts * (counts - 1)).sum() / (n * (n - 1)),
+    }
 
 
 def _encoded(model: Autoencoder, x: Images) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,115 @@
+"""Nearest neighbours against scikit-learn's, with ties, copies and channels."""
+
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+from torch import Generator
+
+import copyfold as cf
+from copyfold.probes import nearest
+from copyfold.probes.nearest import neighbours
+
+
+def images(count: int, seed: int = 0, shape=(3, 6, 5)) -> torch.Tensor:
+    return torch.rand(count, *shape, generator=Generator().manual_seed(seed))
+
+
+def read(x: torch.Tensor, reference: torch.Tensor | None = None, **fields) -> dict[str, torch.Tensor]:
+    return cf.Nearest(reference, **fields)(cf.Linear((3, 6, 5), 2), x, Generator()).numbers
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_they_are_scikit_learn_s(count, monkeypatch):
+    monkeypatch.setattr(nearest, "QUERIES", 7)  # more than one chunk of either
+    monkeypatch.setattr(nearest, "PART", 11)
+    x, reference = images(20), 0.5 + images(50, 1)
+    found = read(x, reference, count=count)
+    rows, others = x.flatten(1).double().numpy(), reference.flatten(1).double().numpy()
+    theirs, index = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(others).kneighbors(rows)
+    shape = (20,) if count == 1 else (20, count)
+    assert torch.equal(found["index"], torch.from_numpy(index).reshape(shape))
+    expected = torch.from_numpy(theirs).float().reshape(shape) / 90**0.5
+    torch.testing.assert_close(found["distance"], expected, rtol=1e-5, atol=0)
+
+
+def test_the_nearest_image_is_shown_and_the_ratio_is_of_the_first_two():
+    x, reference = images(4), images(30, 1)
+    reading = cf.Nearest(reference)(cf.Linear((3, 6, 5), 2), x, Generator())
+    assert torch.equal(reading.images["x"], x)
+    assert torch.equal(reading.images["nearest"], reference[reading.numbers["index"]])
+    two = read(x, reference, count=2)
+    torch.testing.assert_close(reading.numbers["ratio"], two["distance"][:, 0] / two["distance"][:, 1])
+    assert torch.equal(reading.numbers["ratio"], two["ratio"])
+
+
+def test_an_image_of_the_reference_is_itself():
+    reference = 1000 + images(40)  # where ||a||^2 - 2 a b + ||b||^2 has hardly a digit left
+    found = read(reference[5:15].clone(), reference)
+    assert torch.equal(found["index"], torch.arange(5, 15))
+    assert not found["distance"].any()
+    assert not found["ratio"].any()
+
+
+def test_of_equally_near_ones_the_first_is_taken():
+    reference = images(5).repeat(3, 1, 1, 1)
+    found = read(reference[:5].clone(), reference, count=3)
+    assert torch.equal(found["index"], torch.arange(5)[:, None] + torch.tensor([0, 5, 10]))
+    assert not found["distance"].any()
+    assert (found["ratio"] == 1).all()
+
+
+def test_without_reference_the_others_are_looked_at(monkeypatch):
+    monkeypatch.setattr(nearest, "QUERIES", 3)
+    x = images(8)
+    found = read(x)
+    apart = torch.cdist(x.flatten(1), x.flatten(1)).fill_diagonal_(torch.inf)
+    assert torch.equal(found["index"], apart.argmin(1))
+    twins = read(torch.cat((x, x)))
+    assert torch.equal(twins["index"], torch.arange(16).roll(8))
+    assert not twins["distance"].any()
+
+
+def test_every_channel_counts():
+    x = images(1)
+    reference = torch.cat((x, x))
+    reference[0, 2] += 0.3
+    reference[1, 0] += 0.2
+    found = read(x, reference)
+    assert found["index"] == 1
+    torch.testing.assert_close(found["distance"], torch.tensor([0.2 / 3**0.5]))
+
+
+def test_one_reference_image_has_no_second():
+    found = read(images(3), images(1, 1))
+    assert list(found) == ["distance", "index"]
+    assert not found["index"].any()
+
+
+def test_many_more_than_fit_into_a_chunk_are_looked_through():
+    """A copy of each of the first and the last of 9000, disturbed a little."""
+    among = torch.rand(9000, 10, generator=Generator().manual_seed(0))
+    wanted = torch.tensor([0, 4095, 4096, 8999]).repeat(100)
+    assert torch.equal(neighbours(among[wanted] + 1e-3, among)[1][:, 0], wanted)
+
+
+@pytest.mark.parametrize(
+    ("x", "reference", "count", "words"),
+    [
+        (images(1), None, 1, "among 0 others"),
+        (images(2), images(3), 4, "the 4 nearest"),
+        (
+            images(2),
+            images(3, shape=(3, 5, 6)),
+            1,
+            r"\(3, 6, 5\) cannot be found among 3 others of size \(3, 5, 6\)",
+        ),
+    ],
+)
+def test_what_is_not_there_is_refused(x, reference, count, words):
+    with pytest.raises(cf.UsageError, match=words):
+        read(x, reference, count=count)
+
+
+def test_no_neighbour_is_refused():
+    with pytest.raises(cf.UsageError, match="count=0"):
+        cf.Nearest(count=0)
