@@ -1,0 +1,125 @@
+"""Write the code of every image into a table: parquet, which datasets, pandas and the like read.
+
+A row per image: path, split (train or held_out, where the images are those of the run), label (where there are
+labels), code (a list of numbers, all its maps flattened) and error (the mean squared difference of the image and
+its reconstruction, per pixel). Images are scaled to the size of the model.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from copyfold.cli import _parsing, _photos, _screen
+from copyfold.data import Photos
+from copyfold.data.photos import Which
+from copyfold.data.writing import write_parquet
+from copyfold.errors import CopyfoldError, UsageError
+from copyfold.measures import mse
+from copyfold.models.base import Autoencoder, flat
+from copyfold.types import Progress, Statistics
+
+SPARE = 2**27  # bytes of the disk that are left free
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Encode every image, a batch at a time, and write what comes of it as it comes."""
+    from copyfold import runs
+
+    options = _parsing.parse(_parser(), arguments)
+    if options.batch < 1:
+        raise UsageError(f"--batch {options.batch} cannot be: it must be at least 1")
+    run, out, own = runs.open(options.run), Path(options.out), options.data is None
+    _check(out, run.recipe.get("data") if own else options.data)
+    photos = _photos.own(run) if own else _photos.given(run, options.data, options)
+    model = run.model
+    model.statistics = options.statistics
+    _screen.log.info("every image is scaled to %dx%d, the size of the model", *model.shape[1:])
+    _weigh(out, model, len(photos.names) + len(photos.held_out_names))
+    columns = _columns(photos, own)
+    with _screen.progress() as progress:
+        write_parquet(out, columns, _rows(model, photos, list(columns), options.batch, progress))
+    print(out)
+    return 0
+
+
+def _parser():
+    parser = _parsing.parser("embed", __doc__)
+    parser.add_argument("run", help="The folder of a run.")
+    parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: what the run was trained on.")
+    parser.add_argument("--out", default="codes.parquet", help="The table, a .parquet file.")
+    parser.add_argument("--batch", type=int, default=64, help="Images encoded together.")
+    parser.add_argument(
+        "--statistics",
+        type=Statistics,
+        default="running",
+        help="Whose statistics batch norm uses: running (an image's code depends on it alone) or batch.",
+    )
+    _photos.flags(parser)
+    return parser
+
+
+def _check(out: Path, source: str | None) -> None:
+    """Refuse what is no parquet file, and a place where it would be taken for the data, or replace it."""
+    if out.suffix != ".parquet":
+        raise UsageError(f"--out {out} cannot be: a table of codes is a .parquet file")
+    if source and not source.startswith("hf://"):
+        place = Path(source).expanduser().resolve()
+        if out.resolve().is_relative_to(place):
+            raise UsageError(f"--out {out} is where the data lie and would be taken for them: give another folder")
+
+
+def _weigh(out: Path, model: Autoencoder, count: int) -> None:
+    """Say how large the table becomes, and refuse what the disk has no room for."""
+    numbers = model.summary().code_size
+    needed = 4 * numbers * count
+    _screen.log.info("%d codes of %d numbers: a table of about %s", count, numbers, _size(needed))
+    place = next(folder for folder in out.resolve().parents if folder.exists())
+    free = shutil.disk_usage(place).free
+    if needed + SPARE > free:
+        raise CopyfoldError(
+            f"{out} would have {_size(needed)}, and {place} has room for {_size(max(free - SPARE, 0))}: "
+            "give another --out, or fewer images: DATA and --limit"
+        )
+
+
+def _size(count: int) -> str:
+    power = 3 if count >= 1e9 else 2 if count >= 1e6 else 1
+    return f"{count / 1000**power:.1f} {('kB', 'MB', 'GB')[power - 1]}"
+
+
+def _columns(photos: Photos, own: bool) -> dict[str, Any]:
+    """The table's columns and their kinds."""
+    columns: dict[str, Any] = {"path": "string"}
+    if own:
+        columns["split"] = "string"
+    if photos.labels is not None:
+        columns["label"] = photos.classes or "int64"
+    return columns | {"code": ["float32"], "error": "float32"}
+
+
+@torch.no_grad()
+def _rows(
+    model: Autoencoder, photos: Photos, columns: list[str], batch: int, progress: Progress
+) -> Iterator[list[Any]]:
+    """The columns of one batch of images after the other, those to train on first."""
+    parts: list[tuple[Which, list[str], Any]] = [("train", photos.names, photos.labels)]
+    if photos.held_out_names != photos.names:  # a single image is both
+        parts.append(("held_out", photos.held_out_names, photos.held_out_labels))
+    total, done = sum(len(names) for _, names, _ in parts), 0
+    for split, names, labels in parts:
+        for start in range(0, len(names), batch):
+            x = photos.images(split, batch, start)
+            z = model.encode(x)
+            row = {
+                "path": names[start : start + batch],
+                "split": [split] * len(x),
+                "label": None if labels is None else labels[start : start + batch],
+                "code": flat(z).numpy(),
+                "error": mse(model.decode(z), x).numpy(),
+            }
+            done += len(x)
+            progress("embedding", done, total)
+            yield [row[name] for name in columns]
