@@ -91,6 +91,45 @@ def noise_level(x: Images) -> PerImage:
     return response[:, response.shape[1] // 2] / (6 * 0.6744897501960817)
 
 
+def kurtosis(x: Images) -> PerImage:
+    """Excess kurtosis of the pixel values of each image: 0 for normal noise, -1.2 for uniform noise.
+
+        m4 / m2^2 - 3        m_k = mean (x - mean x)^k
+
+    For D values of normal noise its standard deviation is about sqrt(24 / D). Not a number where all values are
+    the same.
+    """
+    centred = _centred(x)
+    return centred.pow(4).mean(dim=1) / centred.square().mean(dim=1).square() - 3
+
+
+def normality(x: Images) -> PerImage:
+    """Kolmogorov-Smirnov distance of each image's pixel values from a normal distribution: 0 if they have it.
+
+        max_t |F(t) - Phi((t - m) / s)|        F the share of values <= t,   m, s their mean and std
+
+    For D independent normal values about 0.62 / sqrt(D) (0.9 / sqrt(D) for one in twenty: Lilliefors, 1967),
+    for uniform ones 0.06 and more, however large the image. Not a number where all values are the same.
+    """
+    centred = _centred(x)
+    z = (centred / centred.square().mean(dim=1, keepdim=True).sqrt()).sort(dim=1).values
+    expected, n = torch.special.ndtr(z), z.shape[1]
+    below = torch.arange(n, dtype=z.dtype, device=z.device) / n
+    return torch.maximum(expected - below, below + 1 / n - expected).amax(dim=1)
+
+
+def flatness(x: Images) -> PerImage:
+    """Spectral flatness: the geometric mean of the power spectrum over its arithmetic mean, DC left out.
+
+    exp(-0.5772) = 0.561 for white noise of whatever distribution, since its powers are exponentially distributed
+    about one mean; towards 0 the more the image is made of few waves, as smooth images are. Mean over channels.
+    Johnston, "Transform coding of audio signals using perceptual noise criteria" (1988), there in one dimension.
+    Not a number where all values are the same.
+    """
+    spectrum = torch.fft.fft2(_centred(x).view(x.shape)).abs().square().flatten(2)[..., 1:]
+    return (spectrum.log().mean(dim=2).exp() / spectrum.mean(dim=2)).mean(dim=1)
+
+
 def sliced_wasserstein(
     a: Tensor, b: Tensor, rng: Generator | None = None, projections: int = 128
 ) -> Float[Tensor, ""]:
@@ -152,6 +191,14 @@ def _at_least_single(x: Tensor) -> Tensor:
     if not x.is_floating_point():
         raise UsageError(f"images are measured in floating point, not {x.dtype}: divide them by 255")
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _centred(x: Tensor) -> Float[Tensor, "b n"]:
+    """Each image a row, without its mean."""
+    if x.dim() != 4:
+        raise UsageError(f"this measure needs images b, c, h, w, not {_size(x)}")
+    rows = _at_least_single(x).flatten(1)
+    return rows - rows.mean(dim=1, keepdim=True)
 
 
 def _size(x: Tensor) -> str:

@@ -111,7 +111,7 @@ def test_wrong_use_is_said_with_what_would_be_right(line, tmp_path, monkeypatch,
     ("options", "words"),
     {
         "--sampler=Renoisin": ("--sampler Renoisin is not known", "did you mean Renoising?"),
-        "--sampler=Gaussian": ("--sampler Gaussian is not known", "Prior, Renoising, Walk"),
+        "--sampler=Gaussian": ("--sampler Gaussian is not known", "Prior, Renoising, Traversal, Walk"),
         "--sampler.stepz=3": ("--sampler.stepz is no option of Renoising", "did you mean steps?"),
         "--sampler=Walk --sampler.mean=3": ("--sampler.mean is no option of Walk", "std, steps"),
         "--sampler.schedule=Rampp": ("--sampler.schedule Rampp is not known", "did you mean Ramp?"),
@@ -431,9 +431,12 @@ def test_denoise_replaces_no_photograph(run, pictures, tmp_path, copyfold):
     assert not (tmp_path / "out").exists()
 
 
-def test_photographs_of_other_channels_are_no_start(run, tmp_path, copyfold):
+def test_photographs_of_other_channels_are_read_in_the_model_s(run, tmp_path, copyfold):
     np.save(tmp_path / "grey.npy", np.zeros((4, 16, 16), np.uint8))
-    copyfold("sample", run, "--start", tmp_path / "grey.npy").refused(2, "(3, 16, 16)", "(1, 16, 16)")
+    said = copyfold(
+        "sample", run, "--start", tmp_path / "grey.npy", "--sampler", "Walk", "--sampler.steps=1"
+    ).done()
+    assert any("3 channels" in line for line in said.err)
 
 
 # ---------------------------------------------------------------- divergence, signals, a full disk

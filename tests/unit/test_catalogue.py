@@ -35,7 +35,7 @@ def test_classes_are_those_that_can_be_made():
         (Autoencoder, "unet", "did you mean UNet?"),
         (Autoencoder, "Gaussian", "choose one of AttentionUNet, Conv"),
         (Corruption, "Gausian", "did you mean Gaussian?"),
-        (Sampler, "os.system", "choose one of Prior, Renoising, Walk"),
+        (Sampler, "os.system", "choose one of DirectedWalk, FittedGaussian"),
         (Sampler, "", "choose one of"),
         (Corruption, "Corruption", "choose one of"),
     ],

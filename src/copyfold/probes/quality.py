@@ -30,7 +30,7 @@ Others: TypeAlias = Float[Tensor, "m c h w"]
 
 @dataclass(frozen=True)
 class Quality(Probe):
-    r"""How like real images the images x are, as sets; every distance beside that of real ones.
+    r"""How like real images are these? Each distance stands beside that of real ones.
 
     Numbers for all, each also as "..., real", the same measure of as many other real images in place of x:
 

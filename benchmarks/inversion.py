@@ -1,0 +1,90 @@
+"""How many evaluations of a model it takes to find an image that its output takes for another.
+
+    python benchmarks/inversion.py RUN DATA [--size 64] [--count 16] [--limit 100] [--records 512]
+
+The first --count held-out images, the whole model's output, running statistics. Two models: that of RUN, and the
+same architecture with new weights, whose running averages are those of --records training images (as they are
+made, 0 and 1, its output hardly depends on the image). The goal, for each image, is the distance at the output
+that the essay's descent (Inversion.unet_representations) has after its 500 evaluations, a pass forward and
+backward each; the others count theirs until they first are as near, at most --limit, and go on. Evaluations:
+10, 50, 90 % of the images, inf where the goal is not reached. Ratio: 500 over that. m_g is the distance at the
+output after 25, 50 and --limit evaluations, m_i that of the images at the end, both L2; medians over the images.
+"""
+
+import argparse
+import math
+
+import torch
+from torch import Generator, Tensor
+
+import copyfold as cf
+from copyfold import measures, runs
+
+SPREAD = (0.1, 0.5, 0.9)
+WAYS = {
+    "lbfgs, l2": {},
+    "lbfgs, l1": {"distance": "l1"},
+    "adam, l2, rate 0.1 to 0.01": {"optimizer": "adam", "rate": (0.1, 0.01)},
+    "adam, l2, rate 0.03 to 0.003": {"optimizer": "adam", "rate": (0.03, 0.003)},
+    "adam, l1, rate 0.1 to 0.01": {"optimizer": "adam", "rate": (0.1, 0.01), "distance": "l1"},
+}
+
+
+def untrained(model: cf.Autoencoder, photos: cf.Photos, records: int) -> cf.Autoencoder:
+    """The same architecture with new weights, and averages of what comes through them."""
+    torch.manual_seed(0)
+    fresh = type(model)(**model.config).train()
+    with torch.no_grad():
+        for batch in photos.images("train", records).split(64):
+            fresh(batch)
+    return fresh.eval()
+
+
+@torch.no_grad()
+def curves(probe: cf.Inversion, model: cf.Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+    """m_g after every evaluation, steps x images, and m_i at the end."""
+    with cf.still(model):
+        target = cf.tap(model, probe.layer, x)
+    found, frame = [], x
+    for frame in probe.film(model, x, Generator().manual_seed(0)):
+        with cf.still(model):
+            found.append(measures.distance(cf.tap(model, probe.layer, frame), target))
+    return torch.stack(found), measures.distance(frame, x)
+
+
+def row(name: str, found: Tensor, image: Tensor, goal: Tensor, most: int) -> str:
+    """One line of the table."""
+    reached = found <= goal
+    evaluations = torch.where(reached.any(0), reached.float().argmax(0) + 1.0, math.inf)
+    quantiles = evaluations.sort().values[[round(q * (len(goal) - 1)) for q in SPREAD]].tolist()
+    cells = [name, ", ".join(f"{n:g}" for n in quantiles), ", ".join(f"{most / n:.1f}" for n in quantiles)]
+    cells += [f"{found[min(n, len(found)) - 1].median():.4g}" for n in (25, 50, len(found))]
+    return f"| {' | '.join([*cells, f'{image.median():.3f}'])} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN", help="a run's folder: of a model without skips")
+    parser.add_argument("data", metavar="DATA", help="what the run was trained on: a folder, array or data set")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--limit", type=int, default=100)
+    parser.add_argument("--records", type=int, default=512)
+    options = parser.parse_args()
+
+    photos = cf.Photos(options.data, options.size)
+    x, trained = photos.images("held_out", options.count), runs.open(options.run).model
+    for title, model in (("trained", trained), ("untrained", untrained(trained, photos, options.records))):
+        essay = cf.Inversion.unet_representations()
+        found, image = curves(essay, model, x)
+        goal = found[-1]
+        heads = [title, "evaluations", "ratio", "m_g at 25", "at 50", "at the end", "m_i"]
+        print(f"\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+        print(row("the essay's descent", found, image, goal, essay.steps), flush=True)
+        for name, way in WAYS.items():
+            found, image = curves(cf.Inversion(steps=options.limit, **way), model, x)
+            print(row(name, found, image, goal, essay.steps), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Say what a trained model learned, on one page that needs nothing else: report.html, and report.json beside it.
+
+Five sentences at the top, with the numbers and thresholds that they follow from; then what it keeps, what noise it
+removes, whether it copies, whether it is stable, what its layers see, what it makes, and its codes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from copyfold.cli import _parsing, _photos, _screen
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Ask everything, and write the page."""
+    from copyfold import runs
+    from copyfold.report.diagnosis import diagnose
+
+    options = _parsing.parse(_parser(), arguments)
+    run = runs.open(options.run)
+    out = Path(options.out or run.folder / "report.html")
+    photos = _photos.own(run) if options.data is None else _photos.given(run, options.data, options)
+    with _screen.progress() as progress:
+        report = diagnose(run.model, photos, run, seed=options.seed, progress=progress)
+    for sentence in report.sentences.values():
+        print(sentence)
+    for path in report.save(out):
+        print(path)
+    return 0
+
+
+def _parser():
+    parser = _parsing.parser("report", __doc__)
+    parser.add_argument("run", help="The folder of a run.")
+    parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: the run's own images.")
+    parser.add_argument("--out", type=str | None, help="The page, an .html file; RUN/report.html.")
+    parser.add_argument("--seed", type=int, default=0, help="Of every noise.")
+    _photos.flags(parser)
+    return parser
