@@ -52,7 +52,10 @@ def bomb(side=60_000):
 
 WRONG = {
     "tran": ("no command 'tran'", "did you mean train?"),
-    "--verbose": ("no command '--verbose'", "choose one of data, denoise, models, sample, train"),
+    "--verbose": (
+        "no command '--verbose'",
+        "choose one of data, denoise, embed, models, probe, report, sample, train",
+    ),
     "train --epochz=3": ("--epochz is no option of copyfold train", "did you mean --epochs?"),
     "train --epoch=3": ("--epoch is no option", "did you mean --epochs?"),
     "train a b": ("'b' is one word too many", "copyfold train --help"),
@@ -111,7 +114,7 @@ def test_wrong_use_is_said_with_what_would_be_right(line, tmp_path, monkeypatch,
     ("options", "words"),
     {
         "--sampler=Renoisin": ("--sampler Renoisin is not known", "did you mean Renoising?"),
-        "--sampler=Gaussian": ("--sampler Gaussian is not known", "Prior, Renoising, Traversal, Walk"),
+        "--sampler=Gaussian": ("--sampler Gaussian is not known", "did you mean FittedGaussian?"),
         "--sampler.stepz=3": ("--sampler.stepz is no option of Renoising", "did you mean steps?"),
         "--sampler=Walk --sampler.mean=3": ("--sampler.mean is no option of Walk", "std, steps"),
         "--sampler.schedule=Rampp": ("--sampler.schedule Rampp is not known", "did you mean Ramp?"),
@@ -433,9 +436,8 @@ def test_denoise_replaces_no_photograph(run, pictures, tmp_path, copyfold):
 
 def test_photographs_of_other_channels_are_read_in_the_model_s(run, tmp_path, copyfold):
     np.save(tmp_path / "grey.npy", np.zeros((4, 16, 16), np.uint8))
-    said = copyfold(
-        "sample", run, "--start", tmp_path / "grey.npy", "--sampler", "Walk", "--sampler.steps=1"
-    ).done()
+    line = ("--start", tmp_path / "grey.npy", "--sampler=Walk", "--sampler.steps=1", "--out", tmp_path / "a.png")
+    said = copyfold("sample", run, *line).done()
     assert any("3 channels" in line for line in said.err)
 
 
