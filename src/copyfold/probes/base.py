@@ -5,7 +5,7 @@ from collections.abc import Generator as Yields
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -42,11 +42,23 @@ class _Reached(Exception):
 
 
 def tap(model: nn.Module, layer: str, x: Tensor) -> Float[Tensor, "b n"]:
-    """What one layer says of x, as one vector per image; the forward pass stops there.
+    """What one layer says of x, as one vector per image: all its values in turn.
+
+    UsageError as of `layer_output`, and where no tensor that the layer returns has a row per image.
+    """
+    parts = [
+        part.flatten(1) for part in _tensors(layer_output(model, layer, x)) if part.dim() and len(part) == len(x)
+    ]
+    if not parts:
+        raise UsageError(f"the layer {layer!r} of a {type(model).__name__} returns no tensor with a row per image")
+    return torch.cat(parts, dim=1)
+
+
+def layer_output(model: nn.Module, layer: str, x: Tensor) -> Any:
+    """What one layer returns on the way of x through the model; the forward pass stops there.
 
     `layer` is a name of `model.named_modules()`, "" the whole model. Of a layer that is used more than once, its
-    first output; of one that returns several tensors, all their values in turn. Gradients flow to x. UsageError
-    where there is no such layer, where x does not come through it, and where its output is not by image.
+    first output. Gradients flow to x. UsageError where there is no such layer, or x does not come through it.
     """
     named = _named(model)
     if layer not in named:
@@ -59,17 +71,13 @@ def tap(model: nn.Module, layer: str, x: Tensor) -> Float[Tensor, "b n"]:
     try:
         model(x)
     except _Reached as reached:
-        parts = [part.flatten(1) for part in _tensors(reached.output) if part.dim() and len(part) == len(x)]
-    else:
-        raise UsageError(
-            f"the layer {layer!r} of a {type(model).__name__} is not called on the way to its output: "
-            "give one of copyfold.layers(model, x)"
-        )
+        return reached.output
     finally:
         handle.remove()
-    if not parts:
-        raise UsageError(f"the layer {layer!r} of a {type(model).__name__} returns no tensor with a row per image")
-    return torch.cat(parts, dim=1)
+    raise UsageError(
+        f"the layer {layer!r} of a {type(model).__name__} is not called on the way to its output: "
+        "give one of copyfold.layers(model, x)"
+    )
 
 
 @torch.no_grad()

@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from copyfold.catalogue import nearest
 from copyfold.errors import UsageError, at_least
 from copyfold.measures import sharpness, sliced_wasserstein
 from copyfold.models.base import Autoencoder, flat
-from copyfold.probes.base import Probe, Reading, still
+from copyfold.probes.base import Probe, Reading, layer_output, still
 from copyfold.types import Code, Images, Statistics
 
 PATCH = 7  # pixels, the side of a patch of a pyramid's level
@@ -124,7 +123,7 @@ class Quality(Probe):
         see = (
             judge.encode
             if isinstance(judge, Autoencoder) and not self.layer
-            else partial(_output, judge, self.layer)
+            else partial(layer_output, judge, self.layer)
         )
         with still(judge, self.statistics):
             return torch.cat([_vectors(see(part)) for part in x.split(self.batch)]).double()
@@ -215,20 +214,6 @@ def density_and_coverage(
 def _drawn(x: Images, count: int, rng: Generator) -> Others:
     """So many of the images, in an order of chance."""
     return x[torch.randperm(len(x), generator=rng, device=rng.device)[:count].to(x.device)]
-
-
-def _output(module: nn.Module, layer: str, x: Images) -> Code:
-    """What a layer makes of x on the way through the module."""
-    layers = dict(module.named_modules())
-    if layer not in layers:
-        raise UsageError(f"{type(module).__name__} has no layer {layer!r}: {nearest(layer, filter(None, layers))}")
-    outputs: list[Code] = []
-    hook = layers[layer].register_forward_hook(lambda *call: outputs.append(call[-1]))
-    try:
-        module(x)
-    finally:
-        hook.remove()
-    return outputs[-1]
 
 
 def _vectors(z: Code) -> Float[Tensor, "b d"]:
