@@ -85,12 +85,14 @@ def test_the_spectral_norm_is_the_first_of_them():
 @pytest.mark.parametrize("corruption", [cf.Gaussian(), cf.Mix(), cf.Masking(), cf.Blur(3)], ids=str)
 def test_the_identity_has_no_gap(corruption):
     found = cf.IdentityGap(corruption)(Given(torch.eye(16)), images(), rng()).numbers
-    assert list(found) == ["gap", "jacobian"]
-    assert all((v == 0).all() and v.shape == (3,) for v in found.values())
+    assert list(found) == ["gap", "passed", "jacobian"]
+    assert all((found[name] == 0).all() and found[name].shape == (3,) for name in ("gap", "jacobian"))
+    torch.testing.assert_close(found["passed"], torch.ones(3, dtype=torch.float64))
 
 
 def test_a_map_that_ignores_its_input_has_a_jacobian_at_distance_one():
     found = cf.IdentityGap()(Given(torch.zeros(16, 16), constant=0.5), images(), rng()).numbers
+    assert (found["passed"] == 0).all()
     assert (found["jacobian"] == 1).all()  # every probe v has the length sqrt(D): there is no chance in it
 
 
@@ -106,6 +108,21 @@ def test_the_gap_is_that_of_the_corrupted_image():
     noisy = corruption(x, rng(7))
     expected = (model(noisy) - noisy).flatten(1).norm(dim=1) / (noisy - x).flatten(1).norm(dim=1)
     torch.testing.assert_close(found, expected.detach())
+
+
+def test_what_passes_of_a_linear_map_is_a_rayleigh_quotient():
+    matrix, x = torch.randn(16, 16, generator=rng(3)).double(), images()
+    found = cf.IdentityGap()(Given(matrix.float()), x, rng(7)).numbers["passed"]
+    n = (cf.Gaussian()(x, rng(7)) - x).flatten(1)
+    torch.testing.assert_close(found, ((n @ matrix.T) * n).sum(1) / n.square().sum(1))
+
+
+def test_what_passes_of_weak_noise_is_the_trace_of_the_jacobian_on_average():
+    """tr J / D, by 4,000 draws of weak noise; within 5 of their standard errors."""
+    model, x = curved(), images(1)
+    found = cf.IdentityGap(cf.Gaussian(1e-5), draws=0)(model, x.expand(4000, -1, -1, -1), rng()).numbers["passed"]
+    exact = explicit(model, x).diagonal(dim1=1, dim2=2).sum() / 16
+    assert abs(found.mean() - exact) < 5 * found.std() / 4000**0.5
 
 
 @pytest.mark.parametrize("linear", [True, False])

@@ -66,12 +66,15 @@ class SpectralNorm(Probe):
 class IdentityGap(Probe):
     r"""How far a model is from copying: of a corrupted image, and of any small change.
 
-        gap      = ||O(x~) - x~|| / ||x - x~||        x~ ~ C(x),   O = D(E(.))
-        jacobian = ||J - I||_F / sqrt(D)              J = dO/dx at the clean x,   D = c h w
+        gap      = ||O(x~) - x~|| / ||x - x~||                          x~ ~ C(x),   O = D(E(.))
+        passed   = <O(x~) - O(x), x~ - x> / ||x~ - x||^2
+        jacobian = ||J - I||_F / sqrt(D)                                J = dO/dx at the clean x,   D = c h w
 
-    Numbers per image. Both are 0 for the identity; the gap of a perfect denoiser is 1, the Jacobian's of a map
-    that ignores its input is 1. A gap near 0 refutes that an overcomplete autoencoder does more than copy;
-    one near 1 does not say that it moves in the right direction, which Denoising does.
+    Numbers per image. "gap" and "jacobian" are 0 for the identity; the gap of a perfect denoiser is 1, the
+    Jacobian's of a map that ignores its input is 1. A gap near 0 refutes that an overcomplete autoencoder does
+    more than copy; one near 1 does not say that it moves in the right direction, which Denoising does, and the
+    error on clean images adds to it. "passed" is free of that error: the share of what was added that comes out
+    again, 1 for the identity, 0 where the output does not follow it; for weak noise it is tr J / D.
 
     The Frobenius norm is Hutchinson's estimate, the root of the mean of ||(J - I)^T v||^2 over `draws` of v
     uniform on {-1, 1}^D: its square has no bias and a standard deviation of at most sqrt(2 / draws) of itself,
@@ -97,7 +100,9 @@ class IdentityGap(Probe):
                 "undone cannot be said: choose a corruption that changes every image, such as Gaussian"
             )
         with still(model, self.statistics):
-            numbers = {"gap": distance(model(noisy), noisy) / moved}
+            restored = model(noisy)
+            answer = ((restored - model(x)) * (noisy - x)).flatten(1).sum(1)
+            numbers = {"gap": distance(restored, noisy) / moved, "passed": answer / moved.square()}
             if self.draws:
                 each_on_its_own(model, "IdentityGap", "draws=0")
                 numbers["jacobian"] = self._from_identity(model, x, rng)

@@ -134,7 +134,7 @@ def copying(subject: Subject) -> Section:
     """How far from the identity."""
     probe = IdentityGap()
     reading = probe(subject.model, subject.x[:SOME], subject.rng)
-    gap, jacobian = (reading.numbers[name].median().item() for name in ("gap", "jacobian"))
+    gap, passed, jacobian = (reading.numbers[name].median().item() for name in ("gap", "passed", "jacobian"))
     x = subject.x[:SHOWN]
     noisy = probe.corruption(x, subject.rng)
     with torch.no_grad(), subject.model.using("running"):
@@ -146,12 +146,19 @@ def copying(subject: Subject) -> Section:
         "through; outlines there are detail that was lost."
     )
     text = (
-        f"The identity has a gap of 0, and a model that takes all that was added away one of 1: here "
-        f"{gap:.2f}. Its "
-        f"Jacobian is {jacobian:.2f} from the identity's, per pixel."
+        f"Of what is added to an image {passed:.1%} comes out again: of the identity all would, of a constant "
+        f"nothing. "
+        f"The output is {gap:.2f} times as far from the noisy image as the noise had moved it (the identity: "
+        f"0, a perfect "
+        f"denoiser: 1), and the Jacobian {jacobian:.2f} from the identity's, per pixel."
     )
     plate = Plate(pictures.comparison(rows), caption, command(subject, probe))
-    return Section("Does it copy?", text, (plate,), {"gap": gap, "distance of the Jacobian from I": jacobian})
+    return Section(
+        "Does it copy?",
+        text,
+        (plate,),
+        {"passed": passed, "gap": gap, "distance of the Jacobian from I": jacobian},
+    )
 
 
 def stability(subject: Subject) -> Section:

@@ -60,14 +60,13 @@ SENTENCES: dict[str, tuple[Scale, ...]] = {
     ),
     "Does it copy?": (
         Scale(
-            "gap",
-            "||O(a + n) - (a + n)|| / ||n||, n noise of std 0.2, median over images: 0 for the identity",
+            "passed",
+            "<O(a + n) - O(a), n> / ||n||^2, n noise of std 0.2, median over images: 1 for the identity",
             (
-                (BELOW, "It has become the identity: what is added to an image passes (gap {gap:.2f} of 1)."),
-                (0.30, "It is near the identity: much of what is added to an image passes (gap {gap:.2f} of 1)."),
-                (0.60, "It copies in part: some of what is added to an image passes (gap {gap:.2f} of 1)."),
-                (0.95, "It is no copying machine: what is added to an image does not pass (gap {gap:.2f} of 1)."),
-                (1.30, "It is far from a copy: more is changed than was added (gap {gap:.2f} of 1)."),
+                (BELOW, "It is no copying machine: of what is added to an image {passed:.0%} comes out again."),
+                (0.10, "It copies in part: of what is added to an image {passed:.0%} comes out again."),
+                (0.50, "It is near the identity: of what is added to an image {passed:.0%} comes out again."),
+                (0.90, "It has become the identity: of what is added to an image {passed:.0%} comes out again."),
             ),
         ),
     ),
