@@ -101,8 +101,7 @@ def facts(subject: Subject) -> dict[str, Any]:
         "model": model.name if hasattr(model, "name") else type(model).__name__,
         "summary": str(model.summary()),
         "photos": f"{recipe.get('data') or 'given'}, {len(photos.train)} to train on, {len(photos.held_out)} "
-        "held out, "
-        f"{channels} x {height} x {width}",
+        f"held out, {channels} x {height} x {width}",
         "training": trained,
         "recipe": recipe,
     }
@@ -112,8 +111,8 @@ def _check(model: Autoencoder, photos: Photos) -> None:
     """Refuse what cannot be diagnosed, before anything is computed."""
     if photos.shape != model.shape:
         raise UsageError(
-            f"the model is for images of {model.shape}, the photos are {photos.shape}: "
-            f"make them with Photos(..., size={model.shape[1]})"
+            f"the model is for images of {model.shape}, the photos are {photos.shape}: make them with "
+            f"Photos(..., size={model.shape[1]})"
         )
     if len(photos.held_out) < HELD or len(photos.train) < COMPARED:
         raise UsageError(
@@ -123,8 +122,8 @@ def _check(model: Autoencoder, photos: Photos) -> None:
     bad = [name for name, p in model.named_parameters() if not p.isfinite().all()]
     if bad:
         raise UsageError(
-            f"{len(bad)} weights of the model are not numbers, the first in {bad[0]}: nothing can be said of it; "
-            "train it anew with a smaller --lr"
+            f"{len(bad)} weights of the model are not numbers, the first in {bad[0]}: nothing can be said of "
+            "it; train it anew with a smaller --lr"
         )
 
 

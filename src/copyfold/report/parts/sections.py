@@ -39,9 +39,8 @@ def training(subject: Subject) -> Section:
     shown = {name: points for name, points in series.items() if points[0]}
     figure = pictures.curves(shown, "step", "squared error per pixel", logy=True)
     caption = (
-        "How to read it: the squared error per pixel of what the training saw, corrupted where it corrupts. "
-        "A held-out "
-        "curve that rises while the other falls means that images are learned by heart."
+        "How to read it: the squared error per pixel of what the training saw, corrupted where it corrupts. A "
+        "held-out curve that rises while the other falls means that images are learned by heart."
     )
     again = f"copyfold train --config {subject.run.folder}/recipe.yaml"
     return Section("Training", "", (Plate(figure, caption, again),))
@@ -72,8 +71,7 @@ def reconstructions(subject: Subject) -> Section:
     )
     caption = (
         f"How to read it: three best, two middling and three worst of {n} held-out images, left to right. The "
-        f"text "
-        "says the squared error per pixel of the best, the middle and the worst."
+        "text says the squared error per pixel of the best, the middle and the worst."
     )
     if subject.model.stochastic:
         used = CodeStatistics()(subject.model, x, subject.rng).numbers
@@ -108,19 +106,16 @@ def noise(subject: Subject) -> Section:
     figure = pictures.comparison(rows, {name: f"{shown[name]:.4f}" for name in rows if name in shown})
     again = command(subject, Denoising(corruptions[2]))
     text = (
-        f"Noise of std 0.2 on {len(subject.x[:SOME])} held-out images: the model leaves "
-        f"{shown['restored']:.4f} of "
-        f"{shown['corrupted']:.4f} squared error per pixel, the best baseline, {best}, {errors.mean():.4f}. "
-        f"The baselines are "
-        "told the std and tuned on training images; the model is not."
+        f"Noise of std 0.2 on {len(subject.x[:SOME])} held-out images: the model leaves {shown['restored']:.4f} "
+        f"of {shown['corrupted']:.4f} squared error per pixel, the best baseline, {best}, {errors.mean():.4f}. "
+        "The baselines are told the std and tuned on training images; the model is not."
     )
     captions = (
-        "How to read it: lower is better. Where the model's line is under every filter's, it has learned "
-        "more of images "
-        "than a filter knows; it cannot come under its own error on clean images unless it was trained to "
-        "denoise.",
-        f"How to read it: what was given, noise of std 0.2, what the model makes of it, and the best "
-        f"baseline, {best}.",
+        "How to read it: lower is better. Where the model's line is under every filter's, it has learned more "
+        "of images than a filter knows; it cannot come under its own error on clean images unless it was "
+        "trained to denoise.",
+        "How to read it: what was given, noise of std 0.2, what the model makes of it, and the best baseline, "
+        f"{best}.",
     )
     plates = (Plate(curve, captions[0], again), Plate(figure, captions[1], again))
     return Section("What noise it removes", text, plates, numbers)
@@ -141,16 +136,13 @@ def copying(subject: Subject) -> Section:
         restored = subject.model(noisy)
     rows = {"image": x, "with noise": noisy, "output": restored, "output - image": 0.5 + restored - x}
     caption = (
-        "How to read it: the last row is what the output has beside the image, grey where nothing. Noise "
-        "there has passed "
-        "through; outlines there are detail that was lost."
+        "How to read it: the last row is what the output has beside the image, grey where nothing. Noise there "
+        "has passed through; outlines there are detail that was lost."
     )
     text = (
         f"Of what is added to an image {passed:.1%} comes out again: of the identity all would, of a constant "
-        f"nothing. "
-        f"The output is {gap:.2f} times as far from the noisy image as the noise had moved it (the identity: "
-        f"0, a perfect "
-        f"denoiser: 1), and the Jacobian {jacobian:.2f} from the identity's, per pixel."
+        f"nothing. The output is {gap:.2f} times as far from the noisy image as the noise had moved it (the "
+        f"identity: 0, a perfect denoiser: 1), and the Jacobian {jacobian:.2f} from the identity's, per pixel."
     )
     plate = Plate(pictures.comparison(rows), caption, command(subject, probe))
     return Section(
@@ -183,16 +175,15 @@ def stability(subject: Subject) -> Section:
     rows = _filmed(subject, walk, subject.x[:SHOWN], (1, 3, 10, 30, 60), "running")
     caption = (
         "How to read it: every row is the output of the model given the row above, without noise, after so "
-        "many steps. "
-        "Where a column changes into another image or fades, the model does not hold on to that image."
+        "many steps. Where a column changes into another image or fades, the model does not hold on to that "
+        "image."
     )
     text = (
-        f"{walked['walks'].sum():.0f} of {len(walked['walks'])} held-out images walk away within "
-        f"{probe.steps} steps "
-        f"({numbers['walking']:.0%}, 95 % interval {numbers['walking, low']:.0%} to "
-        f"{numbers['walking, high']:.0%}): "
-        f"farther than {numbers['tau']:.3f} per pixel from where they came to first, half of the distance between "
-        "neighbouring photos, or to another nearest one. Batch norms, if any, use their running averages."
+        f"{walked['walks'].sum():.0f} of {len(walked['walks'])} held-out images walk away within {probe.steps} "
+        f"steps ({numbers['walking']:.0%}, 95 % interval {numbers['walking, low']:.0%} to "
+        f"{numbers['walking, high']:.0%}): farther than {numbers['tau']:.3f} per pixel from where they came to "
+        "first, half of the distance between neighbouring photos, or to another nearest one. Batch norms, if "
+        "any, use their running averages."
     )
     plate = Plate(pictures.comparison({"image": subject.x[:SHOWN]} | rows), caption, command(subject, walk))
     return Section("Is its manifold stable?", text, (plate,), numbers)
@@ -216,10 +207,8 @@ def seeing(subject: Subject) -> Section:
         captions[name] = f"{reading.numbers['psnr'].median():.1f} dB"
     caption = (
         "How to read it: each image was found by starting from noise and changing it until the layer took it "
-        "for the image "
-        "at the top. What is missing or noisy in a row is what that layer cannot see any more. In dB: how "
-        "near it is to "
-        "the image (20 is rough, 30 is close)."
+        "for the image at the top. What is missing or noisy in a row is what that layer cannot see any more. "
+        "In dB: how near it is to the image (20 is rough, 30 is close)."
     )
     text = "What a layer tells apart, and what it takes for the same, from the first layers to the last."
     plate = Plate(pictures.comparison(rows, captions), caption, command(subject, probe))
@@ -255,15 +244,12 @@ def making(subject: Subject) -> Section:
     distances_shown = {"nearest training image": f"{distances[0]:.3f} away; held-out images {distances[1]:.3f}"}
     caption = (
         "How to read it: the first row is made from nothing but noise, the second is the training image "
-        "nearest to it: the "
-        "same picture twice would mean that it was remembered. The last row set out from held-out images and "
-        "walked "
-        f"{walk.steps} noisy steps through the codes."
+        "nearest to it: the same picture twice would mean that it was remembered. The last row set out from "
+        f"held-out images and walked {walk.steps} noisy steps through the codes."
     )
     text = (
-        f"Patches of what it makes are {numbers['likeness']:.1f} times as far from those of training images "
-        f"as patches of "
-        "held-out images are (sliced Wasserstein distance over a Laplacian pyramid)."
+        f"Patches of what it makes are {numbers['likeness']:.1f} times as far from those of training images as "
+        "patches of held-out images are (sliced Wasserstein distance over a Laplacian pyramid)."
     )
     plate = Plate(pictures.comparison(rows, distances_shown), caption, command(subject, sampler))
     return Section("What it makes", text, (plate,), numbers)
@@ -285,14 +271,12 @@ def codes(subject: Subject) -> Section:
     figure = pictures.scatter(found["map"], kinds)
     coloured = "how bright the image is" if labels is None else "its label"
     caption = (
-        f"How to read it: each point is the code of a training image, in two dimensions by t-SNE; its colour "
-        f"is {coloured}. "
-        "Neighbours are alike to the model; distances between far groups mean nothing."
+        "How to read it: each point is the code of a training image, in two dimensions by t-SNE; its colour is "
+        f"{coloured}. Neighbours are alike to the model; distances between far groups mean nothing."
     )
     text = (
         f"A code has {size:,} numbers; over {len(x)} images they vary in about "
-        f"{numbers['effective dimension']:.0f} "
-        "directions (participation ratio)."
+        f"{numbers['effective dimension']:.0f} directions (participation ratio)."
     )
     if "purity" in numbers:
         text += (
