@@ -28,6 +28,7 @@ from copyfold.types import Images, Statistics
 SHOWN = 8  # images across a picture
 FEW, SOME = 16, 32  # images for what takes long
 STDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+EXACT = 90  # dB, from which on an image is found to the precision of its numbers
 NUMBERS_OF_CODES = 60_000_000  # that may be in memory together
 
 
@@ -204,7 +205,8 @@ def seeing(subject: Subject) -> Section:
             f"{name}: {what}": reading.numbers[what].median().item()
             for what in ("psnr", "image", "layer", "noise")
         }
-        captions[name] = f"{reading.numbers['psnr'].median():.1f} dB"
+        near = reading.numbers["psnr"].median().item()
+        captions[name] = f"{near:.1f} dB" if near < EXACT else "the image itself"
     caption = (
         "How to read it: each image was found by starting from noise and changing it until the layer took it "
         "for the image at the top. What is missing or noisy in a row is what that layer cannot see any more. "
