@@ -60,6 +60,7 @@ GOOD = {
         ({"kept": -0.01, "varied": 0.001, "used": 0.0}, "What it keeps", "Its code has collapsed"),
         ({"kept": -0.01, "varied": 0.001}, "What it keeps", "the same image comes out whatever goes in."),
         ({"kept": -3.0, "varied": 0.3}, "What it keeps", "does not give images back"),
+        ({"passed": -0.001}, "Does it copy?", "an image 0% comes out again"),
         ({"passed": 0.95}, "Does it copy?", "has become the identity"),
         ({"passed": 0.2}, "Does it copy?", "copies in part"),
         ({"noise left": 1.3, "rival": 5.0}, "What noise it removes", "removes no noise"),

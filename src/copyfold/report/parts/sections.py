@@ -141,7 +141,7 @@ def copying(subject: Subject) -> Section:
         "has passed through; outlines there are detail that was lost."
     )
     text = (
-        f"Of what is added to an image {passed:.1%} comes out again: of the identity all would, of a constant "
+        f"Of what is added to an image {passed:z.1%} comes out again: of the identity all would, of a constant "
         f"nothing. The output is {gap:.2f} times as far from the noisy image as the noise had moved it (the "
         f"identity: 0, a perfect denoiser: 1), and the Jacobian {jacobian:.2f} from the identity's, per pixel."
     )
