@@ -38,3 +38,10 @@ def at_least(least: int, **values: object) -> None:
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise UsageError(f"{name}={value!r} cannot be: it must be a whole number of at least {least}")
+
+
+def not_negative(owner: object, **values: float) -> None:
+    """Refuse numbers below 0, and what is no number, by the class that they are given to and their name."""
+    for name, value in values.items():
+        if not value >= 0:
+            raise UsageError(f"{type(owner).__name__}({name}={value}) cannot be: it must not be below 0")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from copyfold.errors import UsageError, at_least, one_of
+from copyfold.errors import UsageError, at_least, not_negative, one_of
 from copyfold.models.base import Autoencoder, flat
 from copyfold.objectives.base import Penalty
 from copyfold.types import Code, Images
@@ -30,7 +30,7 @@ class L1(Penalty):
     sparse: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _not_negative("L1", weight=self.weight)
+        not_negative(self, weight=self.weight)
 
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
         """The weighted sum of absolute values per image."""
@@ -55,7 +55,7 @@ class KLSparsity(Penalty):
     sparse: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _not_negative("KLSparsity", weight=self.weight)
+        not_negative(self, weight=self.weight)
         if not 0 < self.target < 1:
             raise UsageError(f"KLSparsity(target={self.target}) cannot be: it must be between 0 and 1")
 
@@ -104,7 +104,7 @@ class Contraction(Penalty):
     differentiates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _not_negative("Contraction", weight=self.weight)
+        not_negative(self, weight=self.weight)
         one_of(Estimator, "estimator", self.estimator)
 
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
@@ -155,7 +155,7 @@ class Divergence(Penalty):
     free_bits: float = 0.0
 
     def __post_init__(self) -> None:
-        _not_negative("Divergence", beta=self.beta, free_bits=self.free_bits)
+        not_negative(self, beta=self.beta, free_bits=self.free_bits)
         at_least(0, warm_up=self.warm_up)
 
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
@@ -194,9 +194,3 @@ def _logistic_layer(model: Autoencoder) -> nn.Linear:
             '(--model.hidden [] --model.code_activation sigmoid): "hutchinson" is as fast and takes any encoder'
         )
     return layers[0]
-
-
-def _not_negative(name: str, **values: float) -> None:
-    for field, value in values.items():
-        if not value >= 0:
-            raise UsageError(f"{name}({field}={value}) cannot be: it must not be below 0")

@@ -6,7 +6,7 @@ import torch
 from torch import Generator
 
 from copyfold.corruptions import noise_like
-from copyfold.errors import UsageError
+from copyfold.errors import not_negative
 from copyfold.models.base import Autoencoder
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images, Shape
@@ -28,8 +28,7 @@ class Prior(Sampler):
     std: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.std >= 0:
-            raise UsageError(f"Prior(std={self.std}) cannot be: a std must not be below 0")
+        not_negative(self, std=self.std)
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:
         """Images that say how many; their pixels are not looked at."""

@@ -8,7 +8,7 @@ from torch import Generator
 from torch.nn import functional as F
 
 from copyfold.corruptions import noise_like
-from copyfold.errors import UsageError, at_least
+from copyfold.errors import UsageError, at_least, not_negative
 from copyfold.models.base import Autoencoder
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images, Shape
@@ -83,8 +83,7 @@ class Renoising(Sampler):
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
-        if not self.std >= 0:
-            raise UsageError(f"Renoising(std={self.std}) cannot be: a std must not be below 0")
+        not_negative(self, std=self.std)
         for n, side in self.grow:
             at_least(1, side=side)
             if not 1 < n <= self.steps:

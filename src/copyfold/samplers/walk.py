@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Generator
 
-from copyfold.errors import UsageError, at_least
+from copyfold.errors import at_least, not_negative
 from copyfold.models.base import Autoencoder
 from copyfold.samplers.base import Sampler, on_maps, perturbed
 from copyfold.samplers.interpolation import following
@@ -33,7 +33,7 @@ class Walk(Sampler):
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
-        _check_std(self, self.std)
+        not_negative(self, std=self.std)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
@@ -67,7 +67,7 @@ class DirectedWalk(Sampler):
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
-        _check_std(self, self.std)
+        not_negative(self, std=self.std)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
@@ -81,8 +81,3 @@ class DirectedWalk(Sampler):
             z = perturbed(z, self.std, rng)
             x = model.decode(z)
             yield x
-
-
-def _check_std(sampler: Sampler, std: float) -> None:
-    if not std >= 0:
-        raise UsageError(f"{type(sampler).__name__}(std={std}) cannot be: a std must not be below 0")
