@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes every picture of README and docs: docs/pictures.sh LANDSCAPES (a folder of images or a dataset folder)
-# Two trainings of about twelve minutes each and one of fifteen on two slow cores. What is in runs/ already is taken from there.
+# Two trainings of about twelve minutes each, one of fifteen and one of four on two slow cores, and a browser for the picture
+# of a report. What is in runs/ already is taken from there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p docs/pictures
@@ -16,3 +17,7 @@ copyfold models UNet --model.width 64 --model.skips self --size 128 --picture do
 (cd docs/pictures && python ../../examples/score_field.py)
 copyfold sample runs/landscapes --out docs/pictures/from-noise.png
 copyfold sample runs/landscapes-skips --out docs/pictures/from-noise-skips.png
+copyfold train "$1" --size 64 --model UNet --model.width 16 --minutes 4 --run runs/plain --resume
+copyfold report runs/plain
+chromium --headless --hide-scrollbars --window-size=900,1560 --screenshot=docs/pictures/report.png \
+  "file://$PWD/runs/plain/report.html"
