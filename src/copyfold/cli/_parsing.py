@@ -43,6 +43,13 @@ def parse(parser: ArgumentParser, arguments: Sequence[str], below: Namespace | N
         raise UsageError(_wording.readable(str(error), parser)) from None
 
 
+def at_least(options: Namespace, **least: int) -> None:
+    """Refuse options below the least that they can be."""
+    for name, value in least.items():
+        if options[name] < value:
+            raise UsageError(f"--{name} {options[name]} cannot be: it must be at least {value}")
+
+
 def parse_over(parser: ArgumentParser, below: Sequence[str], arguments: Sequence[str]) -> Namespace:
     """Parse with every --config beneath the flags, wherever it stands; an error says which file it is in."""
     configs = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)

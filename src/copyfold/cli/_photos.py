@@ -25,6 +25,11 @@ def flags(parser: ArgumentParser) -> None:
     _parsing.takes(parser, Photos, *READING)
 
 
+def chosen(run: Run, source: str | None, options: Namespace) -> Photos:
+    """The photos of `source`, or the run's own where none is given."""
+    return own(run) if source is None else given(run, source, options)
+
+
 def own(run: Run) -> Photos:
     """The photos that the run was trained on, divided as they were then."""
     recipe = run.recipe

@@ -29,11 +29,10 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold import runs
 
     options = _parsing.parse(_parser(), arguments)
-    if options.batch < 1:
-        raise UsageError(f"--batch {options.batch} cannot be: it must be at least 1")
+    _parsing.at_least(options, batch=1)
     run, out, own = runs.open(options.run), Path(options.out), options.data is None
     _check(out, run.recipe.get("data") if own else options.data)
-    photos = _photos.own(run) if own else _photos.given(run, options.data, options)
+    photos = _photos.chosen(run, options.data, options)
     model = run.model
     model.statistics = options.statistics
     _screen.log.info("every image is scaled to %dx%d, the size of the model", *model.shape[1:])

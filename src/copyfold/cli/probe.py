@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from copyfold.cli import _parsing, _photos
-from copyfold.errors import UsageError
 from copyfold.probes.base import Probe, Reading
 
 SHOWN = 8
@@ -25,9 +24,7 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.files import write_text
 
     options = _parsing.parse(_parser(), ["--probe=Denoising", *arguments])
-    for name, least in (("count", 1), ("seed", 0)):
-        if options[name] < least:
-            raise UsageError(f"--{name} {options[name]} cannot be: it must be at least {least}")
+    _parsing.at_least(options, count=1, seed=0)
     run = runs.open(options.run)
     photos = _photos.own(run)
     source, which = photos, "held_out"

@@ -18,7 +18,7 @@ def command(arguments: Sequence[str]) -> int:
     options = _parsing.parse(_parser(), arguments)
     run = runs.open(options.run)
     out = Path(options.out or run.folder / "report.html")
-    photos = _photos.own(run) if options.data is None else _photos.given(run, options.data, options)
+    photos = _photos.chosen(run, options.data, options)
     with _screen.progress() as progress:
         report = diagnose(run.model, photos, run, seed=options.seed, progress=progress)
     for sentence in report.sentences.values():

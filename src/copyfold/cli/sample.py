@@ -12,7 +12,6 @@ import torch
 from jsonargparse import Namespace
 
 from copyfold.cli import _parsing, _photos, _screen
-from copyfold.errors import UsageError
 from copyfold.runs import Run
 from copyfold.samplers.base import Sampler
 from copyfold.types import Images
@@ -23,9 +22,7 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold import pictures, runs
 
     options = _parsing.parse(_parser(), ["--sampler=Renoising", *arguments])
-    for name, least in (("count", 1), ("seed", 0)):
-        if options[name] < least:
-            raise UsageError(f"--{name} {options[name]} cannot be: it must be at least {least}")
+    _parsing.at_least(options, count=1, seed=0)
     run = runs.open(options.run)
     model, rng = run.model, torch.Generator().manual_seed(options.seed)
     if options.statistics:
@@ -67,9 +64,7 @@ def _start(options: Namespace, run: Run, rng: torch.Generator) -> tuple[Sampler,
     That is noise where the sampler makes images from it, else the photographs asked for, or the run's held-out
     ones.
     """
-    photos = cache(
-        lambda: _photos.own(run) if options.start is None else _photos.given(run, options.start, options)
-    )
+    photos = cache(lambda: _photos.chosen(run, options.start, options))
     sampler = _photos.equipped(options.sampler, reference=lambda: _photos.reference(photos()))
     fitted = sampler is not options.sampler
     noise = sampler.noise(options.count, run.model.shape, rng) if fitted or options.start is None else None

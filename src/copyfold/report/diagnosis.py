@@ -1,5 +1,4 @@
-"""The diagnosis: everything that copyfold can ask of an autoencoder, on one page that begins with five "
-"sentences."""
+"""The diagnosis: what can be asked of an autoencoder, on one page that begins with five sentences."""
 
 import json
 import time

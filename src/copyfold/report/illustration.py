@@ -31,11 +31,11 @@ def illustrate(run: Run, photos: Photos) -> list[Path]:
     return made
 
 
-def loss_curve(run: Run) -> Any:
+def loss_curve(run: Run, title: str = "Reconstruction") -> Any:
     """Per-pixel squared error against the step, on training images and on held-out ones."""
     series = {"training": run.series("mse"), "held out": run.series("held_out_mse")}
     shown = {name: points for name, points in series.items() if points[0]}
-    return pictures.curves(shown, "step", "squared error per pixel", logy=True, title="Reconstruction")
+    return pictures.curves(shown, "step", "squared error per pixel", logy=True, title=title)
 
 
 def denoising(run: Run, photos: Photos, corruption: Corruption) -> Any:

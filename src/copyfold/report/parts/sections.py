@@ -17,6 +17,7 @@ from copyfold.probes.latent import CodeStatistics, Latent
 from copyfold.probes.nearest import Nearest
 from copyfold.probes.quality import Quality
 from copyfold.probes.stability import Stability
+from copyfold.report.illustration import loss_curve
 from copyfold.report.parts.commands import command
 from copyfold.report.parts.subject import Part, Plate, Section, Subject
 from copyfold.samplers.base import Sampler
@@ -36,15 +37,12 @@ def training(subject: Subject) -> Section:
     """How the error fell."""
     if subject.run is None or not subject.run.history:
         return Section("Training", "How this model was trained is not known here.")
-    series = {"training": subject.run.series("mse"), "held out": subject.run.series("held_out_mse")}
-    shown = {name: points for name, points in series.items() if points[0]}
-    figure = pictures.curves(shown, "step", "squared error per pixel", logy=True)
     caption = (
         "How to read it: the squared error per pixel of what the training saw, corrupted where it corrupts. A "
         "held-out curve that rises while the other falls means that images are learned by heart."
     )
     again = f"copyfold train --config {subject.run.folder}/recipe.yaml"
-    return Section("Training", "", (Plate(figure, caption, again),))
+    return Section("Training", "", (Plate(loss_curve(subject.run, title=""), caption, again),))
 
 
 @torch.no_grad()
