@@ -1,11 +1,12 @@
 """How many evaluations of a model it takes to find an image that its output takes for another.
 
-    python benchmarks/inversion.py RUN DATA [--size 64] [--count 16] [--limit 100] [--records 512]
+    python benchmarks/inversion.py RUN DATA [--size 64] [--count 16] [--limit 100]
 
-The first --count held-out images, the whole model's output, running statistics. Two models: that of RUN, and the
-same architecture with new weights, whose running averages are those of --records training images (as they are
-made, 0 and 1, its output hardly depends on the image). The goal, for each image, is the distance at the output
-that the essay's descent (Inversion.unet_representations) has after its 500 evaluations, a pass forward and
+The first --count held-out images, the whole model's output. Three models: that of RUN with its running
+statistics; the same architecture with new weights and the statistics of the batch, as the essay's scripts have
+it; and with new weights and group norm, where no image depends on another. (Under running averages the output of
+a U-Net with new weights hardly depends on the image at all.) The goal, for each image, is the distance at the
+output that the essay's descent (Inversion.unet_representations) has after its 500 evaluations, a pass forward and
 backward each; the others count theirs until they first are as near, at most --limit, and go on. Evaluations:
 10, 50, 90 % of the images, inf where the goal is not reached. Ratio: 500 over that. m_g is the distance at the
 output after 25, 50 and --limit evaluations, m_i that of the images at the end, both L2; medians over the images.
@@ -13,12 +14,14 @@ output after 25, 50 and --limit evaluations, m_i that of the images at the end, 
 
 import argparse
 import math
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
 
 import copyfold as cf
 from copyfold import measures, runs
+from copyfold.types import Statistics
 
 SPREAD = (0.1, 0.5, 0.9)
 WAYS = {
@@ -30,24 +33,20 @@ WAYS = {
 }
 
 
-def untrained(model: cf.Autoencoder, photos: cf.Photos, records: int) -> cf.Autoencoder:
-    """The same architecture with new weights, and averages of what comes through them."""
+def untrained(model: cf.Autoencoder, **given: str) -> cf.Autoencoder:
+    """The same architecture with new weights, and these arguments."""
     torch.manual_seed(0)
-    fresh = type(model)(**model.config).train()
-    with torch.no_grad():
-        for batch in photos.images("train", records).split(64):
-            fresh(batch)
-    return fresh.eval()
+    return type(model)(**model.config | given).eval()
 
 
 @torch.no_grad()
 def curves(probe: cf.Inversion, model: cf.Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
     """m_g after every evaluation, steps x images, and m_i at the end."""
-    with cf.still(model):
+    with cf.still(model, probe.statistics):
         target = cf.tap(model, probe.layer, x)
     found, frame = [], x
     for frame in probe.film(model, x, Generator().manual_seed(0)):
-        with cf.still(model):
+        with cf.still(model, probe.statistics):
             found.append(measures.distance(cf.tap(model, probe.layer, frame), target))
     return torch.stack(found), measures.distance(frame, x)
 
@@ -69,20 +68,24 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--limit", type=int, default=100)
-    parser.add_argument("--records", type=int, default=512)
     options = parser.parse_args()
 
     photos = cf.Photos(options.data, options.size)
     x, trained = photos.images("held_out", options.count), runs.open(options.run).model
-    for title, model in (("trained", trained), ("untrained", untrained(trained, photos, options.records))):
-        essay = cf.Inversion.unet_representations()
+    models: dict[str, tuple[cf.Autoencoder, Statistics]] = {
+        "trained": (trained, "running"),
+        "untrained, batch": (untrained(trained), "batch"),
+        "untrained, group": (untrained(trained, norm="group"), "running"),
+    }
+    for title, (model, statistics) in models.items():
+        essay = replace(cf.Inversion.unet_representations(), statistics=statistics)
         found, image = curves(essay, model, x)
         goal = found[-1]
         heads = [title, "evaluations", "ratio", "m_g at 25", "at 50", "at the end", "m_i"]
         print(f"\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
         print(row("the essay's descent", found, image, goal, essay.steps), flush=True)
         for name, way in WAYS.items():
-            found, image = curves(cf.Inversion(steps=options.limit, **way), model, x)
+            found, image = curves(cf.Inversion(steps=options.limit, statistics=statistics, **way), model, x)
             print(row(name, found, image, goal, essay.steps), flush=True)
 
 
