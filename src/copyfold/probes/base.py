@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from copyfold.catalogue import nearest
 from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
-from copyfold.types import Images, Statistics
+from copyfold.types import Float, Images, Statistics
 
 
 @dataclass(frozen=True)

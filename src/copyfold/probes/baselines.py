@@ -14,12 +14,11 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
 from copyfold.errors import UsageError
 from copyfold.measures import mse
-from copyfold.types import Images
+from copyfold.types import Float, Images
 
 Denoiser: TypeAlias = Callable[[Images, float], Images]
 """Noisy images and the standard deviation of their noise in, restored images out."""

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
 from torch import Generator, Tensor
 
 from copyfold.corruptions import Clean, Corruption, Gaussian, Mix
@@ -11,7 +10,7 @@ from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading
 from copyfold.probes.baselines import NonLocalMeans, frequency_filter, linear_filter, tuned
-from copyfold.types import Images, Statistics
+from copyfold.types import Float, Images, Statistics
 
 OWN = ("restored", "reconstruction")  # errors of the model, beside which the others are baselines
 

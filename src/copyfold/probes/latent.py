@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
 
@@ -13,7 +12,7 @@ from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import Probe, Reading, still
 from copyfold.probes.nearest import neighbours
-from copyfold.types import Images, Statistics
+from copyfold.types import Float, Images, Int, Statistics
 
 ACTIVE = 0.01  # Burda et al. (2015): a latent dimension is active where the variance of its mean is above this
 ON = 0.1  # of the largest value of the code: what counts as on

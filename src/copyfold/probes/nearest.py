@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading
-from copyfold.types import Images
+from copyfold.types import Float, Images, Int
 
 QUERIES = 256  # vectors whose distances to all others are in memory together
 PART = 4096  # others that are centred together

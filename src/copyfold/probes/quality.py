@@ -8,14 +8,13 @@ from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from copyfold.errors import UsageError, at_least
 from copyfold.measures import sharpness, sliced_wasserstein
 from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import Probe, Reading, layer_output, still
-from copyfold.types import Code, Images, Statistics
+from copyfold.types import Code, Float, Images, Statistics
 
 PATCH = 7  # pixels, the side of a patch of a pyramid's level
 COARSEST = 16  # pixels, the side below which a pyramid goes no further

@@ -4,7 +4,6 @@ from collections import deque
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -15,7 +14,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading, still
 from copyfold.probes.geometry import each_on_its_own, singular_values
 from copyfold.probes.nearest import neighbours
-from copyfold.types import Images, Statistics
+from copyfold.types import Float, Images, Statistics
 
 ESCAPED = 1e6  # a value beyond this is on its way to infinity
 SPACED = 512  # images whose nearest neighbours tell how far images are apart
