@@ -1,10 +1,25 @@
 """The vocabulary: what flows between the parts of copyfold."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from jaxtyping import Float
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float as Float
+    from jaxtyping import Int as Int
+else:
+    try:
+        from jaxtyping import Float, Int
+    except ModuleNotFoundError:  # it says shapes, which only readers and tests look at: training can do without
+
+        class Float:
+            """In place of jaxtyping's: Float[Tensor, "b c h w"] is Tensor."""
+
+            def __class_getitem__(cls, of: tuple[Any, str]) -> Any:
+                return of[0]
+
+        Int = Float
 
 Shape: TypeAlias = tuple[int, int, int]
 """The shape of one image: channels, height, width."""

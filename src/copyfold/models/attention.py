@@ -6,13 +6,12 @@ from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
 from copyfold.models.blocks import MapNorm, SeesAll, double_conv, down
-from copyfold.types import Code, Images, Shape, Statistics
+from copyfold.types import Code, Float, Images, Shape, Statistics
 
 Attention: TypeAlias = Literal["dot", "softmax", "elu"]
 Residuals: TypeAlias = Literal["plain", "noise"]

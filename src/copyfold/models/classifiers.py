@@ -5,12 +5,11 @@ from itertools import pairwise
 from math import gcd, prod
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least
 from copyfold.models.blocks import norm
-from copyfold.types import Images, Shape
+from copyfold.types import Float, Images, Shape
 
 
 class CNN(nn.Module):

@@ -40,8 +40,9 @@ class Inversion(Probe):
     mode. What O does not tell apart stays as it was in a[0]. Every image goes its own way, but for batch
     `statistics`; a step is one pass forward and backward. "lbfgs" takes curvature from the steps so far, and goes
     back where a step does not pay; its first changes no pixel by more than rate[0]. Where O is rough, as that of
-    new weights, "adam" with rate (0.03, 0.003) gets farther. "adam" and "descent" go from rate[0] to rate[1], and can `blur` after every step (3x3, std from..to), `clamp` to [0, 1] and show the image
-    rolled by up to `jitter` pixels. With size < 1 the image has that share of x's sides, and is shown enlarged;
+    new weights, "adam" with rate (0.03, 0.003) gets farther. "adam" and "descent" go from rate[0] to rate[1], and
+    can `blur` after every step (3x3, std from..to), `clamp` to [0, 1] and show the image rolled
+    by up to `jitter` pixels. With size < 1 the image has that share of x's sides, and is shown enlarged;
     `after` is another inversion, whose result this one starts from.
 
     Numbers per image: "layer" = ||O(a) - O(x~)||_2, "image" = ||a - x||_2, "psnr" in dB; of the noise a - x:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from copyfold.catalogue import nearest
 from copyfold.data.reading.decoding import Header
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 CHANNELS = (1, 3, 4)
 LAYOUTS: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
@@ -129,13 +131,20 @@ class Array(Source):
         _, height, width, channels = self.array.shape
         return Header(width, height, {1: "L", 3: "RGB", 4: "RGBA"}[channels])
 
-    def read(self, index: int, near: int | None) -> Image.Image:
+    def read(self, index: int, near: int | None) -> "Image.Image":
         """One image as Pillow's."""
-        pixels = self.array[index]
-        if pixels.dtype != np.uint8:
-            pixels = np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
-        pixels = np.ascontiguousarray(pixels)
+        from PIL import Image
+
+        pixels = np.ascontiguousarray(self._bytes(index))
         return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+    def ready(self, index: int) -> np.ndarray | None:
+        """One image as it lies in the array; None where it has transparency."""
+        return None if self.array.shape[3] == 4 else self._bytes(index)
+
+    def _bytes(self, index: int) -> np.ndarray:
+        pixels = self.array[index]
+        return pixels if pixels.dtype == np.uint8 else np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
 
     def _range(self, chosen: np.ndarray) -> tuple[float, float]:
         parts = [self.array[chosen[k : k + 1024]] for k in range(0, len(chosen), 1024)]

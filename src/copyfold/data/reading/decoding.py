@@ -7,23 +7,16 @@ first frame is taken.
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    ImageOps,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFile
 
 Fit = Literal["crop", "pad"]
 
@@ -32,15 +25,6 @@ MEGAPIXELS = 100
 WIDE_GREY = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA", "La"}
 ORIENTATION = 0x0112
-# Importing the plugins is what registers the formats, and keeps Pillow from importing its other forty.
-PLUGINS = (
-    PngImagePlugin,
-    JpegImagePlugin,
-    WebPImagePlugin,
-    BmpImagePlugin,
-    TiffImagePlugin,
-    GifImagePlugin,
-)
 
 
 class Refused(Exception):
@@ -59,7 +43,7 @@ class Header:
     mode: str
 
 
-def decode(file: str | os.PathLike[str] | IO[bytes] | bytes, near: int | None = None) -> Image.Image:
+def decode(file: str | os.PathLike[str] | IO[bytes] | bytes, near: int | None = None) -> "Image.Image":
     """Decode a file, or the bytes of one, completely and upright; raises Refused.
 
     With `near`, a side in pixels, a JPEG may come smaller by 2, 4 or 8, its sides still at least 2 * near:
@@ -87,8 +71,10 @@ def header(file: str | os.PathLike[str] | IO[bytes] | bytes) -> Header:
         return Header(width, height, image.mode)
 
 
-def upright(image: Image.Image) -> Image.Image:
+def upright(image: "Image.Image") -> "Image.Image":
     """Obey the EXIF orientation; an EXIF block that cannot be parsed is ignored."""
+    from PIL import ImageOps
+
     try:
         if image.getexif().get(ORIENTATION, 1) == 1:
             return image
@@ -97,7 +83,7 @@ def upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def flatten(image: Image.Image, channels: int) -> Image.Image:
+def flatten(image: "Image.Image", channels: int) -> "Image.Image":
     """Bring any mode to L (1 channel) or RGB (3), transparency composited on white; raises Refused."""
     mode = "L" if channels == 1 else "RGB"
     if image.mode == mode and "transparency" not in image.info:
@@ -105,6 +91,8 @@ def flatten(image: Image.Image, channels: int) -> Image.Image:
     if image.mode in WIDE_GREY:
         image = _eight_bits(image)
     elif image.has_transparency_data:
+        from PIL import Image
+
         image = image.convert("LA") if image.mode == "La" else image
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -113,7 +101,7 @@ def flatten(image: Image.Image, channels: int) -> Image.Image:
     return image.convert(mode)
 
 
-def square(image: Image.Image, side: int, fit: Fit) -> Image.Image:
+def square(image: "Image.Image", side: int, fit: Fit) -> "Image.Image":
     """Fit an L or RGB image to a square of `side` pixels.
 
     "crop" scales the short side to `side` and takes the centre; "pad" scales the long side to `side` and puts
@@ -126,6 +114,8 @@ def square(image: Image.Image, side: int, fit: Fit) -> Image.Image:
         short = min(width, height)
         left, top = (width - short) // 2, (height - short) // 2
         return _scaled(image, (side, side), (left, top, left + short, top + short))
+    from PIL import Image
+
     scale = side / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     canvas = Image.new(image.mode, (side, side))
@@ -134,30 +124,56 @@ def square(image: Image.Image, side: int, fit: Fit) -> Image.Image:
     return canvas
 
 
-def colourless(image: Image.Image) -> bool:
-    """Whether the three channels agree in every pixel: a grey photograph, whatever its mode says."""
-    if image.mode in GREY:
+def colourless(image: "Image.Image | np.ndarray") -> bool:
+    """Whether all channels agree in every pixel: a grey photograph, whatever its mode says."""
+    if isinstance(image, np.ndarray):
+        pixels = image
+    elif image.mode in GREY:
         return True
-    pixels = np.asarray(flatten(image, 3))
-    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())
+    else:
+        pixels = np.asarray(flatten(image, 3))
+    return bool((pixels[..., :1] == pixels).all())
 
 
-def _scaled(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
+def _scaled(image: "Image.Image", size: tuple[int, int], box: tuple[int, int, int, int]) -> "Image.Image":
     if size == (box[2] - box[0], box[3] - box[1]):
         return image.crop(box)
+    from PIL import Image
+
     # Pillow widens the filter as it scales down, so that nothing aliases; bilinear overshoots nowhere, and is
     # what the field trains on (torchvision's Resize).
     # From a reducing_gap of 3 the result cannot be told from that without one, says Pillow; it is faster.
     return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: "Image.Image") -> "Image.Image":
+    from PIL import Image
+
     values = np.asarray(image)
     low, high = values.min(), values.max()
     top = 1 if image.mode == "F" else 65535
     if not (low >= 0 and high <= top):  # so that NaN is refused too
         raise Refused(f"has values from {low:g} to {high:g}, outside 0 to {top}")
     return Image.fromarray(np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8))
+
+
+@cache
+def _readers() -> list[tuple[Callable[..., Any], Callable[[bytes], Any] | None]]:
+    """Pillow's readers of the six formats, and what knows their first bytes.
+
+    Importing a plugin is what registers its format, and keeps Pillow from importing its other forty.
+    """
+    from PIL import (  # noqa: F401
+        BmpImagePlugin,
+        GifImagePlugin,
+        Image,
+        JpegImagePlugin,
+        PngImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
+
+    return [Image.OPEN[name] for name in FORMATS]
 
 
 class _opened:
@@ -167,7 +183,7 @@ class _opened:
         self.file = file
         self.mine: IO[bytes] | None = None
 
-    def __enter__(self) -> ImageFile.ImageFile:
+    def __enter__(self) -> "ImageFile.ImageFile":
         try:
             return self._identify()
         except BaseException as error:
@@ -180,12 +196,14 @@ class _opened:
         if isinstance(error, Exception) and not isinstance(error, Refused):
             raise Refused(_reason(error)) from error
 
-    def _identify(self) -> ImageFile.ImageFile:
+    def _identify(self) -> "ImageFile.ImageFile":
         """Do what Image.open does, but without its own check of the size.
 
         That check warns from 89 megapixels, and a warning cannot be caught safely in a thread. It also stops
         at the first format whose signature fits, which is all that is wanted here.
         """
+        from PIL import UnidentifiedImageError
+
         file = self.file
         if isinstance(file, bytes):
             file = self.mine = io.BytesIO(file)
@@ -193,8 +211,7 @@ class _opened:
             file = self.mine = open(Path(file), "rb")  # noqa: SIM115 - closed in __exit__
         file.seek(0)
         prefix = file.read(16)
-        for name in FORMATS:
-            factory, accept = Image.OPEN[name]
+        for factory, accept in _readers():
             if accept is not None and accept(prefix) is not True:
                 continue
             file.seek(0)
@@ -207,6 +224,8 @@ class _opened:
 
 
 def _reason(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return f"cannot be opened: {error.strerror}"
     if isinstance(error, UnidentifiedImageError | SyntaxError):

@@ -4,13 +4,16 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from copyfold.data.reading.decoding import Header, decode, header
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 HELD_OUT = ("test", "validation", "valid", "val")
@@ -92,7 +95,7 @@ class Folder(Source):
         """Size and mode of one file."""
         return header(self.root / self.files[index][0])
 
-    def read(self, index: int, near: int | None) -> Image.Image:
+    def read(self, index: int, near: int | None) -> "Image.Image":
         """One file, decoded."""
         return decode(self.root / self.files[index][0], near)
 

@@ -128,7 +128,8 @@ def _all_colourless(source: Source, indices: np.ndarray) -> bool:
     def look(piece: np.ndarray) -> bool:
         for index in piece:
             try:
-                if not colourless(source.read(int(index), None)):
+                ready = source.ready(int(index))
+                if not colourless(source.read(int(index), None) if ready is None else ready):
                     return False
             except Refused:  # it will be named when all are decoded
                 continue
@@ -153,8 +154,11 @@ def prepared(
             if index in known:
                 continue
             try:
-                image = flatten(source.read(int(index), side), channels)
-                block[count] = np.asarray(square(image, side, fit)).reshape(block.shape[1:])
+                pixels = source.ready(int(index))
+                if pixels is None or pixels.shape != block.shape[1:]:
+                    image = flatten(source.read(int(index), side), channels)
+                    pixels = np.asarray(square(image, side, fit)).reshape(block.shape[1:])
+                block[count] = pixels
                 count += 1
             except Refused as error:
                 refused.append((int(index), str(error)))

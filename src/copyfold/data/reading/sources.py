@@ -4,12 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from PIL import Image
 
 from copyfold.data.reading.decoding import Header
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,13 @@ class Source(ABC):
         """Size and mode of one image; raises Refused."""
 
     @abstractmethod
-    def read(self, index: int, near: int | None) -> Image.Image:
+    def read(self, index: int, near: int | None) -> "Image.Image":
         """One image, upright, in its own mode; raises Refused. `near` is as in `decoding.decode`."""
+
+    def ready(self, index: int) -> np.ndarray | None:
+        """One image as uint8 H·W·C of 1 or 3 channels where it is that already, so that Pillow is not needed."""
+        del index
+        return None
 
     def check(self, chosen: np.ndarray) -> None:  # noqa: B027 - most sources have nothing to check
         """Raise DataError where the chosen images as a whole cannot be used."""

@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from copyfold.data.reading import cache
 from copyfold.data.reading.decoding import Header, Refused, decode, header
 from copyfold.data.reading.folders import File
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 PARQUET = frozenset({".parquet"})
 IMAGE_COLUMNS = ("image", "img")
@@ -84,7 +86,7 @@ class Table(Source):
         """Size and mode of one row's image."""
         return header(self._coded(index))
 
-    def read(self, index: int, near: int | None) -> Image.Image:
+    def read(self, index: int, near: int | None) -> "Image.Image":
         """One row's image, decoded."""
         return decode(self._coded(index), near)
 
