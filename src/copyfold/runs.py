@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,16 +19,17 @@ from copyfold.models.base import Autoencoder, load
 Row = dict[str, float]
 
 _OURS = (
-    "model", "films", "findings", "recipe.yaml", "log.csv", "data.json", "env.json", "last.ckpt",
-    "report.html", "report.json",
+    "model", "best", "checkpoints", "films", "findings", "recipe.yaml", "log.csv", "data.json", "env.json",
+    "last.ckpt", "report.html", "report.json",
 )  # fmt: skip
 
 
 class Run:
     """A run's folder and what is in it.
 
-    model/ holds config.json, model.safetensors and README.md; recipe.yaml every choice that made it; log.csv
-    the history; last.ckpt what training goes on from; findings/ and films/ its pictures.
+    model/ holds config.json, model.safetensors and README.md; best/ the same of the lowest held-out loss;
+    recipe.yaml every choice that made it; log.csv the history; last.ckpt what training goes on from, and
+    checkpoints/ those before it; findings/ and films/ its pictures.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -66,8 +67,9 @@ class Run:
         if not path.is_file():
             return []
         try:
-            with path.open(newline="", encoding="utf-8") as file:
-                return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+            text = path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]  # a row that a crash cut off is none
+            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(whole.splitlines())]
         except (ValueError, TypeError) as error:
             raise UsageError(f"{path} is not the log of a run: {error}; start anew with --overwrite") from None
 
@@ -80,13 +82,26 @@ class Run:
         """Write recipe.yaml, which `copyfold train --config` takes."""
         write_text(self.folder / "recipe.yaml", yaml.safe_dump(dict(recipe), sort_keys=False))
 
-    def write_history(self, rows: list[Row]) -> None:
-        """Write all of log.csv anew; a resume drops the rows after its checkpoint this way."""
+    def write_history(self, rows: list[Row]) -> list[str]:
+        """Write all of log.csv anew, and return its columns; a resume drops the rows after its checkpoint."""
         names = list(dict.fromkeys(name for row in rows for name in row))
         with written(self.folder / "log.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows({k: f"{v:.8g}" for k, v in row.items()} for row in rows)
+        return names
+
+    def append_history(self, row: Row, names: Sequence[str]) -> None:
+        """Write one row more into log.csv, whose columns are `names`, in one piece."""
+        path = self.folder / "log.csv"
+        line = ",".join(f"{row[name]:.8g}" if name in row else "" for name in names) + "\r\n"
+        try:
+            with path.open("ab", buffering=0) as file:
+                file.write(line.encode())
+        except OSError as error:
+            raise CopyfoldError(
+                f"cannot write {path}: {error.strerror or error}; free some space and go on with --resume"
+            ) from error
 
     def write_finding(self, name: str, numbers: Mapping[str, Any]) -> None:
         """Write numbers into findings/ as JSON."""

@@ -123,14 +123,15 @@ class Given(argparse.Action):
             setattr(namespace, self.dest, values)
 
 
-def takes(parser: ArgumentParser, function: Callable[..., Any], *names: str) -> None:
+def takes(parser: ArgumentParser, function: Callable[..., Any], *names: str, but: Sequence[str] = ()) -> None:
     """Add the named parameters of a function or class as flags: types, defaults and help from its signature.
 
-    A yes-or-no parameter becomes a pair of flags, --skip-bad and --no-skip-bad.
+    A yes-or-no parameter becomes a pair of flags, --skip-bad and --no-skip-bad. `but` are those not to be taken
+    that jsonargparse finds behind the function's **keywords.
     """
     parameters = inspect.signature(function).parameters
     switches = [name for name in names if parameters[name].annotation is bool]
-    skip: set[str | int] = {name for name in parameters if name not in names or name in switches}
+    skip: set[str | int] = {name for name in parameters if name not in names or name in switches} | set(but)
     if inspect.isclass(function):
         parser.add_class_arguments(function, skip=skip)
     else:

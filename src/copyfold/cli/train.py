@@ -6,6 +6,7 @@ recipe, the log and pictures; `copyfold train --config RUN/recipe.yaml` trains t
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ Architecture = Callable[[Shape], Autoencoder]
 
 LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no side up to the first will take none
 DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad", "channels")
-TRAINING = ("run", "epochs", "minutes", "batch", "lr", "seed", "precision", "schedule", "resume", "overwrite")
+FOLDER = ("run", "resume", "overwrite")
 DEFAULTS = ("--model=UNet", "--objective=Classical")
 # In front of the user's arguments rather than as defaults: a default class would lend its own arguments, the
 # width of one architecture say, to the class that the user names.
@@ -32,11 +33,12 @@ def command(arguments: Sequence[str]) -> int:
     """Parse, read the photos, make the model, train it, and leave pictures."""
     from copyfold import runs
     from copyfold.report.illustration import illustrate
-    from copyfold.training import Plan, fit
+    from copyfold.training import Plan, fit, rank
 
     options = _options(arguments)
-    Plan(**{name: options[name] for name in ("epochs", "minutes", "batch", "lr", "seed", "precision", "schedule")})
-    if options.run:  # refused now, and not after reading images for an hour
+    plan = {field.name: options[field.name] for field in fields(Plan)}
+    first = rank(Plan(**plan)) == 0
+    if options.run and first:  # refused now, and not after reading images for an hour
         runs.prepare(options.run, options.resume, options.overwrite)
     torch.manual_seed(options.seed)
     with _screen.progress() as progress:
@@ -45,8 +47,10 @@ def command(arguments: Sequence[str]) -> int:
         photos = Photos(options.data, **taken, seed=options.seed, suits=_suits(make), progress=progress)
         model = make(photos.shape)
         _screen.log.info("%s: %s", type(model).__name__, model.summary())
-        training = {name: options[name] for name in TRAINING}
-        run = fit(model, options.objective, photos, **training, progress=progress)
+        folder = {name: options[name] for name in FOLDER}
+        run = fit(model, options.objective, photos, **folder, **plan, progress=progress)
+    if not first:
+        return 0
     print(run.folder)
     for picture in illustrate(run, photos):
         print(picture)
@@ -66,7 +70,7 @@ def _options(arguments: Sequence[str]) -> Namespace:
 
 
 def _parser() -> ArgumentParser:
-    from copyfold.training import fit
+    from copyfold.training import Plan, fit
 
     parser = _parsing.parser("train", __doc__)
     parser.add_argument(
@@ -92,7 +96,9 @@ def _parser() -> ArgumentParser:
         help="What is made smaller, Classical unless given; --objective.corruption and so on.",
     )
     _parsing.takes(parser, Photos, *DATA)
-    _parsing.takes(parser, fit, *TRAINING)
+    choices = [field.name for field in fields(Plan)]
+    _parsing.takes(parser, fit, *FOLDER, but=choices)
+    _parsing.takes(parser, Plan, *choices)
     return parser
 
 

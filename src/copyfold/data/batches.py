@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,16 +20,28 @@ class Batches:
     flips. Iterating yields what remains of the epoch that `n` stands in, and advances `n`: set `n` to resume.
     An incomplete last batch is dropped; fewer images than `batch` make one batch of all of them.
 
+    Where `world` processes train together, all draw the same order, and the one of this `rank` reads and yields
+    its part of every batch, batch / world images: what the processes see together is what one would see.
+
     Yields uint8 tensors N·C·H·W that are views of N·H·W·C memory (channels_last already).
     """
 
-    def __init__(self, pixels: np.ndarray, batch: int, seed: int = 0, flip: bool = False) -> None:
+    def __init__(
+        self, pixels: np.ndarray, batch: int, seed: int = 0, flip: bool = False, rank: int = 0, world: int = 1
+    ) -> None:
         if batch < 1:
             raise UsageError(f"a batch of {batch} images is none: the batch must be at least 1")
         if len(pixels) == 0:
             raise UsageError("there are no images to make batches of")
+        if min(batch, len(pixels)) % world:
+            raise UsageError(
+                f"a batch of {min(batch, len(pixels))} images cannot be shared by {world} processes: "
+                f"give a --batch that is a multiple of {world}, of no more than the {len(pixels)} images there are"
+            )
         self._pixels = np.asarray(pixels)
         self.batch = min(batch, len(pixels))
+        self._part = self.batch // world
+        self._first = rank * self._part
         self.seed = seed
         self.flip = flip
         self.n = 0
@@ -40,7 +53,8 @@ class Batches:
         epoch, start = divmod(self.n, len(self))
         order, flipped = self._draw(epoch)
         for position in range(start, len(self)):
-            span = slice(position * self.batch, (position + 1) * self.batch)
+            begin = position * self.batch + self._first
+            span = slice(begin, begin + self._part)
             # NumPy gathers in one thread and in 0.1 ms; torch wakes all of its own for so little, and waits.
             x = torch.from_numpy(self._pixels[order[span]])
             if self.flip:
@@ -55,3 +69,32 @@ class Batches:
         rng = torch.Generator().manual_seed(int.from_bytes(hashed, "big") >> 1)
         order = torch.randperm(len(self._pixels), generator=rng)
         return order.numpy(), torch.rand(len(order), generator=rng) < 0.5
+
+
+class Source(Protocol):
+    """What a training takes its batches from: `Batches`, or those of a stream."""
+
+    n: int
+    """Batches since the start; to be set to resume."""
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """What remains of the epoch that `n` stands in: uint8, N·C·H·W."""
+        ...
+
+
+class Parts:
+    """The batches of a source, each in `count` equal parts one after the other."""
+
+    def __init__(self, source: Source, count: int) -> None:
+        self.source, self.count = source, count
+
+    def __len__(self) -> int:
+        return len(self.source) * self.count
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for batch in self.source:
+            yield from batch.chunk(self.count)

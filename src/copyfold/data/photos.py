@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from copyfold.data.batches import Batches
 from copyfold.data.reading import cache
 from copyfold.data.reading.decoding import Fit
 from copyfold.data.reading.opening import Given, recognise
@@ -121,6 +122,10 @@ class Photos:
         An array in memory cannot be written down: its data is a description in words.
         """
         return dict(self._recipe)
+
+    def batches(self, batch: int, seed: int = 0, rank: int = 0, world: int = 1) -> Batches:
+        """The batches to train on, see `Batches`."""
+        return Batches(self.train, batch, seed, self.flip, rank, world)
 
     def images(self, which: Which = "train", count: int | None = None, start: int = 0) -> Images:
         """Return `count` images (None: all) from `start` on, as float32 N·C·H·W in [0, 1]."""

@@ -135,7 +135,7 @@ class _Adopted(Autoencoder):
             "keep it in its own way of saving, and adopt it again after loading"
         )
 
-    def save(self, folder: Any) -> None:
+    def save(self, folder: Any, state: Any = None) -> None:
         """Refuse, since nothing could read it back."""
         self.config  # noqa: B018
 

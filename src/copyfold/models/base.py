@@ -4,7 +4,7 @@
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -181,10 +181,10 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
             output_field=fields[1],
         )
 
-    def save(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors; nothing that runs code."""
-        folder = Path(folder)
-        tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
+    def save(self, folder: str | Path, state: Mapping[str, Tensor] | None = None) -> None:
+        """Write config.json and model.safetensors (of the weights `state` if given); nothing that runs code."""
+        folder, state = Path(folder), self.state_dict() if state is None else state
+        tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
         with written(folder / WEIGHTS) as path:
             path.write_bytes(serialized(tensors))  # not save_file, which hides what a full disk said
         config = {"architecture": type(self).__name__, **self.config}

@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,9 @@ class BatchNorm(nn.Module):
 
     With statistics = "batch", m and v (biased) are those of the batch at hand; with "running", the averages
     recorded in training. Both always record: r <- (1 - momentum) r + momentum (m, unbiased v), whenever the
-    module is in training mode. Ioffe and Szegedy, 2015 (arXiv:1502.03167).
+    module is in training mode (and `recording`). Ioffe and Szegedy, 2015 (arXiv:1502.03167).
+
+    Where several processes train together and `synchronised` is set, the batch at hand is that of all of them.
 
     Accepts (b, c) and (b, c, h, w). Raises UsageError where a batch has one value per channel, which has
     no variance.
@@ -34,6 +36,7 @@ class BatchNorm(nn.Module):
         super().__init__()
         self.eps, self.momentum = eps, momentum
         self.statistics: Statistics = "batch"
+        self.synchronised, self.recording = False, True
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -42,11 +45,12 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x by the statistics chosen; record its own while in training mode."""
         means, variances = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        records = self.training and self.recording
         if self.statistics == "running":
             # copies in training, since recording changes the averages in place before the gradient is taken
-            used = (means.clone(), variances.clone()) if self.training else (means, variances)
+            used = (means.clone(), variances.clone()) if records else (means, variances)
             y = F.batch_norm(x, *used, self.weight, self.bias, False, 0.0, self.eps)
-            if self.training and x.numel() > x.shape[1]:
+            if records and x.numel() > x.shape[1]:
                 with torch.no_grad():  # recorded by the same formula, whose result is not used
                     F.batch_norm(x, means, variances, None, None, True, self.momentum, self.eps)
             return y
@@ -55,12 +59,48 @@ class BatchNorm(nn.Module):
                 "batch statistics need more than one value per channel: "
                 "give a batch of 2 or more, larger images, or statistics='running'"
             )
+        if self.synchronised and self.training:
+            return self._synchronised(x, means, variances, records)
         recorded = (means, variances) if self.training else (None, None)
+        if self.training and not self.recording:  # the same tensors are kept for the gradient, and thrown away
+            recorded = (means.clone(), variances.clone())
         return F.batch_norm(x, *recorded, self.weight, self.bias, True, self.momentum, self.eps)
+
+    def _synchronised(self, x: Tensor, means: Tensor, variances: Tensor, records: bool) -> Tensor:
+        """The same over the batches of all processes, which must be of one size."""
+        axes, shape = [d for d in range(x.dim()) if d != 1], [1, -1] + [1] * (x.dim() - 2)
+        wide = x.float()
+        m = _Mean.apply(wide.mean(axes))
+        v = _Mean.apply((wide - m.view(shape)).square().mean(axes))
+        with torch.no_grad():
+            momentum = self.momentum if records else 0.0
+            count = x.numel() // x.shape[1] * torch.distributed.get_world_size()
+            means.lerp_(m, momentum)
+            variances.lerp_(v * count / (count - 1), momentum)
+        y = (wide - m.view(shape)) * (v + self.eps).rsqrt().view(shape)
+        return (y * self.weight.view(shape) + self.bias.view(shape)).to(x.dtype)
 
     def extra_repr(self) -> str:
         """The number of channels and whose statistics, for print(model)."""
         return f"{len(self.weight)}, statistics={self.statistics!r}"
+
+
+class _Mean(torch.autograd.Function):
+    """The mean of a tensor over all processes; the gradient of a mean is the mean of the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _mean(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _mean(gradients[0])
+
+
+def _mean(x: Tensor) -> Tensor:
+    x = x.clone()
+    torch.distributed.all_reduce(x)
+    return x / torch.distributed.get_world_size()
 
 
 def norm(kind: str, channels: int) -> nn.Module:

@@ -1,16 +1,16 @@
 """Between an objective and Lightning: one step, and the tally of its numbers."""
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import lightning
 import torch
 from torch import Tensor
 
-from copyfold.errors import Diverged
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.runs import Row
+from copyfold.training.plan import Plan
 from copyfold.types import Diagnostics, Images
 
 WATCH_STEPS = 10  # diagnostics are taken of every tenth step
@@ -29,9 +29,12 @@ class Tally:
             self.sums[name] = self.sums.get(name, 0) + weight * value.detach()
             self.counts[name] = self.counts.get(name, 0) + weight
 
-    def take(self) -> Row:
-        """The means, and begin anew."""
-        row = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+    def take(self, shared: Callable[[Tensor], Tensor] = lambda means: means) -> Row:
+        """The means, and begin anew; `shared` makes of them the means over all processes."""
+        if not self.sums:
+            return {}
+        means = torch.stack([total.float() / self.counts[name] for name, total in self.sums.items()])
+        row = dict(zip(self.sums, shared(means).tolist(), strict=True))
         self.sums, self.counts = {}, {}
         return row
 
@@ -39,30 +42,38 @@ class Tally:
 class Copying(lightning.LightningModule):
     """A courier between an objective and Lightning: it adds terms up and keeps a tally of them."""
 
-    def __init__(self, model: Autoencoder, objective: Objective, lr: float, layout: torch.memory_format) -> None:
+    def __init__(self, model: Autoencoder, objective: Objective, plan: Plan, layout: torch.memory_format) -> None:
         super().__init__()
-        self.model, self.objective, self.lr, self.layout = model, objective, lr, layout
+        self.model, self.objective, self.plan, self.layout = model, objective, plan, layout
         self.tally = Tally()
+        self.finite: Tensor | None = None  # whether every loss since it was looked at is a number
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Images:
         """From bytes to [0, 1], in the memory layout that the model is trained in."""
         return to_images(batch, self.layout)
 
     def training_step(self, x: Images, index: int) -> Tensor:
-        """The sum of the objective's terms; Diverged where it is not a number."""
+        """The sum of the objective's terms."""
         watched = self.global_step % WATCH_STEPS == 0 or not self.tally.counts  # and once in every row
         watch: Diagnostics | None = {} if watched else None
         terms = self.objective(self.model, x, watch, self.global_step)
         loss = torch.stack(list(terms.values())).sum()
-        if not math.isfinite(value := loss.item()):
-            raise Diverged(f"the loss became {value} at step {self.global_step}")
+        finite = loss.detach().isfinite()
+        self.finite = finite if self.finite is None else self.finite & finite
         self.tally.add({"loss": loss} | terms)
         self.tally.add(watch or {})
         return loss
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Shorten the gradient where it is longer than the plan allows."""
+        if self.plan.clip is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.plan.clip)
+            self.tally.add({"gradient_norm": norm})
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, in its fused form: 2.2 times as fast as the loop over parameters on 31 million of them."""
-        return torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
+        fused = self.plan.precision != "16"  # there the loss is scaled, and the fused form hides that from clip
+        return torch.optim.Adam(self.parameters(), lr=self.plan.lr, fused=fused)
 
 
 def to_images(batch: Tensor, layout: torch.memory_format) -> Images:

@@ -1,119 +1,127 @@
 """`fit`: a model, an objective and photos in; a run out."""
 
 import logging
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback
+import torch
+from lightning.pytorch.strategies import DDPStrategy
 
 from copyfold import runs
-from copyfold.data import Photos
+from copyfold.data import Photos, Stream
+from copyfold.data.batches import Parts
 from copyfold.errors import Diverged, UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import symptoms
+from copyfold.training.averaging import MovingAverage
 from copyfold.training.courier import Copying
+from copyfold.training.ending import Clock, Patience, Signals, Stopped
 from copyfold.training.keeper import Keeper, WholeFiles
-from copyfold.training.plan import Plan, Precision, Schedule, layout, resolve
+from copyfold.training.logbook import Logbook
+from copyfold.training.plan import Plan, layout
+from copyfold.training.ranks import rank
 from copyfold.training.record import describe
+from copyfold.training.resuming import finished
+from copyfold.training.switches import switched
 from copyfold.types import Progress
 
 log = logging.getLogger("copyfold")
 
+PRECISIONS = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 RELAPSE = 3  # times the lowest held-out error: learning that was undone, and not its noise
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal asked training to stop, and everything was saved first. `exit_code` is 128 + the signal."""
-
-    def __init__(self, signum: int, run: runs.Run) -> None:
-        self.exit_code = 128 + signum
-        super().__init__(f"stopped by {signal.Signals(signum).name}; {run.folder} is saved, go on with --resume")
 
 
 def fit(
     model: Autoencoder,
     objective: Objective | None = None,
-    photos: Photos | None = None,
+    photos: Photos | Stream | None = None,
     run: str | Path | None = None,
     *,
-    epochs: int | None = None,
-    minutes: float | None = None,
-    batch: int = 16,
-    lr: float = 1e-3,
-    seed: int = 0,
-    precision: Precision = "auto",
-    schedule: Schedule = "constant",
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
+    **plan: Any,
 ) -> runs.Run:
     """Train a model with Adam and return its run; `run.model` and `run.history` are what came of it.
 
     Every step is a batch of images; an incomplete last batch of an epoch is dropped. The held-out loss is taken
     after every epoch on up to 512 held-out images. `model` itself is trained, and is in eval mode afterwards.
+    How to train is said by the fields of `Plan`, as in fit(model, epochs=10, batch=64, lr=1e-3).
+
+    With the same seed, threads and machine, the same bits come out, whether or not training was stopped and
+    resumed between; not where `minutes` and a cosine make the learning rate a matter of the clock, nor on a GPU
+    in general, some of whose sums have no fixed order (torch.use_deterministic_algorithms gives them one).
 
     Args:
         model: What to train; its shape must be that of the photos.
         objective: What to make smaller: plain reconstruction unless given.
         photos: What to train on: the digits unless given.
         run: The run's folder; runs/ARCHITECTURE-TIME unless given.
-        epochs: Passes over the photos: 30 unless this or `minutes` is given.
-        minutes: Minutes of training, the time before a resume counted in; whichever ends first.
-        batch: Images per step.
-        lr: Adam's learning rate.
-        seed: Of everything random: held-out images, weights (on the command line), order, corruption.
-        precision: 32, bf16, or auto: bf16 where the device has it in hardware.
-        schedule: Of the learning rate: constant, or cosine, which ends at 0 with the plan.
         resume: Go on from the run's last checkpoint, or start anew where there is none.
         overwrite: Delete the run that is in the folder, if there is one.
         progress: Called as progress(what, done, total) after every step.
+        **plan: Fields of `Plan`: epochs, minutes, batch, lr, seed, precision, devices and so on.
 
     Raises UsageError for what cannot be meant, CopyfoldError where the run's folder is in use or the disk is
     full, Diverged when the loss stops being a number (the last good checkpoint is kept), and Stopped, after
     saving, when SIGINT or SIGTERM came.
     """
     objective, photos = objective or Classical(), photos or Photos()
-    epochs = 30 if epochs is None and minutes is None else epochs
-    plan = Plan(epochs, minutes, batch, lr, seed, resolve(precision), schedule)
-    _check(model, objective, photos)
+    chosen = Plan(**plan).resolved()
+    _check(model, objective, photos, chosen)
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
-    target = runs.prepare(run or Path("runs") / name, resume, overwrite)
-    with target.locked():
-        if overwrite and not resume:
-            target.clear()
-        keeper = Keeper(target, model, objective, photos, plan, progress)
+    target = runs.Run(run or Path("runs") / name)
+    first = rank(chosen) == 0
+    with ExitStack() as stack:
+        if first:
+            runs.prepare(target.folder, resume, overwrite)
+            stack.enter_context(target.locked())
+            if overwrite and not resume:
+                target.clear()
+        source = photos.batches(chosen.batch, chosen.seed, rank(chosen), chosen.world)
+        logbook = Logbook(target, model, objective, photos.held_out, len(source), clock := Clock(chosen))
+        keeper = Keeper(logbook, source, progress)
         resume = resume and target.checkpoint.is_file()
-        if not (resume and _finished(keeper)):
-            describe(target, model, objective, photos, plan)
-            _train(keeper, objective, resume)
-            _say(keeper, objective)
+        if not (resume and finished(keeper)):
+            if first:
+                describe(target, model, objective, photos, chosen)
+            with switched(model, chosen):
+                _train(keeper, objective, resume)
+            if first:
+                _say(keeper, objective)
     model.cpu().eval()
-    if keeper.signum:
-        raise Stopped(keeper.signum, target)
+    if clock.signum:
+        raise Stopped(clock.signum, target)
     return target
 
 
 def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
     """Hand everything to Lightning's Trainer, and say what went wrong in our own words."""
-    model, plan = keeper.model, keeper.plan
+    model, plan, logbook = keeper.model, keeper.plan, keeper.logbook
+    logbook.average = MovingAverage(plan.average) if plan.average is not None else None
+    patience = Patience(plan.patience) if plan.patience is not None else None
+    signals = Signals(keeper.clock)
+    callbacks = [signals, logbook.average, logbook, patience, keeper]
     with _quiet():
         trainer = lightning.Trainer(
             accelerator="auto",
-            devices=1,
-            precision="bf16-mixed" if plan.precision == "bf16" else "32-true",
+            devices=plan.devices,
+            num_nodes=plan.nodes,
+            strategy=DDPStrategy(gradient_as_bucket_view=True) if plan.world > 1 else "auto",
+            precision=PRECISIONS[plan.precision],  # type: ignore[arg-type]
             min_epochs=0,
             max_epochs=plan.epochs or -1,
+            accumulate_grad_batches=plan.accumulate,
             plugins=[WholeFiles()],
-            callbacks=[signals := _Signals(keeper), keeper],
+            callbacks=[callback for callback in callbacks if callback is not None],
             logger=False,
+            use_distributed_sampler=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -121,28 +129,33 @@ def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
         )
         memory = layout(model, trainer.strategy.root_device)
         model.to(memory_format=memory).train()  # type: ignore[call-overload]
-        courier = Copying(model, objective, plan.lr, memory)
+        courier = Copying(model, objective, plan, memory)
         checkpoint = str(keeper.run.checkpoint) if resume else None
+        parts = keeper.source if plan.accumulate == 1 else Parts(keeper.source, plan.accumulate)
         with signals:
             try:
-                trainer.fit(courier, keeper.source, ckpt_path=checkpoint, weights_only=True)
+                trainer.fit(courier, parts, ckpt_path=checkpoint, weights_only=True)
             except Diverged as error:
                 raise Diverged(
                     f"{error}: {keeper.run.folder} keeps the last good state; go on with --resume and a lower "
-                    f"--lr than {plan.lr:g}" + (", or --precision 32" if plan.precision == "bf16" else "")
+                    f"--lr than {plan.lr:g}" + (", or --precision 32" if plan.precision in ("bf16", "16") else "")
                 ) from None
             except SystemExit:  # Lightning's, after a signal that came before or after training itself
-                if not keeper.signum:
+                if not keeper.clock.signum:
                     raise
+            finally:
+                if torch.distributed.is_available() and torch.distributed.is_initialized() and plan.world > 1:
+                    torch.distributed.destroy_process_group()
 
 
 def _say(keeper: Keeper, objective: Objective) -> None:
     """Say in plain words what is wrong with code and output, if anything; write down what each unit does."""
     penalties = objective.penalties if isinstance(objective, Classical) else ()
-    outside = keeper.rows[-1].get("held_out_outside", 0.0) if keeper.rows else 0.0
-    if keeper.codes:
-        keeper.run.write_finding("codes.json", {name: value.tolist() for name, value in keeper.codes.items()})
-    said = symptoms(keeper.codes, any(penalty.sparse for penalty in penalties), outside)
+    rows, codes = keeper.logbook.rows, keeper.logbook.codes
+    outside = rows[-1].get("held_out_outside", 0.0) if rows else 0.0
+    if codes:
+        keeper.run.write_finding("codes.json", {name: value.tolist() for name, value in codes.items()})
+    said = symptoms(codes, any(penalty.sparse for penalty in penalties), outside)
     for sentence in [*_relapse(*keeper.run.series("held_out_mse"), keeper.plan.lr), *said]:
         log.info("%s", sentence)
 
@@ -158,68 +171,20 @@ def _relapse(steps: list[float], errors: list[float], lr: float) -> list[str]:
     ]
 
 
-def _finished(keeper: Keeper) -> bool:
-    """Whether the last checkpoint, which the model takes on, is already where the plan ends."""
-    path, plan = keeper.run.checkpoint, keeper.plan
-    state = WholeFiles().load_checkpoint(path, map_location="cpu")
-    try:
-        keeper.model.load_state_dict({k.removeprefix("model."): v for k, v in state["state_dict"].items()})
-        kept = state["callbacks"][keeper.state_key]
-        step, seconds, batches = state["global_step"], kept["seconds"], kept["batches"]
-    except (KeyError, TypeError, AttributeError):
-        raise UsageError(f"{path} is no checkpoint of copyfold's: start anew with --overwrite") from None
-    except RuntimeError:
-        raise UsageError(
-            f"{path} is of another model: leave out --model to go on with it, or start anew with --overwrite"
-        ) from None
-    if batches != len(keeper.source):
-        raise UsageError(
-            f"{path} is of epochs of {batches} batches, and these images make {len(keeper.source)}: go on "
-            "with the same images, --limit and --batch, or start anew with --overwrite"
-        )
-    ends = {"epochs": (step / len(keeper.source), plan.epochs), "minutes": (seconds / 60, plan.minutes)}
-    for name, (done, planned) in ends.items():
-        if planned is not None and done >= planned:
-            log.info("%s is finished already: give more --%s than %g to go on", keeper.run.folder, name, planned)
-            return True
-    return False
-
-
-def _check(model: Autoencoder, objective: Objective, photos: Photos) -> None:
+def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
     """Refuse what would fail, or mean nothing, after minutes."""
     if model.shape != tuple(photos.shape):
         raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
     objective.check(model)
-
-
-class _Signals(Callback):
-    """Lets the first SIGINT or SIGTERM end training after this step; a second one is not held back."""
-
-    def __init__(self, keeper: Keeper) -> None:
-        self.keeper, self.former = keeper, {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():  # no other may set handlers
-            self.former = {int(s): signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-        self.listen()
-
-    def __exit__(self, *_: object) -> None:
-        for signum, handler in self.former.items():
-            signal.signal(signum, handler)
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take the handlers back from Lightning, whose own way with SIGTERM is to leave, unsaved and with 0."""
-        self.listen()
-
-    def listen(self) -> None:
-        """Let both signals be noted."""
-        for signum in self.former:
-            signal.signal(signum, self.note)
-
-    def note(self, signum: int, frame: FrameType | None) -> None:
-        """Remember the signal, for training to end by it."""
-        self.keeper.signum = signum
-        signal.signal(signum, self.former[signum])
+    if plan.recompute and model.has_statistics and model.statistics == "running":
+        raise UsageError("recompute would see other running averages the second time: give statistics='batch'")
+    if plan.patience is not None and not len(photos.held_out):
+        raise UsageError("patience needs held-out images, and there are none: give more images")
+    count = min(plan.batch, len(photos))
+    if count % (plan.world * plan.accumulate):
+        raise UsageError(
+            f"{count} images are fewer than a batch and cannot be shared: give a --batch of fewer images"
+        )
 
 
 @contextmanager

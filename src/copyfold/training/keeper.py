@@ -1,8 +1,10 @@
-"""What a run must not lose: rows of its log, checkpoints, the model."""
+"""What a run must not lose: checkpoints and the model; and when it is time to stop."""
 
-import hashlib
-import math
+import os
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,178 +13,174 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
-from copyfold import runs
-from copyfold.data import Batches, Photos
+from copyfold.data.batches import Source
 from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.files import written
-from copyfold.models.base import Autoencoder
-from copyfold.objectives.base import Objective
-from copyfold.probes.latent import CodeStatistics
-from copyfold.training.courier import Tally, to_images
-from copyfold.training.plan import Plan
-from copyfold.types import Diagnostics, Progress
+from copyfold.training.logbook import Logbook
+from copyfold.training.randomness import hashed
+from copyfold.types import Progress
 
-SAVE_SECONDS = 60.0  # what a crash can cost at the most
-HELD_OUT_IMAGES = 512  # enough for two digits of a mean, and cheap
-DIAGNOSED = 256  # held-out images whose codes are looked at
-LOGGED = ("active_units", "dead_units", "always_on_units", "saturation")
-ROW_STEPS = 100  # a row of the log at least this often
+COUNCIL = 10  # steps from one agreement of several processes to the next
+ROOM = 1.1  # of the size of what is saved, which must be free before
 
 
 class Keeper(Callback):
-    """Keeps what a run must not lose: rows of the log, checkpoints, the model; and stops when it is time.
+    """Keeps checkpoints and the model, makes every step's randomness, and stops when it is time.
 
-    Randomness is a function of (seed, step): every step seeds torch anew, so a resumed run draws what it would
-    have drawn. Checkpoints are written within an epoch and at its end, never on its last batch: there, Lightning
-    would count the epoch as unfinished.
+    Randomness is a function of (seed, step, rank): every step seeds torch anew, so a resumed run draws what it
+    would have drawn. Checkpoints are written after a whole step within an epoch and at its end, never on its
+    last batch: there, Lightning would count the epoch as unfinished. What depends on a clock or a signal is
+    asked every tenth step where there are several processes, which agree on it, or a GPU, which would wait.
     """
 
-    def __init__(
-        self,
-        run: runs.Run,
-        model: Autoencoder,
-        objective: Objective,
-        photos: Photos,
-        plan: Plan,
-        progress: Progress | None,
-    ) -> None:
-        self.run, self.model, self.objective, self.plan, self.progress = run, model, objective, plan, progress
-        self.source = Batches(photos.train, plan.batch, plan.seed, photos.flip)
-        self.held_out = photos.held_out[:HELD_OUT_IMAGES]
-        vector = [len(shape) for shape in model.code_shapes()] == [1]
-        self.diagnosed = vector or bool(
-            getattr(objective, "penalties", ())
-        )  # maps only where they are meant to be so
-        self.codes: dict[str, torch.Tensor] = {}
-        self.signum = 0
-        self.rows: list[runs.Row] = []
-        self.before = 0.0  # seconds of training before this start
-        self.started = self.saved = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training, those before a resume counted in."""
-        return self.before + time.monotonic() - self.started
+    def __init__(self, logbook: Logbook, source: Source, progress: Progress | None) -> None:
+        self.logbook, self.source, self.progress = logbook, source, progress
+        self.run, self.model, self.clock, self.plan = logbook.run, logbook.model, logbook.clock, logbook.plan
+        self.seconds = 0.0  # of the clock, as agreed
+        self.saved = time.monotonic()
+        self.saved_step = -1
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must know beside the weights."""
-        return {"seconds": self.seconds, "batches": len(self.source)}
+        return {"seconds": self.clock.seconds, "batches": len(self.source), "lowest": self.logbook.lowest}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting from there."""
-        self.before = float(state_dict["seconds"])
+        self.clock.before = float(state_dict["seconds"])
+        self.logbook.lowest = float(state_dict["lowest"])
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Go on from the step of the checkpoint, or save the very first state so that there is one."""
         self.source.n = trainer.global_step
-        self.rows = [row for row in self.run.history if row["step"] <= trainer.global_step]
-        self.started = time.monotonic()
+        self.clock.started = time.monotonic()
+        self.seconds = self.clock.seconds
         if trainer.global_step == 0:
-            self.save(trainer)
+            self.save(trainer, pl_module)
+        else:
+            self.saved_step = trainer.global_step
 
     def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Make this step's randomness a function of the seed and the step, and set its learning rate."""
-        torch.manual_seed(_hash(self.plan.seed, trainer.global_step))
+        step = trainer.global_step
+        part = batch_idx % self.plan.accumulate
+        torch.manual_seed(hashed(self.plan.seed, step * self.plan.accumulate + part, trainer.global_rank))
+        if self.plan.world == 1:
+            self.seconds = self.clock.seconds
+        done = self.clock.done(step, len(self.source), self.seconds)
         for group in trainer.optimizers[0].param_groups:
-            group["lr"] = self.plan.rate(trainer.global_step, self.done(trainer.global_step))
+            group["lr"] = self.plan.rate(step, done)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write a row and save now and then; stop where a signal or the clock says so."""
-        self.show(trainer)
-        if batch_idx + 1 >= len(self.source):
-            return  # the epoch's end does it
-        if self.over():
-            self.row(trainer, pl_module, held_out=True)
-            self.save(trainer)
-            trainer.should_stop = True
+        """Save now and then; stop where a signal or the clock says so."""
+        step, part = divmod(batch_idx + 1, self.plan.accumulate)
+        if part:
             return
-        if (batch_idx + 1) % ROW_STEPS == 0 and len(self.source) - batch_idx > ROW_STEPS // 2:
-            self.row(trainer, pl_module)
-        if time.monotonic() - self.saved > SAVE_SECONDS:
-            self.save(trainer)
+        self.show(trainer)
+        if step >= len(self.source):
+            return  # the epoch's end does it
+        alone = self.plan.world == 1 and trainer.strategy.root_device.type == "cpu"  # and never waits to ask
+        if not alone and step % COUNCIL and not self._numbered(trainer.global_step):
+            return
+        over, due = self.agreed(trainer, pl_module)
+        if over:
+            self.logbook.row(trainer, pl_module, held_out=True)
+            trainer.should_stop = True
+        if over or due:
+            self.save(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """A row with the held-out loss; save if it is time or the last chance."""
-        if trainer.should_stop:
+        """Save if it is time or the last chance; the row of the epoch is written already."""
+        if self.saved_step == trainer.global_step:
             return  # stopped within the epoch, and saved there
-        self.row(trainer, pl_module, held_out=True)
-        last = trainer.current_epoch + 1 == self.plan.epochs or self.over()
-        if last or time.monotonic() - self.saved > SAVE_SECONDS:
-            self.save(trainer)
-        trainer.should_stop = last
+        over, due = self.agreed(trainer, pl_module)
+        trainer.should_stop |= over or trainer.current_epoch + 1 == self.plan.epochs
+        if trainer.should_stop or due:
+            self.save(trainer, pl_module)
 
-    def done(self, step: int) -> float:
-        """The share of the plan that is behind a step; by the clock where the plan has minutes."""
-        epochs = step / (self.plan.epochs * len(self.source)) if self.plan.epochs else 0.0
-        return max(epochs, self.seconds / 60 / self.plan.minutes if self.plan.minutes else 0.0)
+    def agreed(self, trainer: lightning.Trainer, module: Any) -> tuple[bool, bool]:
+        """Whether training is over, and whether it is time to save, for all processes alike.
 
-    def over(self) -> bool:
-        """Whether a signal came or the minutes are spent."""
-        return bool(self.signum) or (self.plan.minutes is not None and self.seconds >= 60 * self.plan.minutes)
+        Diverged where a loss is not a number, in any of them.
+        """
+        finite = module.finite is None or bool(module.finite)
+        module.finite = None
+        late = time.monotonic() - self.saved > 60 * self.plan.save_minutes
+        said = [float(self.clock.over), float(late), float(not finite), self.clock.seconds]
+        if self.plan.world > 1:
+            at = torch.tensor(said, device=trainer.strategy.root_device)
+            said = trainer.strategy.reduce(at, reduce_op="max").tolist()
+        over, late, diverged, self.seconds = bool(said[0]), bool(said[1]), bool(said[2]), said[3]
+        if diverged:
+            raise Diverged(f"the loss stopped being a number by step {trainer.global_step}")
+        return over, late or self._numbered(trainer.global_step)
+
+    def _numbered(self, step: int) -> bool:
+        """Whether a checkpoint is due after this very step."""
+        return self.plan.save_steps is not None and step % self.plan.save_steps == 0
 
     def show(self, trainer: lightning.Trainer) -> None:
         """Tell whoever watches how far training is."""
         if self.progress is None:
             return
-        what = f"training, loss {self.rows[-1]['loss']:.4g}" if self.rows else "training"
+        rows = self.logbook.rows
+        what = f"training, loss {rows[-1]['loss']:.4g}" if rows else "training"
         if self.plan.epochs is None:
             assert self.plan.minutes is not None
-            self.progress(what, round(self.seconds), round(60 * self.plan.minutes))
+            self.progress(what, round(self.clock.seconds), round(60 * self.plan.minutes))
         else:
             self.progress(what, trainer.global_step, self.plan.epochs * len(self.source))
 
-    def row(self, trainer: lightning.Trainer, module: Any, held_out: bool = False) -> None:
-        """Write a row of the log: means since the last one."""
-        begin = {"epoch": trainer.global_step / len(self.source), "step": trainer.global_step}
-        row = begin | {"seconds": self.seconds} | module.tally.take()
-        if held_out and len(self.held_out):
-            found = self.evaluate(trainer, module) | self.diagnose(trainer)
-            row |= {f"held_out_{name}": value for name, value in found.items()}
-        self.rows.append(row)
-        self.run.write_history(self.rows)
-        if not math.isfinite(row.get("held_out_loss", 0.0)):
-            raise Diverged(f"the held-out loss became {row['held_out_loss']} at step {trainer.global_step}")
-
-    @torch.no_grad()
-    def evaluate(self, trainer: lightning.Trainer, module: Any) -> runs.Row:
-        """The objective on held-out images, as the model is trained but recording nothing."""
-        tally, size = Tally(), min(self.plan.batch, len(self.held_out))
-        torch.manual_seed(_hash(self.plan.seed, -1))  # the same corruption every time
-        self.model.eval()
-        statistics = self.model.statistics if size > 1 else "running"  # one image has none of its own
-        for start in range(0, len(self.held_out) - size + 1, size):
-            batch = torch.from_numpy(self.held_out[start : start + size].copy()).permute(0, 3, 1, 2)
-            x = to_images(batch.to(trainer.strategy.root_device), module.layout)
-            watch: Diagnostics = {}
-            with trainer.precision_plugin.forward_context(), self.model.using(statistics):
-                terms = self.objective(self.model, x, watch)
-            tally.add({"loss": torch.stack(list(terms.values())).sum()} | terms | watch)
-        self.model.train()
-        return tally.take()
-
-    @torch.no_grad()
-    def diagnose(self, trainer: lightning.Trainer) -> runs.Row:
-        """What the numbers of a code do on some held-out images."""
-        pixels = torch.from_numpy(self.held_out[:DIAGNOSED].copy()).permute(0, 3, 1, 2)
-        if not self.diagnosed or len(pixels) < 2:
-            return {}
-        x = to_images(pixels.to(trainer.strategy.root_device), torch.contiguous_format)
-        self.model.eval()
-        with trainer.precision_plugin.forward_context():
-            probe = CodeStatistics(self.model.statistics, max(2, self.plan.batch))
-            self.codes = probe(self.model, x, torch.Generator()).numbers
-        self.model.train()
-        return {name: value.item() for name, value in self.codes.items() if value.dim() == 0 and name in LOGGED}
-
-    def save(self, trainer: lightning.Trainer) -> None:
-        """Write last.ckpt and model/, each whole or as it was; Diverged where a weight is not a number."""
-        if not all(tensor.isfinite().all() for tensor in self.model.state_dict().values()):
-            raise Diverged(f"a weight stopped being a number at step {trainer.global_step}")
+    def save(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Write last.ckpt, model/ and best/, each whole or as it was; Diverged where a weight is not a number."""
+        state = self.model.state_dict()
+        if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+            raise Diverged(f"a weight stopped being a number by step {trainer.global_step}")
+        if trainer.is_global_zero:
+            copies = 5 if self.logbook.average else 4  # weights and Adam's two moments; model/; the average
+            self._room(copies * sum(tensor.nbytes for tensor in state.values()))
+            self.logbook.flush()
         trainer.save_checkpoint(self.run.checkpoint)
-        self.model.save(self.run.folder / "model")
-        self.saved = time.monotonic()
+        if trainer.is_global_zero:
+            with self._shown(trainer, module):
+                self.model.save(self.run.folder / "model")
+            if self.logbook.best is not None:
+                self.model.save(self.run.folder / "best", self.logbook.best)
+            self._keep(trainer.global_step)
+        self.logbook.best = None
+        self.saved, self.saved_step = time.monotonic(), trainer.global_step
+        self.logbook.pace.pause()
+
+    @contextmanager
+    def _shown(self, trainer: lightning.Trainer, module: Any) -> Iterator[None]:
+        """The average of the weights in their place, where there is one."""
+        if self.logbook.average is None:
+            yield
+        else:
+            with self.logbook.average.shown(trainer, module):
+                yield
+
+    def _room(self, size: int) -> None:
+        """Refuse to begin what the disk has no room for."""
+        free, needed = shutil.disk_usage(self.run.folder).free, ROOM * size
+        if free < needed:
+            raise CopyfoldError(
+                f"{self.run.folder} has {free / 1e6:,.0f} MB free and a checkpoint needs {needed / 1e6:,.0f}: "
+                "what was saved before is untouched; free some space and go on with --resume"
+            )
+
+    def _keep(self, step: int) -> None:
+        """Keep this checkpoint beside those before it, as many as the plan says."""
+        if self.plan.keep == 1:
+            return
+        folder = self.run.folder / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        kept = folder / f"step-{step:09d}.ckpt"
+        kept.unlink(missing_ok=True)
+        os.link(self.run.checkpoint, kept)  # the next last.ckpt takes the name, and not the place, of this one
+        for old in sorted(folder.glob("step-*.ckpt"))[: -self.plan.keep]:
+            old.unlink()
 
 
 class WholeFiles(CheckpointIO):
@@ -209,8 +207,3 @@ class WholeFiles(CheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Delete a checkpoint."""
         Path(path).unlink(missing_ok=True)
-
-
-def _hash(seed: int, step: int) -> int:
-    """A seed for one step that has nothing to do with that of the next."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{step}".encode(), digest_size=8).digest(), "little") >> 1

@@ -1,59 +1,140 @@
-"""How long, how fast, and with what arithmetic; and what this machine does best."""
+"""How long, how fast, with what arithmetic and on how many devices; and what this machine does best."""
 
 import logging
 import math
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
 from torch import nn
 
-from copyfold.errors import UsageError, at_least, one_of
+from copyfold.errors import UsageError, at_least, not_negative, one_of
 
 log = logging.getLogger("copyfold")
 
-Precision: TypeAlias = Literal["auto", "32", "bf16"]
+Precision: TypeAlias = Literal["auto", "32", "tf32", "bf16", "16"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
 
-WARM_UP = 100  # steps to the full learning rate, where there is a schedule
+EPOCHS = 30  # where neither epochs nor minutes are given
+WARM_UP = 100  # steps to the full learning rate, where it has a schedule
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, how fast, and with what arithmetic: arguments of `fit`, checked."""
+    """How to train: every choice of `fit` beside the model, the objective and the photos.
 
-    epochs: int | None
-    minutes: float | None
-    batch: int
-    lr: float
-    seed: int
-    precision: str
+    Args:
+        epochs: Passes over the photos: 30 unless this or `minutes` is given.
+        minutes: Minutes of training, the time before a resume counted in; whichever ends first.
+        batch: Images per step, over all devices and accumulated parts.
+        lr: Adam's learning rate.
+        seed: Of everything random: held-out images, weights (on the command line), order, corruption.
+        precision: 32, tf32, bf16, 16, or auto: bf16 where the device has it in hardware. tf32 and 16 are CUDA's.
+        schedule: Of the learning rate: constant, or cosine, which ends at 0 with the plan.
+        warm_up: Steps of a straight line up to the learning rate: 100 with cosine unless given, else none.
+        accumulate: Parts that a batch is computed in, one after the other, where memory is too small for it.
+        clip: The largest norm of the gradient of all weights together; a longer one is shortened to it.
+        average: The decay of an exponential moving average of the weights, such as 0.999: saved and looked at
+            in place of the weights themselves.
+        patience: Epochs without a lower held-out loss after which training ends.
+        save_minutes: Minutes from one checkpoint to the next.
+        save_steps: Steps from one checkpoint to the next, beside those by the clock.
+        keep: Checkpoints to keep: the last one, last.ckpt, and those before it in checkpoints/.
+        compile: Compile the model, which takes a minute or so, for faster steps.
+        recompute: Keep no activations within a stage of the model, and compute them again for the gradient: less
+            memory, more time.
+        threads: Threads of a CPU: as many as there are cores unless given. Another number gives other bits.
+        devices: Devices to train on in each node: GPUs, or processes where there is none.
+        nodes: Machines to train on, each with a process per device started by torchrun or SLURM.
+        sync: Take batch norms' statistics over all devices, as if there were one.
+
+    Raises UsageError for what cannot be meant.
+    """
+
+    epochs: int | None = None
+    minutes: float | None = None
+    batch: int = 16
+    lr: float = 1e-3
+    seed: int = 0
+    precision: Precision = "auto"
     schedule: Schedule = "constant"
-    threads: int = field(default_factory=torch.get_num_threads)
+    warm_up: int | None = None
+    accumulate: int = 1
+    clip: float | None = None
+    average: float | None = None
+    patience: int | None = None
+    save_minutes: float = 1.0
+    save_steps: int | None = None
+    keep: int = 1
+    compile: bool = False
+    recompute: bool = False
+    threads: int | None = None
+    devices: int = 1
+    nodes: int = 1
+    sync: bool = False
 
     def __post_init__(self) -> None:
-        at_least(1, batch=self.batch)
+        at_least(1, batch=self.batch, accumulate=self.accumulate, keep=self.keep)
+        at_least(1, devices=self.devices, nodes=self.nodes)
         at_least(0, seed=self.seed)
+        one_of(Precision, "precision", self.precision)
         one_of(Schedule, "schedule", self.schedule)
-        if self.epochs is not None:
-            at_least(1, epochs=self.epochs)
-        for name, value in (("minutes", self.minutes), ("lr", self.lr)):
-            if value is not None and not (value > 0 and math.isfinite(value)):
+        for name in ("epochs", "patience", "save_steps", "threads"):
+            if (count := getattr(self, name)) is not None:
+                at_least(1, **{name: count})
+        if self.warm_up is not None:
+            at_least(0, warm_up=self.warm_up)
+        not_negative(self, save_minutes=self.save_minutes)
+        for name in ("minutes", "lr", "clip"):
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name}={value} cannot be: it must be above 0")
+        if self.average is not None and not 0 < self.average < 1:
+            raise UsageError(f"average={self.average} cannot be: it is a decay between 0 and 1, such as 0.999")
+        if self.batch % (self.world * self.accumulate):
+            raise UsageError(
+                f"a batch of {self.batch} images cannot be shared by {self.world} devices in {self.accumulate} "
+                f"parts: give a --batch that is a multiple of {self.world * self.accumulate}"
+            )
+        if self.sync and self.world == 1:
+            raise UsageError("sync takes statistics over all devices, and there is one: give --devices too")
+
+    @property
+    def world(self) -> int:
+        """Processes in all."""
+        return self.devices * self.nodes
+
+    @property
+    def part(self) -> int:
+        """Images that one process computes at a time."""
+        return self.batch // (self.world * self.accumulate)
+
+    def resolved(self) -> "Plan":
+        """This plan with what "unless given" means here."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        share = max(1, min(cores, torch.get_num_threads()) // self.devices)
+        return replace(
+            self,
+            epochs=EPOCHS if self.epochs is None and self.minutes is None else self.epochs,
+            precision=resolve(self.precision),
+            threads=min(self.threads or share, cores),
+        )
 
     def rate(self, step: int, done: float) -> float:
         """The learning rate at a step, when the share `done` of the plan is behind it.
 
-        "cosine" is lr (1 + cos(pi done)) / 2, after 100 steps of a straight line up to it.
+        "cosine" is lr (1 + cos(pi done)) / 2; both rise to it in a straight line over `warm_up` steps.
         """
-        if self.schedule == "constant":
-            return self.lr
-        return self.lr * min(1.0, (step + 1) / WARM_UP) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+        warm_up = self.warm_up if self.warm_up is not None else WARM_UP * (self.schedule != "constant")
+        shape = 1.0 if self.schedule == "constant" else (1 + math.cos(math.pi * min(1.0, done))) / 2
+        return self.lr * min(1.0, (step + 1) / max(1, warm_up)) * shape
 
 
-def resolve(precision: str) -> str:
+def resolve(precision: Precision) -> Precision:
     """What "auto" means on this machine, from what its hardware can do."""
     one_of(Precision, "precision", precision)
+    if precision in ("tf32", "16") and not torch.cuda.is_available():
+        raise UsageError(f"precision {precision} needs a CUDA device, and there is none: give auto, 32 or bf16")
     if precision != "auto":
         return precision
     if torch.cuda.is_available():

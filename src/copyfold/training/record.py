@@ -4,13 +4,14 @@ import inspect
 import json
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
 from copyfold import __version__, catalogue
-from copyfold.data import Photos
+from copyfold.data import Photos, Stream
 from copyfold.files import write_text
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
@@ -18,25 +19,19 @@ from copyfold.runs import Run
 from copyfold.training.plan import Plan
 
 
-def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos, plan: Plan) -> None:
+def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
     """Write recipe.yaml, data.json, env.json and the model's README."""
     run.write_recipe(
         {
             **photos.recipe(),
             **_architecture(type(model).__name__, model.config),
             "objective": catalogue.describe(objective),
-            "epochs": plan.epochs,
-            "minutes": plan.minutes,
-            "batch": plan.batch,
-            "lr": plan.lr,
-            "precision": plan.precision,
-            "schedule": plan.schedule,
-            "seed": plan.seed,
+            **asdict(plan),
         }
     )
     data = {
         "shape": list(photos.shape),
-        "train": len(photos.train),
+        "train": len(photos),
         "held_out": len(photos.held_out),
         "classes": photos.classes,
         "fingerprint": photos.fingerprint,
@@ -69,14 +64,14 @@ def _sentence(parts: Sequence[str]) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _card(model: Autoencoder, objective: Objective, photos: Photos) -> str:
+def _card(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> str:
     """What the model is, what was made smaller, and how to load it."""
     size = "x".join(map(str, photos.shape))
     return f"""# {type(model).__name__}
 
 {model.summary()}.
 
-Trained by copyfold on {len(photos.train):,} images of {size} (channels x height x width), pixels in [0, 1].
+Trained by copyfold on {len(photos):,} images of {size} (channels x height x width), pixels in [0, 1].
 {_sentence(photos.notes)}
 
 ## What was made smaller

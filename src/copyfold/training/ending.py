@@ -1,0 +1,102 @@
+"""When a training ends: its clock, signals, and what all of its processes agree on."""
+
+import logging
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+
+from copyfold import runs
+from copyfold.training.plan import Plan
+
+log = logging.getLogger("copyfold")
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked training to stop, and everything was saved first. `exit_code` is 128 + the signal."""
+
+    def __init__(self, signum: int, run: runs.Run) -> None:
+        self.exit_code = 128 + signum
+        super().__init__(f"stopped by {signal.Signals(signum).name}; {run.folder} is saved, go on with --resume")
+
+
+@dataclass
+class Clock:
+    """Seconds of training, those before a resume counted in; and the signal that came, if any."""
+
+    plan: Plan
+    before: float = 0.0
+    signum: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far."""
+        return self.before + time.monotonic() - self.started
+
+    @property
+    def over(self) -> bool:
+        """Whether a signal came or the minutes are spent."""
+        return bool(self.signum) or (self.plan.minutes is not None and self.seconds >= 60 * self.plan.minutes)
+
+    def done(self, step: int, steps: int, seconds: float) -> float:
+        """The share of the plan that is behind a step, of `steps` an epoch; by the clock where it has minutes."""
+        epochs = step / (self.plan.epochs * steps) if self.plan.epochs else 0.0
+        return max(epochs, seconds / 60 / self.plan.minutes if self.plan.minutes else 0.0)
+
+
+class Signals(Callback):
+    """Lets the first SIGINT or SIGTERM end training after this step; a second one is not held back."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.former = clock, {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            self.former = {int(s): signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        self.listen()
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self.former.items():
+            signal.signal(signum, handler)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Take the handlers back from Lightning, whose own way with SIGTERM is to leave, unsaved and with 0."""
+        self.listen()
+
+    def listen(self) -> None:
+        """Let both signals be noted."""
+        for signum in self.former:
+            signal.signal(signum, self.note)
+
+    def note(self, signum: int, frame: FrameType | None) -> None:
+        """Remember the signal, for training to end by it."""
+        self.clock.signum = signum
+        signal.signal(signum, self.former[signum])
+
+
+class Patience(EarlyStopping):
+    """Ends a training after so many epochs without a lower held-out loss."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__("held_out_loss", patience=epochs, check_finite=False)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Look at an epoch that is whole."""
+        if not trainer.should_stop:
+            super().on_train_epoch_end(trainer, pl_module)
+            if trainer.should_stop:
+                log.info(
+                    "the held-out loss has not fallen for %d epochs, so training ends; best/ has the model of "
+                    "the lowest one",
+                    self.wait_count,
+                )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting, with the patience that is asked for now."""
+        super().load_state_dict(state_dict | {"patience": self.patience})

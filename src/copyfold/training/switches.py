@@ -1,0 +1,65 @@
+"""What makes a step faster or smaller and leaves its result alone; all of it undone after training."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from copyfold.models.base import Autoencoder
+from copyfold.models.blocks import BatchNorm
+from copyfold.training.plan import Plan
+
+log = logging.getLogger("copyfold")
+
+
+@contextmanager
+def switched(model: Autoencoder, plan: Plan) -> Iterator[None]:
+    """Train as the plan says within a with-block: threads, tf32, recompute, compile, synchronised norms."""
+    threads, precise = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, threads)
+        stack.callback(torch.set_float32_matmul_precision, precise)
+        torch.set_num_threads(plan.threads or threads)
+        torch.set_float32_matmul_precision("high" if plan.precision == "tf32" else precise)
+        for module in norms:
+            module.synchronised = plan.sync
+            stack.callback(setattr, module, "synchronised", False)
+        for part in stages(model) if plan.recompute else ():
+            _recompute(part, norms)
+            stack.callback(delattr, part, "forward")
+        for name in ("encode", "logits") if plan.compile else ():
+            setattr(model, name, torch.compile(getattr(model, name)))
+            stack.callback(delattr, model, name)
+        yield
+
+
+def stages(model: Autoencoder) -> list[nn.Module]:
+    """The parts of encoder and decoder that are called one after the other; one of plain layers is one part."""
+    found: list[nn.Module] = []
+    for coder in (model.encoder, model.decoder):
+        parts = list(coder.children())
+        found += parts if any(True for part in parts for _ in part.children()) else [coder]
+    return found
+
+
+def _recompute(part: nn.Module, norms: list[BatchNorm]) -> None:
+    """Let a part keep its input alone, and go forward once more when the gradient is taken."""
+
+    @contextmanager
+    def again() -> Iterator[None]:
+        former = [norm.recording for norm in norms]
+        for norm in norms:
+            norm.recording = False  # what came through was recorded the first time
+        try:
+            yield
+        finally:
+            for norm, recording in zip(norms, former, strict=True):
+                norm.recording = recording
+
+    contexts = lambda: (nullcontext(), again())  # noqa: E731
+    part.forward = partial(checkpoint, part.forward, use_reentrant=False, context_fn=contexts)
