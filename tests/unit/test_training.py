@@ -3,8 +3,10 @@
 import csv
 import json
 import logging
+import shutil
 import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ import copyfold as cf
 from copyfold.data import Photos, scenes
 from copyfold.training.courier import Tally
 from copyfold.training.fitting import _relapse
+from copyfold.training.logbook import Pace
 from copyfold.training.plan import Plan, layout, resolve
 
 
@@ -259,3 +262,186 @@ def test_what_was_learned_and_lost_again_is_said():
     assert _relapse([10.0, 20.0], [0.02, 0.003], 1e-3) == []
     assert _relapse([10.0, 20.0], [0.003, 0.006], 1e-3) == []
     assert _relapse([], [], 1e-3) == []
+
+
+# ---------------------------------------------------------------- what a plan can say beside that
+
+
+def weights(run: cf.runs.Run) -> dict[str, torch.Tensor]:
+    return run.model.state_dict()
+
+
+def alike(a: cf.runs.Run, b: cf.runs.Run) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
+
+
+def plain() -> cf.MLP:
+    torch.manual_seed(1)
+    return cf.MLP((1, 8, 8), hidden=(16,), latent_dim=8, norm="none")
+
+
+def clean(folder, net, **options):
+    options = {"epochs": 2, "batch": 8, "precision": "32"} | options
+    return cf.fit(net, cf.Classical(), photos(), folder, **options)
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(tmp_path):
+    whole, parts = clean(tmp_path / "a", plain()), clean(tmp_path / "b", plain(), accumulate=4)
+    for a, b in zip(weights(whole).values(), weights(parts).values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+    assert [row["step"] for row in parts.history] == [row["step"] for row in whole.history]
+    assert parts.history[-1]["loss"] == pytest.approx(whole.history[-1]["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("make", [model, lambda: cf.UNet((1, 8, 8), width=4, depth=1)])
+def test_what_is_computed_again_is_what_was_computed(make, tmp_path):
+    """The same bits, those that the norms record too."""
+    runs = []
+    for name, again in (("a", False), ("b", True)):
+        torch.manual_seed(2)
+        runs.append(fit(tmp_path / name, net=make(), recompute=again))
+    assert alike(*runs)
+
+
+def test_a_model_that_computed_again_goes_forward_once_when_training_is_over(tmp_path):
+    net = model()
+    fit(tmp_path / "a", net=net, recompute=True)
+    assert not [part for part in net.modules() if "forward" in vars(part)]
+
+
+def test_a_gradient_is_shortened_to_clip_and_its_norm_is_logged(tmp_path):
+    free, long, short = (fit(tmp_path / str(clip), clip=clip, epochs=1) for clip in (None, 1e9, 1e-3))
+    assert alike(free, long)
+    assert not alike(free, short)
+    assert long.history[0]["gradient_norm"] > 0
+    assert "gradient_norm" not in free.history[0]
+
+
+def test_the_average_of_the_weights_is_the_one_of_its_formula(tmp_path):
+    """Against the checkpoints of every step of the same training, averaged by hand."""
+    each = fit(tmp_path / "each", net=plain(), save_steps=1, keep=100, epochs=2)
+    steps = sorted((each.folder / "checkpoints").iterdir())
+    states = [torch.load(path, weights_only=True)["state_dict"] for path in steps]
+    assert len(states) == 9  # before the first step, and after each of eight
+    expected = {name: tensor.double() for name, tensor in states[1].items()}
+    for state in states[2:]:
+        expected = {name: 0.9 * tensor + 0.1 * state[name] for name, tensor in expected.items()}
+    averaged = fit(tmp_path / "averaged", net=plain(), average=0.9, epochs=2)
+    for name, tensor in weights(averaged).items():
+        assert torch.allclose(tensor.double(), expected[f"model.{name}"], atol=1e-6)
+    kept = torch.load(averaged.checkpoint, weights_only=True)
+    assert all(torch.equal(t, states[-1][name]) for name, t in kept["current_model_state"].items())
+
+
+def test_the_held_out_loss_is_that_of_the_average(tmp_path):
+    run = cf.fit(plain(), None, photos(), tmp_path / "a", epochs=3, batch=8, precision="32", average=0.9)
+    x = photos().images("held_out")
+    with torch.no_grad():
+        found = (run.model(x) - x).square().mean().item()
+    assert run.history[-1]["held_out_mse"] == pytest.approx(found, rel=1e-4)
+
+
+def test_an_average_resumes_and_is_not_left_out_by_mistake(tmp_path):
+    whole = fit(tmp_path / "whole", epochs=4, average=0.9)
+    fit(tmp_path / "part", epochs=2, average=0.9)
+    with pytest.raises(cf.UsageError, match="--average"):
+        fit(tmp_path / "part", epochs=4, resume=True)
+    assert alike(whole, fit(tmp_path / "part", epochs=4, average=0.9, resume=True))
+
+
+def test_patience_ends_a_training_whose_loss_does_not_fall(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "copyfold")
+    run = fit(tmp_path / "a", epochs=40, lr=0.3, patience=2)
+    losses = run.series("held_out_loss")[1]
+    assert len(losses) < 40
+    assert min(losses[-2:]) >= min(losses)
+    assert losses.index(min(losses)) == len(losses) - 3
+    assert "has not fallen for 2 epochs" in caplog.text
+    state = torch.load(run.checkpoint, weights_only=True)
+    assert state["global_step"] == run.history[-1]["step"]
+    again = fit(tmp_path / "a", epochs=40, lr=0.3, patience=2, resume=True)
+    assert len(again.history) == len(losses)
+    assert "give more --patience than 2" in caplog.text
+
+
+def test_best_is_the_model_of_the_lowest_held_out_loss(tmp_path):
+    run = cf.fit(model(), None, photos(), tmp_path / "a", epochs=12, batch=8, precision="32", lr=0.1)
+    best = cf.load(run.folder / "best")
+    x = photos().images("held_out")
+    with torch.no_grad(), best.using("batch"):
+        found = (best(x) - x).square().mean().item()
+    errors = run.series("held_out_mse")[1]
+    assert found == pytest.approx(min(errors), rel=1e-4)
+    assert errors[-1] > min(errors)  # or it would be the last model
+
+
+def test_checkpoints_are_kept_by_number(tmp_path):
+    run = fit(tmp_path / "a", epochs=3, save_steps=5, keep=2)
+    kept = sorted(path.name for path in (run.folder / "checkpoints").iterdir())
+    assert kept == ["step-000000010.ckpt", "step-000000012.ckpt"]
+    (run.folder / "last.ckpt").write_bytes((run.folder / "checkpoints" / kept[0]).read_bytes())
+    assert alike(fit(tmp_path / "a", epochs=3, resume=True), fit(tmp_path / "b", epochs=3))
+
+
+def test_a_disk_without_room_is_said_before_anything_is_written_over(tmp_path, monkeypatch):
+    fit(tmp_path / "a", epochs=1)
+    before = (tmp_path / "a" / "last.ckpt").read_bytes()
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(cf.CopyfoldError, match="MB free and a checkpoint needs"):
+        fit(tmp_path / "a", epochs=2, resume=True)
+    assert (tmp_path / "a" / "last.ckpt").read_bytes() == before
+
+
+def test_threads_are_those_asked_for_and_given_back(tmp_path):
+    former, seen = torch.get_num_threads(), set()
+    fit(tmp_path / "a", threads=1, progress=lambda *_: seen.add(torch.get_num_threads()))
+    assert seen == {1}
+    assert torch.get_num_threads() == former
+
+
+def test_a_row_that_was_cut_off_is_none(tmp_path):
+    run = fit(tmp_path / "a")
+    path = run.folder / "log.csv"
+    path.write_bytes(path.read_bytes()[:-5])
+    assert [row["step"] for row in run.history] == [4]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"devices": 2, "batch": 7}, "multiple of 2"),
+        ({"accumulate": 3, "batch": 8}, "multiple of 3"),
+        ({"sync": True}, "give --devices"),
+        ({"average": 1.0}, "between 0 and 1"),
+        ({"clip": 0.0}, "above 0"),
+        ({"keep": 0}, "at least 1"),
+        ({"patience": 0}, "at least 1"),
+        ({"save_minutes": -1.0}, "below 0"),
+        ({"batch": 64, "accumulate": 8}, "fewer than a batch"),
+        ({"net": model(), "statistics": "running"}, "running averages"),
+    ],
+)
+def test_what_a_plan_cannot_mean_is_refused(options, said, tmp_path):
+    if options.pop("statistics", None):
+        options["net"].statistics, options["recompute"] = "running", True
+    with pytest.raises(cf.UsageError, match=said):
+        fit(tmp_path / "a", **options)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "16"])
+def test_what_needs_a_gpu_says_so(precision, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(cf.UsageError, match="CUDA"):
+        resolve(precision)
+
+
+def test_a_pace_that_falls_is_said_once(caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "copyfold")
+    clock = iter([i * 0.01 for i in range(41)] + [1.0 + i for i in range(81)])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    pace = Pace()
+    for _ in range(120):
+        pace.mind()
+    assert caplog.text.count("a step takes") == 1
+    assert "--threads" in caplog.text

@@ -1,6 +1,7 @@
 """The only place that knows of a screen: messages and progress bars, on stderr."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,9 @@ from contextlib import contextmanager
 from copyfold.types import Progress
 
 log = logging.getLogger("copyfold")
+
+FIRST = not any(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+"""Of several processes that train together, one speaks."""
 
 
 @contextmanager
@@ -17,7 +21,7 @@ def messages() -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(message)s"))
     former = log.level
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO if FIRST else logging.ERROR)
     try:
         yield
     finally:
@@ -34,7 +38,7 @@ def progress() -> Iterator[Progress]:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+    with Bars(*columns, console=console, disable=not (FIRST and console.is_terminal), transient=True) as bars:
         tasks = {}
 
         def show(what: str, done: int, total: int) -> None:

@@ -63,7 +63,10 @@ def _options(arguments: Sequence[str]) -> Namespace:
     options = _parsing.parse_over(parser, DEFAULTS, arguments)
     recipe = Path(options.run) / "recipe.yaml" if options.run else None
     if options.resume and recipe and recipe.is_file() and not options.config:
-        options = _parsing.parse_over(parser, DEFAULTS, [f"--config={recipe}", *arguments])
+        again = list(arguments)
+        for word in [word for word in again if word.partition("=")[0].endswith("+")]:
+            again.insert(0, word.partition("+")[0] + "=[]")  # the recipe has what this command adds
+        options = _parsing.parse_over(parser, DEFAULTS, [f"--config={recipe}", *again])
     if not isinstance(options.data, str | None):
         raise UsageError("data in --config cannot be that: it must be one folder, file or hf://owner/name")
     return options

@@ -229,7 +229,8 @@ class _Making:
             return pixels, describe(pixels.shape)
         meta = cache.recall(name)
         if meta is None:
-            meta = cache.store(name, lambda place: self._write(place, side, name))
+            with cache.alone(name):  # another process of the same training may be making it
+                meta = cache.recall(name) or cache.store(name, lambda place: self._write(place, side, name))
         return cache.pixels(name), meta
 
     def _write(self, place: Path, side: int, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import lightning
 import torch
@@ -29,12 +30,17 @@ class Tally:
             self.sums[name] = self.sums.get(name, 0) + weight * value.detach()
             self.counts[name] = self.counts.get(name, 0) + weight
 
-    def take(self, shared: Callable[[Tensor], Tensor] = lambda means: means) -> Row:
-        """The means, and begin anew; `shared` makes of them the means over all processes."""
-        if not self.sums:
-            return {}
-        means = torch.stack([total.float() / self.counts[name] for name, total in self.sums.items()])
-        row = dict(zip(self.sums, shared(means).tolist(), strict=True))
+    def share(self, shared: Callable[[Tensor], Tensor]) -> None:
+        """Make the sums what `shared` makes of them: their means over all processes."""
+        if self.sums:
+            sums = shared(torch.stack([total.float() for total in self.sums.values()]))
+            self.sums = dict(zip(self.sums, sums.unbind(), strict=True))
+
+    def take(self) -> Row:
+        """The means, and begin anew."""
+        counts = self.counts.values()
+        values = torch.stack([t.float() for t in self.sums.values()]).tolist() if self.sums else []
+        row = {name: total / count for name, total, count in zip(self.sums, values, counts, strict=True)}
         self.sums, self.counts = {}, {}
         return row
 
@@ -63,6 +69,14 @@ class Copying(lightning.LightningModule):
         self.tally.add({"loss": loss} | terms)
         self.tally.add(watch or {})
         return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The tally since the last row of the log, so that a resumed training writes the same row."""
+        checkpoint["tally"] = {"sums": self.tally.sums, "counts": self.tally.counts}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with that tally."""
+        self.tally = Tally(**checkpoint["tally"])
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Shorten the gradient where it is longer than the plan allows."""

@@ -87,15 +87,17 @@ class Patience(EarlyStopping):
         super().__init__("held_out_loss", patience=epochs, check_finite=False)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Look at an epoch that is whole."""
-        if not trainer.should_stop:
-            super().on_train_epoch_end(trainer, pl_module)
-            if trainer.should_stop:
-                log.info(
-                    "the held-out loss has not fallen for %d epochs, so training ends; best/ has the model of "
-                    "the lowest one",
-                    self.wait_count,
-                )
+        """Nothing yet: Lightning would ask after the checkpoint of this epoch is written."""
+
+    def judge(self, trainer: lightning.Trainer, module: lightning.LightningModule, loss: float) -> None:
+        """Ask whether to go on after an epoch with this held-out loss."""
+        module.log("held_out_loss", loss)
+        super().on_train_epoch_end(trainer, module)
+        if trainer.should_stop:
+            log.info(
+                "the held-out loss has not fallen for %d epochs, so training ends; best/ has the lowest",
+                self.wait_count,
+            )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting, with the patience that is asked for now."""

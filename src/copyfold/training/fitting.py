@@ -19,9 +19,8 @@ from copyfold.errors import Diverged, UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import symptoms
-from copyfold.training.averaging import MovingAverage
 from copyfold.training.courier import Copying
-from copyfold.training.ending import Clock, Patience, Signals, Stopped
+from copyfold.training.ending import Clock, Signals, Stopped
 from copyfold.training.keeper import Keeper, WholeFiles
 from copyfold.training.logbook import Logbook
 from copyfold.training.plan import Plan, layout
@@ -104,10 +103,8 @@ def fit(
 def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
     """Hand everything to Lightning's Trainer, and say what went wrong in our own words."""
     model, plan, logbook = keeper.model, keeper.plan, keeper.logbook
-    logbook.average = MovingAverage(plan.average) if plan.average is not None else None
-    patience = Patience(plan.patience) if plan.patience is not None else None
     signals = Signals(keeper.clock)
-    callbacks = [signals, logbook.average, logbook, patience, keeper]
+    callbacks = [signals, logbook.average, logbook, logbook.patience, keeper]
     with _quiet():
         trainer = lightning.Trainer(
             accelerator="auto",

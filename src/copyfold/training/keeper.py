@@ -133,20 +133,24 @@ class Keeper(Callback):
             self.progress(what, trainer.global_step, self.plan.epochs * len(self.source))
 
     def save(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Write last.ckpt, model/ and best/, each whole or as it was; Diverged where a weight is not a number."""
+        """Write best/, model/ and last.ckpt, each whole or as it was; Diverged where a weight is not a number.
+
+        The checkpoint comes last: what it says is saved is saved, whenever the process is killed.
+        """
         state = self.model.state_dict()
         if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
             raise Diverged(f"a weight stopped being a number by step {trainer.global_step}")
         if trainer.is_global_zero:
-            copies = 5 if self.logbook.average else 4  # weights and Adam's two moments; model/; the average
+            copies = 6 if self.logbook.average else 5  # weights, Adam's two moments, model/, best/; the average
             self._room(copies * sum(tensor.nbytes for tensor in state.values()))
             self.logbook.flush()
-        trainer.save_checkpoint(self.run.checkpoint)
-        if trainer.is_global_zero:
-            with self._shown(trainer, module):
-                self.model.save(self.run.folder / "model")
             if self.logbook.best is not None:
                 self.model.save(self.run.folder / "best", self.logbook.best)
+            with self._shown(trainer, module):
+                self.model.save(self.run.folder / "model")
+        module.tally.share(lambda means: trainer.strategy.reduce(means, reduce_op="mean"))
+        trainer.save_checkpoint(self.run.checkpoint)
+        if trainer.is_global_zero:
             self._keep(trainer.global_step)
         self.logbook.best = None
         self.saved, self.saved_step = time.monotonic(), trainer.global_step

@@ -18,7 +18,7 @@ from copyfold.objectives.base import Objective
 from copyfold.probes.latent import CodeStatistics
 from copyfold.training.averaging import MovingAverage
 from copyfold.training.courier import Tally, to_images
-from copyfold.training.ending import Clock
+from copyfold.training.ending import Clock, Patience
 from copyfold.training.plan import Plan
 from copyfold.training.randomness import hashed
 
@@ -50,7 +50,8 @@ class Logbook(Callback):
         self.run, self.model, self.objective, self.clock = run, model, objective, clock
         self.plan: Plan = clock.plan
         self.steps = steps  # in an epoch
-        self.average: MovingAverage | None = None
+        self.average = MovingAverage(self.plan.average) if self.plan.average is not None else None
+        self.patience = Patience(self.plan.patience) if self.plan.patience is not None else None
         self.held_out = held_out[:HELD_OUT_IMAGES]
         vector = [len(shape) for shape in model.code_shapes()] == [1]
         # maps only where they are meant to be so
@@ -82,14 +83,15 @@ class Logbook(Callback):
         if trainer.should_stop:
             return
         self.row(trainer, pl_module, held_out=True)
-        if self.plan.patience is not None:
-            pl_module.log("held_out_loss", self.rows[-1]["held_out_loss"])
+        if self.patience is not None:
+            self.patience.judge(trainer, pl_module, self.rows[-1]["held_out_loss"])
 
     def row(self, trainer: lightning.Trainer, module: Any, held_out: bool = False) -> None:
         """Write a row of the log: means since the last one. Diverged where a loss is not a number."""
         step = trainer.global_step
         row = {"epoch": step / self.steps, "step": step, "seconds": self.clock.seconds}
-        row |= module.tally.take(lambda means: trainer.strategy.reduce(means, reduce_op="mean"))
+        module.tally.share(lambda means: trainer.strategy.reduce(means, reduce_op="mean"))
+        row |= module.tally.take()
         if held_out and len(self.held_out):
             found: runs.Row = {}
             if trainer.is_global_zero:

@@ -63,6 +63,22 @@ def recall(name: str) -> dict[str, Any] | None:
         return None
 
 
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Make an entry within a with-block while others that want it wait; the lock dies with its process."""
+    import fcntl  # only there on Linux and macOS
+
+    with space():
+        path = folder() / f".lock-{name}"
+        file = path.open("a")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def pixels(name: str) -> np.ndarray:
     """The images of an entry, N·H·W·C, memory-mapped; writing to them changes only this process's memory."""
     # Copy on write, because torch refuses to share memory that it may not write to.

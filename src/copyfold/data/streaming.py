@@ -1,0 +1,305 @@
+"""Stream: images that are decoded as they are trained on, where there are more than memory or the disk hold."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from copyfold.data.reading import cache
+from copyfold.data.reading.decoding import Fit, Refused, colourless, decode, flatten, header, square
+from copyfold.data.reading.epochs import Found, Reading, coded
+from copyfold.data.reading.folders import HELD_OUT
+from copyfold.data.reading.mixing import Piece, Place, generator, interleaved, number, shared, without
+from copyfold.data.reading.parallel import cores, in_order
+from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
+from copyfold.data.reading.shards import Coded, Shards, find
+from copyfold.errors import DataError, UsageError, at_least, one_of
+from copyfold.types import Images, Progress, Shape
+
+log = logging.getLogger("copyfold")
+
+Which = Literal["train", "held_out"]
+
+
+class Stream:
+    """Images to learn from that are never all in memory, nor copied to the disk: the sibling of `Photos`.
+
+    Each image is read and decoded anew in every epoch, with the same pixels that `Photos` would give. What lies
+    in memory does not grow with the source: `buffer` encoded images, the few that are being decoded, the names
+    of the shards, and the images held out.
+
+    The order is a function of (seed, epoch): 16 pieces of the source, drawn at random, are read in turn into a
+    buffer, from which images are drawn at random. That is no permutation of the whole, as `Photos` has. An image
+    cannot come earlier than its piece is read, so where neighbours in the source are alike (a file sorted by
+    class, in one row group), batches are alike too, over about `buffer` images. A piece is a row group of a
+    parquet file, or 16 files of a folder: row groups of 100 to 1,000 images mix well.
+
+    Args:
+        source: A folder of parquet files, or one such file; a folder of image files, the names of which are held
+            in memory; or `hf://owner/name[@revision]`, in parquet, of which nothing is kept.
+        size: The side in pixels. It must be given: to find one, all images would have to be read.
+        fit: As in `Photos`: "crop" takes the centre, "pad" adds black.
+        flip: Whether training mirrors every image half of the time.
+        channels: 1 for grey or 3 for colour; None takes 1 where all images held out are grey.
+        buffer: Encoded images to draw from, in every process.
+        held_out: Images held out, at most a tenth of all.
+        seed: Draws what is held out and what `images("train")` shows.
+        skip_bad: Put another image of its batch in the place of one that is unreadable, instead of raising.
+        progress: Called as shards are looked at.
+
+    Held out are the first images of 16 pieces drawn by seed: of the test split, or else of the validation split,
+    or else of the training images themselves, which then never train on them. Class numbers are not read.
+
+    Raises UsageError for arguments without meaning, DataError where there is no usable image.
+    """
+
+    shape: Shape
+    """Channels, height, width of every image."""
+    held_out: np.ndarray
+    """The images held out, uint8 N·H·W·C."""
+    held_out_names: list[str]
+    """Where they come from: the file, and the row in it."""
+    labels: None = None
+    held_out_labels: None = None
+    classes: None = None
+    notes: tuple[str, ...]
+    """Sentences about what was decided: splits, channels, images left out."""
+    fingerprint: str
+    """Hexadecimal: identifies the source's files and how they are prepared."""
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        size: int | None = None,
+        *,
+        fit: Fit = "crop",
+        flip: bool = False,
+        channels: int | None = None,
+        buffer: int = 4096,
+        held_out: int = 512,
+        seed: int = 0,
+        skip_bad: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        if size is None:
+            raise UsageError("a stream needs --size: to find one, all of its images would have to be read first")
+        at_least(1, size=size, buffer=buffer, held_out=held_out)
+        at_least(0, seed=seed)
+        one_of(Fit, "fit", fit)
+        if channels not in (None, 1, 3):
+            raise UsageError(f"images are read as 1 channel, grey, or as 3, colour, not as {channels}")
+        self.size, self.flip, self.buffer, self.seed, self.skip_bad = size, flip, buffer, seed, skip_bad
+        self.fit: Fit = fit
+        self._shards, described, identity = find(source, progress)
+        self._pieces, places, note = _divide(self._shards, held_out, seed)
+        self._recipe = {
+            "data": described,
+            "size": size,
+            "fit": fit,
+            "flip": flip,
+            "channels": channels,
+            "buffer": buffer,
+            "held_out": held_out,
+            "seed": seed,
+            "skip_bad": skip_bad,
+        }
+        self._hold_out(places, channels)
+        self.notes = (note, *self.notes)
+        self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, fit, held_out, seed, skip_bad)
+        for said in self.notes:
+            log.info("%s: %s", self._shards.where, said)
+
+    def __len__(self) -> int:
+        """The number of images to train on."""
+        return _count(self._pieces)
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the arguments that make the same stream again, as plain data."""
+        return dict(self._recipe)
+
+    def batches(self, batch: int, seed: int = 0, rank: int = 0, world: int = 1) -> "StreamBatches":
+        """The batches to train on, see `StreamBatches`."""
+        return StreamBatches(self, batch, seed, rank, world)
+
+    def images(self, which: Which = "train", count: int | None = None, start: int = 0) -> Images:
+        """Return `count` images from `start` on, as float32 N·C·H·W in [0, 1].
+
+        Those to train on come as `seed` draws them, out of 16 pieces in turn. All of them (count=None) are
+        refused: they may not fit into memory.
+        """
+        one_of(Which, "which", which)
+        if which == "held_out":
+            chosen = self.held_out[start : None if count is None else start + count]
+        elif count is None:
+            raise UsageError("a stream does not give all its images at once: say how many, images('train', count)")
+        else:
+            places = interleaved(_drawn(self._pieces, self.seed, "shown"))
+            chosen, _ = self._decoded(self._read(islice(places, start, start + count)))
+        pixels = torch.from_numpy(chosen).permute(0, 3, 1, 2)
+        return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+    def coded(self, seed: int, epoch: int, start: int, rank: int, world: int) -> Iterator[Found]:
+        """Encoded images of a process's part of an epoch, from the start-th on; those before are not read."""
+        pieces = shared(self._pieces, rank, world, generator(seed, epoch, "deal"))
+        return coded(self._shards, pieces, self.buffer, start, generator(seed, epoch, rank, world))
+
+    def pixels(self, found: Found) -> np.ndarray | str:
+        """One image decoded, uint8 H·W·C, or why it cannot be."""
+        (piece, row), coded = found
+        try:
+            if isinstance(coded, Refused):
+                raise coded
+            image = square(flatten(decode(coded, self.size), self.shape[0]), self.size, self.fit)
+            return np.asarray(image).reshape(self.size, self.size, self.shape[0])
+        except Refused as error:
+            return f"{self._shards.name(piece.part, row)} {error}"
+
+    def readable(self, images: list[np.ndarray | str]) -> list[np.ndarray]:
+        """Those that could be read; DataError for the first that could not, unless they are to be left out."""
+        bad = [image for image in images if isinstance(image, str)]
+        if bad and not self.skip_bad:
+            raise DataError(f"{bad[0]}: mend it, or leave such images out with --skip-bad")
+        for reason in bad:
+            log.warning("%s: left out", reason)
+        return [image for image in images if not isinstance(image, str)]
+
+    def _hold_out(self, places: list[Place], channels: int | None) -> None:
+        """Decode the images held out, and learn from them what must be known of all."""
+        found = self._read(places)
+        looks = [look for _, image in found if (look := _look(image, channels is None)) is not None]
+        if not looks:
+            raise DataError(f"none of {len(places)} images of {self._shards.where} can be read")
+        grey = channels == 1 or (channels is None and all(grey for _, grey in looks))
+        self.shape = (1 if grey else 3, self.size, self.size)
+        self.workers = 1 if np.median([side for side, _ in looks]) < SMALL else cores()
+        self.held_out, self.held_out_names = self._decoded(found)
+        said = "read as grey" if channels == 1 else "every image held out is grey"
+        self.notes = (f"{said}: 1 channel" if grey else "3 channels",)
+        if left := len(places) - len(self.held_out):
+            self.notes += (f"{left} of the images held out cannot be read and are left out",)
+
+    def _read(self, places: Iterable[Place]) -> list[Found]:
+        with Reading(self._shards) as read:
+            return [read(place) for place in places]
+
+    def _decoded(self, found: list[Found]) -> tuple[np.ndarray, list[str]]:
+        """Those of some images that can be read, uint8 N·H·W·C, and their names."""
+        images = [self.pixels(one) for one in found]
+        good = self.readable(images)
+        names = [
+            self._shards.name(piece.part, row)
+            for ((piece, row), _), image in zip(found, images, strict=True)
+            if not isinstance(image, str)
+        ]
+        empty = np.empty((0, self.size, self.size, self.shape[0]), np.uint8)
+        return np.stack(good) if good else empty, names
+
+
+class StreamBatches:
+    """Batches of a stream, with the promises of `Batches`: a pure function of the seed and n, the batches so far.
+
+        epoch, position = divmod(n, len(self))
+
+    Iterating yields what remains of the epoch that `n` stands in, and advances `n`: set `n` to resume. To
+    resume, the order is counted up to n, and nothing before it is read or decoded, except that the buffer is
+    filled again and that row groups are read from their beginnings.
+
+    `batch` counts the images of all `world` processes; each yields its own batch / world of them, and the same
+    number of batches. Together they see every image at most once in an epoch; an incomplete last batch is
+    dropped. Another number of processes makes other batches, unlike with `Photos`.
+
+    Yields uint8 tensors N·C·H·W that are views of N·H·W·C memory (channels_last already).
+    """
+
+    def __init__(self, stream: Stream, batch: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        at_least(1, batch=batch, world=world)
+        at_least(0, seed=seed, rank=rank)
+        if rank >= world or batch % world:
+            raise UsageError(f"a batch of {batch} cannot be divided over {world} processes, this one being {rank}")
+        self._own = min(batch, len(stream)) // world
+        if not self._own:
+            raise DataError(f"{len(stream)} images are too few for {world} processes")
+        self.stream, self.seed, self.rank, self.world = stream, seed, rank, world
+        self.batch = self._own * world
+        self.n = 0
+
+    def __len__(self) -> int:
+        return len(self.stream) // self.batch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        epoch, start = divmod(self.n, len(self))
+        workers = self.stream.workers
+        size = max(PIECE, self._own // (2 * workers))  # so that two batches, at least, are on their way
+        coded = self.stream.coded(self.seed, epoch, start * self._own, self.rank, self.world)
+        wanted = islice(coded, (len(self) - start) * self._own)
+        images = chain.from_iterable(in_order(self._decode, _grouped(wanted, size), workers))
+        for position in range(start, len(self)):
+            n = epoch * len(self) + position
+            x = self._whole(list(islice(images, self._own)))
+            if self.stream.flip:
+                mirrored = self._mirrored(n)
+                x[mirrored] = x[mirrored].flip(2)
+            self.n = n + 1
+            yield x.permute(0, 3, 1, 2)
+
+    def _decode(self, found: list[Found]) -> list[np.ndarray | str]:
+        return [self.stream.pixels(one) for one in found]
+
+    def _whole(self, images: list[np.ndarray | str]) -> Tensor:
+        """A batch; where images are unreadable, readable ones take their places, so that n still says which."""
+        good = self.stream.readable(images)
+        if not good:
+            raise DataError(f"no image of a batch of {len(images)} can be read: {images[0]}")
+        return torch.from_numpy(np.stack((good * len(images))[: len(images)]))
+
+    def _mirrored(self, n: int) -> Tensor:
+        rng = torch.Generator().manual_seed(number(self.seed, n, self.rank, self.world, "flip"))
+        return torch.rand(self._own, generator=rng) < 0.5
+
+
+def _divide(shards: Shards, held_out: int, seed: int) -> tuple[list[Piece], list[Place], str]:
+    """The pieces to train on, the places held out, and a sentence on which they are."""
+    splits = shards.splits
+    held_name = next((name for name in HELD_OUT if name in splits), None)
+    rest = [name for name in splits if name not in HELD_OUT]
+    used = ["train"] if "train" in rest else rest or list(splits)
+    train = [piece for name in used for piece in splits[name]]
+    apart = held_name is not None and bool(rest)
+    pieces = splits[held_name] if held_name is not None and apart else train
+    count = _count(pieces)
+    if _count(train) < 2:
+        raise DataError(f"{shards.where} holds {_count(train)} images: a stream needs 2 or more")
+    most = count if apart else max(1, round(count * HELD_OUT_SHARE))
+    places = list(islice(interleaved(_drawn(pieces, seed, "held out")), min(held_out, most)))
+    if apart:
+        return train, places, f"{len(places)} of {count} images of the split {held_name} are held out"
+    return without(train, places), places, f"{len(places)} of {count} images are held out, drawn by seed {seed}"
+
+
+def _drawn(pieces: list[Piece], seed: int, purpose: str) -> list[Piece]:
+    return generator(seed, purpose).sample(pieces, len(pieces))
+
+
+def _count(pieces: Iterable[Piece]) -> int:
+    return sum(len(piece.rows) for piece in pieces)
+
+
+def _look(image: Coded, colour: bool) -> tuple[int, bool] | None:
+    """The short side of an image, and whether it is grey, if that is asked; None where it cannot be read."""
+    try:
+        if isinstance(image, Refused):
+            return None
+        known = header(image)
+        return min(known.width, known.height), colour and colourless(decode(image))
+    except Refused:  # it will be named when all are decoded
+        return None
+
+
+def _grouped(found: Iterator[Found], size: int) -> Iterator[list[Found]]:
+    while group := list(islice(found, size)):
+        yield group

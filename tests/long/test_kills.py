@@ -1,0 +1,109 @@
+"""A training that is killed at any moment and resumed ends as one that was never stopped: bit for bit."""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import copyfold as cf
+from copyfold.corruptions import noise_like
+
+KILLS = 20  # in all, over the trainings below
+OPTIONS = ["--size", "16", "--limit", "600", "--batch", "16", "--epochs", "8", "--threads", "1", "--lr", "3e-3"]
+WAYS = {  # every one with a corruption, so that the randomness of a step matters
+    "batch": ["--model.norm", "batch", "--flip"],
+    "bf16": ["--model.norm", "none", "--precision", "bf16", "--clip", "1.0"],
+    "average": ["--model.norm", "group", "--average", "0.99", "--accumulate", "2", "--schedule", "cosine"],
+    "variational": ["--model", "Variational", "--core", "Conv", "--objective.penalties+=Divergence"],
+}
+UNET = ["--model", "UNet", "--model.width", "8", "--model.depth", "2"]
+
+
+def arguments(way: str) -> list[str]:
+    chosen = WAYS[way]
+    shape = [] if "--model" in chosen else UNET
+    return [*OPTIONS, *shape, *chosen, "--objective.corruption", "Gaussian"]
+
+
+def command(folder: Path, way: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "copyfold", "train", "--run", str(folder), *arguments(way), *more]
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps of the log as anyone may read it at any moment."""
+    with (folder / "log.csv").open(newline="") as file:
+        return [int(float(row["step"])) for row in csv.DictReader(file)]
+
+
+def state(folder: Path) -> dict:
+    return torch.load(folder / "last.ckpt", weights_only=True)
+
+
+def readable(folder: Path, way: str) -> None:
+    """Every file is whole, no row stands twice, and the checkpoint is not older than the last two saves."""
+    kept = state(folder)["global_step"]
+    cf.load(folder)
+    assert cf.runs.open(folder).recipe["batch"] == 16
+    seen = steps(folder)
+    assert len(set(seen)) == len(seen)
+    assert not seen or seen[-1] - kept <= 75  # an epoch: rows come with a save before or after them
+
+
+def killed(folder: Path, way: str, rng: random.Random) -> None:
+    """Train on until a moment that has nothing to do with what the training is at, and kill it there."""
+    before = (folder / "last.ckpt").stat().st_mtime_ns if (folder / "last.ckpt").exists() else 0
+    # a checkpoint every fifth step, so that a good part of the kills fall into the writing of one
+    every = ["--save_steps", "5", "--keep", "2"]
+    with subprocess.Popen(command(folder, way, *every, "--resume"), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            begin = time.monotonic()
+            while process.poll() is None and time.monotonic() - begin < 120:
+                checkpoint = folder / "last.ckpt"
+                if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+                    break
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0.0, 0.6))
+            process.send_signal(signal.SIGKILL)
+        finally:
+            process.kill()
+        assert process.wait() in (-signal.SIGKILL, 0), process.stderr.read()  # 0 where it was done already
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_killed_training_ends_as_one_that_was_not(way, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    subprocess.run(command(whole, way), check=True, capture_output=True)
+    rng = random.Random(way)
+    for _ in range(KILLS // len(WAYS)):
+        killed(parts, way, rng)
+        readable(parts, way)
+    subprocess.run(command(parts, way, "--resume"), check=True, capture_output=True)
+
+    a, b = state(whole), state(parts)
+    for name, tensor in a["state_dict"].items():
+        assert torch.equal(tensor, b["state_dict"][name]), name
+    for one, other in zip(
+        a["optimizer_states"][0]["state"].values(), b["optimizer_states"][0]["state"].values(), strict=True
+    ):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    for name in cf.load(whole).state_dict():
+        assert torch.equal(cf.load(whole).state_dict()[name], cf.load(parts).state_dict()[name])
+    rows = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in cf.runs.open(f).history]
+        for f in (whole, parts)
+    ]
+    assert rows[0] == rows[1]
+    noise = noise_like(torch.empty(2, *cf.load(whole).shape), 0.7, 0.2, torch.Generator().manual_seed(0))
+    films = [
+        list(cf.Renoising(steps=3)(cf.load(f), noise, torch.Generator().manual_seed(1))) for f in (whole, parts)
+    ]
+    assert all(torch.equal(x, y) for x, y in zip(*films, strict=True))
+    assert not [name for name in os.listdir(parts) if name.endswith(".ckpt") and name.startswith(".")]
