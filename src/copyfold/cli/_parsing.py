@@ -131,7 +131,8 @@ def takes(parser: ArgumentParser, function: Callable[..., Any], *names: str, but
     """
     parameters = inspect.signature(function).parameters
     switches = [name for name in names if parameters[name].annotation is bool]
-    skip: set[str | int] = {name for name in parameters if name not in names or name in switches} | set(but)
+    skip: set[str | int] = {name for name in parameters if name not in names or name in switches}
+    skip |= set(but)
     if inspect.isclass(function):
         parser.add_class_arguments(function, skip=skip)
     else:

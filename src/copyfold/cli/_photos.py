@@ -8,7 +8,7 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from copyfold.cli import _parsing, _screen
-from copyfold.data import Photos
+from copyfold.data import Photos, Stream
 from copyfold.errors import UsageError
 from copyfold.pictures import evenly
 from copyfold.runs import Run
@@ -17,6 +17,7 @@ from copyfold.types import Images
 T = TypeVar("T")
 
 READING = ("fit", "limit", "layout", "skip_bad")
+STREAM = ("size", "fit", "flip", "channels", "buffer", "held_out", "seed", "skip_bad")
 REFERENCE = 1024  # training images that baselines are fitted on and neighbours are looked for among
 
 
@@ -25,14 +26,18 @@ def flags(parser: ArgumentParser) -> None:
     _parsing.takes(parser, Photos, *READING)
 
 
-def chosen(run: Run, source: str | None, options: Namespace) -> Photos:
+def chosen(run: Run, source: str | None, options: Namespace) -> Photos | Stream:
     """The photos of `source`, or the run's own where none is given."""
     return own(run) if source is None else given(run, source, options)
 
 
-def own(run: Run) -> Photos:
+def own(run: Run) -> Photos | Stream:
     """The photos that the run was trained on, divided as they were then."""
     recipe = run.recipe
+    if recipe.get("stream"):
+        taken = {name: recipe[name] for name in STREAM if name in recipe}
+        with _screen.progress() as progress:
+            return Stream(recipe["data"], **taken, progress=progress)
     return _read(run, recipe.get("data"), {name: recipe.get(name) for name in (*READING, "seed")})
 
 
@@ -41,8 +46,10 @@ def given(run: Run, source: str, options: Namespace) -> Photos:
     return _read(run, source, {name: options[name] for name in READING})
 
 
-def reference(photos: Photos) -> Images:
+def reference(photos: Photos | Stream) -> Images:
     """Training images, drawn evenly."""
+    if isinstance(photos, Stream):
+        return photos.images("train", REFERENCE)
     return torch.cat([photos.images("train", 1, i) for i in evenly(len(photos), REFERENCE)])
 
 

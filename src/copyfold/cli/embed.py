@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from copyfold.cli import _parsing, _photos, _screen
-from copyfold.data import Photos
+from copyfold.data import Photos, Stream
 from copyfold.data.photos import Which
 from copyfold.data.writing import write_parquet
 from copyfold.errors import CopyfoldError, UsageError
@@ -33,6 +33,8 @@ def command(arguments: Sequence[str]) -> int:
     run, out, own = runs.open(options.run), Path(options.out), options.data is None
     _check(out, run.recipe.get("data") if own else options.data)
     photos = _photos.chosen(run, options.data, options)
+    if isinstance(photos, Stream):
+        raise UsageError("a run on a stream does not keep the names of its images: give DATA to embed")
     model = run.model
     model.statistics = options.statistics
     _screen.log.info("every image is scaled to %dx%d, the size of the model", *model.shape[1:])

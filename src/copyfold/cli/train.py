@@ -13,16 +13,17 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from copyfold.cli import _parsing, _screen
-from copyfold.data import Photos
+from copyfold.data import Photos, Stream
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
-from copyfold.types import Shape
+from copyfold.types import Progress, Shape
 
 Architecture = Callable[[Shape], Autoencoder]
 
 LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no side up to the first will take none
 DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad", "channels")
+STREAM = ("buffer", "held_out")
 FOLDER = ("run", "resume", "overwrite")
 DEFAULTS = ("--model=UNet", "--objective=Classical")
 # In front of the user's arguments rather than as defaults: a default class would lend its own arguments, the
@@ -42,9 +43,8 @@ def command(arguments: Sequence[str]) -> int:
         runs.prepare(options.run, options.resume, options.overwrite)
     torch.manual_seed(options.seed)
     with _screen.progress() as progress:
-        taken = {name: options[name] for name in DATA}
         make = _architecture(options.model, options.core)
-        photos = Photos(options.data, **taken, seed=options.seed, suits=_suits(make), progress=progress)
+        photos = _photos(options, make, progress)
         model = make(photos.shape)
         _screen.log.info("%s: %s", type(model).__name__, model.summary())
         folder = {name: options[name] for name in FOLDER}
@@ -55,6 +55,22 @@ def command(arguments: Sequence[str]) -> int:
     for picture in illustrate(run, photos):
         print(picture)
     return 0
+
+
+def _photos(options: Namespace, make: Architecture, progress: Progress) -> Photos | Stream:
+    """What to train on: read once and kept, or read again and again."""
+    taken = {name: options[name] for name in DATA}
+    if not options.stream:
+        return Photos(options.data, **taken, seed=options.seed, suits=_suits(make), progress=progress)
+    for name in ("limit", "layout"):
+        if taken.pop(name) is not None:
+            raise UsageError(
+                f"--{name} is not for a stream, which takes all images as they are stored: leave it out"
+            )
+    if options.data is None:
+        raise UsageError("--stream needs DATA: a folder, a parquet file or hf://owner/name")
+    buffer = {name: options[name] for name in STREAM}
+    return Stream(options.data, **taken, **buffer, seed=options.seed, progress=progress)
 
 
 def _options(arguments: Sequence[str]) -> Namespace:
@@ -99,6 +115,13 @@ def _parser() -> ArgumentParser:
         help="What is made smaller, Classical unless given; --objective.corruption and so on.",
     )
     _parsing.takes(parser, Photos, *DATA)
+    parser.add_argument(
+        "--stream",
+        action=_parsing.ActionYesNo(no_prefix="no-"),
+        default=False,
+        help="Read the images anew in every epoch, for more of them than memory or the disk hold; needs --size.",
+    )
+    _parsing.takes(parser, Stream, *STREAM)
     choices = [field.name for field in fields(Plan)]
     _parsing.takes(parser, fit, *FOLDER, but=choices)
     _parsing.takes(parser, Plan, *choices)

@@ -4,17 +4,18 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from copyfold.data.photos import Which
 from copyfold.data.reading import cache
 from copyfold.data.reading.decoding import Fit, Refused, colourless, decode, flatten, header, square
-from copyfold.data.reading.epochs import Found, Reading, coded
+from copyfold.data.reading.epochs import Found, Reading, encoded
 from copyfold.data.reading.folders import HELD_OUT
-from copyfold.data.reading.mixing import Piece, Place, generator, interleaved, number, shared, without
+from copyfold.data.reading.mixing import AT_ONCE, Piece, Place, generator, interleaved, number, shared, without
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
 from copyfold.data.reading.shards import Coded, Shards, find
@@ -22,8 +23,6 @@ from copyfold.errors import DataError, UsageError, at_least, one_of
 from copyfold.types import Images, Progress, Shape
 
 log = logging.getLogger("copyfold")
-
-Which = Literal["train", "held_out"]
 
 
 class Stream:
@@ -109,7 +108,9 @@ class Stream:
             "skip_bad": skip_bad,
         }
         self._hold_out(places, channels)
-        self.notes = (note, *self.notes)
+        few = f"in {len(self._pieces)} row groups only: neighbours in them are mixed over {buffer} images"
+        coarse = len(self._pieces) < AT_ONCE and len(self) > buffer
+        self.notes = (note, *self.notes, *[few] * coarse)
         self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, fit, held_out, seed, skip_bad)
         for said in self.notes:
             log.info("%s: %s", self._shards.where, said)
@@ -143,10 +144,10 @@ class Stream:
         pixels = torch.from_numpy(chosen).permute(0, 3, 1, 2)
         return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
-    def coded(self, seed: int, epoch: int, start: int, rank: int, world: int) -> Iterator[Found]:
+    def encoded(self, seed: int, epoch: int, start: int, rank: int, world: int) -> Iterator[Found]:
         """Encoded images of a process's part of an epoch, from the start-th on; those before are not read."""
         pieces = shared(self._pieces, rank, world, generator(seed, epoch, "deal"))
-        return coded(self._shards, pieces, self.buffer, start, generator(seed, epoch, rank, world))
+        return encoded(self._shards, pieces, self.buffer, start, generator(seed, epoch, rank, world))
 
     def pixels(self, found: Found) -> np.ndarray | str:
         """One image decoded, uint8 H·W·C, or why it cannot be."""
@@ -235,7 +236,7 @@ class StreamBatches:
         epoch, start = divmod(self.n, len(self))
         workers = self.stream.workers
         size = max(PIECE, self._own // (2 * workers))  # so that two batches, at least, are on their way
-        coded = self.stream.coded(self.seed, epoch, start * self._own, self.rank, self.world)
+        coded = self.stream.encoded(self.seed, epoch, start * self._own, self.rank, self.world)
         wanted = islice(coded, (len(self) - start) * self._own)
         images = chain.from_iterable(in_order(self._decode, _grouped(wanted, size), workers))
         for position in range(start, len(self)):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from copyfold.data import Photos
+from copyfold.data import Photos, Stream
 from copyfold.errors import UsageError
 from copyfold.files import write_text
 from copyfold.models.base import Autoencoder
@@ -49,7 +49,7 @@ class Report:
 
 def diagnose(
     model: Autoencoder,
-    photos: Photos,
+    photos: Photos | Stream,
     run: Run | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -99,24 +99,24 @@ def facts(subject: Subject) -> dict[str, Any]:
     return {
         "model": model.name if hasattr(model, "name") else type(model).__name__,
         "summary": str(model.summary()),
-        "photos": f"{recipe.get('data') or 'given'}, {len(photos.train)} to train on, {len(photos.held_out)} "
+        "photos": f"{recipe.get('data') or 'given'}, {len(photos)} to train on, {len(photos.held_out)} "
         f"held out, {channels} x {height} x {width}",
         "training": trained,
         "recipe": recipe,
     }
 
 
-def _check(model: Autoencoder, photos: Photos) -> None:
+def _check(model: Autoencoder, photos: Photos | Stream) -> None:
     """Refuse what cannot be diagnosed, before anything is computed."""
     if photos.shape != model.shape:
         raise UsageError(
             f"the model is for images of {model.shape}, the photos are {photos.shape}: make them with "
             f"Photos(..., size={model.shape[1]})"
         )
-    if len(photos.held_out) < HELD or len(photos.train) < COMPARED:
+    if len(photos.held_out) < HELD or len(photos) < COMPARED:
         raise UsageError(
             f"a diagnosis needs at least {COMPARED} images to compare with and {HELD} held out, there are "
-            f"{len(photos.train)} and {len(photos.held_out)}: give more images"
+            f"{len(photos)} and {len(photos.held_out)}: give more images"
         )
     bad = [name for name, p in model.named_parameters() if not p.isfinite().all()]
     if bad:

@@ -8,14 +8,14 @@ import torch
 
 from copyfold import pictures
 from copyfold.corruptions import Corruption, Gaussian, Mix
-from copyfold.data import Photos
+from copyfold.data import Photos, Stream
 from copyfold.probes.denoising import Denoising
 from copyfold.runs import Run
 
 SHOWN, MEASURED, FITTED = 8, 128, 256
 
 
-def illustrate(run: Run, photos: Photos) -> list[Path]:
+def illustrate(run: Run, photos: Photos | Stream) -> list[Path]:
     """Write the pictures that every training ends with into findings/, and return their paths.
 
     loss.png, and a denoising picture for Gaussian noise of std 0.2 and for Mix(0.5, 0.7, 0.2) each, with the
@@ -38,7 +38,7 @@ def loss_curve(run: Run, title: str = "Reconstruction") -> Any:
     return pictures.curves(shown, "step", "squared error per pixel", logy=True, title=title)
 
 
-def denoising(run: Run, photos: Photos, corruption: Corruption) -> Any:
+def denoising(run: Run, photos: Photos | Stream, corruption: Corruption) -> Any:
     """Clean, corrupted, restored with either statistics, and the baselines, with each one's mean error."""
     x = photos.images("held_out", MEASURED)
     probe = Denoising(corruption, photos.images("train", FITTED))

@@ -23,6 +23,7 @@ def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos 
     """Write recipe.yaml, data.json, env.json and the model's README."""
     run.write_recipe(
         {
+            "stream": isinstance(photos, Stream),
             **photos.recipe(),
             **_architecture(type(model).__name__, model.config),
             "objective": catalogue.describe(objective),

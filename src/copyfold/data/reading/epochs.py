@@ -16,7 +16,7 @@ Found = tuple[Place, Coded]
 READERS = 4  # threads that read ahead: what they wait for is a disk or a network
 
 
-def coded(shards: Shards, pieces: list[Piece], buffer: int, start: int, rng: random.Random) -> Iterator[Found]:
+def encoded(shards: Shards, pieces: list[Piece], buffer: int, start: int, rng: random.Random) -> Iterator[Found]:
     """The images of some pieces, mixed by a buffer of so many, from the start-th on.
 
     Those before are counted and not read: their rows are read past where a row group has others that are wanted.

@@ -4,6 +4,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -164,29 +165,22 @@ def _ahead(chunks: Iterator[Any], pool: ThreadPoolExecutor) -> Iterator[Any]:
         yield chunk
 
 
-class _table:
+@contextmanager
+def _table(file: str) -> Iterator[Any]:
     """A context in which a parquet file is open, here or wherever fsspec finds it; failures name it."""
+    import fsspec
+    from pyarrow import parquet
 
-    def __init__(self, file: str) -> None:
-        self.file = file
-
-    def __enter__(self) -> Any:
-        import fsspec
-        from pyarrow import parquet
-
-        try:
-            system, path = fsspec.url_to_fs(self.file)
-            self.content = system.open(path)
-            return parquet.ParquetFile(self.content, buffer_size=BUFFER, pre_buffer=False)
-        except Exception as error:
-            self.__exit__(type(error), error)
-            raise
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object = None) -> None:
-        if hasattr(self, "content"):
-            self.content.close()
-        if isinstance(error, Exception) and not isinstance(error, DataError):
-            raise DataError(f"the shard {self.file} cannot be read: {_first_line(error)}") from None
+    try:
+        if "://" in file:
+            system, path = fsspec.url_to_fs(file)
+            source = system.open(path)
+        else:
+            source = nullcontext(file)
+        with source as content, parquet.ParquetFile(content, buffer_size=BUFFER, pre_buffer=False) as table:
+            yield table
+    except Exception as error:
+        raise DataError(f"the shard {file} cannot be read: {_first_line(error)}") from None
 
 
 def _footer(file: str) -> tuple[dict[str, str], list[int]]:

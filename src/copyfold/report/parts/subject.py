@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Generator
 
-from copyfold.data import Photos
+from copyfold.data import Photos, Stream
 from copyfold.models.base import Autoencoder
 from copyfold.runs import Run
 from copyfold.types import Images
@@ -24,12 +24,12 @@ class Subject:
     """Held-out images."""
     reference: Images
     """Images that it was trained on, where it was trained on these photos."""
-    photos: Photos
+    photos: Photos | Stream
     run: Run | None = None
     seed: int = 0
 
     @classmethod
-    def of(cls, model: Autoencoder, photos: Photos, run: Run | None, seed: int) -> "Subject":
+    def of(cls, model: Autoencoder, photos: Photos | Stream, run: Run | None, seed: int) -> "Subject":
         """The same images for every part of the page."""
         x, reference = photos.images("held_out", SEEN), photos.images("train", REFERENCE)
         return cls(model, x, reference, photos, run, seed)
