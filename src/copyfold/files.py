@@ -35,6 +35,13 @@ def written(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def sweep(folder: str | Path) -> None:
+    """Delete what killed processes left half written in a folder that nobody else writes to now."""
+    for path in Path(folder).glob(".*-*"):
+        if path.name[1:].partition("-")[0].isdigit():
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a whole text file, UTF-8, or leave the old one as it was."""
     with written(path) as temporary:

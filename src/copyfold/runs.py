@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from copyfold.errors import CopyfoldError, UsageError
-from copyfold.files import write_text, written
+from copyfold.files import sweep, write_text, written
 from copyfold.models.base import Autoencoder, load
 
 Row = dict[str, float]
@@ -126,6 +126,8 @@ class Run:
                 file.truncate(0)
                 file.write(str(os.getpid()))
                 file.flush()
+            for folder in (self.folder, self.folder / "model", self.folder / "best"):
+                sweep(folder)
             yield
 
     def clear(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import copyfold as cf
-from copyfold.files import write_text, written
+from copyfold.files import sweep, write_text, written
 
 
 @pytest.fixture
@@ -109,6 +109,14 @@ def test_others_may_read_a_file_as_they_may_read_any(tmp_path):
         temporary.touch(0o600)
         temporary.write_text("b")
     assert (tmp_path / "b.txt").stat().st_mode == plain.stat().st_mode
+
+
+def test_what_a_killed_process_left_half_written_is_swept_and_nothing_else(tmp_path):
+    names = {".4711-last.ckpt", ".lock", ".hidden-file", "4711-a", "a.txt"}
+    for name in names:
+        (tmp_path / name).touch()
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == names - {".4711-last.ckpt"}
 
 
 def test_text_is_utf_8(tmp_path):
