@@ -17,7 +17,7 @@ from copyfold.data.batches import Source
 from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.files import written
 from copyfold.training.logbook import Logbook
-from copyfold.training.randomness import hashed
+from copyfold.training.randomness import hashed, seeded
 from copyfold.types import Progress
 
 COUNCIL = 10  # steps from one agreement of several processes to the next
@@ -63,7 +63,8 @@ class Keeper(Callback):
         """Make this step's randomness a function of the seed and the step, and set its learning rate."""
         step = trainer.global_step
         part = batch_idx % self.plan.accumulate
-        torch.manual_seed(hashed(self.plan.seed, step * self.plan.accumulate + part, trainer.global_rank))
+        seed = hashed(self.plan.seed, step * self.plan.accumulate + part, trainer.global_rank)
+        seeded(seed, trainer.strategy.root_device)
         if self.plan.world == 1:
             self.seconds = self.clock.seconds
         done = self.clock.done(step, len(self.source), self.seconds)

@@ -20,7 +20,7 @@ from copyfold.training.averaging import MovingAverage
 from copyfold.training.courier import Tally, to_images
 from copyfold.training.ending import Clock, Patience
 from copyfold.training.plan import Plan
-from copyfold.training.randomness import hashed
+from copyfold.training.randomness import hashed, seeded
 
 log = logging.getLogger("copyfold")
 
@@ -135,7 +135,7 @@ class Logbook(Callback):
     def evaluate(self, trainer: lightning.Trainer, module: Any) -> runs.Row:
         """The objective on held-out images, as the model is trained but recording nothing."""
         tally, size = Tally(), min(self.plan.batch, len(self.held_out))
-        torch.manual_seed(hashed(self.plan.seed, -1))  # the same corruption every time
+        seeded(hashed(self.plan.seed, -1), trainer.strategy.root_device)  # the same corruption every time
         self.model.eval()
         statistics = self.model.statistics if size > 1 else "running"  # one image has none of its own
         for start in range(0, len(self.held_out) - size + 1, size):
