@@ -42,7 +42,8 @@ def copied(run, tmp_path):
 def test_a_folder_of_photographs_becomes_a_run(run, photos):
     files = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file() and not p.name.startswith(".")}
     assert files == {
-        "best/config.json", "best/model.safetensors", "model/config.json", "model/model.safetensors", "model/README.md", "recipe.yaml", "log.csv", "data.json",
+        "best/config.json", "best/model.safetensors", "model/config.json", "model/model.safetensors",
+        "model/README.md", "recipe.yaml", "log.csv", "data.json",
         "env.json", "last.ckpt", "findings/loss.png", "findings/denoising-gaussian.png",
         "findings/denoising-mix.png",
     }  # fmt: skip
