@@ -7,12 +7,11 @@ pair take two tensors of the same shape b, ...; all raise UsageError for what th
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from copyfold.errors import UsageError
-from copyfold.types import Images
+from copyfold.types import Float, Images
 
 PerImage = Float[Tensor, "b"]
 

@@ -5,12 +5,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from copyfold.data import open_image
@@ -20,13 +19,16 @@ from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import receptive_field
 from copyfold.types import Images, Statistics
 
+if TYPE_CHECKING:
+    import PIL.Image
+
 log = logging.getLogger("copyfold")
 
 WHOLE = 1_000_000  # pixels above which a photograph is cut into tiles
 TILE, MARGIN = 768, 256  # the part of a tile that is kept, and what is seen around it at the most
 GPS = 0x8825  # the EXIF tag under which cameras write where a photograph was taken
 
-Parts = tuple[np.ndarray, Callable[[np.ndarray], Image.Image]]
+Parts = tuple[np.ndarray, Callable[[np.ndarray], "PIL.Image.Image"]]
 """Values in [0, 1], height x width x channels, and the way from others like them back to an image."""
 
 
@@ -73,7 +75,7 @@ class Photo:
 
     values: np.ndarray
     """Height x width x 1 or 3, float32 in [0, 1]."""
-    assemble: Callable[[np.ndarray], Image.Image]
+    assemble: Callable[[np.ndarray], "PIL.Image.Image"]
     """From values to an image of the file's mode."""
     settings: dict[str, Any]
     """How to save it."""
@@ -81,6 +83,8 @@ class Photo:
     @classmethod
     def read(cls, path: Path) -> "Photo":
         """Open a file and set aside what a model does not see."""
+        from PIL import Image
+
         image = open_image(path)
         with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # what open_image has checked
             format = "JPEG" if file.format == "MPO" else file.format
@@ -92,13 +96,15 @@ class Photo:
         return cls(*_usual(image), _settings(image, format))
 
 
-def _usual(image: Image.Image) -> Parts:
+def _usual(image: "PIL.Image.Image") -> Parts:
     """The values of an image of 8 bits, and the way back; transparency stays as it is."""
     grey = image.mode in ("1", "L", "LA")
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     pixels = np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32)
 
-    def assemble(values: np.ndarray) -> Image.Image:
+    def assemble(values: np.ndarray) -> "PIL.Image.Image":
+        from PIL import Image
+
         whole = np.rint(values * 255).astype(np.uint8)
         result = Image.fromarray(whole[..., 0] if grey else whole)
         if alpha is not None:
@@ -108,21 +114,23 @@ def _usual(image: Image.Image) -> Parts:
     return pixels.reshape(image.height, image.width, -1) / 255, assemble
 
 
-def _wide(image: Image.Image, path: Path) -> Parts:
+def _wide(image: "PIL.Image.Image", path: Path) -> Parts:
     """The same of a grey image of 16 bits, or of floats in [0, 1]."""
     top = 1 if image.mode == "F" else 65535
     values = np.asarray(image, dtype=np.float32)[..., None] / top
     if not (values.min() >= 0 and values.max() <= 1):  # so that NaN is refused too
         raise DataError(f"{path} has values outside 0 to {top}: save it with 8 or 16 bits")
 
-    def assemble(values: np.ndarray) -> Image.Image:
+    def assemble(values: np.ndarray) -> "PIL.Image.Image":
+        from PIL import Image
+
         plane = values[..., 0]
         return Image.fromarray(plane if top == 1 else np.rint(plane * top).astype(np.uint16))
 
     return values, assemble
 
 
-def _settings(image: Image.Image, format: str | None) -> dict[str, Any]:
+def _settings(image: "PIL.Image.Image", format: str | None) -> dict[str, Any]:
     """How to save it again: its format, colour profile, resolution and EXIF without the location."""
     settings: dict[str, Any] = {"format": format}
     settings |= {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}

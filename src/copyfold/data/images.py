@@ -1,16 +1,18 @@
 """Single image files: the one safe door for files from strangers."""
 
 import os
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from copyfold.data.reading.decoding import Refused, decode, flatten, upright
 from copyfold.errors import DataError
 
+if TYPE_CHECKING:
+    from PIL import Image
 
-def open_image(file: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+
+def open_image(file: str | os.PathLike[str] | IO[bytes]) -> "Image.Image":
     """Decode one image file completely and turn it upright; safe to call from many threads.
 
     Reads PNG, JPEG, WebP, BMP, TIFF and GIF (the first frame) of at most 100 megapixels. Raises DataError in
@@ -23,7 +25,7 @@ def open_image(file: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         raise DataError(f"{name or 'the image'} {error}") from None
 
 
-def to_pixels(image: Image.Image, channels: int) -> np.ndarray:
+def to_pixels(image: "Image.Image", channels: int) -> np.ndarray:
     """Turn any Pillow image into uint8 pixels, H·W·C with 1 or 3 channels.
 
     EXIF orientation is obeyed, transparency is composited on white, palettes and CMYK become RGB, and 16-bit

@@ -47,7 +47,9 @@ def linear_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"], sid
     b, row, column = torch.unravel_index(chosen, (len(windows), *clean.shape[2:]))
     rows = windows[b, 0, row, column].flatten(1).double()
     rows = torch.cat((rows, torch.ones_like(rows[:, :1])), dim=1)
-    *weights, constant = torch.linalg.lstsq(rows, target[chosen].double()[:, None]).solution
+    answers = target[chosen].double()[:, None]
+    # on the CPU, whose solver takes images without any contrast too
+    *weights, constant = torch.linalg.lstsq(rows.cpu(), answers.cpu()).solution.to(x.device)
     kernel = torch.cat(weights).reshape(1, 1, side, side)
     return F.conv2d(_padded(x, side).double(), kernel, constant).to(x.dtype).reshape(x.shape)
 

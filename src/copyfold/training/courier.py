@@ -78,6 +78,10 @@ class Copying(lightning.LightningModule):
         """Go on with that tally."""
         self.tally = Tally(**checkpoint["tally"])
 
+    def on_train_start(self) -> None:
+        """Have a tally that was read back where the numbers of the steps are."""
+        self.tally.sums = {name: total.to(self.device) for name, total in self.tally.sums.items()}
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Shorten the gradient where it is longer than the plan allows."""
         if self.plan.clip is not None:

@@ -205,7 +205,7 @@ class WholeFiles(CheckpointIO):
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> Any:
         """Read plain types and tensors only."""
         try:
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(path, map_location=map_location or "cpu", weights_only=True)
         except Exception as error:
             raise UsageError(f"{path} cannot be read ({error}); start anew with --overwrite") from error
 

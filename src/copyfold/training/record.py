@@ -4,8 +4,9 @@ import inspect
 import json
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -44,10 +45,19 @@ def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos 
         "system": platform.platform(),
         "python": platform.python_version(),
         "copyfold": __version__,
-    } | {name: version(name) for name in ("torch", "lightning", "numpy", "pillow")}
+    } | _versions("torch", "lightning", "numpy", "pillow")
     write_text(run.folder / "data.json", json.dumps(data, indent=2) + "\n")
     write_text(run.folder / "env.json", json.dumps(machine, indent=2) + "\n")
     write_text(run.folder / "model" / "README.md", _card(model, objective, photos))
+
+
+def _versions(*names: str) -> dict[str, str]:
+    """Of the libraries that are there: an array of images needs no Pillow."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _architecture(name: str, config: dict[str, Any]) -> dict[str, Any]:

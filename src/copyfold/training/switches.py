@@ -20,12 +20,15 @@ log = logging.getLogger("copyfold")
 def switched(model: Autoencoder, plan: Plan) -> Iterator[None]:
     """Train as the plan says within a with-block: threads, tf32, recompute, compile, synchronised norms."""
     threads, precise = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32  # True unless told otherwise, so that 32 would not be 32
     norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, threads)
         stack.callback(torch.set_float32_matmul_precision, precise)
         torch.set_num_threads(plan.threads or threads)
         torch.set_float32_matmul_precision("high" if plan.precision == "tf32" else precise)
+        stack.callback(setattr, torch.backends.cudnn, "allow_tf32", convolutions)
+        torch.backends.cudnn.allow_tf32 = plan.precision == "tf32"
         for module in norms:
             module.synchronised = plan.sync
             stack.callback(setattr, module, "synchronised", False)
@@ -33,8 +36,9 @@ def switched(model: Autoencoder, plan: Plan) -> Iterator[None]:
             _recompute(part, norms)
             stack.callback(delattr, part, "forward")
         for name in ("encode", "logits") if plan.compile else ():
-            setattr(model, name, torch.compile(getattr(model, name)))
-            stack.callback(delattr, model, name)
+            core = [part for part in model.modules() if isinstance(part, Autoencoder)][-1]  # of a Variational
+            setattr(core, name, torch.compile(getattr(core, name)))
+            stack.callback(delattr, core, name)
         yield
 
 

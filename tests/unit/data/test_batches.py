@@ -114,3 +114,56 @@ def test_what_makes_no_batch_is_refused(pixels: np.ndarray) -> None:
         Batches(pixels, 0)
     with pytest.raises(UsageError, match="no images"):
         Batches(pixels[:0], 4)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("world", [2, 3, 6])
+def test_the_parts_of_all_processes_are_the_batch_of_one(pixels: np.ndarray, world: int, flip: bool) -> None:
+    """One after the other, in the order of their ranks; from any batch on."""
+    whole = Batches(pixels, 6, seed=2, flip=flip)
+    parts = [Batches(pixels, 6, seed=2, flip=flip, rank=rank, world=world) for rank in range(world)]
+    for part in parts:
+        part.n = whole.n = 2
+    assert {len(part) for part in parts} == {len(whole)}
+    for expected, *found in zip(take(whole, 7), *(take(part, 7) for part in parts), strict=True):
+        assert all(len(part) == 6 // world for part in found)
+        assert torch.equal(expected, torch.cat(found))
+    assert {part.n for part in parts} == {whole.n}
+
+
+def test_a_process_reads_only_its_own_part() -> None:
+    class Watched(np.ndarray):
+        """An array that notes how many images are taken out of it."""
+
+        def __getitem__(self, key):
+            read.append(len(key))
+            return np.asarray(self)[key]
+
+    read: list[int] = []
+    batches = Batches(np.zeros((32, 2, 2, 1), np.uint8), 8, rank=1, world=4)
+    batches._pixels = batches._pixels.view(Watched)
+    list(batches)
+    assert read == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_images_sorted_by_class_do_not_skew_the_processes(world: int) -> None:
+    """Ten classes one after the other: each process sees of each about its share in every epoch."""
+    count, classes = 4000, 10
+    pixels = np.repeat(np.arange(classes, dtype=np.uint8), count // classes).reshape(count, 1, 1, 1)
+    for epoch in range(3):
+        for rank in range(world):
+            batches = Batches(pixels, 40, rank=rank, world=world)
+            batches.n = epoch * len(batches)
+            seen = torch.bincount(torch.cat(list(batches)).flatten().int(), minlength=classes)
+            share = count / classes / world
+            # a hypergeometric number: its deviation is under that of share images drawn at random
+            assert seen.sum() == count / world
+            assert all(abs(int(number) - share) < 5 * share**0.5 for number in seen)
+
+
+def test_a_batch_that_does_not_divide_among_the_processes_is_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="batch of 5 images cannot be shared by 2 processes"):
+        Batches(pixels, 5, world=2)
+    with pytest.raises(UsageError, match=r"batch of 23 images .* the 23 images there are"):
+        Batches(pixels, 24, world=2)

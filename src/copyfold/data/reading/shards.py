@@ -15,7 +15,7 @@ from copyfold.data.reading.folders import Folder
 from copyfold.data.reading.mixing import Piece
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.parallel import in_order
-from copyfold.data.reading.tables import IMAGE_COLUMNS, Hub, Parquet, _first_line, _quiet
+from copyfold.data.reading.tables import IMAGE_COLUMNS, Hub, Parquet, first_line, quiet
 from copyfold.errors import DataError, UsageError
 from copyfold.types import Progress
 
@@ -180,7 +180,7 @@ def _table(file: str) -> Iterator[Any]:
         with source as content, parquet.ParquetFile(content, buffer_size=BUFFER, pre_buffer=False) as table:
             yield table
     except Exception as error:
-        raise DataError(f"the shard {file} cannot be read: {_first_line(error)}") from None
+        raise DataError(f"the shard {file} cannot be read: {first_line(error)}") from None
 
 
 def _footer(file: str) -> tuple[dict[str, str], list[int]]:
@@ -209,11 +209,11 @@ def _found(source: Parquet | Hub) -> dict[str, list[str]]:
     if isinstance(source, Parquet) and source.path.is_file():
         return {"": [str(source.path)]}
     name, revision = (source.name, source.revision) if isinstance(source, Hub) else (str(source.path), None)
-    with cache.space(), _quiet(), tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=cache.folder()) as locks:
+    with cache.space(), quiet(), tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=cache.folder()) as locks:
         try:
             builder = datasets.load_dataset_builder(name, revision=revision, cache_dir=locks)
         except Exception as error:
-            raise DataError(f"{source.where} cannot be read as a dataset: {_first_line(error)}") from None
+            raise DataError(f"{source.where} cannot be read as a dataset: {first_line(error)}") from None
     found = builder.config.data_files or {}
     files = {str(split): [str(file) for file in names] for split, names in found.items()}
     other = next((file for names in files.values() for file in names if not file.endswith(".parquet")), "")

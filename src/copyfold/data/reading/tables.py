@@ -37,7 +37,7 @@ class Table(Source):
 
     @cached_property
     def _splits(self) -> dict[str, Any]:
-        with _quiet():
+        with quiet():
             loaded = self._load()
             splits = dict(loaded) if isinstance(loaded, dict) else {"": loaded}
             # One look-up per split gives the Arrow table as it lies on the disk: nothing is read or decoded.
@@ -141,7 +141,7 @@ class Parquet(Table):
             except Exception as error:
                 if cache.is_full(error):
                     raise
-                raise DataError(f"{self.where} cannot be read as a dataset: {_first_line(error)}") from None
+                raise DataError(f"{self.where} cannot be read as a dataset: {first_line(error)}") from None
 
 
 class Hub(Table):
@@ -170,7 +170,7 @@ class Hub(Table):
             return datasets.load_dataset(self.name, revision=self.revision)
         except Exception as error:
             raise DataError(
-                f"the Hub dataset {self.name} cannot be loaded: {_first_line(error)}; "
+                f"the Hub dataset {self.name} cannot be loaded: {first_line(error)}; "
                 "see that the name is right and the network is there"
             ) from None
 
@@ -181,7 +181,7 @@ class Hub(Table):
 
 
 @contextmanager
-def _quiet():
+def quiet():
     """Keep `datasets` from drawing its own progress bars."""
     import datasets
 
@@ -194,5 +194,6 @@ def _quiet():
             datasets.enable_progress_bars()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first, or what it is called."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
