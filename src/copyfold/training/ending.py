@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping
 
 from copyfold import runs
 from copyfold.training.plan import Plan
@@ -50,7 +50,7 @@ class Clock:
         return max(epochs, seconds / 60 / self.plan.minutes if self.plan.minutes else 0.0)
 
 
-class Signals(Callback):
+class Signals:
     """Lets the first SIGINT or SIGTERM end training after this step; a second one is not held back."""
 
     def __init__(self, clock: Clock) -> None:
@@ -65,12 +65,8 @@ class Signals(Callback):
         for signum, handler in self.former.items():
             signal.signal(signum, handler)
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take the handlers back from Lightning, whose own way with SIGTERM is to leave, unsaved and with 0."""
-        self.listen()
-
     def listen(self) -> None:
-        """Let both signals be noted."""
+        """Let both signals be noted; again after Lightning took them, whose way with SIGTERM is to leave unsaved."""
         for signum in self.former:
             signal.signal(signum, self.note)
 

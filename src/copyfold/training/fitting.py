@@ -20,7 +20,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import symptoms
 from copyfold.training.courier import Copying
-from copyfold.training.ending import Clock, Signals, Stopped
+from copyfold.training.ending import Clock, Stopped
 from copyfold.training.keeper import Keeper, WholeFiles
 from copyfold.training.logbook import Logbook
 from copyfold.training.plan import Plan, layout
@@ -103,8 +103,7 @@ def fit(
 def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
     """Hand everything to Lightning's Trainer, and say what went wrong in our own words."""
     model, plan, logbook = keeper.model, keeper.plan, keeper.logbook
-    signals = Signals(keeper.clock)
-    callbacks = [signals, logbook.average, logbook, logbook.patience, keeper]
+    callbacks = [logbook.average, logbook.patience, keeper]
     with _quiet():
         trainer = lightning.Trainer(
             accelerator="auto",
@@ -129,7 +128,7 @@ def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
         courier = Copying(model, objective, plan, memory)
         checkpoint = str(keeper.run.checkpoint) if resume else None
         parts = keeper.source if plan.accumulate == 1 else Parts(keeper.source, plan.accumulate)
-        with signals:
+        with keeper.signals:
             try:
                 trainer.fit(courier, parts, ckpt_path=checkpoint, weights_only=True)
             except Diverged as error:

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from copyfold.data.batches import Source
 from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.files import written
+from copyfold.training.ending import Signals
 from copyfold.training.logbook import Logbook
 from copyfold.training.randomness import hashed, seeded
 from copyfold.types import Progress
@@ -27,6 +28,9 @@ ROOM = 1.1  # of the size of what is saved, which must be free before
 class Keeper(Callback):
     """Keeps checkpoints and the model, makes every step's randomness, and stops when it is time.
 
+    It is the one callback beside Lightning's own, and calls what else is to be done at these moments: Lightning
+    calls each of its two dozen hooks of every callback in every step, whether there is anything in them or not.
+
     Randomness is a function of (seed, step, rank): every step seeds torch anew, so a resumed run draws what it
     would have drawn. Checkpoints are written after a whole step within an epoch and at its end, never on its
     last batch: there, Lightning would count the epoch as unfinished. What depends on a clock or a signal is
@@ -36,6 +40,7 @@ class Keeper(Callback):
     def __init__(self, logbook: Logbook, source: Source, progress: Progress | None) -> None:
         self.logbook, self.source, self.progress = logbook, source, progress
         self.run, self.model, self.clock, self.plan = logbook.run, logbook.model, logbook.clock, logbook.plan
+        self.signals = Signals(self.clock)
         self.seconds = 0.0  # of the clock, as agreed
         self.saved = time.monotonic()
         self.saved_step = -1
@@ -51,6 +56,8 @@ class Keeper(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Go on from the step of the checkpoint, or save the very first state so that there is one."""
+        self.signals.listen()
+        self.logbook.begin(trainer)
         self.source.n = trainer.global_step
         self.clock.started = time.monotonic()
         self.seconds = self.clock.seconds
@@ -81,6 +88,7 @@ class Keeper(Callback):
         self.show(trainer)
         if step >= len(self.source):
             return  # the epoch's end does it
+        self.logbook.after_step(trainer, pl_module, step)
         alone = self.plan.world == 1 and trainer.strategy.root_device.type == "cpu"  # and never waits to ask
         if not alone and step % COUNCIL and not self._numbered(trainer.global_step):
             return
@@ -92,9 +100,10 @@ class Keeper(Callback):
             self.save(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Save if it is time or the last chance; the row of the epoch is written already."""
-        if self.saved_step == trainer.global_step:
+        """Write the epoch's row; save if it is time or the last chance."""
+        if trainer.should_stop:
             return  # stopped within the epoch, and saved there
+        self.logbook.after_epoch(trainer, pl_module)
         over, due = self.agreed(trainer, pl_module)
         trainer.should_stop |= over or trainer.current_epoch + 1 == self.plan.epochs
         if trainer.should_stop or due:

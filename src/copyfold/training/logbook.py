@@ -9,7 +9,6 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 
 from copyfold import runs
 from copyfold.errors import Diverged
@@ -31,7 +30,7 @@ ROW_STEPS = 100  # a row of the log at least this often
 SLOW, PACES = 10, 20  # times the usual step, and how many steps in a row are that
 
 
-class Logbook(Callback):
+class Logbook:
     """Writes a row of the log now and then, with the held-out loss at the end of every epoch.
 
     Where there are several processes, the numbers of training are means over all of them; the first process
@@ -62,29 +61,22 @@ class Logbook(Callback):
         self.best: dict[str, torch.Tensor] | None = None  # the weights of it, where they are not saved yet
         self.pace = Pace()
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def begin(self, trainer: lightning.Trainer) -> None:
         """Drop the rows after the checkpoint that training goes on from."""
         self.rows = [row for row in self.run.history if row["step"] <= trainer.global_step]
         self.names: list[str] = []  # the columns of log.csv; none, until it is written anew
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def after_step(self, trainer: lightning.Trainer, module: Any, step: int) -> None:
         """Write a row of the training's own numbers, a hundred steps after the last one; mind the pace."""
-        step, part = divmod(batch_idx + 1, self.plan.accumulate)
-        if part or step == self.steps:
-            return  # within a step; the epoch's end does it
         self.pace.mind()
         if step % ROW_STEPS == 0 and self.steps - step >= ROW_STEPS // 2:
-            self.row(trainer, pl_module)
+            self.row(trainer, module)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """A row with the held-out loss, unless training was stopped within the epoch."""
-        if trainer.should_stop:
-            return
-        self.row(trainer, pl_module, held_out=True)
+    def after_epoch(self, trainer: lightning.Trainer, module: Any) -> None:
+        """A row with the held-out loss; then ask whether patience has an end."""
+        self.row(trainer, module, held_out=True)
         if self.patience is not None:
-            self.patience.judge(trainer, pl_module, self.rows[-1]["held_out_loss"])
+            self.patience.judge(trainer, module, self.rows[-1]["held_out_loss"])
 
     def row(self, trainer: lightning.Trainer, module: Any, held_out: bool = False) -> None:
         """Write a row of the log: means since the last one. Diverged where a loss is not a number."""
