@@ -66,7 +66,7 @@ class Signals:
             signal.signal(signum, handler)
 
     def listen(self) -> None:
-        """Let both signals be noted; again after Lightning took them, whose way with SIGTERM is to leave unsaved."""
+        """Let both signals be noted; again after Lightning took them, whose way with SIGTERM saves nothing."""
         for signum in self.former:
             signal.signal(signum, self.note)
 
