@@ -43,7 +43,6 @@ class Keeper(Callback):
         self.signals = Signals(self.clock)
         self.seconds = 0.0  # of the clock, as agreed
         self.saved = time.monotonic()
-        self.saved_step = -1
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must know beside the weights."""
@@ -63,8 +62,6 @@ class Keeper(Callback):
         self.seconds = self.clock.seconds
         if trainer.global_step == 0:
             self.save(trainer, pl_module)
-        else:
-            self.saved_step = trainer.global_step
 
     def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Make this step's randomness a function of the seed and the step, and set its learning rate."""
@@ -117,11 +114,12 @@ class Keeper(Callback):
         finite = module.finite is None or bool(module.finite)
         module.finite = None
         late = time.monotonic() - self.saved > 60 * self.plan.save_minutes
-        said = [float(self.clock.over), float(late), float(not finite), self.clock.seconds]
+        said = [float(self.clock.over), late, not finite, self.clock.seconds, self.clock.signum]
         if self.plan.world > 1:
             at = torch.tensor(said, device=trainer.strategy.root_device)
             said = trainer.strategy.reduce(at, reduce_op="max").tolist()
-        over, late, diverged, self.seconds = bool(said[0]), bool(said[1]), bool(said[2]), said[3]
+        over, late, diverged, self.seconds = *map(bool, said[:3]), said[3]
+        self.clock.signum = self.clock.signum or int(said[4])
         if diverged:
             raise Diverged(f"the loss stopped being a number by step {trainer.global_step}")
         return over, late or self._numbered(trainer.global_step)
@@ -163,7 +161,7 @@ class Keeper(Callback):
         if trainer.is_global_zero:
             self._keep(trainer.global_step)
         self.logbook.best = None
-        self.saved, self.saved_step = time.monotonic(), trainer.global_step
+        self.saved = time.monotonic()
         self.logbook.pace.pause()
 
     @contextmanager
