@@ -69,7 +69,7 @@ class BatchNorm(nn.Module):
     def _synchronised(self, x: Tensor, means: Tensor, variances: Tensor, records: bool) -> Tensor:
         """The same over the batches of all processes, which must be of one size."""
         axes, shape = [d for d in range(x.dim()) if d != 1], [1, -1] + [1] * (x.dim() - 2)
-        wide = x.float()
+        wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         m = _Mean.apply(wide.mean(axes))
         v = _Mean.apply((wide - m.view(shape)).square().mean(axes))
         with torch.no_grad():
