@@ -60,7 +60,8 @@ class Copying(lightning.LightningModule):
 
     def training_step(self, x: Images, index: int) -> Tensor:
         """The sum of the objective's terms."""
-        watched = self.global_step % WATCH_STEPS == 0 or not self.tally.counts  # and once in every row
+        first = self.tally.counts.get("loss", 0) < self.plan.accumulate  # of a row: all parts of its first step
+        watched = first or self.global_step % WATCH_STEPS == 0
         watch: Diagnostics | None = {} if watched else None
         terms = self.objective(self.model, x, watch, self.global_step)
         loss = torch.stack(list(terms.values())).sum()

@@ -1,6 +1,7 @@
 """`fit`: a model, an objective and photos in; a run out."""
 
 import logging
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from copyfold import runs
 from copyfold.data import Photos, Stream
 from copyfold.data.batches import Parts
-from copyfold.errors import Diverged, UsageError
+from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import symptoms
@@ -33,6 +34,7 @@ from copyfold.types import Progress
 log = logging.getLogger("copyfold")
 
 PRECISIONS = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+GONE = re.compile("peer|gloo|nccl", re.IGNORECASE)  # what is said where a process does not answer
 RELAPSE = 3  # times the lowest held-out error: learning that was undone, and not its noise
 
 
@@ -136,6 +138,13 @@ def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
                     f"{error}: {keeper.run.folder} keeps the last good state; go on with --resume and a lower "
                     f"--lr than {plan.lr:g}" + (", or --precision 32" if plan.precision in ("bf16", "16") else "")
                 ) from None
+            except RuntimeError as error:
+                if plan.world == 1 or not GONE.search(str(error)):
+                    raise
+                raise CopyfoldError(
+                    "another process of this training has ended, and says why itself unless it was killed: "
+                    f"{keeper.run.folder} keeps the last checkpoint, go on with --resume"
+                ) from error
             except SystemExit:  # Lightning's, after a signal that came before or after training itself
                 if not keeper.clock.signum:
                     raise

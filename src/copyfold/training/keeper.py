@@ -56,12 +56,27 @@ class Keeper(Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Go on from the step of the checkpoint, or save the very first state so that there is one."""
         self.signals.listen()
+        self._together(trainer)
+        torch.set_num_threads(self.plan.threads or torch.get_num_threads())  # Lightning sets its own, with devices
         self.logbook.begin(trainer)
         self.source.n = trainer.global_step
         self.clock.started = time.monotonic()
         self.seconds = self.clock.seconds
         if trainer.global_step == 0:
             self.save(trainer, pl_module)
+
+    def _together(self, trainer: lightning.Trainer) -> None:
+        """Refuse to train where one process goes on from a checkpoint that another does not see."""
+        if self.plan.world == 1:
+            return
+        step = float(trainer.global_step)
+        at = torch.tensor([step, -step], device=trainer.strategy.root_device)
+        last, first = trainer.strategy.reduce(at, reduce_op="max").tolist()
+        if last != -first:
+            raise UsageError(
+                f"{self.run.folder} is at step {step:.0f} for this process and at another for others: it must be "
+                "one folder that all machines see"
+            )
 
     def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Make this step's randomness a function of the seed and the step, and set its learning rate."""
