@@ -70,7 +70,7 @@ def figure(found: dict[str, dict[str, Line]]) -> "Figure":
     """Time and memory of a step and of a film against size, width and batch; exponents stand in the legends."""
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(15, 13), layout="constrained")
+    drawn = Figure(figsize=(19, 12), layout="constrained")
     rows = (("step s", "seconds a step"), ("step MiB", "MiB of a step"), ("film s", "seconds a film of 3 frames"))
     axes = drawn.subplots(len(rows), len(AXES))
     for row, (what, label) in zip(axes, rows, strict=True):
@@ -100,4 +100,6 @@ def panel(place: "Axes", axis: str, what: str, lines: Iterable[tuple[str, Line]]
     values = sorted({value for line in place.lines for value in np.asarray(line.get_xdata())})
     place.set_xticks(values, [f"{value:g}" for value in values], minor=False)
     place.set_xticks([], minor=True)
-    place.legend(fontsize=7, title="exponent, in pixels" if axis == "size" else "exponent", title_fontsize=7)
+    title = "exponent, in pixels" if axis == "size" else "exponent"
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "frameon": False}  # and not on the curves
+    place.legend(fontsize=7, title=title, title_fontsize=7, **beside)
