@@ -8,11 +8,15 @@ inference and of a step (forward and backward; an optimiser's share depends on n
 first run adds to the peak of a process that has libraries, weights and input in place, without the gradients of
 the weights. Operations are counted by torch as it runs (matrix products and convolutions).
 
+--keep has glibc keep freed memory instead of handing it back to the system, whose zeroing of new pages for every
+tensor above 32 MiB is most of what grows faster than the mathematics without it.
+
 What is in --out is not measured again. A series ends where a run takes longer than --most seconds. Prints the
 table of docs/performance.md and draws its figure, as scaling_shown.py says.
 """
 
 import argparse
+import ctypes
 import json
 import multiprocessing
 import resource
@@ -97,6 +101,8 @@ def work(name: str, size: int, width: int, batch: int, device: str) -> tuple[Any
 def measure(name: str, size: int, width: int, batch: int, options: argparse.Namespace) -> Point:
     """Seconds, MiB and operations of each kind of work, for the whole batch."""
     torch.set_num_threads(1)
+    if options.keep:
+        keep_memory()
     cuda = options.device == "cuda"
     for run in work("UNet", 16, 8, 2, options.device)[1].values():
         run()  # libraries and their buffers
@@ -116,6 +122,13 @@ def measure(name: str, size: int, width: int, batch: int, options: argparse.Name
     for kind, run in kinds.items():
         found[f"{kind} operations"] = operations(run)
     return found
+
+
+def keep_memory() -> None:
+    """No part of the heap is given back, and none of up to 1 GiB is taken from outside it; glibc only."""
+    trim, mmap = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    for what in (trim, mmap):
+        ctypes.CDLL(None).mallopt(what, 2**30)
 
 
 def peak() -> float:
@@ -207,6 +220,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("scaling.json"), help="what is measured is kept here")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="small sizes, for a trial")
+    parser.add_argument("--keep", action="store_true", help="keep freed memory (glibc)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seconds", type=float, default=0.5, help="to spend on a median of more than 3 runs")
     parser.add_argument("--most", type=float, default=3.0, help="seconds of a run after which a series ends")

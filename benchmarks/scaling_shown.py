@@ -67,7 +67,7 @@ def compared(exponent: float | None, most: float | None) -> str:
 
 
 def figure(found: dict[str, dict[str, Line]]) -> "Figure":
-    """Time and memory of a step and of a film against size, width and batch; exponents stand in the legends."""
+    """Time and memory of a step and of a film against size, width and batch; exponents stand beside them."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(19, 12), layout="constrained")
@@ -88,7 +88,8 @@ def panel(place: "Axes", axis: str, what: str, lines: Iterable[tuple[str, Line]]
             continue
         x, y = np.array(points, dtype=float).T
         exponent = slope(axis, line, what)
-        says = name if exponent is None else f"{name}: {exponent:.2f}"
+        most = 1.0 if what.endswith("MiB") else slope(axis, line, what.replace(" s", " operations"))
+        says = " ".join([name, compared(exponent, most).strip("*")])
         (curve,) = place.plot(x, y, marker="osv^D"[number % 5], markersize=4, linewidth=1, label=says)
         if exponent is not None:
             fitted = y[-1] * (grown(axis, 1) * grown(axis, x) / grown(axis, x[-1])) ** exponent
