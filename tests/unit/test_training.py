@@ -429,6 +429,12 @@ def test_what_a_plan_cannot_mean_is_refused(options, said, tmp_path):
         fit(tmp_path / "a", **options)
 
 
+def test_a_compiled_model_and_a_penalty_on_a_gradient_are_refused(tmp_path):
+    penalised = cf.Classical(penalties=(cf.Contraction(),))
+    with pytest.raises(cf.UsageError, match="leave out compile"):
+        cf.fit(plain(), penalised, photos(), tmp_path / "a", epochs=1, compile=True)
+
+
 @pytest.mark.parametrize("precision", ["tf32", "16"])
 def test_what_needs_a_gpu_says_so(precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

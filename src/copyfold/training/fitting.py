@@ -183,6 +183,10 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
     objective.check(model)
     if plan.recompute and model.has_statistics and model.statistics == "running":
         raise UsageError("recompute would see other running averages the second time: give statistics='batch'")
+    if plan.compile and any(penalty.differentiates for penalty in getattr(objective, "penalties", ())):
+        raise UsageError(
+            "a penalty on a gradient is differentiated twice, which no compiled model is: leave out compile"
+        )
     if plan.patience is not None and not len(photos.held_out):
         raise UsageError("patience needs held-out images, and there are none: give more images")
     count = min(plan.batch, len(photos))
