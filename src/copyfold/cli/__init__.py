@@ -48,8 +48,9 @@ def _run(given: list[str]) -> int:
         from copyfold.catalogue import nearest
 
         raise UsageError(f"copyfold has no command {given[0]!r}: {nearest(given[0], names)}")
-    from copyfold.cli import _screen
+    from copyfold.cli import _memory, _screen
 
+    _memory.kept()
     with _screen.messages():
         return importlib.import_module(f"copyfold.cli.{given[0]}").command(given[1:])
 
