@@ -4,7 +4,7 @@ matplotlib and PyAV are imported when first needed.
 """
 
 from copyfold.pictures.diagrams import diagram
-from copyfold.pictures.figures import arrows, comparison, curves, scatter
+from copyfold.pictures.figures import arrows, comparison, curves, heatmaps, histograms, intervals, scatter
 from copyfold.pictures.films import evenly, film, sampled
 from copyfold.pictures.grids import Contrast, Picture, grid, png, save
 
@@ -18,6 +18,9 @@ __all__ = [
     "evenly",
     "film",
     "grid",
+    "heatmaps",
+    "histograms",
+    "intervals",
     "png",
     "sampled",
     "save",

@@ -48,11 +48,14 @@ def curves(
     ylabel: str,
     logy: bool = False,
     title: str = "",
+    bands: Mapping[str, tuple[Numbers, Numbers]] | None = None,
+    logx: bool = False,
 ) -> "Figure":
     """Plot y against x for each series (x, y) by name; axis labels carry their units.
 
     Short series show their points, so that one of a single point is seen. With logy, values that are not
-    positive are left out, and a UsageError says where none is left.
+    positive are left out, and a UsageError says where none is left. `bands` are the (low, high) of a series at its
+    x, shaded.
     """
     lines = {name: (_vector(x), _vector(y)) for name, (x, y) in series.items()}
     for name, (x, y) in lines.items():
@@ -65,7 +68,12 @@ def curves(
     figure, axes = _axes(xlabel, ylabel, title)
     if logy:
         axes.set_yscale("log", nonpositive="mask")
+    if logx:
+        axes.set_xscale("log", nonpositive="mask")
     for i, (name, (x, y)) in enumerate(lines.items()):
+        if name in (bands or {}):
+            low, high = map(_vector, (bands or {})[name])
+            axes.fill_between(x, low, high, color=_PALETTE[i % len(_PALETTE)], alpha=0.18, linewidth=0)
         color, dash = _PALETTE[i % len(_PALETTE)], ("-", "--", ":", "-.")[i // len(_PALETTE) % 4]
         marker = "o" if len(x) <= 30 else None
         axes.plot(x, y, dash, color=color, marker=marker, markersize=4, linewidth=1.8, label=_plain(name))
@@ -133,6 +141,83 @@ def arrows(
         axes.set_aspect("equal")
         axes.tick_params(labelsize=9)
     return figure
+
+
+def intervals(
+    rows: Mapping[str, tuple[float, float, float]],
+    xlabel: str,
+    marks: Mapping[str, float] | None = None,
+    points: Mapping[str, Sequence[float]] | None = None,
+    logx: bool = False,
+    title: str = "",
+) -> "Figure":
+    """Show numbers with their intervals (value, low, high), a line each, from top to bottom.
+
+    `points` are further values of a line, those of single seeds say, as small circles; `marks` are upright lines
+    with a name, thresholds say. An interval without an end reaches the border.
+    """
+    if not rows:
+        raise UsageError("there is no interval to draw: give at least one number")
+    figure, axes = _axes(xlabel, "", title, size=(8.0, 1.6 + 0.42 * len(rows)))
+    if logx:
+        axes.set_xscale("log", nonpositive="mask")
+        axes.xaxis.set_major_formatter("{x:g}")
+    for i, (name, (value, low, high)) in enumerate(rows.items()):
+        low, high = (end if np.isfinite(end) else value for end in (low, high))
+        axes.plot([low, high], [-i, -i], "-", color=_PALETTE[0], linewidth=2.2, solid_capstyle="butt")
+        axes.plot([value], [-i], "o", color=_PALETTE[0], markersize=7)
+        seeds = list((points or {}).get(name, ()))
+        axes.plot(seeds, [-i - 0.22] * len(seeds), "o", color="0.45", markersize=3)
+    for i, (name, place) in enumerate((marks or {}).items()):
+        color = _PALETTE[1 + i % (len(_PALETTE) - 1)]
+        axes.axvline(place, color=color, linestyle=("--", ":", "-.")[i % 3], linewidth=1.6, label=_plain(name))
+    axes.set_yticks([-i for i in range(len(rows))], [_plain(_wrap(name, 34)) for name in rows])
+    axes.set_ylim(-len(rows) + 0.4, 0.6)
+    axes.grid(visible=False, axis="y")
+    if marks:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", frameon=False, fontsize=11)
+    return figure
+
+
+def histograms(
+    series: Mapping[str, Numbers], xlabel: str, bins: int = 40, logy: bool = False, title: str = ""
+) -> "Figure":
+    """Show how the values of each series are distributed, a panel each, all over the same range."""
+    values = {name: _vector(v) for name, v in series.items()}
+    figure = _figure((max(4.0, 2.9 * len(values)), 3.2), layout="constrained")
+    ends = [min(v.min() for v in values.values()), max(v.max() for v in values.values())]
+    for i, (name, v) in enumerate(values.items()):
+        axes = figure.add_subplot(1, len(values), i + 1)
+        axes.hist(v, bins=bins, range=(ends[0], ends[1]), color=_PALETTE[i % len(_PALETTE)], log=logy)
+        _panel(axes, name, xlabel, "count" if i == 0 else "")
+    figure.suptitle(_plain(_wrap(title, 30 * len(values))), fontsize=12, x=0.02, ha="left")
+    return figure
+
+
+def heatmaps(matrices: Mapping[str, Tensor | np.ndarray], xlabel: str, ylabel: str, title: str = "") -> "Figure":
+    """Show matrices as maps of brightness, a panel each, all with one scale at the right."""
+    arrays = {name: np.asarray(_array(m), dtype=float) for name, m in matrices.items()}
+    figure = _figure((max(4.0, 3.0 * len(arrays)), 3.6), layout="constrained")
+    span = {"vmin": min(a.min() for a in arrays.values()), "vmax": max(a.max() for a in arrays.values())}
+    panels, drawn = [], None
+    for i, (name, a) in enumerate(arrays.items()):
+        panels.append(figure.add_subplot(1, len(arrays), i + 1))
+        drawn = panels[-1].imshow(a, aspect="auto", interpolation="nearest", cmap="viridis", **span)
+        _panel(panels[-1], name, xlabel, ylabel if i == 0 else "")
+    if drawn is None:
+        raise UsageError("there is no matrix to draw: give at least one")
+    figure.colorbar(drawn, ax=panels)
+    figure.suptitle(_plain(_wrap(title, 32 * len(arrays))), fontsize=12, x=0.02, ha="left")
+    return figure
+
+
+def _panel(axes: "Axes", name: str, xlabel: str, ylabel: str) -> None:
+    """The words around one of several panels."""
+    axes.set_title(_plain(_wrap(name, 26)), fontsize=11)
+    axes.set_xlabel(_plain(xlabel), fontsize=10)
+    axes.set_ylabel(_plain(ylabel), fontsize=10)
+    axes.tick_params(labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

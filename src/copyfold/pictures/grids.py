@@ -53,13 +53,19 @@ def png(picture: "Picture | Figure") -> bytes:
     return file.getvalue()
 
 
-def save(picture: "Picture | Figure", path: str | Path) -> None:
-    """Write a grid or figure to a .png, whole or not at all; makes parent folders."""
+def save(picture: "Picture | Figure", path: str | Path, most: int | None = None) -> None:
+    """Write a grid or figure to a .png, whole or not at all; makes parent folders.
+
+    Of at most `most` bytes where that is given: with 256 colours, then 64, then smaller and smaller.
+    """
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise UsageError(f"cannot save {path}: pictures are PNG files, give it the suffix .png")
+    data = png(picture)
+    if most is not None and len(data) > most:
+        data = _lighter(data, most)
     with written(path) as temporary:
-        temporary.write_bytes(png(picture))
+        temporary.write_bytes(data)
 
 
 def to_bytes(images: Images, contrast: Contrast) -> np.ndarray:
@@ -108,3 +114,18 @@ def _nice_columns(count: int) -> int:
     """The fewest columns that leave the fewest holes, from sqrt(count) to twice that."""
     narrow = math.ceil(math.sqrt(count))
     return min(range(narrow, 2 * narrow + 1), key=lambda columns: (-count % columns, columns))
+
+
+def _lighter(data: bytes, most: int) -> bytes:
+    """The same PNG of fewer colours, and of fewer pixels where that is not enough."""
+    from PIL import Image
+
+    whole = Image.open(io.BytesIO(data)).convert("RGB")
+    for colours, share in ((256, 1.0), *((64, 0.9**n) for n in range(20))):
+        smaller = whole.resize((round(whole.width * share), round(whole.height * share)))
+        file = io.BytesIO()
+        smaller.quantize(colours, dither=Image.Dither.NONE).save(file, format="png", optimize=True)
+        data = file.getvalue()
+        if len(data) <= most:
+            break
+    return data

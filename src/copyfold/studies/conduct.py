@@ -1,0 +1,117 @@
+"""Carrying a study out: from its measurement to a folder with finding.json, figures and films."""
+
+import json
+import logging
+import math
+import time
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from copyfold import __version__, catalogue, pictures
+from copyfold.errors import CopyfoldError, UsageError
+from copyfold.files import write_text
+from copyfold.studies.base import Estimate, Finding, Study, Verdict
+from copyfold.studies.lab import Lab
+
+log = logging.getLogger("copyfold")
+
+FIGURE = 150_000  # bytes that a figure may have
+FILM = 1_000_000
+
+
+def studies() -> dict[str, Study]:
+    """Every study by its name, in the order of the claims."""
+    made = [cls() for cls in catalogue.classes(Study).values()]  # pyright: ignore[reportAbstractUsage]
+    return {study.name(): study for study in sorted(made, key=_rank)}
+
+
+def chosen(names: list[str]) -> list[Study]:
+    """The studies of these names or claims; UsageError says which was probably meant."""
+    known = studies()
+    claims = {study.claim.lower(): study for study in known.values()}
+    found = []
+    for name in names:
+        study = known.get(name) or claims.get(name.lower())
+        if study is None:
+            raise UsageError(f"no study is called {name!r}: {catalogue.nearest(name, [*known, *claims])}")
+        found.append(study)
+    return list(dict.fromkeys(found))
+
+
+def conduct(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
+    """Measure, judge, and write OUT/BUDGET/NAME: finding.json last, when its pictures are there."""
+    folder = out / lab.budget.name / study.name()
+    lab.notes.clear()
+    start = time.monotonic()
+    finding = study.measure(lab)
+    verdict = study.verdict(finding.numbers, lab.budget.decides)
+    figures = [_figure(figure, folder / f"{name}.png") for name, figure in finding.figures.items()]
+    films = [_film(finding, name, folder) for name in finding.films]
+    record = {
+        "claim": study.claim,
+        "verdict": verdict,
+        "thresholds": {name: str(threshold) for name, threshold in study.thresholds().items()},
+        "budget": asdict(lab.budget),
+        "seeds": list(lab.seeds),
+        "command": command,
+        "numbers": {name: _plain(asdict(number)) for name, number in finding.numbers.items()},
+        "figures": figures,
+        "films": films,
+        "notes": [*lab.notes, *finding.notes],
+        "data": {name: lab.data.get(name, "digits") for name in study.data},
+        "seconds": round(time.monotonic() - start, 1),
+        "made": {"copyfold": __version__, "torch": torch.__version__, "date": date.today().isoformat()},
+    }
+    write_text(folder / "finding.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+    return verdict
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """What finding.json in a folder says; CopyfoldError where it cannot be read."""
+    path = folder / "finding.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found["numbers"] = {name: _estimate(number) for name, number in found["numbers"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CopyfoldError(f"{path} is no finding ({error}): delete it and run the study again") from None
+    return found
+
+
+def _rank(study: Study) -> tuple[int, int, str]:
+    """T1 to T32 in order, then our own by name."""
+    numbered = study.claim[:1] == "T" and study.claim[1:].isdigit()
+    return (0, int(study.claim[1:]), "") if numbered else (1, 0, study.claim)
+
+
+def _figure(figure: Any, path: Path) -> str:
+    """Write a figure, or images as a grid, as a PNG of few colours."""
+    picture = pictures.grid(figure) if isinstance(figure, Tensor) else figure
+    pictures.save(picture, path, most=FIGURE)
+    return path.name
+
+
+def _film(finding: Finding, name: str, folder: Path) -> str:
+    """Write a film as .mp4."""
+    path = folder / f"{name}.mp4"
+    pictures.film(finding.films[name], path, fps=finding.fps)
+    if path.stat().st_size > FILM:
+        log.warning("%s has %.1f MB, more than the megabyte a film should have", path, path.stat().st_size / 1e6)
+    return path.name
+
+
+def _plain(number: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: an endless end is null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in number.items()}
+
+
+def _estimate(number: dict[str, Any]) -> Estimate:
+    value, low, high = (
+        end if number[k] is None else number[k]
+        for k, end in (("value", math.nan), ("low", -math.inf), ("high", math.inf))
+    )
+    return Estimate(value, low, high, number["n"], tuple(number["seeds"]))

@@ -1,0 +1,295 @@
+"""Where studies get images and trained models from, at what budget."""
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import torch
+from torch import Generator
+
+from copyfold import __version__, catalogue
+from copyfold.data import Photos
+from copyfold.errors import DataError, Diverged, UsageError
+from copyfold.files import write_text
+from copyfold.models.base import Autoencoder, load
+from copyfold.objectives.base import Classical, Objective
+from copyfold.training import fit
+from copyfold.types import Images, Progress, Shape
+
+log = logging.getLogger("copyfold")
+
+Make: TypeAlias = Callable[[Shape], Autoencoder]
+Which: TypeAlias = Literal["held_out", "train"]
+T = TypeVar("T")
+
+HUB = {
+    "cifar10": "hf://uoft-cs/cifar10",
+    "fashion_mnist": "hf://zalando-datasets/fashion_mnist",
+    "churches": "hf://tglcourse/lsun_church_train",
+}
+SETS = ("landscapes", *HUB)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a study may spend.
+
+    Args:
+        seeds: Trainings of every model, each with its own weights, order and noise.
+        side: Pixels of an image's side.
+        large: The same where structure is asked for.
+        width: Channels of a U-Net's first stage, at `side`.
+        slim: The same at `large`.
+        depth: Halvings of a U-Net at `side`, one more at `large`.
+        steps: Batches of 16 that a U-Net learns from, and of 64 that a smaller network does.
+        hidden: Units of a hidden layer of an overcomplete network, as a multiple of the image's numbers.
+        measured: Held-out images that are measured.
+        limit: Images of a set to train on at most.
+    """
+
+    name: str
+    seeds: int
+    side: int
+    large: int
+    width: int
+    slim: int
+    depth: int
+    steps: int
+    hidden: float
+    measured: int
+    limit: int | None
+
+    @property
+    def decides(self) -> bool:
+        """Whether a verdict can come of it."""
+        return self.seeds > 1
+
+    def scaled(self, count: int) -> int:
+        """So many at the cpu budget: in proportion to `steps` at another, and at least 2."""
+        return max(2, round(count * self.steps / BUDGETS["cpu"].steps))
+
+
+BUDGETS = {
+    budget.name: budget
+    for budget in (
+        Budget("tiny", 1, 16, 16, 4, 4, 2, 8, 1.1, 16, 64),
+        Budget("cpu", 3, 32, 64, 32, 16, 3, 2500, 1.3, 128, None),
+        Budget("gpu", 3, 64, 128, 64, 64, 4, 40_000, 1.3, 512, None),
+    )
+}
+
+
+@dataclass
+class Lab:
+    """Images and trained models for studies.
+
+    A model is trained once: `cache` keeps it by its architecture, objective, images, plan and seed, and by the
+    version of copyfold and torch that made it, so that studies share models and a suite that was stopped goes on.
+
+    Args:
+        budget: How much to spend.
+        data: Sources by the name of a set, see `sources`; digits stand in for what is not there.
+        cache: The folder of the trained models.
+        progress: Called as models are trained.
+    """
+
+    budget: Budget
+    data: Mapping[str, str] = field(default_factory=dict[str, str])
+    cache: Path = Path("results/.models")
+    progress: Progress | None = None
+    notes: list[str] = field(default_factory=list[str])
+    """What a reader of the next finding must know: stand-ins for images, seeds that failed."""
+
+    def __post_init__(self) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.seeds = range(self.budget.seeds)
+        self._photos: dict[tuple[str, int, int | None], Photos] = {}
+        others = [p.name for p in self.cache.glob("*") if p.is_dir() and p.name != self._version]
+        if others:
+            log.warning(
+                "%s: the models of %s are not used by %s: delete them for the space",
+                self.cache, ", ".join(sorted(others)), self._version,
+            )  # fmt: skip
+
+    def photos(self, name: str, side: int | None = None, limit: int | None = None) -> Photos:
+        """A set of images at a side (the budget's own unless given), with at most `limit` to train on.
+
+        Digits in place of a set without a source, which the finding then says. A limit holds for the held-out
+        images too: measure on those of the set without one.
+        """
+        if name not in SETS:
+            raise UsageError(f"no set of images is called {name!r}: {catalogue.nearest(name, SETS)}")
+        if name not in self.data:
+            self.note(f"{name} was not given: scikit-learn's digits stand in for it")
+        key = (name, side or self.budget.side, limit or self.budget.limit)
+        if key not in self._photos:
+            with _quiet():
+                self._photos[key] = Photos(self.data.get(name), key[1], limit=key[2], progress=self.progress)
+        return self._photos[key]
+
+    def labelled(self, name: str, side: int | None = None) -> Photos:
+        """The same, where every image has a class; DataError where they have none."""
+        photos = self.photos(name, side)
+        if photos.labels is None or photos.held_out_labels is None:
+            raise DataError(
+                f"{self.data.get(name)} has no labels, and this study needs them: give --data another set"
+            )
+        return photos
+
+    def images(self, photos: Photos, which: Which = "held_out", count: int | None = None) -> Images:
+        """The images to measure: as many as the budget measures unless `count` says, evenly over the set."""
+        pixels = photos.held_out if which == "held_out" else photos.train
+        count = min(count or self.budget.measured, len(pixels))
+        chosen = torch.linspace(0, len(pixels) - 1, count, dtype=torch.float64).long()
+        x = torch.from_numpy(pixels[chosen.numpy()]).permute(0, 3, 1, 2).contiguous().float() / 255
+        return x.to(self.device)
+
+    def trained(
+        self,
+        make: Make,
+        photos: Photos,
+        seed: int,
+        *,
+        objective: Objective | None = None,
+        steps: int | None = None,
+        batch: int = 16,
+        lr: float = 1e-3,
+        **plan: Any,
+    ) -> Autoencoder:
+        """The model that `make` builds for these photos, trained for so many batches, in whole epochs.
+
+        Its first weights, the order of the images and all noise follow from the seed.
+        """
+        return self.course(make, photos, seed, (steps or self.budget.steps,), objective, batch, lr, **plan)[0]
+
+    def course(
+        self,
+        make: Make,
+        photos: Photos,
+        seed: int,
+        steps: Sequence[int],
+        objective: Objective | None = None,
+        batch: int = 16,
+        lr: float = 1e-3,
+        **plan: Any,
+    ) -> list[Autoencoder]:
+        """One training looked at after so many batches, rising: a model for each, in whole epochs."""
+        batch = min(batch, len(photos))
+        epochs = [max(1, round(step / (len(photos) // batch))) for step in steps]
+        objective = objective or Classical()
+        model = self.untrained(make, photos, seed)
+        what = {
+            "model": type(model).__name__,
+            "config": model.config,
+            "objective": catalogue.describe(objective),
+            "images": [photos.fingerprint, len(photos)],
+            "plan": {"batch": batch, "lr": lr, "seed": seed, "epochs": epochs, **plan},
+        }
+        key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
+        folder = self.cache / self._version / f"{type(model).__name__}-{key}"
+        done = folder / "made.json"
+        if not done.is_file():
+            log.info(
+                "training %s-%s: %d images, %d epochs, seed %d",
+                type(model).__name__,
+                key,
+                len(photos),
+                epochs[-1],
+                seed,
+            )
+            start = time.monotonic()
+            for count in epochs:
+                if (folder / f"after-{count}").is_dir():
+                    continue
+                with _quiet():
+                    run = fit(
+                        model, objective, photos, folder / "run", resume=True, progress=self.progress,
+                        batch=batch, lr=lr, seed=seed, epochs=count, **plan,
+                    )  # fmt: skip
+                run.model.save(folder / f"after-{count}")
+            _discard(folder / "run")
+            write_text(done, json.dumps(what | {"seconds": round(time.monotonic() - start, 1)}, indent=1) + "\n")
+        return [load(folder / f"after-{count}").to(self.device) for count in epochs]
+
+    def untrained(self, make: Make, photos: Photos, seed: int) -> Autoencoder:
+        """The same model with its first weights, as training with this seed begins."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return make(photos.shape).to(self.device).eval()
+
+    def rng(self, seed: int, what: str = "") -> Generator:
+        """A generator for one purpose of one seed."""
+        hashed = hashlib.blake2b(f"{seed}/{what}".encode(), digest_size=8).digest()
+        return Generator().manual_seed(int.from_bytes(hashed, "big") >> 1)
+
+    def each(self, measure: Callable[[int], T]) -> list[T]:
+        """What `measure` finds for every seed; one whose training diverges is left out, which is said."""
+        found: list[T] = []
+        for seed in self.seeds:
+            try:
+                found.append(measure(seed))
+            except Diverged as error:
+                self.note(f"seed {seed} is left out: {error}")
+        if not found:
+            raise Diverged("no seed could be trained: see the messages above")
+        return found
+
+    def note(self, sentence: str) -> None:
+        """Have the next finding say so, once."""
+        if sentence not in self.notes:
+            log.warning("%s", sentence)
+            self.notes.append(sentence)
+
+    @property
+    def _version(self) -> str:
+        return f"copyfold-{__version__}-torch-{torch.__version__.split('+')[0]}"
+
+
+def sources(given: Sequence[str]) -> dict[str, str]:
+    """Where the sets are, from what --data says.
+
+    A folder with a local dataset called after each set; NAME=SOURCE, where SOURCE is what `train` takes as DATA;
+    or "hub" for the sets that have an id there, which are fetched. The later ones win.
+    """
+    found: dict[str, str] = {}
+    for word in given:
+        name, equals, source = word.partition("=")
+        if word == "hub":
+            found |= HUB
+        elif equals and name in SETS:
+            found[name] = source
+        elif Path(word).is_dir():
+            inside = {name: str(Path(word) / name) for name in SETS if (Path(word) / name).exists()}
+            if not inside:
+                raise DataError(f"{word} holds none of {', '.join(SETS)}: give the folder that they lie in")
+            found |= inside
+        else:
+            raise UsageError(
+                f"--data {word} is neither a folder nor NAME=SOURCE with one of {', '.join(SETS)}, nor hub"
+            )
+    return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to warnings what each of many trainings says."""
+    former = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(former)
+
+
+def _discard(folder: Path) -> None:
+    """Delete a training's checkpoints and best model, which take most of the space; its log stays."""
+    (folder / "last.ckpt").unlink(missing_ok=True)
+    for part in ("best", "checkpoints", "model"):
+        shutil.rmtree(folder / part, ignore_errors=True)
