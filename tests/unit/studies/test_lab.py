@@ -1,0 +1,152 @@
+"""Images and models for studies: cached, resumed, the same every time."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from copyfold.errors import DataError, Diverged, UsageError
+from copyfold.models.dense import Linear
+from copyfold.studies import lab as laboratory
+from copyfold.studies.lab import BUDGETS, Lab, sources
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(BUDGETS["tiny"], cache=tmp_path / "models")
+
+
+def weights(model) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_a_model_is_trained_once(lab, monkeypatch):
+    photos = lab.photos("landscapes")
+    first = lab.trained(Linear, photos, 0)
+    calls = []
+    monkeypatch.setattr(laboratory, "fit", lambda *a, **k: calls.append(a))
+    again = Lab(lab.budget, cache=lab.cache).trained(Linear, photos, 0)
+    assert not calls
+    assert weights(first).equal(weights(again))
+    assert not weights(first).equal(weights(lab.untrained(Linear, photos, 0)))
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 16}, {"lr": 1e-4}, {"batch": 8}, {"clip": 1.0}])
+def test_another_recipe_is_another_model(lab, change):
+    photos = lab.photos("landscapes")
+    plan = {"seed": 0, "steps": 8} | change
+    first, other = lab.trained(Linear, photos, 0, steps=8), lab.trained(Linear, photos, **plan)
+    assert not weights(first).equal(weights(other))
+    assert len(list(lab.cache.glob("*/*/made.json"))) == 2
+
+
+def test_a_course_is_one_training_looked_at(lab):
+    photos = lab.photos("landscapes")
+    early, late = lab.course(Linear, photos, 0, (4, 12))
+    assert weights(early).equal(weights(lab.trained(Linear, photos, 0, steps=4)))
+    assert weights(late).equal(weights(lab.trained(Linear, photos, 0, steps=12)))
+
+
+def test_a_course_that_was_stopped_goes_on(lab, monkeypatch):
+    photos, real = lab.photos("landscapes"), laboratory.fit
+    whole = lab.course(Linear, photos, 0, (4, 12))
+
+    def stops(*given, **plan):
+        if plan["epochs"] > 1:
+            raise KeyboardInterrupt
+        return real(*given, **plan)
+
+    monkeypatch.setattr(laboratory, "fit", stops)
+    other = Lab(lab.budget, cache=lab.cache.parent / "other")
+    with pytest.raises(KeyboardInterrupt):
+        other.course(Linear, photos, 0, (4, 12))
+    monkeypatch.setattr(laboratory, "fit", real)
+    resumed = other.course(Linear, photos, 0, (4, 12))
+    assert all(weights(a).equal(weights(b)) for a, b in zip(whole, resumed, strict=True))
+
+
+def test_what_is_kept_is_the_models_and_the_log(lab):
+    lab.trained(Linear, lab.photos("landscapes"), 0)
+    (folder,) = lab.cache.glob("*/*")
+    kept = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert "run/log.csv" in kept
+    assert "made.json" in kept
+    assert not any(path.endswith((".ckpt", "README.md")) for path in kept)
+    assert json.loads((folder / "made.json").read_text())["model"] == "Linear"
+
+
+def test_models_of_another_version_are_named_and_not_used(tmp_path, caplog):
+    (tmp_path / "copyfold-0.0.1-torch-1.0").mkdir()
+    with caplog.at_level(logging.WARNING, logger="copyfold"):
+        Lab(BUDGETS["tiny"], cache=tmp_path)
+    assert "the models of copyfold-0.0.1-torch-1.0 are not used" in caplog.text
+
+
+def test_digits_stand_in_and_the_finding_says_so(lab):
+    lab.photos("landscapes")
+    lab.photos("landscapes")
+    assert lab.notes == ["landscapes was not given: scikit-learn's digits stand in for it"]
+    with pytest.raises(UsageError, match="did you mean cifar10"):
+        lab.photos("cifar")
+
+
+def test_images_are_spread_over_the_set_and_the_same_each_time(lab):
+    photos = lab.photos("landscapes")
+    x = lab.images(photos)
+    assert x.shape == (16, 1, 16, 16)
+    assert x.equal(lab.images(photos))
+    everything = lab.images(photos, "train", 10_000)
+    assert len(everything) == len(photos)
+    assert x[0].equal(photos.images("held_out", 1)[0])
+    assert 0 <= x.min() < x.max() <= 1
+
+
+def test_labels_are_asked_for(tmp_path, lab):
+    assert lab.labelled("landscapes").labels is not None  # the digits' own
+    rng = np.random.default_rng(0)
+    for n in range(20):
+        Image.fromarray(rng.integers(0, 255, (20, 20), dtype=np.uint8)).save(tmp_path / f"{n}.png")
+    with pytest.raises(DataError, match="has no labels, and this study needs them"):
+        Lab(lab.budget, {"landscapes": str(tmp_path)}, lab.cache).labelled("landscapes")
+
+
+def test_a_seed_that_diverges_loses_no_other(tmp_path):
+    lab = Lab(BUDGETS["cpu"], cache=tmp_path)
+
+    def measure(seed: int) -> int:
+        if seed == 1:
+            raise Diverged("the loss became nan")
+        return seed
+
+    assert lab.each(measure) == [0, 2]
+    assert lab.notes == ["seed 1 is left out: the loss became nan"]
+
+    def never(seed: int) -> int:
+        raise Diverged("the loss became nan")
+
+    with pytest.raises(Diverged, match="no seed"):
+        lab.each(never)
+
+
+def test_generators_are_of_a_seed_and_a_purpose(lab):
+    a, b, c, d = (torch.rand(4, generator=lab.rng(*x)) for x in ((0, "a"), (0, "a"), (0, "b"), (1, "a")))
+    assert a.equal(b)
+    assert not a.equal(c)
+    assert not a.equal(d)
+
+
+def test_sources(tmp_path):
+    for name in ("landscapes", "cifar10"):
+        (tmp_path / name).mkdir()
+    root = str(tmp_path)
+    assert sources([root]) == {"landscapes": f"{root}/landscapes", "cifar10": f"{root}/cifar10"}
+    assert sources([root, "landscapes=x"])["landscapes"] == "x"
+    assert sources(["hub"])["churches"].startswith("hf://")
+    assert sources([]) == {}
+    with pytest.raises(UsageError, match="neither a folder nor NAME=SOURCE"):
+        sources(["nowhere"])
+    with pytest.raises(DataError, match="holds none of landscapes"):
+        sources([f"{root}/landscapes"])
