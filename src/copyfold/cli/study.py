@@ -1,8 +1,8 @@
 """Measure a claim of the texts again: train what it compares, with a control, and see whether it holds.
 
 Writes OUT/BUDGET/NAME with finding.json, figures and films, and prints the verdict. Models are kept and shared
-between studies, so that what was stopped goes on; a study that has its finding at this budget is not measured
-again unless it is named with --again.
+between studies, so that what was stopped goes on where it was; what has its finding already is not measured again
+without --again. One study that fails does not stop the others; the exit code is then that of the first failure.
 """
 
 import shlex
@@ -13,59 +13,71 @@ from copyfold.cli import _parsing, _screen
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Carry out every study that was asked for; the exit code is that of the first that failed."""
+    """Carry out every study that was asked for."""
     from copyfold.errors import CopyfoldError, UsageError
     from copyfold.studies import conduct
     from copyfold.studies.lab import BUDGETS, Lab, sources
 
     options = _parsing.parse(_parser(list(BUDGETS)), arguments)
+    known = conduct.studies()
     if options.list:
-        for name, study in conduct.studies().items():
-            print(f"{study.claim:<5} {name:<34} {(study.__doc__ or '').splitlines()[0]}")
+        for name, study in known.items():
+            print(f"{study.claim:<15} {name:<34} {(study.__doc__ or '').splitlines()[0]}")
         return 0
     if bool(options.names) == options.all:
         raise UsageError("give the names of studies, or --all; --list shows them")
-    chosen = list(conduct.studies().values()) if options.all else conduct.chosen(options.names)
+    chosen = list(known.values()) if options.all else conduct.chosen(options.names)
     out, failed = Path(options.out), 0
+    told = [f"--data={_told(word)}" for word in options.data]
     with _screen.progress() as progress:
         lab = Lab(BUDGETS[options.budget], sources(options.data), out / ".models", progress)
         for study in chosen:
             folder = out / options.budget / study.name()
+            again = shlex.join(["copyfold", "study", study.name(), "--budget", options.budget, *told])
             try:
-                if (folder / "finding.json").is_file() and not options.again:
-                    verdict = conduct.recorded(folder)["verdict"]
+                if options.again or not (folder / "finding.json").is_file():
+                    verdict = conduct.conduct(study, lab, out, again)
                 else:
-                    words = [
-                        study.name(),
-                        "--budget",
-                        options.budget,
-                        *(f"--data={word}" for word in options.data),
-                    ]
-                    verdict = conduct.conduct(study, lab, out, shlex.join(["copyfold", "study", *words]))
+                    verdict = conduct.recorded(folder)["verdict"]
             except CopyfoldError as error:
                 if len(chosen) == 1:
                     raise
                 _screen.log.error("%s is left out: %s", study.name(), " ".join(str(error).split()))
                 failed = failed or error.exit_code
                 continue
-            print(f"{study.claim:<5} {study.name():<34} {verdict:<10} {folder}", flush=True)
+            except KeyboardInterrupt as stop:
+                stop.args = ("stopped, and what was trained is kept: give the same command again to go on",)
+                raise
+            print(f"{study.claim:<15} {study.name():<34} {verdict:<10} {folder}", flush=True)
     return failed
+
+
+def _told(word: str) -> str:
+    """What --data said, without the folders of this machine: it is written into findings."""
+    name, equals, source = word.partition("=")
+    return word if word == "hub" or source.startswith("hf://") else f"{name}=SOURCE" if equals else "ROOT"
 
 
 def _parser(budgets: list[str]):
     parser = _parsing.parser("study", __doc__)
-    parser.add_argument("names", nargs="*", help="Names of studies, or of claims, as T5; --list shows them.")
+    parser.add_argument(
+        "names", nargs="*", default=[], help="Names of studies, or of claims, as T5; --list shows them."
+    )
     parser.add_argument("--all", action="store_true", help="Every study.")
     parser.add_argument("--list", action="store_true", help="Show what there is.")
     parser.add_argument(
-        "--budget", choices=budgets, default="tiny",
+        "--budget",
+        choices=budgets,
+        default="tiny",
         help="tiny: minutes for all, to see that they run, decides nothing; cpu: hours on two cores; gpu.",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--data", action="append", default=[],
+        "--data",
+        action="append",
+        default=[],
         help="A folder with the sets landscapes, cifar10 and fashion_mnist as local datasets; or NAME=SOURCE, "
         "such as landscapes=my/photos; or hub, which fetches them. Digits stand in for what is not given.",
-    )  # fmt: skip
+    )
     parser.add_argument("--out", default="results", help="Where findings are written.")
     parser.add_argument("--again", action="store_true", help="Measure anew what has its finding already.")
     return parser

@@ -46,7 +46,7 @@ def chosen(names: list[str]) -> list[Study]:
 def conduct(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
     """Measure, judge, and write OUT/BUDGET/NAME: finding.json last, when its pictures are there."""
     folder = out / lab.budget.name / study.name()
-    lab.notes.clear()
+    lab.begin()
     start = time.monotonic()
     finding = study.measure(lab)
     verdict = study.verdict(finding.numbers, lab.budget.decides)
@@ -63,9 +63,15 @@ def conduct(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
         "figures": figures,
         "films": films,
         "notes": [*lab.notes, *finding.notes],
-        "data": {name: lab.data.get(name, "digits") for name in study.data},
-        "seconds": round(time.monotonic() - start, 1),
-        "made": {"copyfold": __version__, "torch": torch.__version__, "date": date.today().isoformat()},
+        "data": {name: _named(lab.data.get(name, "digits")) for name in study.data},
+        "training": round(lab.spent, 1),
+        "seconds": round(time.monotonic() - start - lab.waited, 1),
+        "made": {
+            "copyfold": __version__,
+            "torch": torch.__version__,
+            "device": str(lab.device),
+            "date": date.today().isoformat(),
+        },
     }
     write_text(folder / "finding.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
     return verdict
@@ -102,6 +108,11 @@ def _film(finding: Finding, name: str, folder: Path) -> str:
     if path.stat().st_size > FILM:
         log.warning("%s has %.1f MB, more than the megabyte a film should have", path, path.stat().st_size / 1e6)
     return path.name
+
+
+def _named(source: str) -> str:
+    """A source without the folders around it, which are a machine's own."""
+    return source if source.startswith("hf://") else Path(source).name
 
 
 def _plain(number: dict[str, Any]) -> dict[str, Any]:

@@ -111,12 +111,18 @@ class Lab:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.seeds = range(self.budget.seeds)
         self._photos: dict[tuple[str, int, int | None], Photos] = {}
+        self.begin()
         others = [p.name for p in self.cache.glob("*") if p.is_dir() and p.name != self._version]
         if others:
             log.warning(
                 "%s: the models of %s are not used by %s: delete them for the space",
                 self.cache, ", ".join(sorted(others)), self._version,
             )  # fmt: skip
+
+    def begin(self) -> None:
+        """Forget what the last study noted and spent."""
+        self.notes.clear()
+        self.spent = self.waited = 0.0  # seconds that its models took to train, whenever; and those of now
 
     def photos(self, name: str, side: int | None = None, limit: int | None = None) -> Photos:
         """A set of images at a side (the budget's own unless given), with at most `limit` to train on.
@@ -189,7 +195,7 @@ class Lab:
             "model": type(model).__name__,
             "config": model.config,
             "objective": catalogue.describe(objective),
-            "images": [photos.fingerprint, len(photos)],
+            "images": hashlib.blake2b(photos.train.tobytes(), digest_size=8).hexdigest(),
             "plan": {"batch": batch, "lr": lr, "seed": seed, "epochs": epochs, **plan},
         }
         key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -215,7 +221,10 @@ class Lab:
                     )  # fmt: skip
                 run.model.save(folder / f"after-{count}")
             _discard(folder / "run")
-            write_text(done, json.dumps(what | {"seconds": round(time.monotonic() - start, 1)}, indent=1) + "\n")
+            seconds = time.monotonic() - start
+            self.waited += seconds
+            write_text(done, json.dumps(what | {"seconds": round(seconds, 1)}, indent=1) + "\n")
+        self.spent += json.loads(done.read_text(encoding="utf-8"))["seconds"]
         return [load(folder / f"after-{count}").to(self.device) for count in epochs]
 
     def untrained(self, make: Make, photos: Photos, seed: int) -> Autoencoder:

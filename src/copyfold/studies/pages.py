@@ -1,0 +1,108 @@
+"""What a reader gets: a table of all claims, and a page for each, from the findings on disk."""
+
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from copyfold.files import write_text
+from copyfold.studies import conduct
+from copyfold.studies.base import Estimate, Study
+
+HEAD = """# What came of the claims
+
+Every claim of the texts as a study that anyone can run again: `copyfold study NAME --budget {budget} --data ROOT`.
+The essay is "Autoencoders: Learning by Copying", the notes are on section 20.3 of Murphy's *Probabilistic Machine
+Learning*. Thresholds were fixed before the first measurement, and the verdict follows from them alone: HOLDS where
+every deciding number, with its whole 95 % interval, is where the claim wants it; FAILS where none is; MIXED where
+some are; UNDECIDED where an interval straddles its threshold.
+
+| claim | what is said | where | verdict | what decides |
+|---|---|---|---|---|
+"""
+
+
+def write(results: Path, out: Path, budget: str) -> list[Path]:
+    """Write OUT/findings.md and OUT/findings/NAME.md for what lies in RESULTS/BUDGET; returns what was written.
+
+    A study without a finding is in the table, as not measured yet.
+    """
+    rows, made = [], []
+    for name, study in conduct.studies().items():
+        folder = results / budget / name
+        if not (folder / "finding.json").is_file():
+            rows.append(_row(study, None, name))
+            continue
+        found = conduct.recorded(folder)
+        page = out / "findings" / f"{name}.md"
+        write_text(page, _page(study, found, os.path.relpath(folder, page.parent)))
+        made.append(page)
+        rows.append(_row(study, found, f"[{name}](findings/{name}.md)"))
+    table = out / "findings.md"
+    write_text(table, HEAD.format(budget=budget) + "\n".join(rows) + "\n")
+    return [table, *made]
+
+
+def number(found: Estimate) -> str:
+    """An estimate as text: value [low, high]."""
+    return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
+
+
+def _row(study: Study, found: Mapping[str, Any] | None, name: str) -> str:
+    said = (study.__doc__ or "").splitlines()[0]
+    verdict, deciding = "not measured yet", ""
+    if found is not None:
+        verdict = found["verdict"]
+        deciding = "; ".join(
+            f"{which} {number(found['numbers'][which])}, claimed {threshold}"
+            for which, threshold in found["thresholds"].items()
+        )
+    return f"| {study.claim}, {name} | {said} | {study.place} | {verdict} | {deciding} |"
+
+
+def _page(study: Study, found: Mapping[str, Any], pictures: str) -> str:
+    """One study: the claim, what came of it, the figures, the method, how to repeat it."""
+    said, *text = inspect.cleandoc(study.__doc__ or "").split("\n", 1)
+    means = study.means.get(found["verdict"], "")
+    deciding = [
+        f"| **{name}** | {number(found['numbers'][name])} | {_seeds(found['numbers'][name])} | {threshold} |"
+        for name, threshold in found["thresholds"].items()
+    ]
+    others = [
+        f"| {name} | {number(value)} | {_seeds(value)} | |"
+        for name, value in found["numbers"].items()
+        if name not in found["thresholds"]
+    ]
+    budget, made = found["budget"], found["made"]
+    sets = ", ".join(f"{name} ({source})" for name, source in found["data"].items()) or "made here"
+    cost = (
+        f"Images: {sets}. Budget {budget['name']}: {budget['seeds']} seeds. Training took "
+        f"{_minutes(found['training'])}, shared in part with other studies, and measuring "
+        f"{_minutes(found['seconds'])}, on {made['device']}; {made['date']}, torch {made['torch']}."
+    )
+    parts = [
+        f"# {said}",
+        f"**{found['verdict']}.** {means}".strip(),
+        f"Claim {study.claim}; {study.place}.",
+        *(f"![{name}]({pictures}/{name})" for name in found["figures"]),
+        *(f"Film: [{name}]({pictures}/{name})" for name in found["films"]),
+        "## How it was measured",
+        *text,
+        "## Numbers",
+        "Value and 95 % interval, each seed's value, and what the claim asks for where the number decides.",
+        "\n".join(["| number | value | seeds | claimed |", "|---|---:|---:|---:|", *deciding, *others]),
+        *("- " + note for note in found["notes"]),
+        "## Again",
+        f"```\n{found['command']}\n```",
+        cost,
+    ]
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def _seeds(found: Estimate) -> str:
+    return ", ".join(f"{value:.3g}" for value in found.seeds)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} minutes"
