@@ -196,36 +196,31 @@ class Lab:
             "config": model.config,
             "objective": catalogue.describe(objective),
             "images": hashlib.blake2b(photos.train.tobytes(), digest_size=8).hexdigest(),
-            "plan": {"batch": batch, "lr": lr, "seed": seed, "epochs": epochs, **plan},
+            "plan": {"batch": batch, "lr": lr, "seed": seed, **plan},
         }
         key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
         folder = self.cache / self._version / f"{type(model).__name__}-{key}"
-        done = folder / "made.json"
-        if not done.is_file():
-            log.info(
-                "training %s-%s: %d images, %d epochs, seed %d",
-                type(model).__name__,
-                key,
-                len(photos),
-                epochs[-1],
-                seed,
-            )
+        looks = [folder / f"after-{count}" for count in epochs]
+        if not all((look / "made.json").is_file() for look in looks):
+            log.info("training %s: %d images, %d epochs, seed %d", folder.name, len(photos), epochs[-1], seed)
             start = time.monotonic()
-            for count in epochs:
-                if (folder / f"after-{count}").is_dir():
+            run = folder / ("training-" + "-".join(map(str, epochs)))  # what was stopped goes on only as it was
+            for count, look in zip(epochs, looks, strict=True):
+                if (look / "made.json").is_file():
                     continue
                 with _quiet():
-                    run = fit(
-                        model, objective, photos, folder / "run", resume=True, progress=self.progress,
+                    fit(
+                        model, objective, photos, run, resume=True, progress=self.progress,
                         batch=batch, lr=lr, seed=seed, epochs=count, **plan,
                     )  # fmt: skip
-                run.model.save(folder / f"after-{count}")
-            _discard(folder / "run")
-            seconds = time.monotonic() - start
-            self.waited += seconds
-            write_text(done, json.dumps(what | {"seconds": round(seconds, 1)}, indent=1) + "\n")
-        self.spent += json.loads(done.read_text(encoding="utf-8"))["seconds"]
-        return [load(folder / f"after-{count}").to(self.device) for count in epochs]
+                model.save(look)
+                seconds = round(time.monotonic() - start, 1)
+                write_text(look / "made.json", json.dumps(what | {"seconds": seconds}, indent=1) + "\n")
+            (run / "log.csv").replace(folder / "log.csv")
+            shutil.rmtree(run)  # its checkpoints take most of the space
+            self.waited += time.monotonic() - start
+        self.spent += json.loads((looks[-1] / "made.json").read_text(encoding="utf-8"))["seconds"]
+        return [load(look).to(self.device) for look in looks]
 
     def untrained(self, make: Make, photos: Photos, seed: int) -> Autoencoder:
         """The same model with its first weights, as training with this seed begins."""
@@ -295,10 +290,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         log.setLevel(former)
-
-
-def _discard(folder: Path) -> None:
-    """Delete a training's checkpoints and best model, which take most of the space; its log stays."""
-    (folder / "last.ckpt").unlink(missing_ok=True)
-    for part in ("best", "checkpoints", "model"):
-        shutil.rmtree(folder / part, ignore_errors=True)
