@@ -6,7 +6,7 @@ apart by colour-blind eyes too.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -67,9 +67,9 @@ def curves(
         raise UsageError("no value is above 0, so none can be drawn on a logarithmic axis: set logy to false")
     figure, axes = _axes(xlabel, ylabel, title)
     if logy:
-        axes.set_yscale("log", nonpositive="mask")
+        _logarithmic(axes.set_yscale, axes.yaxis)
     if logx:
-        axes.set_xscale("log", nonpositive="mask")
+        _logarithmic(axes.set_xscale, axes.xaxis)
     for i, (name, (x, y)) in enumerate(lines.items()):
         if name in (bands or {}):
             low, high = map(_vector, (bands or {})[name])
@@ -160,8 +160,7 @@ def intervals(
         raise UsageError("there is no interval to draw: give at least one number")
     figure, axes = _axes(xlabel, "", title, size=(8.0, 1.6 + 0.42 * len(rows)))
     if logx:
-        axes.set_xscale("log", nonpositive="mask")
-        axes.xaxis.set_major_formatter("{x:g}")
+        _logarithmic(axes.set_xscale, axes.xaxis)
     for i, (name, (value, low, high)) in enumerate(rows.items()):
         low, high = (end if np.isfinite(end) else value for end in (low, high))
         axes.plot([low, high], [-i, -i], "-", color=_PALETTE[0], linewidth=2.2, solid_capstyle="butt")
@@ -209,6 +208,19 @@ def heatmaps(matrices: Mapping[str, Tensor | np.ndarray], xlabel: str, ylabel: s
     figure.colorbar(drawn, ax=panels)
     figure.suptitle(_plain(_wrap(title, 32 * len(arrays))), fontsize=12, x=0.02, ha="left")
     return figure
+
+
+def _logarithmic(scale: Callable[..., Any], axis: Any) -> None:
+    """A logarithmic axis whose numbers are written out; those between the powers of ten where there are few."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def _num_to_string(self, x: float, vmin: float, vmax: float) -> str:
+            return f"{x:g}"
+
+    scale("log", nonpositive="mask")
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain(minor_thresholds=(1.5, 0.5)))
 
 
 def _panel(axes: "Axes", name: str, xlabel: str, ylabel: str) -> None:
