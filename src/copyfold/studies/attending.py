@@ -1,0 +1,338 @@
+"""The essay's section on attention: what does it copy, what does it denoise, and what does it cost?"""
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from copyfold import pictures
+from copyfold.corruptions import Gaussian, Mix
+from copyfold.measures import mse
+from copyfold.models.attention import Attention, AttentionUNet, SingleAttention, attention
+from copyfold.models.base import Autoencoder
+from copyfold.probes.base import Reading
+from copyfold.probes.geometry import IdentityGap
+from copyfold.probes.inversion import Inversion
+from copyfold.studies import estimates
+from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.lab import Lab, Make
+from copyfold.studies.networks import WIDE, unet
+from copyfold.studies.normalising import restored
+from copyfold.types import Images
+
+SECTION = 'essay, "Representations in Unet generative models with Attention"'
+SHOWN = 8
+STEPS = 800  # batches of 16 that a single attention learns from
+INVERTED = 16  # images whose representation is looked for
+MAPS = 64
+
+
+def single(kind: Attention, channels: int | None = MAPS) -> Make:
+    """One attention between convolutions of 64 maps, or alone."""
+    return partial(SingleAttention, kind=kind, channels=channels)
+
+
+def look(lab: Lab, model: Autoencoder, x: Images, seed: int) -> Reading:
+    """How a model copies, denoises with the statistics of the batch, and represents.
+
+    Numbers per image: "copying", "error" and "nothing", squared errors of a clean image, of one mixed with noise
+    and of the mix itself; "passed", the share of noise of std 0.1 that comes out again. For a few of the images,
+    those of `images`: "representation" and "reference", the distances per value of the image that is found for the
+    same output (60 steps of L-BFGS, running statistics), and of one with noise of std 1/18.
+    """
+    noisy = Mix()(x, lab.rng(seed, "mix"))
+    output = restored(model, noisy)
+    few = slice(0, None, max(1, len(x) // INVERTED))
+    inverted = Inversion(steps=lab.budget.scaled(60))(model, x[few], lab.rng(seed, "start"))
+    gap = IdentityGap(Gaussian(0.1), draws=0, statistics="batch")(model, x, lab.rng(seed, "gaussian"))
+    size = math.sqrt(x[0].numel())
+    numbers = {
+        "copying": mse(restored(model, x), x),
+        "error": mse(output, x),
+        "nothing": mse(noisy, x),
+        "passed": gap.numbers["passed"],
+        "representation": inverted.numbers["image"] / size,
+        "reference": inverted.numbers["image, reference"] / size,
+    }
+    images = {"clean": x, "mixed": noisy, "output": output}
+    shown = {name: y[few][:SHOWN] for name, y in images.items()} | {"found": inverted.images["found"][:SHOWN]}
+    return Reading(numbers, shown)
+
+
+def summary(name: str, readings: list[Reading]) -> dict[str, Estimate]:
+    """What `look` says of one network over all seeds."""
+    of = {number: [r.numbers[number] for r in readings] for number in readings[0].numbers}
+    return {
+        f"error over doing nothing {name}": estimates.ratio(of["error"], of["nothing"]),
+        f"noise passed {name}": estimates.mean(of["passed"]),
+        f"copying error {name}": estimates.mean(of["copying"]),
+        f"representation error {name}": estimates.mean(of["representation"]),
+        f"representation over reference noise {name}": estimates.ratio(of["representation"], of["reference"]),
+    }
+
+
+def rows(found: Mapping[str, list[Reading]]) -> dict[str, Images]:
+    """The first seed's images: clean, mixed, then each network's output and what it takes for the clean image."""
+    first = {name: readings[0].images for name, readings in found.items()}
+    shared = next(iter(first.values()))
+    each = {f"{name}: {what}": images[what] for name, images in first.items() for what in ("output", "found")}
+    return {"clean": shared["clean"], "mixed with noise": shared["mixed"]} | each
+
+
+def gather(lab: Lab, kinds: Mapping[str, tuple[Make, int, float]], untrained: str) -> dict[str, list[Reading]]:
+    """Networks trained on landscapes, each for its steps at its rate, looked at; one of them untrained as well."""
+    photos = lab.photos("landscapes")
+    x = lab.images(photos)
+
+    def measure(seed: int) -> dict[str, Reading]:
+        models = {
+            name: lab.trained(make, photos, seed, steps=steps, lr=lr) for name, (make, steps, lr) in kinds.items()
+        }
+        models["untrained"] = lab.untrained(kinds[untrained][0], photos, seed)
+        return {name: look(lab, model, x, seed) for name, model in models.items()}
+
+    found = lab.each(measure)
+    return {name: [readings[name] for readings in found] for name in found[0]}
+
+
+@dataclass(frozen=True)
+class LinearAttentionCopies(Study):
+    """One linear attention between convolutions learns to copy: it denoises poorly.
+
+    With 64 maps, such networks learn to copy landscapes in 800 batches of 16; the attention is the script's.
+    Its representation is the image, sought from noise, whose output is that of a held-out image. "Near-perfect" is
+    nearer to it than the same image with noise of std 1/18, the essay's own measure. "Denoises poorly" is that of
+    the squared error of an image mixed half and half with noise N(0.7, 0.2^2) more than half stays, and that more
+    than half of weak noise (std 0.1) comes out again. Batch norm uses the statistics of the batch, as in the
+    essay, and running ones for the representation.
+
+    Controls: the U-Net without skips, which is said to do the opposite; the untrained network; and linear
+    attention with the kernel elu + 1 of the paper that the essay cites.
+
+    In the figure, rows from the top: clean, mixed, and of each network its output and its representation.
+    """
+
+    claim: ClassVar[str] = "T25"
+    place: ClassVar[str] = f"{SECTION}: the paragraph on just one linear attention, and the figure after it"
+    items: ClassVar[tuple[int, ...]] = (127, 152)
+    means: ClassVar[Mapping[Verdict, str]] = {
+        Verdict.HOLDS: "Linear attention is a way around the bottleneck: where it bridges a U-Net, what is copied "
+        "there is not learned below.",
+        Verdict.MIXED: "Seeing everything and passing noise on are two things here: look at which one holds.",
+        Verdict.FAILS: "A linear attention does not copy: it may bridge a network that is meant to denoise.",
+    }
+
+    representation_over_reference_noise_linear_attention: Below = Below(1.0)
+    error_over_doing_nothing_linear_attention: Above = Above(0.5)
+    noise_passed_linear_attention: Above = Above(0.5)
+
+    def measure(self, lab: Lab) -> Finding:
+        """Look at both kinds and at the U-Net."""
+        steps = lab.budget.scaled(STEPS)
+        kinds = {
+            "linear attention": (single("softmax"), steps, 1e-3),
+            "elu attention": (single("elu"), steps, 1e-3),
+            "U-Net": (unet(lab), lab.budget.steps, 1e-3),
+        }
+        found = gather(lab, kinds, "linear attention")
+        numbers = {k: v for name, readings in found.items() for k, v in summary(name, readings).items()}
+        return Finding(numbers, {"images": pictures.comparison(rows({name: found[name] for name in kinds}))})
+
+
+@dataclass(frozen=True)
+class DotProductLessAccurate(Study):
+    """Dot-product attention represents its input less accurately than the linear one.
+
+    One attention between convolutions of 64 maps learns to copy landscapes, in 800 batches of 16 for each kind.
+    The number is the distance from held-out images to what the networks take for them (60 steps of L-BFGS from
+    noise, running statistics), that of the dot product over that of the linear one.
+
+    Controls: a second learning rate, 3e-4 beside 1e-3, both fixed beforehand, as an order that turns with the rate
+    says nothing of attention; the linear attention with elu + 1, which has no norm after it, as the dot product
+    has none; the untrained dot product; and the errors of copying.
+
+    In the figure, rows from the top: clean, mixed, and of each network its output and its representation.
+    """
+
+    claim: ClassVar[str] = "T26"
+    place: ClassVar[str] = f"{SECTION}: the sentence on limiting the input resolution to 32^2, and its figure"
+    items: ClassVar[tuple[int, ...]] = (128, 152)
+    means: ClassVar[Mapping[Verdict, str]] = {
+        Verdict.HOLDS: "Where detail must get through an attention, take the linear one: it sees more for less.",
+        Verdict.MIXED: "Which attention sees more is a matter of the learning rate, and not of its kind.",
+        Verdict.FAILS: "Linear attention buys speed here, and no accuracy.",
+    }
+
+    representation_error_dot_over_linear: Above = Above(1.0)
+    representation_error_dot_over_linear_lower_rate: Above = Above(1.0)
+
+    def measure(self, lab: Lab) -> Finding:
+        """Look at every kind, at both rates."""
+        steps = lab.budget.scaled(STEPS)
+        kinds = {
+            "linear attention": (single("softmax"), steps, 1e-3),
+            "dot product": (single("dot"), steps, 1e-3),
+            "elu attention": (single("elu"), steps, 1e-3),
+            "linear attention lower rate": (single("softmax"), steps, WIDE),
+            "dot product lower rate": (single("dot"), steps, WIDE),
+        }
+        found = gather(lab, kinds, "dot product")
+        numbers = {k: v for name, readings in found.items() for k, v in summary(name, readings).items()}
+        for end in ("", " lower rate"):
+            for what, number in (("representation error", "representation"), ("copying error", "copying")):
+                dot, linear = (
+                    [r.numbers[number] for r in found[f"{kind}{end}"]]
+                    for kind in ("dot product", "linear attention")
+                )
+                numbers[f"{what} dot over linear{end}"] = estimates.ratio(dot, linear)
+        dot, elu = ([r.numbers["representation"] for r in found[k]] for k in ("dot product", "elu attention"))
+        numbers["representation error dot over elu"] = estimates.ratio(dot, elu)
+        shown = {name: found[name] for name in ("linear attention", "dot product", "elu attention")}
+        return Finding(numbers, {"images": pictures.comparison(rows(shown))})
+
+
+@dataclass(frozen=True)
+class AttentionInSkipsDenoisesPoorly(Study):
+    """A U-Net with linear attention in its skips is not very effective at denoising.
+
+    It learns to copy landscapes, with as many channels, halvings and steps as the U-Net without skips. Held-out
+    images are mixed half and half with noise N(0.7, 0.2^2) and restored with the statistics of batches of 16. "Not
+    very effective" is that more than half of the squared error stays, and that it errs more than the U-Net
+    without skips.
+
+    Controls: a U-Net with plain skips, as it may be the skips and not the attention in them that let noise
+    through; the untrained network; and the share of weak noise that comes out again, which knows no brightness.
+
+    In the figure, rows from the top: clean, mixed, and of each network its output and its representation.
+    """
+
+    claim: ClassVar[str] = "attention-unet"
+    place: ClassVar[str] = f"{SECTION}: the sentence and the figure under the diagram of the attention U-Net"
+    items: ClassVar[tuple[int, ...]] = (126, 152)
+    means: ClassVar[Mapping[Verdict, str]] = {
+        Verdict.HOLDS: "Attention in the skips undoes what leaving skips out did: copying is all that is learned.",
+        Verdict.MIXED: "It denoises less than the U-Net without skips, or little, but not both: see the numbers.",
+        Verdict.FAILS: "Skips through attention do not cost the denoising that copying brings.",
+    }
+
+    error_over_doing_nothing_attention_unet: Above = Above(0.5)
+    error_attention_unet_over_unet: Above = Above(1.0)
+
+    def measure(self, lab: Lab) -> Finding:
+        """Look at U-Nets with each kind of skips."""
+        sizes = {"width": lab.budget.width, "depth": lab.budget.depth}
+        kinds = {
+            "attention unet": (partial(AttentionUNet, **sizes), lab.budget.steps, 1e-3),
+            "unet without skips": (unet(lab), lab.budget.steps, 1e-3),
+            "unet with skips": (unet(lab, skips="concat"), lab.budget.steps, 1e-3),
+        }
+        found = gather(lab, kinds, "attention unet")
+        numbers = {k: v for name, readings in found.items() for k, v in summary(name, readings).items()}
+        errors = {name: [r.numbers["error"] for r in readings] for name, readings in found.items()}
+        with_attention = errors["attention unet"]
+        numbers |= {
+            "error attention unet over unet": estimates.ratio(with_attention, errors["unet without skips"]),
+            "error attention unet over unet with skips": estimates.ratio(
+                with_attention, errors["unet with skips"]
+            ),
+        }
+        return Finding(numbers, {"images": pictures.comparison(rows({name: found[name] for name in kinds}))})
+
+
+@dataclass(frozen=True)
+class AttentionCost(Study):
+    """Linear attention takes linear time and memory, dot-product attention quadratic.
+
+    One attention of 4 heads of 32 features on 64 maps, forward and backward, at the side of the budget and at
+    twice that, which are four times as many positions. The exponent is log(ratio of costs) / log 4: 1 is linear, 2
+    is quadratic, and 1.5 lies halfway. Time is the least of five runs; memory is the numbers that the forward pass
+    keeps for the gradient, of the dot product written out.
+
+    Control: the dot product in the fused kernel that torch takes by default, which computes the same function and
+    keeps no matrix of pairs; were its memory linear, the blow-up would be of the program and not of the operation.
+
+    In the figure a line is a kind of cost; the small circles are repetitions.
+    """
+
+    claim: ClassVar[str] = "attention-cost"
+    place: ClassVar[str] = f"{SECTION}: the sentence on why linear attention was introduced"
+    items: ClassVar[tuple[int, ...]] = (39,)
+    data: ClassVar[tuple[str, ...]] = ()
+    means: ClassVar[Mapping[Verdict, str]] = {
+        Verdict.HOLDS: "At four times the positions the dot product takes about sixteen times as long: take "
+        "linear attention on large maps. For memory see the fused kernel first.",
+        Verdict.MIXED: "Not all of these costs grow as the formulas say at sizes that are used: see which.",
+        Verdict.FAILS: "At sizes that are used the costs of both grow alike.",
+    }
+
+    time_linear: Below = Below(1.5)
+    time_dot_product: Above = Above(1.5)
+    memory_linear: Below = Below(1.5)
+    memory_dot_product: Above = Above(1.5)
+
+    def measure(self, lab: Lab) -> Finding:
+        """Count and time at both sides."""
+        sides = (lab.budget.side, 2 * lab.budget.side)
+        written_out = partial(sdpa_kernel, SDPBackend.MATH)
+
+        def exponent(small: float, large: float) -> float:
+            return math.log(large / small) / math.log(4)
+
+        kinds: dict[str, Attention] = {"linear": "softmax", "elu": "elu", "dot product": "dot"}
+        numbers = {}
+        for name, kind in kinds.items():
+            numbers[f"time {name}"] = estimates.over_seeds(
+                lab.each(lambda _, kind=kind: exponent(*(seconds(kind, side, lab.device) for side in sides)))
+            )
+            label = "dot product, fused" if kind == "dot" else name
+            counts = [kept(kind, side, lab.device) for side in sides]
+            numbers[f"memory {label}"] = estimates.over_seeds([exponent(*counts)] * len(lab.seeds))
+        # On the meta device, where matrices of pairs have a size and take no room
+        counts = [kept("dot", side, torch.device("meta"), written_out()) for side in sides]
+        numbers["memory dot product"] = estimates.over_seeds([exponent(*counts)] * len(lab.seeds))
+        shown = {name: (e.value, e.low, e.high) for name, e in numbers.items()}
+        points = {name: e.seeds for name, e in numbers.items()}
+        marks = {"linear": 1.0, "quadratic": 2.0}
+        return Finding(
+            numbers, {"exponents": pictures.intervals(shown, "exponent of the positions", marks, points)}
+        )
+
+
+def kept(
+    kind: Attention, side: int, device: torch.device, within: AbstractContextManager[object] | None = None
+) -> int:
+    """Numbers that a forward pass keeps for the gradient, each tensor counted once."""
+    sizes: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        place = t.data_ptr() or id(t)
+        sizes[place] = max(sizes.get(place, 0), t.numel())
+        return t
+
+    module = attention(kind, MAPS).to(device)
+    x = torch.zeros(1, MAPS, side, side, device=device)
+    with within or nullcontext(), saved_tensors_hooks(pack, lambda t: t):
+        module(x)
+    return sum(sizes.values())
+
+
+def seconds(kind: Attention, side: int, device: torch.device) -> float:
+    """Of a forward and backward pass, the least of five: the processor's, which other processes do not add to."""
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    module, x = attention(kind, MAPS).to(device), torch.rand(1, MAPS, side, side, device=device)
+    times: list[float] = []
+    for _ in range(5):
+        start = clock()
+        module(x).sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(clock() - start)
+    return min(times)
