@@ -16,7 +16,7 @@ import copyfold as cf
 
 
 def correct(bench: Bench) -> Iterator[Item]:
-    """Whether what holds on a CPU holds here: learning, resuming, loading, samplers, probes."""
+    """Whether what holds on a CPU holds here: learning, resuming, loading, restoring, samplers, probes."""
     arithmetic("fp32")
     images = photos(bench.pick(320, 40), bench.pick(32, 16))
     with tempfile.TemporaryDirectory() as folder:
@@ -48,10 +48,20 @@ def correct(bench: Bench) -> Iterator[Item]:
         yield "how far a resumed run ends from the whole one", partial(resumes, False)
         yield "with deterministic algorithms on the same bits", partial(resumes, True)
         yield "a model that was saved is the same on the CPU", loads
+    yield "a photograph restored in tiles", partial(same_restoration, bench, images)
     for name, kind in cf.catalogue.classes(cf.Sampler).items():
         yield f"{name}, as on the CPU", partial(same_film, bench, kind, images)
     for name, kind in cf.catalogue.classes(cf.Probe).items():
         yield f"{name}, as on the CPU", partial(same_reading, bench, kind, images)
+
+
+def same_restoration(bench: Bench, images: Any) -> Numbers:
+    """A photograph of more than a megapixel, by a model that was never trained."""
+    torch.manual_seed(0)
+    model, x = cf.UNet(images.shape, width=4, depth=1).eval(), torch.rand(1, 3, 1001, 1003)
+    there = cf.restore(model, x)
+    here = cf.restore(model.to(bench.device), x.to(bench.device))
+    return verdict((apart := difference(there, here)) < 1e-3, {"largest difference, of 1": apart})
 
 
 def same_film(bench: Bench, kind: Any, images: Any) -> Numbers:

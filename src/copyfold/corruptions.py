@@ -4,8 +4,8 @@ None of these clips to [0, 1]: clipping bends the distribution that the mathemat
 (the score, the posterior mean), and a model takes values outside just as well. Clip only to show.
 
 Every corruption takes the generator to draw from, which may live on another device than the images; without
-one it draws from torch's global generator of the images' device. The same generator state gives the same draw
-whatever the memory format of the images.
+one it draws from torch's global generator of the images' device. Numbers are drawn where the generator is and then
+moved, so that the same state of it gives the same draw whatever the images' device and memory format.
 """
 
 import math
@@ -32,16 +32,22 @@ def noise_like(x: Tensor, mean: float = 0.0, std: float = 1.0, rng: Generator | 
         raise UsageError(f"noise needs images of floating point, not {x.dtype}: divide them by 255 first")
     source = x.device if rng is None else rng.device
     eta = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=source)
-    # Drawn in logical order, then copied: filled in place, channels_last would change which pixel gets what
-    return torch.empty_like(x, requires_grad=False).copy_(eta).mul_(std).add_(mean)
+    # Drawn in logical order, then copied: filled in place, channels_last would change which pixel gets what.
+    # A GPU gets it when it comes to it, and is not waited for
+    return torch.empty_like(x, requires_grad=False).copy_(eta, non_blocking=x.is_cuda).mul_(std).add_(mean)
+
+
+def uniform_like(x: Tensor, rng: Generator | None = None) -> Tensor:
+    """Draws from U(0, 1) in x's shape and on its device; float32, as half is too coarse for a small rate."""
+    source = x.device if rng is None else rng.device
+    u = torch.rand(x.shape, generator=rng, dtype=torch.float32, device=source)
+    return u.to(x.device, non_blocking=x.is_cuda)
 
 
 def drawn(level: tuple[float, float], x: Images, rng: Generator | None = None) -> Tensor:
     """A draw from U(low, high) for every image, b x 1 x 1 x 1."""
     low, high = level
-    source = x.device if rng is None else rng.device
-    u = torch.rand(len(x), 1, 1, 1, generator=rng, dtype=torch.float32, device=source)
-    return (low + (high - low) * u).to(x)
+    return (low + (high - low) * uniform_like(x[:, :1, :1, :1], rng)).to(x)
 
 
 class Corruption(ABC):
@@ -143,11 +149,8 @@ class Masking(Corruption):
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Draw m x, or m x / (1 - rate)."""
-        source = x.device if rng is None else rng.device
         rate = drawn(self.rate, x, rng) if isinstance(self.rate, tuple) else self.rate
-        # float32 whatever x is: in half precision the uniform draw is too coarse for a small rate
-        u = torch.rand(x.shape, generator=rng, dtype=torch.float32, device=source).to(x.device)
-        kept = x.clone().masked_fill_(u < rate, 0)
+        kept = x.clone().masked_fill_(uniform_like(x, rng) < rate, 0)
         return kept / (1 - rate) if self.rescale else kept
 
 
@@ -175,7 +178,7 @@ class Blur(Corruption):
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Blur both axes: H x W^T, H and W the matrices of the convolution along one."""
         # Two matrix products: several times faster than a depthwise convolution on a CPU, and as exact
-        rows, columns = (self.matrix(size).to(x) for size in x.shape[-2:])
+        rows, columns = (self.matrix(size).to(x, non_blocking=x.is_cuda) for size in x.shape[-2:])
         return rows @ x @ columns.T
 
     def window(self) -> Tensor:

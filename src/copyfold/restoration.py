@@ -40,7 +40,7 @@ def restore(model: Autoencoder, x: Images, statistics: Statistics = "running") -
     overlapping tiles above one megapixel; any other runs at its own size. A grey model is run on every channel
     by itself; a colour model sees grey as colour. The tiles are the whole where no pixel of the output sees
     farther than 256 pixels and nothing is taken over the whole image (batch statistics, group or instance norm,
-    a bilinear up).
+    a bilinear up). The images are where the model is, and stay there.
     """
     count, channels, *size = x.shape
     planes = _match(x, model.shape[0])
@@ -60,11 +60,12 @@ def restore_file(model: Autoencoder, source: Path, target: Path, statistics: Sta
     """Restore one image file into another of the same size, mode and format.
 
     It comes upright; a palette becomes colours. EXIF stays in JPEG, PNG and WebP, the location in it does not.
-    Raises DataError where the file cannot be read, CopyfoldError where the other cannot be written.
+    Computed where the model is. Raises DataError where the file cannot be read, CopyfoldError where the other
+    cannot be written.
     """
-    photo = Photo.read(source)
-    x = torch.from_numpy(photo.values).permute(2, 0, 1)[None]
-    restored = restore(model, x, statistics)[0].permute(1, 2, 0).numpy()
+    photo, device = Photo.read(source), next(model.parameters(), torch.empty(0)).device
+    x = torch.from_numpy(photo.values).permute(2, 0, 1)[None].to(device)
+    restored = restore(model, x, statistics)[0].permute(1, 2, 0).cpu().numpy()
     with written(target) as path:
         photo.assemble(restored).save(path, **photo.settings)
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, cast
@@ -164,8 +165,15 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
     def code_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shape of an image's code: of the one tensor, or of every map where it is a tuple of maps."""
         training, like = self.training, next(self.parameters(), torch.empty(0))
-        code = self.eval().encode(torch.zeros(2, *self.shape, device=like.device, dtype=like.dtype))
-        self.train(training)
+        self.eval()
+        try:  # without computing: at 256x256 that takes a CPU ten seconds
+            weights = {f"model.{n}": t.to("meta") for n, t in chain(self.named_parameters(), self.named_buffers())}
+            x = torch.zeros(2, *self.shape, device="meta", dtype=like.dtype)
+            code: Code = torch.func.functional_call(_Encoding(self), weights, (x,))
+        except RuntimeError:  # it looks at its numbers
+            code = self.encode(torch.zeros(2, *self.shape, device=like.device, dtype=like.dtype))
+        finally:
+            self.train(training)
         return tuple(tuple(m.shape[1:]) for m in (code if isinstance(code, tuple) else (code,)))
 
     def summary(self) -> Summary:
@@ -232,6 +240,17 @@ class Chain(Autoencoder):
     def logits(self, z: Code) -> Images:
         """What `decoder` makes of z."""
         return self.decoder(z)
+
+
+class _Encoding(nn.Module):
+    """E as a module of its own, so that it can be called with other weights."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Images) -> Code:
+        return self.model.encode(x)
 
 
 def flat(z: Code) -> Tensor:

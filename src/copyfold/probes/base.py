@@ -25,7 +25,10 @@ class Reading:
 
 
 class Probe(ABC):
-    """Asks a trained autoencoder one question. It changes nothing in the model and draws nothing on a screen."""
+    """Asks a trained autoencoder one question. It changes nothing in the model and draws nothing on a screen.
+
+    What is read is where x and the model are; random numbers are drawn where the generator is, and then moved.
+    """
 
     @abstractmethod
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:

@@ -205,8 +205,8 @@ def tuned(noisy: Images, clean: Images, std: float) -> dict[str, Denoiser]:
     """
     pixels, smallest = clean.shape[2] * clean.shape[3], min(clean.shape[2:])
     count = max(1, min(len(clean) // 4, TUNED // pixels))
-    shown = torch.linspace(0, len(clean) - 1, count).long()
-    others = torch.ones(len(clean), dtype=torch.bool).index_fill(0, shown, len(clean) == 1)
+    shown = torch.linspace(0, len(clean) - 1, count, device=clean.device).long()
+    others = torch.ones_like(clean[:, 0, 0, 0], dtype=torch.bool).index_fill(0, shown, len(clean) == 1)
     pair = noisy[shown], clean[shown]
     fitted = {PCAWiener.fit(clean[others], side): side for side in (8, 16, 0) if side < smallest}
     few = partial(Wavelet, shifts=4)  # tells the settings apart in a quarter of the time

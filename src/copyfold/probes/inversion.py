@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from copyfold.corruptions import Blur, Clean, Corruption, Mix, noise_like
+from copyfold.corruptions import Blur, Clean, Corruption, Mix, noise_like, uniform_like
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.measures import distance, flatness, kurtosis, noise_level, normality, psnr
 from copyfold.probes.base import Probe, Reading, still, tap
@@ -210,7 +210,7 @@ class Inversion(Probe):
             case "constant":
                 return torch.full_like(x, self.mean)
             case "uniform":
-                return torch.rand(x.shape, generator=rng, dtype=x.dtype, device=rng.device).to(x)
+                return uniform_like(x, rng).to(x)
             case "zero":
                 return torch.zeros_like(x)
 

@@ -75,7 +75,7 @@ def neighbours(
         queries = x[start : start + QUERIES]
         squares = torch.cat([_squares(queries - centre, part - centre) for part in among.split(PART)], dim=1)
         if leave_out_own:
-            squares[torch.arange(len(queries)), start + torch.arange(len(queries))] = torch.inf
+            squares[:, start : start + len(queries)].fill_diagonal_(torch.inf)
         candidates = squares.topk(min(count + SPARE, available), largest=False).indices.sort().values
         found += [_sorted(query, among, few, count) for query, few in zip(queries, candidates, strict=True)]
     distances, indices = zip(*found, strict=True)

@@ -80,9 +80,9 @@ class Stability(Probe):
             "walks": walks.float(),
             "escaped": escaped.float(),
             "tau": tau,
-            "fraction": torch.tensor(fraction),
-            "fraction, low": torch.tensor(low),
-            "fraction, high": torch.tensor(high),
+            "fraction": tau.new_tensor(fraction),
+            "fraction, low": tau.new_tensor(low),
+            "fraction, high": tau.new_tensor(high),
         }
         return Reading(numbers, {"x": x, "first": first, "last": last})
 

@@ -64,9 +64,9 @@ def diagnose(
         seed: Of every noise.
         progress: Called after each part.
 
-    Batch norm uses its running averages wherever an image's result must not depend on others; what the model
-    makes from noise is made with the model's own `statistics`. UsageError where the photos do not fit the model,
-    are too few, or a weight is not a number.
+    It is computed where the model is. Batch norm uses its running averages wherever an image's result must not
+    depend on others; what the model makes from noise is made with the model's own `statistics`. UsageError where
+    the photos do not fit the model, are too few, or a weight is not a number.
     """
     _check(model, photos)
     started = time.monotonic()

@@ -19,7 +19,8 @@ def illustrate(run: Run, photos: Photos | Stream) -> list[Path]:
     """Write the pictures that every training ends with into findings/, and return their paths.
 
     loss.png, and a denoising picture for Gaussian noise of std 0.2 and for Mix(0.5, 0.7, 0.2) each, with the
-    numbers over up to 128 held-out images as one batch. With fewer than 2 held-out images, the loss only.
+    numbers over up to 128 held-out images as one batch. With fewer than 2 held-out images, the loss only. Computed
+    where `run.model` is.
     """
     made = [run.folder / "findings" / "loss.png"]
     pictures.save(loss_curve(run), made[0])
@@ -40,7 +41,7 @@ def loss_curve(run: Run, title: str = "Reconstruction") -> Any:
 
 def denoising(run: Run, photos: Photos | Stream, corruption: Corruption) -> Any:
     """Clean, corrupted, restored with either statistics, and the baselines, with each one's mean error."""
-    x = photos.images("held_out", MEASURED)
+    x = photos.images("held_out", MEASURED).to(next(run.model.parameters()))
     probe = Denoising(corruption, photos.images("train", FITTED))
     reading = probe(run.model, x, torch.Generator().manual_seed(0))
     images, numbers = dict(reading.images), dict(reading.numbers)

@@ -16,7 +16,8 @@ class Sampler(ABC):
     """Makes images with a trained autoencoder, one frame at a time.
 
     `x` is the seed of everything: pure noise to generate, photographs to walk from. The model's own
-    `statistics` are used. The same generator state gives the same film.
+    `statistics` are used. The frames are where x and the model are. Random numbers are drawn where the generator
+    is and then moved, so that the same state of it gives the same film, on another device to rounding.
     """
 
     random: ClassVar[bool] = True
@@ -27,7 +28,7 @@ class Sampler(ABC):
         """Yield batches of images, as many as x has and of x's shape unless the sampler says so, lazily."""
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images | None:
-        """The pure noise that this sampler makes images from; None where it starts from photographs."""
+        """The pure noise that this sampler makes images from, where rng is; None if it starts from photographs."""
         del count, shape, rng
         return None
 

@@ -41,7 +41,7 @@ class Fitted(Sampler):
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images | None:
         """Images that say how many, where there are reference images: then their pixels are not looked at."""
-        return None if self.reference is None else torch.zeros(count, *shape)
+        return None if self.reference is None else torch.zeros(count, *shape, device=rng.device)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
@@ -102,7 +102,8 @@ class FittedMixture(Fitted):
         """Those that give a draw from the mixture along the principal axes, and a normal one across them."""
         n = len(centred)
         across = noise_like(centred.new_empty(count, n), rng=rng) / (n - 1) ** 0.5
-        values, vectors = torch.linalg.eigh(centred @ centred.T)
+        # On the CPU, where EM is too, so that the signs of the axes are the same for every device
+        values, vectors = (part.to(centred) for part in torch.linalg.eigh((centred @ centred.T).cpu()))
         leading = values > SMALLEST * values[-1]
         leading[: -self.rank] = False
         if not leading.any():  # all codes are the same

@@ -32,7 +32,7 @@ class Prior(Sampler):
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:
         """Images that say how many; their pixels are not looked at."""
-        return torch.zeros(count, *shape)
+        return torch.zeros(count, *shape, device=rng.device)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:

@@ -90,9 +90,9 @@ class Renoising(Sampler):
                 raise UsageError(f"grow has step {n}, and the steps that can be larger are 2 to {self.steps}")
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:
-        """Pure noise to start from, count x c x h x w."""
+        """Pure noise to start from, count x c x h x w, where rng is."""
         mean = self.mean if self.start_mean is None else self.start_mean
-        return noise_like(torch.empty(count, *shape), mean, self.std, rng)
+        return noise_like(torch.empty(count, *shape, device=rng.device), mean, self.std, rng)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:

@@ -221,7 +221,7 @@ def making(subject: Subject) -> Section:
     count = min(len(subject.x), len(subject.reference) // 2, 64)
     start = sampler.noise(count, subject.model.shape, subject.rng)
     assert start is not None
-    *_, made = sampler(subject.model, start, subject.rng)
+    *_, made = sampler(subject.model, start.to(subject.x), subject.rng)
     made = torch.nan_to_num(made, nan=0.0, posinf=1.0, neginf=0.0).clamp(0, 1)
     nearest = Nearest(subject.reference)
     near = nearest(subject.model, made, subject.rng)

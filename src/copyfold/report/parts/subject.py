@@ -30,9 +30,10 @@ class Subject:
 
     @classmethod
     def of(cls, model: Autoencoder, photos: Photos | Stream, run: Run | None, seed: int) -> "Subject":
-        """The same images for every part of the page."""
+        """The same images for every part of the page, where the model is."""
+        device = next(model.parameters(), torch.empty(0)).device
         x, reference = photos.images("held_out", SEEN), photos.images("train", REFERENCE)
-        return cls(model, x, reference, photos, run, seed)
+        return cls(model, x.to(device), reference.to(device), photos, run, seed)
 
     @property
     def rng(self) -> Generator:
