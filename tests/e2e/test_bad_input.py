@@ -54,7 +54,7 @@ WRONG = {
     "tran": ("no command 'tran'", "did you mean train?"),
     "--verbose": (
         "no command '--verbose'",
-        "choose one of data, denoise, embed, models, probe, report, sample, train",
+        "choose one of data, denoise, embed, models, probe, report, sample, study, train",
     ),
     "train --epochz=3": ("--epochz is no option of copyfold train", "did you mean --epochs?"),
     "train --epoch=3": ("--epoch is no option", "did you mean --epochs?"),

@@ -1,9 +1,8 @@
 """Photos: any source of images, decoded once into uint8 squares that later runs only map into memory."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,7 +13,7 @@ from copyfold.data.batches import Batches
 from copyfold.data.reading import cache
 from copyfold.data.reading.decoding import Fit
 from copyfold.data.reading.opening import Given, recognise
-from copyfold.data.reading.preparation import LARGEST, Choice, Plan, choose, plan, prepared, refuse
+from copyfold.data.reading.preparation import LARGEST, Bad, Choice, choose, median_side, prepared, refuse
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.errors import UsageError
 from copyfold.types import Images, Progress, Shape
@@ -46,8 +45,8 @@ class Photos:
         progress: Called as images are read.
 
     The test split of a source is held out, or else its validation split, or else a tenth. There is 1 channel
-    where every image is grey (in its pixels, whatever its mode says), else 3. Everything is cached by path,
-    size and modification time of the files, see `cache`.
+    where every image is grey (in its pixels as they are decoded, whatever its mode says), else 3. Everything is
+    cached by path, size and modification time of the files, see `cache`.
 
     Raises UsageError for arguments without meaning, DataError where there is no usable image.
     """
@@ -92,9 +91,9 @@ class Photos:
         self.flip = flip
         with recognise(source, layout) as opened:
             make = _Making(opened, fit, limit, skip_bad, seed, channels, progress)
-            self.size, found, why = make.size(size, suits)
-            self.shape = (found, self.size, self.size)
-            pixels, meta = make.pixels(self.size)
+            pixels, meta, why = make(size, suits)
+            self.size = pixels.shape[1]
+            self.shape = (pixels.shape[3], self.size, self.size)
             self._recipe = {
                 "data": opened.describe(),
                 "size": self.size,
@@ -184,7 +183,25 @@ class _Making:
         identity = cache.digest(source.identity())
         self.key = partial(cache.key, source.kind, identity, getattr(source, "layout", None), limit, seed)
         self._listed: tuple[Listing, Choice] | None = None
-        self._plan: Plan | None = None
+
+    def __call__(self, size: int | None, suits: Suits | None) -> tuple[np.ndarray, dict[str, Any], str]:
+        """The images, what goes with them, and how their side was found where it was not asked for."""
+        if size is not None:
+            return *self.pixels(size), ""
+        wanted = self.source.side or min(self.median, LARGEST)
+        # Whether there is colour is known when all are decoded: until then the side is that of images in colour.
+        side = _nearest_side(wanted, self.channels or 3, suits) or wanted
+        pixels, meta = self.pixels(side)
+        best = _nearest_side(wanted, pixels.shape[3], suits)
+        if best is None:
+            raise UsageError(
+                f"the model takes no image of about {wanted}x{wanted} with {pixels.shape[3]} channels: give --size"
+            )
+        if best != side:
+            pixels, meta = self.pixels(best)
+        if self.source.side:
+            return pixels, meta, f"enlarged to {best}x{best}"
+        return pixels, meta, f"size {best}x{best}, for a median short side of {self.median} pixels"
 
     def listed(self) -> tuple[Listing, Choice]:
         """List the images, and which of them are taken."""
@@ -193,65 +210,60 @@ class _Making:
             self._listed = listing, choose(listing, self.limit, self.seed)
         return self._listed
 
-    def plan(self) -> Plan:
-        """What the headers say."""
-        if self._plan is None:
-            found = None if self.source.in_memory else cache.recall(self.key("plan"))
-            if found is not None:
-                self._plan = Plan.read(found)
-            else:
-                listing, choice = self.listed()
-                self._plan = plan(self.source, choice.all, self.progress)
-                if len(self._plan.bad) == len(choice.all):
-                    raise refuse(self.source, listing, self._plan.bad, len(choice.all))
-                if not self.source.in_memory:
-                    cache.store(self.key("plan"), lambda _: self.plan().write())
-        return self._plan
-
-    def size(self, size: int | None, suits: Suits | None) -> tuple[int, int, str]:
-        """Side in pixels, channels, and a sentence on how the side was found where it was not asked for."""
-        found = self.plan()
-        channels = self.channels or found.channels
-        if size is not None:
-            return size, channels, ""
-        wanted = self.source.side or min(found.side, LARGEST)
-        side = _nearest_side(wanted, channels, suits)
-        if self.source.side:
-            return side, channels, f"enlarged to {side}x{side}"
-        return side, channels, f"size {side}x{side}, for a median short side of {found.side} pixels"
+    @cached_property
+    def median(self) -> int:
+        """The median short side of the images in pixels."""
+        name = self.key("side")
+        if not self.source.in_memory and (known := cache.recall(name)):
+            return known["side"]
+        found = median_side(self.source, self.listed()[1].all, self.progress)
+        if not self.source.in_memory:
+            cache.store(name, lambda _: {"side": found})
+        return found
 
     def pixels(self, side: int) -> tuple[np.ndarray, dict[str, Any]]:
         """The images and what goes with them, from the cache or made now."""
-        name = self.key("pixels", side, self.channels or self.plan().channels, self.fit, self.skip_bad)
         if self.source.in_memory:
-            blocks, describe = self._start(side, name)
-            pixels = np.concatenate(list(blocks))
-            return pixels, describe(pixels.shape)
-        meta = cache.recall(name)
+            bad: Bad = []
+            blocks = list(self._blocks(side, self.channels, bad))
+            most = max(block.shape[3] for block in blocks)
+            pixels = np.concatenate([np.broadcast_to(block, (*block.shape[:3], most)) for block in blocks])
+            return pixels, self._describe(pixels.shape, bad)
+        meta = self._made(side)
         if meta is None:
-            with cache.alone(name):  # another process of the same training may be making it
-                meta = cache.recall(name) or cache.store(name, lambda place: self._write(place, side, name))
-        return cache.pixels(name), meta
+            with cache.alone(self.key("making", side)):  # another process of the same training may be at it
+                meta = self._made(side) or cache.store(None, partial(self._make, side=side))
+        return cache.pixels(meta["fingerprint"]), meta
 
-    def _write(self, place: Path, side: int, name: str) -> dict[str, Any]:
-        blocks, describe = self._start(side, name)
-        return describe(cache.write_pixels(place, blocks, len(self.listed()[1].all)))
+    def _made(self, side: int) -> dict[str, Any] | None:
+        """What goes with the images where they are in the cache."""
+        channels = self._known(side)
+        return None if channels is None else cache.recall(self._name(side, channels))
 
-    def _start(self, side: int, name: str) -> tuple[Any, Callable[[tuple[int, ...]], dict[str, Any]]]:
-        """The blocks of pixels, and what to call when they are used up to learn what they were."""
-        found = self.plan()
+    def _make(self, place: Path, side: int) -> dict[str, Any]:
+        bad: Bad = []
+        channels = self._known(side)
+        blocks = self._blocks(side, channels, bad)
+        shape = cache.write_pixels(place, blocks, len(self.listed()[1].all))
+        meta = self._describe(shape, bad)
+        if channels is None:
+            cache.store(self.key("channels", side), lambda _: {"channels": shape[3]})
+        return meta
+
+    def _known(self, side: int) -> int | None:
+        """The channels, asked for or found when images of this side were first made."""
         if self.channels:
-            found = replace(found, channels=self.channels)
-        bad = list(found.bad)
-        if bad and not self.skip_bad:
-            log.info("%s: %d images cannot be read; looking at the others", self.source.where, len(bad))
-        chosen = self.listed()[1].all
-        blocks = prepared(self.source, chosen, found, side, self.fit, bad, self.progress)
-        return blocks, lambda shape: self._describe(shape, bad, found.channels, name)
+            return self.channels
+        found = cache.recall(self.key("channels", side))
+        return found["channels"] if found else None
 
-    def _describe(
-        self, shape: tuple[int, ...], bad: list[tuple[int, str]], channels: int, name: str
-    ) -> dict[str, Any]:
+    def _name(self, side: int, channels: int) -> str:
+        return self.key("pixels", side, channels, self.fit, self.skip_bad)
+
+    def _blocks(self, side: int, channels: int | None, bad: Bad) -> Iterator[np.ndarray]:
+        return prepared(self.source, self.listed()[1].all, side, channels, self.fit, bad, self.progress)
+
+    def _describe(self, shape: tuple[int, ...], bad: Bad) -> dict[str, Any]:
         listing, choice = self.listed()
         bad.sort()
         if bad and not self.skip_bad:
@@ -264,12 +276,12 @@ class _Making:
         if len(rows) == len(train) > 1:  # all that was held out is unreadable
             train.pop()
         grey = "read as grey: 1 channel" if self.channels else "every image is grey: 1 channel"
-        notes = [*choice.notes, grey if channels == 1 else "3 channels"]
+        notes = [*choice.notes, grey if shape[3] == 1 else "3 channels"]
         if bad:
             named = ", ".join(f"{listing.names[index]} {reason}" for index, reason in bad)
             notes.append(f"{len(bad)} unreadable images are left out: {named}")
         return {
-            "fingerprint": name,
+            "fingerprint": self._name(shape[1], shape[3]),
             "shape": list(shape),
             "train": len(train),
             "names": [listing.names[index] for index in rows],
@@ -279,11 +291,11 @@ class _Making:
         }
 
 
-def _nearest_side(wanted: int, channels: int, suits: Suits | None) -> int:
-    """The side nearest to the one wanted that a model takes, the smaller of two."""
+def _nearest_side(wanted: int, channels: int, suits: Suits | None) -> int | None:
+    """The side nearest to the one wanted that a model takes, the smaller of two; None where it takes none."""
     fits = suits or (lambda shape: shape[1] % 16 == 0)
     for distance in range(max(wanted, 1024)):
         for side in (wanted - distance, wanted + distance):
             if side >= 1 and fits((channels, side, side)):
                 return side
-    raise UsageError(f"the model takes no image of about {wanted}x{wanted} with {channels} channels: give --size")
+    return None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from copyfold.data.photos import Which
 from copyfold.data.reading import cache
-from copyfold.data.reading.decoding import Fit, Refused, colourless, decode, flatten, header, square
+from copyfold.data.reading.decoding import Fit, Refused, decode, flatten, header, square
 from copyfold.data.reading.epochs import Found, Reading, encoded
 from copyfold.data.reading.folders import HELD_OUT
 from copyfold.data.reading.mixing import AT_ONCE, Piece, Place, generator, interleaved, number, shared, without
@@ -296,7 +296,7 @@ def _look(image: Coded, colour: bool) -> tuple[int, bool] | None:
         if isinstance(image, Refused):
             return None
         known = header(image)
-        return min(known.width, known.height), colour and colourless(decode(image))
+        return min(known.width, known.height), colour and flatten(decode(image), None).mode == "L"
     except Refused:  # it will be named when all are decoded
         return None
 

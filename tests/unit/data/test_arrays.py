@@ -30,6 +30,15 @@ def test_every_layout_gives_the_same_images(colour: np.ndarray) -> None:
     np.testing.assert_array_equal(whole(Photos(torch.from_numpy(colour).permute(0, 3, 1, 2))), colour)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_one_coloured_pixel_in_the_last_image_makes_three_channels(kind: type) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (40, 16, 16, 1), dtype=np.uint8).repeat(3, 3)
+    scale = 1 if kind is np.uint8 else 255
+    np.testing.assert_array_equal(whole(Photos((grey / scale).astype(kind), layout="NHWC")), grey[..., :1])
+    grey[39, 15, 15, 2] += 1
+    np.testing.assert_array_equal(whole(Photos((grey / scale).astype(kind), layout="NHWC")), grey)
+
+
 def test_the_essays_layout_is_exactly_its_torch_operations(colour: np.ndarray) -> None:
     essay = torch.rot90(torch.from_numpy(colour.copy()).permute(0, 3, 2, 1), 3, dims=(2, 3))
     np.testing.assert_array_equal(whole(Photos(colour, layout="lsun")), essay.permute(0, 2, 3, 1).numpy())

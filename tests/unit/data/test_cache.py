@@ -15,7 +15,7 @@ from PIL import Image
 
 from copyfold.data import Photos
 from copyfold.data.reading import cache as store
-from copyfold.data.reading import folders
+from copyfold.data.reading import decoding, folders
 from copyfold.errors import CopyfoldError
 
 
@@ -28,7 +28,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(
             folders,
             name,
-            lambda path, *near, function=function: names.append(path.name) or function(path, *near),
+            lambda path, *near, function=function: names.append(Path(path).name) or function(path, *near),
         )
     return names
 
@@ -112,6 +112,20 @@ def test_the_header_is_right_where_the_number_of_images_got_shorter(tmp_path: Pa
     np.testing.assert_array_equal(np.load(tmp_path / "pixels.npy"), np.concatenate(blocks))
 
 
+@pytest.mark.parametrize("chunk", [1, 5, 1000])
+def test_the_first_block_in_colour_puts_all_before_it_in_colour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(store, "CHUNK", chunk)
+    rng = np.random.default_rng(0)
+    blocks = [
+        rng.integers(0, 256, (n, 2, 2, c), dtype=np.uint8) for n, c in ((3, 1), (4, 1), (2, 3), (1, 1), (2, 3))
+    ]
+    assert store.write_pixels(tmp_path, iter(blocks), 100) == (12, 2, 2, 3)
+    expected = np.concatenate([block if block.shape[3] == 3 else block.repeat(3, 3) for block in blocks])
+    np.testing.assert_array_equal(np.load(tmp_path / "pixels.npy"), expected)
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +177,70 @@ def test_an_interrupted_making_leaves_nothing(folder: Path, cache: Path) -> None
         Photos(folder, progress=stop)
     assert not list(cache.glob(".making*"))
     assert len(Photos(folder)) == 11
+
+
+@pytest.fixture
+def nearly_grey(tmp_path: Path) -> Path:
+    """Fifty pictures of 32x32 stored in colour, each painted in the grey of its number, but the 44th in colour."""
+    root = tmp_path / "grey"
+    root.mkdir()
+    for k in range(50):
+        Image.new("RGB", (32, 32), (k, k, k) if k != 44 else (k, 0, 0)).save(root / f"{k:02d}.png")
+    return root
+
+
+def test_colour_late_in_the_order_is_found_and_each_file_decoded_once(
+    nearly_grey: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "header", decoding.header)  # so that `opened` has what is decoded only
+    photos = Photos(nearly_grey)
+    assert photos.shape == (3, 32, 32)
+    assert sorted(opened) == sorted(photos.names + photos.held_out_names) == [f"{k:02d}.png" for k in range(50)]
+    assert photos.names.index("44.png") >= 32  # when two pieces at least have been written in grey
+    for image, name in zip([*photos.train, *photos.held_out], photos.names + photos.held_out_names, strict=True):
+        k = int(name[:2])
+        assert (image == ((k, k, k) if k != 44 else (k, 0, 0))).all()
+
+
+def test_grey_photos_are_decoded_once_and_found_again(
+    nearly_grey: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (nearly_grey / "44.png").unlink()
+    monkeypatch.setattr(folders, "header", decoding.header)
+    photos = Photos(nearly_grey)
+    assert photos.shape == (1, 32, 32)
+    assert len(opened) == len(set(opened)) == 49
+    opened.clear()
+    for same in (Photos(nearly_grey), Photos(nearly_grey, size=32), Photos(nearly_grey, channels=1)):
+        assert same.fingerprint == photos.fingerprint
+    assert opened == []
+    assert Photos(nearly_grey, channels=3).shape[0] == 3
+
+
+def test_a_size_that_is_given_spares_the_headers(
+    nearly_grey: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "decode", decoding.decode)
+    Photos(nearly_grey, size=16)
+    assert len(opened) <= 16  # a few, to know whether threads help
+    Photos(nearly_grey)
+    assert set(opened) == {f"{k:02d}.png" for k in range(50)}
+
+
+@pytest.mark.parametrize("done", [16, 32, 50])  # nothing but grey so far; colour in the next piece; all
+def test_a_first_pass_that_is_interrupted_says_nothing_of_colour(
+    nearly_grey: Path, cache: Path, done: int
+) -> None:
+    def stop(what: str, so_far: int, total: int) -> None:
+        if so_far == done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Photos(nearly_grey, size=32, progress=stop)
+    assert list(cache.iterdir()) == []
+    photos = Photos(nearly_grey, size=32)
+    assert photos.shape == (3, 32, 32)
+    assert sorted(photos.train[:, 0, 0, 0].tolist() + photos.held_out[:, 0, 0, 0].tolist()) == list(range(50))
 
 
 def test_leftovers_of_killed_processes_are_removed_a_day_later(folder: Path, cache: Path) -> None:

@@ -50,6 +50,21 @@ def test_grey_and_colour_in_one_and_three_channels() -> None:
     assert to_pixels(Image.new("1", (2, 2), 1), 1).max() == 255
 
 
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "I;16", "RGB", "RGBA", "P", "CMYK"])
+def test_what_is_grey_in_every_pixel_needs_one_channel(mode: str) -> None:
+    grey = Image.new("L", (5, 3), 255)
+    found = decoding.flatten(grey if mode == "L" else grey.convert(mode), None)
+    assert found.mode == "L"
+
+
+@pytest.mark.parametrize("band", [0, 1, 2])
+def test_one_pixel_that_is_not_quite_grey_needs_three(band: int) -> None:
+    pixels = np.full((5, 7, 3), 100, np.uint8)
+    pixels[4, 6, band] += 1
+    found = decoding.flatten(Image.fromarray(pixels), None)
+    np.testing.assert_array_equal(np.asarray(found), pixels)
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparency_is_composited_on_white(tmp_path: Path, mode: str) -> None:
     pixels = to_pixels(open_image(saved(tmp_path, half_clear(mode), "a.png")), 3)

@@ -14,8 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ VERSION = 1
 UNFINISHED = ".making-"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DAY = 24 * 3600.0
+CHUNK = 2**20  # bytes
 
 
 def folder() -> Path:
@@ -85,8 +87,10 @@ def pixels(name: str) -> np.ndarray:
     return np.load(folder() / name / "pixels.npy", mmap_mode="c", allow_pickle=False)
 
 
-def store(name: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+def store(name: str | None, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     """Make an entry: `make` fills a temporary folder and returns the meta.
+
+    `name` None takes the fingerprint in the meta: some of what goes into it may be known only at the end.
 
     Raises CopyfoldError where the folder cannot be written, a full disk for one, and leaves nothing behind.
     """
@@ -100,7 +104,7 @@ def store(name: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
                 json.dump(meta, file)
                 file.flush()
                 os.fsync(file.fileno())
-            _put(making, root / name)
+            _put(making, root / (name or meta["fingerprint"]))
         finally:
             shutil.rmtree(making, ignore_errors=True)
     return meta
@@ -109,16 +113,20 @@ def store(name: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
 def write_pixels(place: Path, blocks: Iterator[np.ndarray], most: int) -> tuple[int, ...]:
     """Write blocks of images one after another into place/pixels.npy; returns the shape of the whole.
 
-    `most` is the number of images at most. Written, not mapped: on a full disk a write to mapped memory kills
-    the process, where a plain write raises.
+    `most` is the number of images at most. Blocks are grey (1 channel) or in colour (3); from the first in colour
+    on, the whole is. Written, not mapped: on a full disk a write to mapped memory kills the process, where a plain
+    write raises.
     """
     count, start, tail = 0, 0, ()
-    with open(place / "pixels.npy", "wb") as file:
+    with open(place / "pixels.npy", "w+b") as file:
         for block in blocks:
             if not tail:
                 tail = block.shape[1:]
                 start = _npy_header(file, (most, *tail))
-            file.write(np.ascontiguousarray(block).data)
+            elif tail[2] < block.shape[3]:
+                tail = block.shape[1:]
+                _colour(file, start, count * prod(tail))
+            file.write(np.ascontiguousarray(np.broadcast_to(block, (len(block), *tail))).data)
             count += len(block)
         if tail:
             file.seek(0)
@@ -128,6 +136,19 @@ def write_pixels(place: Path, blocks: Iterator[np.ndarray], most: int) -> tuple[
         file.flush()
         os.fsync(file.fileno())
     return count, *tail
+
+
+def _colour(file: IO[bytes], start: int, length: int) -> None:
+    """Write every byte of the file from `start` on three times, in place, to be `length` bytes.
+
+    From the last to the first, so that none is overwritten before it is read.
+    """
+    for place in reversed(range(0, length // 3, CHUNK)):
+        file.seek(start + place)
+        grey = np.frombuffer(file.read(min(CHUNK, length // 3 - place)), np.uint8)
+        file.seek(start + 3 * place)
+        file.write(np.repeat(grey, 3).data)
+    file.seek(start + length)
 
 
 def is_full(error: BaseException | None) -> bool:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -83,8 +82,20 @@ def upright(image: "Image.Image") -> "Image.Image":
         return image
 
 
-def flatten(image: "Image.Image", channels: int) -> "Image.Image":
-    """Bring any mode to L (1 channel) or RGB (3), transparency composited on white; raises Refused."""
+def flatten(image: "Image.Image", channels: int | None) -> "Image.Image":
+    """Bring any mode to L (1 channel) or RGB (3), transparency composited on white; raises Refused.
+
+    With `channels` None it is L where the image is grey in every pixel, whatever its mode says.
+    """
+    if channels is None:
+        if image.mode in GREY:
+            return flatten(image, 1)
+        from PIL import ImageChops
+
+        image = flatten(image, 3)
+        red, green, blue = image.split()
+        apart = (ImageChops.difference(red, other).getbbox() for other in (green, blue))
+        return image if any(apart) else red
     mode = "L" if channels == 1 else "RGB"
     if image.mode == mode and "transparency" not in image.info:
         return image
@@ -122,17 +133,6 @@ def square(image: "Image.Image", side: int, fit: Fit) -> "Image.Image":
     scaled = _scaled(image, size, (0, 0, width, height))
     canvas.paste(scaled, ((side - size[0]) // 2, (side - size[1]) // 2))
     return canvas
-
-
-def colourless(image: "Image.Image | np.ndarray") -> bool:
-    """Whether all channels agree in every pixel: a grey photograph, whatever its mode says."""
-    if isinstance(image, np.ndarray):
-        pixels = image
-    elif image.mode in GREY:
-        return True
-    else:
-        pixels = np.asarray(flatten(image, 3))
-    return bool((pixels[..., :1] == pixels).all())
 
 
 def _scaled(image: "Image.Image", size: tuple[int, int], box: tuple[int, int, int, int]) -> "Image.Image":
@@ -208,7 +208,7 @@ class _opened:
         if isinstance(file, bytes):
             file = self.mine = io.BytesIO(file)
         elif isinstance(file, str | os.PathLike):
-            file = self.mine = open(Path(file), "rb")  # noqa: SIM115 - closed in __exit__
+            file = self.mine = open(file, "rb")  # noqa: SIM115 - closed in __exit__
         file.seek(0)
         prefix = file.read(16)
         for factory, accept in _readers():

@@ -93,11 +93,14 @@ class Folder(Source):
 
     def header(self, index: int) -> Header:
         """Size and mode of one file."""
-        return header(self.root / self.files[index][0])
+        return header(self._path(index))
 
     def read(self, index: int, near: int | None) -> "Image.Image":
         """One file, decoded."""
-        return decode(self.root / self.files[index][0], near)
+        return decode(self._path(index), near)
+
+    def _path(self, index: int) -> str:
+        return os.path.join(self.where, self.files[index][0])  # a Path would take longer than opening it
 
     def _find_splits(self) -> dict[str, np.ndarray]:
         tops = np.array([file[0].split("/")[0] if "/" in file[0] else "" for file in self.files])

@@ -33,8 +33,9 @@ def _recognise(given: Given, layout: str | None) -> Source:
         return Hub(given)
     path = Path(os.path.abspath(Path(given).expanduser()))
     if path.is_dir():
-        tables = files_below(path, PARQUET)
-        return Parquet(path, tables) if tables else Folder(path, files_below(path, IMAGES))
+        files = files_below(path, PARQUET | IMAGES)
+        tables = [file for file in files if os.path.splitext(file[0])[1].lower() in PARQUET]
+        return Parquet(path, tables) if tables else Folder(path, files)
     if not path.exists():
         raise DataError(
             f"there is no folder or file {path}: give a folder of images, a .npy or .npz, or hf://owner/name"

@@ -1,12 +1,14 @@
-"""From a source to pixels: which images are taken, in how many channels, and their decoding."""
+"""From a source to pixels: which images are taken, how large they are, and their decoding."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from copyfold.data.reading.decoding import GREY, Fit, Refused, colourless, flatten, square
+from copyfold.data.reading.decoding import Fit, Refused, flatten, square
 from copyfold.data.reading.folders import HELD_OUT
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.sources import Listing, Source
@@ -19,6 +21,9 @@ LARGEST = 128
 HELD_OUT_SHARE = 0.1
 SMALL = 100
 """Images with a shorter side in pixels are decoded in one thread: more would only wait for the lock."""
+
+SAMPLE = 16
+"""So many images say whether the others are small too."""
 
 PIECE = 16
 NAMED = 5
@@ -42,27 +47,6 @@ class Choice:
     def all(self) -> np.ndarray:
         """Both, those to train on first."""
         return np.concatenate([self.train, self.held_out])
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the headers of the chosen images say.
-
-    The median short side in pixels, the channels, and the images that are unreadable so far.
-    """
-
-    side: int
-    channels: int
-    bad: Bad
-
-    def write(self) -> dict[str, Any]:
-        """Write it as plain data."""
-        return asdict(self)
-
-    @classmethod
-    def read(cls, meta: dict[str, Any]) -> Self:
-        """Read what `write` wrote."""
-        return cls(meta["side"], meta["channels"], [(index, reason) for index, reason in meta["bad"]])
 
 
 def choose(listing: Listing, limit: int | None, seed: int) -> Choice:
@@ -98,75 +82,75 @@ def choose(listing: Listing, limit: int | None, seed: int) -> Choice:
     return Choice(train, held_out[:limit], notes)
 
 
-def plan(source: Source, chosen: np.ndarray, progress: Progress | None) -> Plan:
-    """Read the header of every chosen image, without decoding it, and decide on channels."""
-    source.check(chosen)
-
-    def look(indices: np.ndarray) -> list[tuple[int, int, str] | tuple[int, str]]:
-        found: list[tuple[int, int, str] | tuple[int, str]] = []
-        for index in indices:
-            try:
-                header = source.header(int(index))
-                found.append((int(index), min(header.width, header.height), header.mode))
-            except Refused as error:
-                found.append((int(index), str(error)))
-        return found
-
-    seen = [item for piece in _pieces(look, chosen, "looking at images", progress) for item in piece]
-    good = [item for item in seen if len(item) == 3]
-    coloured = np.array([index for index, _, mode in good if mode not in GREY], dtype=np.int64)
-    return Plan(
-        side=int(np.median([short for _, short, _ in good])) if good else 1,
-        channels=1 if _all_colourless(source, coloured) else 3,
-        bad=[item for item in seen if len(item) == 2],
-    )
-
-
-def _all_colourless(source: Source, indices: np.ndarray) -> bool:
-    """Whether images of colour modes are all grey in fact; the first that is not ends the search."""
-
-    def look(piece: np.ndarray) -> bool:
-        for index in piece:
-            try:
-                ready = source.ready(int(index))
-                if not colourless(source.read(int(index), None) if ready is None else ready):
-                    return False
-            except Refused:  # it will be named when all are decoded
-                continue
-        return True
-
-    # Look at one image before starting threads: nearly always it has colour.
-    return look(indices[:1]) and all(_pieces(look, indices[1:], "", None))
+def median_side(source: Source, chosen: np.ndarray, progress: Progress | None) -> int:
+    """The median short side of the chosen images in pixels, by their headers; 1 where none can be read."""
+    look = partial(_short_sides, source)
+    found = _pieces(look, chosen, "looking at images", progress, _threads(source, chosen))
+    sides = [side for piece in found for side in piece]
+    return int(np.median(sides)) if sides else 1
 
 
 def prepared(
-    source: Source, chosen: np.ndarray, found: Plan, side: int, fit: Fit, bad: Bad, progress: Progress | None
+    source: Source,
+    chosen: np.ndarray,
+    side: int,
+    channels: int | None,
+    fit: Fit,
+    bad: Bad,
+    progress: Progress | None,
 ) -> Iterator[np.ndarray]:
-    """Yield uint8 blocks N·H·W·C of the chosen images in order; those unreadable are added to `bad`."""
-    channels = found.channels
-    workers = 1 if found.side < SMALL else None
-    known = {index for index, _ in bad}
+    """Yield uint8 blocks N·H·W·C of the chosen images in order; those unreadable are added to `bad`.
+
+    With `channels` None a block has 1 channel where all in it are grey, and else 3; after the first of 3, others
+    have either, since the search for colour has ended.
+    """
+    source.check(chosen)
+    wanted = channels
 
     def decode(indices: np.ndarray) -> tuple[np.ndarray, Bad]:
-        block = np.empty((len(indices), side, side, channels), np.uint8)
-        count, refused = 0, []
+        nonlocal wanted
+        images, refused = [], []
         for index in indices:
-            if index in known:
-                continue
             try:
-                pixels = source.ready(int(index))
-                if pixels is None or pixels.shape != block.shape[1:]:
-                    image = flatten(source.read(int(index), side), channels)
-                    pixels = np.asarray(square(image, side, fit)).reshape(block.shape[1:])
-                block[count] = pixels
-                count += 1
+                images.append(_pixels(source, int(index), side, wanted, fit))
             except Refused as error:
                 refused.append((int(index), str(error)))
-        return block[:count], refused
+        most = max((image.shape[2] for image in images), default=channels or 1)
+        if most == 3:
+            wanted = 3
+        block = np.empty((len(images), side, side, most), np.uint8)
+        for k, image in enumerate(images):
+            block[k] = image
+        return block, refused
 
-    for block, refused in _pieces(decode, chosen, "reading images", progress, workers):
+    for block, refused in _pieces(decode, chosen, "reading images", progress, _threads(source, chosen)):
         bad += refused
         yield block
+
+
+def _pixels(source: Source, index: int, side: int, channels: int | None, fit: Fit) -> np.ndarray:
+    """One image, uint8 H·W·C; with `channels` None of 1 channel if it is grey, else of 3."""
+    pixels = source.ready(index)
+    if pixels is not None and pixels.shape[:2] == (side, side) and channels in (None, pixels.shape[2]):
+        return pixels if channels or (pixels != pixels[..., :1]).any() else pixels[..., :1]
+    image = square(flatten(source.read(index, side), channels), side, fit)
+    return np.asarray(image).reshape(side, side, -1)
+
+
+def _short_sides(source: Source, indices: np.ndarray) -> list[int]:
+    """Of those images that can be read, in pixels; the others will be named when all are decoded."""
+    sides = []
+    for index in indices:
+        with suppress(Refused):
+            header = source.header(int(index))
+            sides.append(min(header.width, header.height))
+    return sides
+
+
+def _threads(source: Source, chosen: np.ndarray) -> int:
+    """How many threads decode the images fastest: 1 where a few of them are small."""
+    sides = _short_sides(source, chosen[:: -(-len(chosen) // SAMPLE)])
+    return 1 if sides and np.median(sides) < SMALL else cores()
 
 
 def refuse(source: Source, listing: Listing, bad: Bad, count: int) -> DataError:
@@ -184,12 +168,12 @@ def _pieces(
     indices: np.ndarray,
     what: str,
     progress: Progress | None,
-    workers: int | None = None,
+    workers: int,
 ) -> Iterator[Any]:
-    """work() of the indices piece by piece and in order, in a thread per core, telling progress."""
+    """work() of the indices piece by piece and in order, in so many threads, telling progress."""
     pieces = [indices[k : k + PIECE] for k in range(0, len(indices), PIECE)]
     done = 0
-    for piece, result in zip(pieces, in_order(work, pieces, workers or cores()), strict=True):
+    for piece, result in zip(pieces, in_order(work, pieces, workers), strict=True):
         done += len(piece)
         if progress is not None:
             progress(what, done, len(indices))

@@ -2,6 +2,7 @@
 
 import tempfile
 from abc import abstractmethod
+from bisect import bisect_right
 from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import cached_property
@@ -60,21 +61,19 @@ class Table(Source):
         return images[0], labels[0] if labels else None
 
     @cached_property
-    def _images(self) -> list[Any]:
+    def _images(self) -> tuple[list[Any], list[int]]:
+        """The pieces that the column of images lies in, and the number of the first image of each."""
         column, _ = self._columns
-        return [table.column(column) for _, table in self._splits.values()]
-
-    @cached_property
-    def _starts(self) -> np.ndarray:
-        return np.cumsum([0, *(len(rows) for rows, _ in self._splits.values())])
+        pieces = [piece for _, table in self._splits.values() for piece in table.column(column).chunks]
+        return pieces, np.cumsum([0, *map(len, pieces)])[:-1].tolist()
 
     def listing(self) -> Listing:
         """Rows are called split/number; labels come with their names where the dataset has them."""
         column = self._columns[1]
         splits, names, labels = {}, [], []
-        for (split, (_, table)), start in zip(self._splits.items(), self._starts, strict=False):
+        for split, (_, table) in self._splits.items():
             rows = table.num_rows
-            splits[split] = np.arange(start, start + rows)
+            splits[split] = np.arange(len(names), len(names) + rows)
             names += [f"{split or 'row'}/{row:0{len(str(rows - 1))}d}" for row in range(rows)]
             if column is not None:
                 labels += [-1 if label is None else label for label in table.column(column).to_pylist()]
@@ -92,8 +91,9 @@ class Table(Source):
 
     def _coded(self, index: int) -> bytes | Path:
         """The coded image in a row: its bytes, or a file that the library itself has downloaded."""
-        split = int(np.searchsorted(self._starts, index, side="right")) - 1
-        value = self._images[split][int(index - self._starts[split])].as_py()
+        pieces, starts = self._images
+        place = bisect_right(starts, index) - 1
+        value = pieces[place][index - starts[place]].as_py()
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         if isinstance(content, bytes):
             return content
