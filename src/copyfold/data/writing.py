@@ -1,5 +1,6 @@
 """Tables written to a parquet file, which `datasets`, pandas and the like read."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ def write_parquet(path: str | Path, columns: Mapping[str, Any], batches: Iterabl
     order, each a list or array of n values; of lists an array n x d. Memory does not grow with the rows. The
     file is whole or it is not there, see `files.written`.
     """
-    import datasets
     import pyarrow as pa
     from pyarrow import parquet
 
-    schema = datasets.Features({name: _feature(kind) for name, kind in columns.items()}).arrow_schema
+    classes = {
+        name: {"names": kind, "_type": "ClassLabel"} for name, kind in columns.items() if type(kind) is tuple
+    }
+    known = {"huggingface": json.dumps({"info": {"features": classes}})}  # where `datasets` looks for names
+    schema = pa.schema([(name, _kind(kind)) for name, kind in columns.items()], metadata=known)
     rows = 0
     with written(path) as temporary, parquet.ParquetWriter(temporary, schema, use_dictionary=False) as writer:
         waiting = []
@@ -39,13 +43,13 @@ def write_parquet(path: str | Path, columns: Mapping[str, Any], batches: Iterabl
     return rows
 
 
-def _feature(kind: Any) -> Any:
-    """The kind of a column in the words of `datasets`."""
-    import datasets
+def _kind(kind: Any) -> Any:
+    """The kind of a column in the words of Arrow."""
+    import pyarrow as pa
 
     if isinstance(kind, tuple):
-        return datasets.ClassLabel(names=list(kind))
-    return datasets.List(datasets.Value(kind[0])) if isinstance(kind, list) else datasets.Value(kind)
+        return pa.int64()
+    return pa.list_(pa.type_for_alias(kind[0])) if isinstance(kind, list) else pa.type_for_alias(kind)
 
 
 def _column(values: Any, kind: Any) -> Any:

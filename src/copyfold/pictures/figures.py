@@ -247,8 +247,8 @@ def _figure(size: tuple[float, float], **options: Any) -> "Figure":
 def _axes(xlabel: str, ylabel: str, title: str, size: tuple[float, float] = (8.0, 4.5)) -> "tuple[Figure, Axes]":
     figure = _figure(size, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_xlabel(_plain(xlabel), fontsize=12)
-    axes.set_ylabel(_plain(ylabel), fontsize=12)
+    axes.set_xlabel(_plain(_wrap(xlabel, 70)), fontsize=12)
+    axes.set_ylabel(_plain(_wrap(ylabel, 42)), fontsize=12)
     axes.set_title(_plain(_wrap(title, 80)), fontsize=13, loc="left")
     axes.tick_params(labelsize=11)
     axes.spines[["top", "right"]].set_visible(False)

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import time
 from dataclasses import asdict
 from datetime import date
@@ -88,10 +89,10 @@ def recorded(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _rank(study: Study) -> tuple[int, int, str]:
-    """T1 to T32 in order, then our own by name."""
-    numbered = study.claim[:1] == "T" and study.claim[1:].isdigit()
-    return (0, int(study.claim[1:]), "") if numbered else (1, 0, study.claim)
+def _rank(study: Study) -> tuple[int, str]:
+    """T1 to T32 in order, T12-angles after T12, then our own by name."""
+    numbered = re.match(r"T(\d+)", study.claim)
+    return (int(numbered[1]) if numbered else 99, study.claim)
 
 
 def _figure(figure: Any, path: Path) -> str:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Self
 
 from copyfold.data.reading.mixing import AT_ONCE, Piece, Place, exchange, interleaved
+from copyfold.data.reading.parallel import dismiss
 from copyfold.data.reading.shards import Coded, Shards
 
 Found = tuple[Place, Coded]
@@ -65,5 +66,5 @@ class Reading:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        dismiss(self._pool)
         self._open.clear()

@@ -33,4 +33,13 @@ def in_order(work: Callable[[A], B], pieces: Iterable[A], workers: int) -> Itera
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        dismiss(pool)
+
+
+def dismiss(pool: ThreadPoolExecutor) -> None:
+    """Have the threads of a pool end when their work at hand is done, without waiting for them.
+
+    A generator that was left may be closed by the garbage collector, in any thread and at any moment, also while
+    a thread is being started; whoever waits for another thread there waits for ever.
+    """
+    pool.shutdown(wait=False, cancel_futures=True)

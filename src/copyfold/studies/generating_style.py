@@ -1,0 +1,224 @@
+"""The essay's samples from noise: whose style they have, and what gives them a global order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from copyfold import pictures
+from copyfold.corruptions import Mix, noise_like
+from copyfold.models.attention import AttentionUNet
+from copyfold.models.base import Autoencoder
+from copyfold.models.conv import Conv
+from copyfold.probes.base import still
+from copyfold.samplers.renoising import Renoising
+from copyfold.samplers.walk import Walk
+from copyfold.studies import estimates, likeness
+from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.generating import SECTION
+from copyfold.studies.lab import Lab, Make
+from copyfold.studies.likeness import (
+    BATCH,
+    REFERENCE,
+    SHOWN,
+    essays,
+    last,
+    mean,
+    normal_images,
+    order_error,
+    samples,
+)
+from copyfold.studies.networks import unet
+from copyfold.types import Film, Images
+
+DRAWS = 8  # random directions that a Jacobian is looked at in
+
+
+@dataclass(frozen=True)
+class StyleOfTheManifold(Study):
+    r"""Samples have the style of the manifold that the network learned.
+
+    Three U-Nets learn the same photographs: plain, with the essay's hidden module, and twice as wide. Each makes
+    walks with noise (50 steps), samples (30 steps) and denoised photographs (half noise). Style is the distance of
+    patches at all levels of a pyramid but the coarsest, which has the layout. For each network,
+
+        d(its walks or denoised photographs, its samples) / d(those of the other networks, its samples)
+
+    with means above and below: 1 where a network leaves no mark of its own on what is made with it.
+
+    Control: the same ratio where the "networks" are the seeds of the plain one. Where it is as far below 1, style
+    is of a training and its chance, and not of an architecture.
+
+    In the figure a block of three rows is a network; the film is the hidden module's, 200 steps from noise.
+    """
+
+    claim: ClassVar[str] = "T19"
+    place: ClassVar[str] = f"{SECTION}: the walk beside the samples, and the U-Net with a hidden MLP"
+    items: ClassVar[tuple[int, ...]] = (117, 119, 120, 121, 147)
+    means: ClassVar[Mapping[Verdict, str]] = {
+        Verdict.HOLDS: "What a sampler makes bears the network's mark: to change the look, change the network.",
+        Verdict.FAILS: "The way images are made marks them more than the network does: styles are the sampler's.",
+    }
+
+    within_over_between_networks: Below = Below(1.0)
+
+    def measure(self, lab: Lab) -> Finding:
+        """Make images in three ways with three networks, and compare them with all samples."""
+        photos = lab.photos("landscapes", lab.budget.large)
+        x = lab.images(photos, count=max(SHOWN, lab.budget.measured // 2))
+        kinds: dict[str, Make] = {
+            "plain": unet(lab, large=True),
+            "hidden module": likeness.hidden(lab),
+            "twice the width": unet(lab, large=True, width=2 * lab.budget.slim),
+        }
+
+        def look(seed: int) -> tuple[dict[str, float], dict[str, dict[str, Images]], Autoencoder]:
+            models = {name: lab.trained(make, photos, seed) for name, make in kinds.items()}
+            made = {name: self._made(lab, model, x, seed) for name, model in models.items()}
+            return closeness(made, lab.rng(seed, "patches")), made, models["hidden module"]
+
+        found = lab.each(look)
+        ratios, made, model = [f[0] for f in found], found[0][1], found[0][2]
+        numbers = likeness.pooled([{f"within over between, {name}": v for name, v in f.items()} for f in ratios])
+        averages = [mean(list(f.values())) for f in ratios]
+        numbers["within over between networks"] = estimates.over_seeds(averages)
+        if len(found) > 1:
+            seeds = closeness({str(i): f[1]["plain"] for i, f in enumerate(found)}, lab.rng(0, "patches"))
+            numbers["within over between, seeds of the plain one"] = estimates.over_seeds(list(seeds.values()))
+        rows: dict[str, Images] = {}
+        for name, images in made.items():
+            rows |= {f"{name}: {kind}": shown[:SHOWN] for kind, shown in images.items()}
+        long = Renoising(essays(lab, 200))
+        frames = likeness.thinned(samples(lab, model, SHOWN, 0, long), long.steps)
+        films: dict[str, Film] = {"hidden-module-200-steps": frames}
+        return Finding(numbers, {"styles": pictures.comparison(rows)}, films)
+
+    def _made(self, lab: Lab, model: Autoencoder, x: Images, seed: int) -> dict[str, Images]:
+        """What one network makes in each way."""
+        walk = Walk(essays(lab, 300, 50), likeness.EPSILON)
+        return {
+            "walk": last(likeness.film(walk, model, x, lab.rng(seed, "walk"))),
+            "samples": last(samples(lab, model, len(x), seed)),
+            "denoised": likeness.copied(model, Mix()(x, lab.rng(seed, "mix"))),
+        }
+
+
+@dataclass(frozen=True)
+class GlobalOrder(Study):
+    """A hidden module, one more level, or attention gives samples a global order.
+
+    U-Nets learn the same photographs: plain, one level deeper, with the essay's hidden module (fully connected),
+    and with linear attention on its skips. Order is measured in samples of 30 steps: the correlations of
+    brightness in cells half of the side or more apart, over all samples, as root mean square difference from those
+    of training photographs. The numbers are this error over the plain network's.
+
+    Controls: one convolution and one up-convolution, in whose output far pixels cannot depend on each other; a
+    normal distribution of pixels (the linear model), which is given the correlations; as many held-out photographs
+    ("real"), about the least that can be had; and what the order is to come from: how much a corner of the output
+    depends on the opposite corner of the input over how much on its own, by the Jacobian with running statistics.
+
+    In the first figure are the errors, in the second the dependence on the opposite corner (no mark where there is
+    none), in the third samples from the same noise, a row for each network.
+    """
+
+    claim: ClassVar[str] = "T20"
+    place: ClassVar[str] = f"{SECTION}: the paragraphs on disorganisation, convolutions and far pixels"
+    items: ClassVar[tuple[int, ...]] = (27, 122, 148)
+    means: ClassVar[Mapping[Verdict, str]] = {
+        Verdict.HOLDS: "Whatever lets far pixels know of each other helps the whole picture: give it room.",
+        Verdict.MIXED: "Not every far sight makes order: take the network whose error falls.",
+        Verdict.FAILS: "Far sight in the network is not what orders samples here: disorder has another cause.",
+    }
+
+    order_error_hidden_module_over_plain: Below = Below(1.0)
+    order_error_deeper_over_plain: Below = Below(1.0)
+    order_error_attention_over_plain: Below = Below(1.0)
+
+    def measure(self, lab: Lab) -> Finding:
+        """Sample with each, correlate far parts, differentiate."""
+        count, slim = lab.budget.measured, lab.budget.slim
+        photos = lab.photos("landscapes", lab.budget.large)
+        x, reference = lab.images(photos), lab.images(photos, "train", REFERENCE)
+        attentive = partial(AttentionUNet, width=slim, depth=lab.budget.depth + 1, heads=2, dim_head=16)
+        kinds: dict[str, Make] = {
+            "shallow": partial(Conv, channels=[slim]),
+            "plain": unet(lab, large=True),
+            "deeper": likeness.deeper(lab),
+            "hidden module": likeness.hidden(lab),
+            "attention": attentive,
+        }
+
+        def look(seed: int) -> tuple[dict[str, float], dict[str, Tensor], dict[str, Images]]:
+            models = {name: lab.trained(make, photos, seed) for name, make in kinds.items()}
+            sets = {name: last(samples(lab, model, count, seed)) for name, model in models.items()}
+            sets["linear model"] = normal_images(reference, count, lab.rng(seed, "gaussian"))
+            sets["real"] = x
+            found = {f"order error, {name}": order_error(images, reference) for name, images in sets.items()}
+            for name in ("hidden module", "deeper", "attention"):
+                ratio = found[f"order error, {name}"] / found["order error, plain"]
+                found[f"order error {name} over plain"] = ratio
+            few, signs = x[: 2 * BATCH], {name: lab.rng(seed, "corner") for name in models}
+            corners = {name: corner_dependence(model, few, signs[name]) for name, model in models.items()}
+            return found, corners, {name: images[:SHOWN] for name, images in sets.items()}
+
+        found = lab.each(look)
+        numbers = likeness.pooled([f[0] for f in found])
+        errors = {name: numbers[f"order error, {name}"] for name in found[0][2]}
+        corners = {name: estimates.mean([f[1][name] for f in found]) for name in kinds}
+        numbers |= {f"opposite corner over own, {name}": e for name, e in corners.items()}
+        figures = {
+            "errors": _intervals(errors, "error of the correlations of far parts"),
+            "corners": _intervals(corners, "dependence on the opposite corner, over its own", logx=True),
+            "samples": pictures.comparison(found[0][2]),
+        }
+        return Finding(numbers, figures)
+
+
+def closeness(made: Mapping[str, Mapping[str, Images]], rng: Generator) -> dict[str, float]:
+    """How near in style a network's other images are to its samples, over how near those of other networks are.
+
+    One number for each network, of its images by kind. The places of patches are the same for every pair.
+    """
+    state = rng.get_state()
+
+    def distance(a: Images, b: Images) -> float:
+        each = likeness.levels(a, b, rng.set_state(state))
+        return mean(each[:-1] or each)
+
+    found: dict[str, float] = {}
+    for name, own in made.items():
+        near = {
+            key: mean([distance(images, own["samples"]) for kind, images in other.items() if kind != "samples"])
+            for key, other in made.items()
+        }
+        found[name] = near.pop(name) / mean(list(near.values()))
+    return found
+
+
+def corner_dependence(model: Autoencoder, x: Images, rng: Generator) -> Tensor:
+    r"""How much a corner of the output depends on the opposite corner of x, over how much on its own; per image.
+
+        ||d out[A] / d x[B]||_F / ||d out[A] / d x[A]||_F        A, B: an eighth of the side, opposite corners
+
+    Both norms by Hutchinson's estimate with the same random signs.
+    """
+    corner = max(1, min(x.shape[2:]) // 8)
+    own, far = torch.zeros(2, len(x), device=x.device)
+    with still(model, "running"):
+        pull = torch.func.vjp(model, x)[1]
+        for _ in range(DRAWS):
+            v = torch.zeros_like(x)
+            v[..., :corner, :corner] = noise_like(x, rng=rng)[..., :corner, :corner].sign()
+            pulled = pull(v)[0].detach()
+            own += pulled[..., :corner, :corner].square().flatten(1).sum(1)
+            far += pulled[..., -corner:, -corner:].square().flatten(1).sum(1)
+    return (far / own.clamp(min=1e-30)).sqrt()
+
+
+def _intervals(rows: Mapping[str, Estimate], xlabel: str, logx: bool = False) -> Any:
+    """Numbers with their intervals and seeds."""
+    shown = {name: (e.value, e.low, e.high) for name, e in rows.items()}
+    return pictures.intervals(shown, xlabel, points={name: e.seeds for name, e in rows.items()}, logx=logx)

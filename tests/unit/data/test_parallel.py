@@ -1,0 +1,49 @@
+"""Threads that decode and read: in order, and never waited for by whoever lets go of them."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from copyfold.data.reading.epochs import Reading
+from copyfold.data.reading.parallel import in_order
+
+
+def within_a_minute(close: Callable[[], object]) -> bool:
+    """Whether a call returns; one that waits for ever is left to a thread that dies with the test."""
+    closer = threading.Thread(target=close, daemon=True)
+    closer.start()
+    closer.join(60)
+    return not closer.is_alive()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_results_come_in_order(workers):
+    assert list(in_order(lambda n: n * n, range(40), workers)) == [n * n for n in range(40)]
+
+
+def test_a_failure_comes_where_it_belongs():
+    squares = in_order(lambda n: 1 // (5 - n), range(40), 2)
+    assert [next(squares) for _ in range(5)] == [0, 0, 0, 0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(squares)
+
+
+def test_work_at_hand_is_not_waited_for_when_the_rest_is_not_wanted():
+    go_on = threading.Event()
+    results = in_order(lambda n: n if n == 0 else go_on.wait(300), range(40), 2)
+    assert next(results) == 0
+    try:
+        assert within_a_minute(results.close)
+    finally:
+        go_on.set()
+
+
+def test_reading_ahead_is_not_waited_for_either():
+    go_on = threading.Event()
+    reading = Reading(None)  # type: ignore[arg-type]
+    reading._pool.submit(go_on.wait, 300)
+    try:
+        assert within_a_minute(lambda: reading.__exit__())
+    finally:
+        go_on.set()

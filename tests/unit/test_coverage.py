@@ -1,0 +1,129 @@
+"""docs/coverage.md says where every item of the checklist is: what it names is there, and it is up to date."""
+
+import ast
+import importlib.util
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+spec = importlib.util.spec_from_file_location("docs_coverage", ROOT / "docs" / "coverage.py")
+coverage = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(coverage)
+ITEMS = [item for items in coverage.groups().values() for item in items]
+STUDIES = coverage.conduct.studies()
+ALL = set(range(1, 160))
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def of(item) -> str:
+    return str(item["item"])
+
+
+@cache
+def source(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def defined(within: ast.Module | ast.ClassDef, name: str) -> ast.AST | None:
+    return next((n for n in within.body if isinstance(n, ast.ClassDef | FUNCTIONS) and n.name == name), None)
+
+
+def options(node: ast.AST) -> set[str]:
+    """The fields of a class, and the arguments of its __init__ or of a function."""
+    if isinstance(node, FUNCTIONS):
+        return {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+    assert isinstance(node, ast.ClassDef)
+    fields = {n.target.id for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+    init = defined(node, "__init__")
+    return fields | (options(init) if init else set())
+
+
+def check(entry: str) -> None:
+    """FILE, FILE::NAME, FILE::Class.method or FILE::NAME(option=value) is in the sources."""
+    path, name = coverage.located(entry)
+    assert path.is_file(), f"{entry}: no such file"
+    if not name:
+        return
+    called = ast.parse(name, mode="eval").body
+    given = {keyword.arg for keyword in called.keywords} if isinstance(called, ast.Call) else set()
+    node: ast.AST | None = source(path)
+    for part in ast.unparse(called.func if isinstance(called, ast.Call) else called).split("."):
+        assert isinstance(node, ast.Module | ast.ClassDef), entry
+        node = defined(node, part)
+        assert node is not None, f"{entry}: {path.name} defines no {part}"
+    if given:
+        assert given <= options(node), f"{entry}: has no {given - options(node)}"
+
+
+def test_every_item_is_there_once_and_in_order():
+    assert [item["item"] for item in ITEMS] == sorted(ALL)
+    assert all(item.keys() <= {"item", "name", "where", "held by", "note"} for item in ITEMS)
+    names = Counter(item["name"] for item in ITEMS)
+    assert max(names.values()) == 1
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=of)
+def test_what_is_named_exists(item):
+    for entry in item.get("where", []):
+        check(entry)
+    for entry in item.get("held by", []):
+        program, *words = entry.split()
+        if program == "copyfold":
+            assert (ROOT / "src" / "copyfold" / "cli" / f"{words[0]}.py").is_file(), entry
+            if words[0] == "study" and not words[1].startswith("-"):
+                assert words[1] in STUDIES, entry
+        elif program == "python":
+            assert (ROOT / words[0]).is_file(), entry
+        else:
+            assert entry.startswith("tests/"), entry
+            assert re.search(r"(^|/)test_\w+\.py(::test_\w+)?$", entry), entry
+            check(entry)
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=of)
+def test_every_item_is_held_by_something_or_says_why_not(item):
+    studies = coverage.about().get(item["item"], [])
+    if not coverage.held(item, studies):
+        assert re.search("not built|missing", item["note"], re.IGNORECASE)
+    if "where" not in item and not studies:
+        assert item.get("held by") or item["note"].startswith(("Not built", "Missing"))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_names_items_that_there_are(name):
+    items = STUDIES[name].items
+    assert items
+    assert set(items) <= ALL
+    assert len(items) == len(set(items))
+
+
+def test_every_row_of_the_corrections_has_a_test():
+    tests = ""
+    for name in ("geometry", "objectives"):
+        tests += (ROOT / "tests" / "unit" / f"test_corrections_{name}.py").read_text(encoding="utf-8")
+    assert {int(row) for row in re.findall(r"def test_row_(\d\d)_", tests)} == set(range(1, 30))
+
+
+def test_the_page_is_up_to_date(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["coverage.py", "--check"])
+    assert coverage.main() == 0, capsys.readouterr().out
+
+
+def test_a_page_that_is_out_of_date_is_said(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["coverage.py", "--check"])
+    old = tmp_path / "coverage.md"
+    old.write_text("old")
+    monkeypatch.setattr(coverage, "PAGE", old)
+    assert coverage.main() == 1
+    assert "run python docs/coverage.py" in capsys.readouterr().out
+    assert old.read_text() == "old"
+
+
+def test_the_links_of_the_page_lead_somewhere():
+    links = set(re.findall(r"\]\(([^)]+)\)", coverage.PAGE.read_text(encoding="utf-8")))
+    assert len(links) > 80
+    assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []
