@@ -92,7 +92,7 @@ def test_the_list(capsys):
         (["T1", "--all"], 2, "give the names of studies, or --all"),
         (["T1", "--budget", "huge"], 2, "huge"),
         (["T1", "--data", "nowhere"], 2, "--data nowhere is neither a folder nor NAME=SOURCE"),
-        (["T1", "--data", "cifar10=nowhere"], 3, "nowhere"),
+        (["T1", "--data", "landscapes=nowhere"], 3, "nowhere"),
     ],
 )
 def test_bad_input_gets_one_line(arguments, code, message, tmp_path, capsys):

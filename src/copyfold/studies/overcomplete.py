@@ -52,6 +52,7 @@ class NotTheIdentity(Study):
     items: ClassVar[tuple[int, ...]] = (12, 103, 138)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "Width alone makes no copying machine: gradient descent stops well before the identity.",
+        Verdict.MIXED: "By one measure it copies and by another it does not: look at all three.",
         Verdict.FAILS: "A wide network copies whatever it is given: its output on noise tells nothing.",
     }
 
