@@ -35,7 +35,7 @@ test: lint types layers
 	$(BIN)/pytest -n 2
 
 test-long: $(READY)
-	$(BIN)/pytest tests/long
+	$(BIN)/pytest -n 2 tests/long
 
 clean:
 	rm -rf $(VENV) demo

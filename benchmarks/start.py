@@ -2,7 +2,8 @@
 
     python benchmarks/start.py [DATA] [--rounds 5] [--only help step imports]
 
-help     seconds of `copyfold --help` beside those of a process that only imports torch.
+help     seconds of `copyfold --help`, and of the help of some commands, beside those of a process that only
+         imports torch.
 step     DATA is what `copyfold train` takes; by default images made here, 50,000 of 32x32. The seconds of a
          process that only imports torch and lightning, those of one that trains until its first step is done, its
          images decoded before, and the difference. All are medians of several, alternated.
@@ -20,12 +21,15 @@ import time
 from pathlib import Path
 
 LEAST = 15.0  # milliseconds that are worth a word
-IMPORTS = "import torch, lightning"
+IMPORTS = "import os, torch, lightning; os._exit(0)"  # as STEP ends, for to tidy up takes time too
+HELPS = ("--help", "data --help", "sample --help", "train --help")
 COMMAND = "import sys; from copyfold.cli import main; sys.exit(main(sys.argv[1:]))"
 STEP = """
 import os, sys
-from copyfold.cli import _screen, main
 from contextlib import contextmanager
+from copyfold.cli import _memory, main
+_memory.import_torch()  # as main does, if it is the first to
+from copyfold.cli import _screen
 
 @contextmanager
 def first_step():
@@ -46,11 +50,15 @@ def seconds(code: str, *arguments: str) -> float:
 
 
 def helped(options: argparse.Namespace) -> None:
-    """Print both times and the ratio."""
-    rounds = [(seconds("import torch"), seconds(COMMAND, "--help")) for _ in range(options.rounds + 1)][1:]
-    bare, ours = (statistics.median(column) for column in zip(*rounds, strict=True))
+    """Print the times and their ratios."""
+    rounds = [
+        (seconds("import torch"), *(seconds(COMMAND, *words.split()) for words in HELPS))
+        for _ in range(options.rounds + 1)
+    ][1:]
+    bare, *ours = (statistics.median(column) for column in zip(*rounds, strict=True))
     print(f"import torch                  {bare:6.2f} s")
-    print(f"copyfold --help               {ours:6.2f} s: {ours / bare:.2f} times as long")
+    for words, took in zip(HELPS, ours, strict=True):
+        print(f"copyfold {words:<21}{took:6.2f} s: {took / bare:.2f} times as long")
 
 
 def first_step(options: argparse.Namespace, folder: Path) -> None:

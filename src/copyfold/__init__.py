@@ -28,7 +28,9 @@ def __getattr__(name: str) -> Any:
         from copyfold.catalogue import members
 
         for family in _FAMILIES:
-            found = members(f"copyfold.{family}")
+            root = importlib.import_module(f"copyfold.{family}")
+            named = name in getattr(root, "__all__", ())  # by the family itself: no need to import all of it
+            found = vars(root) if named else members(root.__name__)
             if name in found:
                 globals()[name] = found[name]
                 return found[name]

@@ -1,10 +1,12 @@
 """The command line: thin. A command is a module of this package that has a `command(arguments) -> exit code`."""
 
+import ast
 import importlib
 import pkgutil
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from copyfold.errors import CopyfoldError, UsageError
 
@@ -48,9 +50,12 @@ def _run(given: list[str]) -> int:
         from copyfold.catalogue import nearest
 
         raise UsageError(f"copyfold has no command {given[0]!r}: {nearest(given[0], names)}")
-    from copyfold.cli import _memory, _screen
+    from copyfold.cli import _memory
 
     _memory.kept()
+    _memory.import_torch()
+    from copyfold.cli import _screen
+
     with _screen.messages():
         return importlib.import_module(f"copyfold.cli.{given[0]}").command(given[1:])
 
@@ -62,8 +67,7 @@ def commands() -> list[str]:
 
 def _overview(names: list[str]) -> str:
     """What --help says."""
-    heads = {name: importlib.import_module(f"copyfold.cli.{name}").__doc__ or "" for name in names}
-    lines = [f"  {name:<9} {head.splitlines()[0]}" for name, head in heads.items()]
+    lines = [f"  {name:<9} {_head(name)}" for name in names]
     return "\n".join(
         [
             "usage: copyfold COMMAND ...     copyfold COMMAND --help says more",
@@ -76,6 +80,12 @@ def _overview(names: list[str]) -> str:
             "exit codes: 0 done, 1 failed, 2 wrong use, 3 no usable data, 4 diverged, 130/143 stopped, saved",
         ]
     )
+
+
+def _head(name: str) -> str:
+    """What a command says of itself first, read and not imported: that would import torch."""
+    source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 def _unforeseen(error: Exception) -> str:

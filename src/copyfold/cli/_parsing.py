@@ -20,14 +20,13 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 RECIPE_LENGTH = 16_000  # one has a thousand characters; libyaml crashes on what is nested 20,000 deep
 
 
-def parser(command: str, description: str | None) -> ArgumentParser:
-    """A parser for one command that raises instead of leaving, and knows every class of ours by its name.
+def parser(command: str, description: str | None, families: Sequence[str] = _wording.FAMILIES) -> ArgumentParser:
+    """A parser for one command that raises instead of leaving, and knows the classes of these families by name.
 
     A flag or a config can name those classes and nothing else: any other import path is refused unimported.
     """
-    for family in _wording.FAMILIES:
-        catalogue.modules(f"copyfold.{family}")
-    ours = [f"{place}.{n}" for n, c in _wording.classes().items() for place in ("copyfold", c.__module__)]
+    known = _wording.classes(families).items()
+    ours = [f"{place}.{name}" for name, cls in known for place in ("copyfold", cls.__module__)]
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=ours)
     text = inspect.cleandoc(description or "")
     return ArgumentParser(prog=f"copyfold {command}", description=text, exit_on_error=False, allow_abbrev=False)

@@ -55,9 +55,9 @@ def readable(message: str, parser: ArgumentParser) -> str:
     return f"{text.removeprefix('argument ')}: see {parser.prog} --help"
 
 
-def classes() -> dict[str, type]:
+def classes(families: Sequence[str] = FAMILIES) -> dict[str, type]:
     """Every class of ours that can be an argument, by name."""
-    found = {n: m for family in FAMILIES for n, m in catalogue.members(f"copyfold.{family}").items()}
+    found = {n: m for family in families for n, m in catalogue.members(f"copyfold.{family}").items()}
     return {name: member for name, member in found.items() if inspect.isclass(member)}
 
 

@@ -7,7 +7,7 @@ trained at. EXIF data stays, the location in it does not.
 from collections.abc import Sequence
 from pathlib import Path
 
-from copyfold.cli import _parsing, _screen
+from copyfold.cli import _device, _parsing, _screen
 from copyfold.data.reading.folders import IMAGES, files_below
 from copyfold.errors import DataError, UsageError
 from copyfold.types import Statistics
@@ -21,7 +21,8 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.restoration import restore_file
 
     options = _parsing.parse(_parser(), arguments)
-    model = runs.open(options.run).model
+    device = _device.chosen(options.device)
+    model = runs.open(options.run).model.to(device)
     out = Path(options.out)
     sources = _sources([Path(image) for image in options.image], out)
     if model.multiple is None:
@@ -55,6 +56,7 @@ def _parser():
         default="running",
         help="Whose statistics batch norm uses: running (a photograph's result depends on it alone) or batch.",
     )
+    _device.flag(parser)
     return parser
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from copyfold.cli import _parsing, _photos, _screen
+from copyfold.cli import _device, _parsing, _photos, _screen
 from copyfold.data import Photos, Stream
 from copyfold.data.photos import Which
 from copyfold.data.writing import write_parquet
@@ -30,12 +30,13 @@ def command(arguments: Sequence[str]) -> int:
 
     options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, batch=1)
+    device = _device.chosen(options.device)
     run, out, own = runs.open(options.run), Path(options.out), options.data is None
     _check(out, run.recipe.get("data") if own else options.data)
     photos = _photos.chosen(run, options.data, options)
     if isinstance(photos, Stream):
         raise UsageError("a run on a stream does not keep the names of its images: give DATA to embed")
-    model = run.model
+    model = run.model.to(device)
     model.statistics = options.statistics
     _screen.log.info("every image is scaled to %dx%d, the size of the model", *model.shape[1:])
     _weigh(out, model, len(photos.names) + len(photos.held_out_names))
@@ -58,6 +59,7 @@ def _parser():
         default="running",
         help="Whose statistics batch norm uses: running (an image's code depends on it alone) or batch.",
     )
+    _device.flag(parser)
     _photos.flags(parser)
     return parser
 
@@ -112,14 +114,14 @@ def _rows(
     total, done = sum(len(names) for _, names, _ in parts), 0
     for split, names, labels in parts:
         for start in range(0, len(names), batch):
-            x = photos.images(split, batch, start)
+            x = photos.images(split, batch, start).to(next(model.parameters()))
             z = model.encode(x)
             row = {
                 "path": names[start : start + batch],
                 "split": [split] * len(x),
                 "label": None if labels is None else labels[start : start + batch],
-                "code": flat(z).numpy(),
-                "error": mse(model.decode(z), x).numpy(),
+                "code": flat(z).cpu().numpy(),
+                "error": mse(model.decode(z), x).cpu().numpy(),
             }
             done += len(x)
             progress("embedding", done, total)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from copyfold.cli import _parsing, _photos
+from copyfold.cli import _device, _parsing, _photos
 from copyfold.probes.base import Probe, Reading
 
 SHOWN = 8
@@ -25,7 +25,7 @@ def command(arguments: Sequence[str]) -> int:
 
     options = _parsing.parse(_parser(), ["--probe=Denoising", *arguments])
     _parsing.at_least(options, count=1, seed=0)
-    run = runs.open(options.run)
+    device, run = _device.chosen(options.device), runs.open(options.run)
     photos = _photos.own(run)
     source, which = photos, "held_out"
     if options.data is not None:
@@ -37,7 +37,8 @@ def command(arguments: Sequence[str]) -> int:
         reference=lambda: _photos.reference(photos),
         labels=lambda: None if labels is None else torch.from_numpy(labels[: len(x)]),
     )
-    reading = probe(run.model, x, torch.Generator().manual_seed(options.seed))
+    found = probe(run.model.to(device), x.to(device), torch.Generator().manual_seed(options.seed))
+    reading = Reading(*({k: v.cpu() for k, v in part.items()} for part in (found.numbers, found.images)))
     print("\n".join(_table(reading, len(x))))
     name, folder = type(probe).__name__.lower(), Path(options.out or run.folder / "findings")
     write_text(folder / f"{name}.json", json.dumps({k: v.tolist() for k, v in reading.numbers.items()}) + "\n")
@@ -57,6 +58,7 @@ def _parser():
     )
     parser.add_argument("--count", type=int, default=16, help="How many images.")
     parser.add_argument("--seed", type=int, default=0, help="Of every noise.")
+    _device.flag(parser)
     parser.add_argument("--out", type=str | None, help="The folder for what is found; RUN/findings.")
     _photos.flags(parser)
     return parser

@@ -7,7 +7,7 @@ removes, whether it copies, whether it is stable, what its layers see, what it m
 from collections.abc import Sequence
 from pathlib import Path
 
-from copyfold.cli import _parsing, _photos, _screen
+from copyfold.cli import _device, _parsing, _photos, _screen
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -16,11 +16,11 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.report.diagnosis import diagnose
 
     options = _parsing.parse(_parser(), arguments)
-    run = runs.open(options.run)
+    device, run = _device.chosen(options.device), runs.open(options.run)
     out = Path(options.out or run.folder / "report.html")
     photos = _photos.chosen(run, options.data, options)
     with _screen.progress() as progress:
-        report = diagnose(run.model, photos, run, seed=options.seed, progress=progress)
+        report = diagnose(run.model.to(device), photos, run, seed=options.seed, progress=progress)
     for sentence in report.sentences.values():
         print(sentence)
     for path in report.save(out):
@@ -34,5 +34,6 @@ def _parser():
     parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: the run's own images.")
     parser.add_argument("--out", type=str | None, help="The page, an .html file; RUN/report.html.")
     parser.add_argument("--seed", type=int, default=0, help="Of every noise.")
+    _device.flag(parser)
     _photos.flags(parser)
     return parser

@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from jsonargparse import Namespace
 
-from copyfold.cli import _parsing, _photos, _screen
+from copyfold.cli import _device, _parsing, _photos, _screen
 from copyfold.runs import Run
 from copyfold.samplers.base import Sampler
 from copyfold.types import Images
@@ -23,8 +23,8 @@ def command(arguments: Sequence[str]) -> int:
 
     options = _parsing.parse(_parser(), ["--sampler=Renoising", *arguments])
     _parsing.at_least(options, count=1, seed=0)
-    run = runs.open(options.run)
-    model, rng = run.model, torch.Generator().manual_seed(options.seed)
+    device, run = _device.chosen(options.device), runs.open(options.run)
+    model, rng = run.model.to(device), torch.Generator().manual_seed(options.seed)
     if options.statistics:
         model.statistics = options.statistics
     out = options.out or run.folder / "films" / f"{type(options.sampler).__name__.lower()}.png"
@@ -33,7 +33,7 @@ def command(arguments: Sequence[str]) -> int:
         total = getattr(sampler, "steps", 1)
 
         def shown():
-            for done, frame in enumerate(sampler(model, x, rng), 1):
+            for done, frame in enumerate(sampler(model, x.to(device), rng), 1):
                 progress("sampling", done, total)
                 yield frame
 
@@ -54,6 +54,7 @@ def _parser():
     parser.add_argument("--seed", type=int, default=0, help="Of the noise.")
     parser.add_argument("--fps", type=int, default=12, help="Frames per second of a film.")
     parser.add_argument("--statistics", type=Statistics | None, help="As the model was trained, unless given.")
+    _device.flag(parser)
     parser.add_argument("--out", type=str | None, help="A .png, .gif or .mp4 file; RUN/films/SAMPLER.png.")
     return parser
 

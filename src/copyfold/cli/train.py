@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from copyfold.cli import _parsing, _screen
+from copyfold.cli import _device, _parsing, _screen
 from copyfold.data import Photos, Stream
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
@@ -33,7 +33,6 @@ DEFAULTS = ("--model=UNet", "--objective=Classical")
 def command(arguments: Sequence[str]) -> int:
     """Parse, read the photos, make the model, train it, and leave pictures."""
     from copyfold import runs
-    from copyfold.report.illustration import illustrate
     from copyfold.training import Plan, fit, rank
 
     options = _options(arguments)
@@ -51,7 +50,10 @@ def command(arguments: Sequence[str]) -> int:
         run = fit(model, options.objective, photos, **folder, **plan, progress=progress)
     if not first:
         return 0
+    from copyfold.report.illustration import illustrate
+
     print(run.folder)
+    run.model.to(_device.chosen("auto"))
     for picture in illustrate(run, photos):
         print(picture)
     return 0

@@ -24,7 +24,7 @@ def write_parquet(path: str | Path, columns: Mapping[str, Any], batches: Iterabl
     from pyarrow import parquet
 
     classes = {
-        name: {"names": kind, "_type": "ClassLabel"} for name, kind in columns.items() if type(kind) is tuple
+        name: {"names": kind, "_type": "ClassLabel"} for name, kind in columns.items() if isinstance(kind, tuple)
     }
     known = {"huggingface": json.dumps({"info": {"features": classes}})}  # where `datasets` looks for names
     schema = pa.schema([(name, _kind(kind)) for name, kind in columns.items()], metadata=known)

@@ -7,11 +7,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning
 import torch
-from lightning.pytorch.strategies import DDPStrategy
 
 from copyfold import runs
 from copyfold.data import Photos, Stream
@@ -20,16 +18,15 @@ from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import symptoms
-from copyfold.training.courier import Copying
 from copyfold.training.ending import Clock, Stopped
-from copyfold.training.keeper import Keeper, WholeFiles
-from copyfold.training.logbook import Logbook
 from copyfold.training.plan import Plan, layout
 from copyfold.training.ranks import rank
 from copyfold.training.record import describe
-from copyfold.training.resuming import finished
 from copyfold.training.switches import switched
 from copyfold.types import Progress
+
+if TYPE_CHECKING:
+    from copyfold.training.keeper import Keeper
 
 log = logging.getLogger("copyfold")
 
@@ -76,6 +73,11 @@ def fit(
     objective, photos = objective or Classical(), photos or Photos()
     chosen = Plan(**plan).resolved()
     _check(model, objective, photos, chosen)
+    # what knows Lightning, which takes longer to import than all else together
+    from copyfold.training.keeper import Keeper
+    from copyfold.training.logbook import Logbook
+    from copyfold.training.resuming import finished
+
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = runs.Run(run or Path("runs") / name)
     first = rank(chosen) == 0
@@ -102,8 +104,14 @@ def fit(
     return target
 
 
-def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
+def _train(keeper: "Keeper", objective: Objective, resume: bool) -> None:
     """Hand everything to Lightning's Trainer, and say what went wrong in our own words."""
+    import lightning
+    from lightning.pytorch.strategies import DDPStrategy
+
+    from copyfold.training.courier import Copying
+    from copyfold.training.keeper import WholeFiles
+
     model, plan, logbook = keeper.model, keeper.plan, keeper.logbook
     callbacks = [logbook.average, logbook.patience, keeper]
     with _quiet():
@@ -153,7 +161,7 @@ def _train(keeper: Keeper, objective: Objective, resume: bool) -> None:
                     torch.distributed.destroy_process_group()
 
 
-def _say(keeper: Keeper, objective: Objective) -> None:
+def _say(keeper: "Keeper", objective: Objective) -> None:
     """Say in plain words what is wrong with code and output, if anything; write down what each unit does."""
     penalties = objective.penalties if isinstance(objective, Classical) else ()
     rows, codes = keeper.logbook.rows, keeper.logbook.codes

@@ -17,7 +17,8 @@ from copyfold.objectives.base import Objective
 from copyfold.probes.latent import CodeStatistics
 from copyfold.training.averaging import MovingAverage
 from copyfold.training.courier import Tally, to_images
-from copyfold.training.ending import Clock, Patience
+from copyfold.training.ending import Clock
+from copyfold.training.patience import Patience
 from copyfold.training.plan import Plan
 from copyfold.training.randomness import hashed, seeded
 

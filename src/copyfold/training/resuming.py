@@ -3,8 +3,8 @@
 import logging
 
 from copyfold.errors import UsageError
-from copyfold.training.ending import Patience
 from copyfold.training.keeper import Keeper, WholeFiles
+from copyfold.training.patience import Patience
 
 log = logging.getLogger("copyfold")
 

@@ -1,0 +1,81 @@
+"""A command imports what it uses: `--help` not even torch, the help of a command no other large library."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from copyfold.cli import commands
+
+LARGE = {
+    *("lightning", "datasets", "pandas", "scipy", "sklearn", "skimage", "matplotlib", "torchmetrics", "sympy"),
+    *("av", "pywt"),
+}
+
+IMPORTED = """
+import contextlib, io, json, sys
+from copyfold.cli import main
+
+found = {}
+for line in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        code = main(line)
+    found[" ".join(line)] = code, sorted(set(sys.modules) - set(sys.stdlib_module_names))
+print(json.dumps(found))
+"""
+
+
+def imported(*lines: list[str]) -> dict[str, tuple[int, set[str]]]:
+    """Exit code, and modules imported by then, of every command line, run one after the other in a new process."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, json.dumps(lines)], capture_output=True, text=True, check=True
+    )
+    return {line: (code, set(modules)) for line, (code, modules) in json.loads(done.stdout).items()}
+
+
+def test_help_imports_nothing_but_copyfold() -> None:
+    found = imported(["--help"], ["--version"], ["trian"])
+    assert [code for code, _ in found.values()] == [0, 0, 2]
+    for line, (_, modules) in found.items():
+        assert not {"torch", "numpy", "jsonargparse", "yaml"} & modules, line
+
+
+def test_the_help_of_a_command_imports_no_large_library() -> None:
+    """Nor does a wrong option, which is refused before anything is done."""
+    helped = imported(*([command, "--help"] for command in commands()), ["train", "--epochs=x"])
+    assert len(helped) > 8
+    for line, (code, modules) in helped.items():
+        assert "torch" in modules, line  # so that the names are those that would be found
+        assert code == (2 if "=x" in line else 0), line
+        assert not LARGE & modules, line
+
+
+def test_a_command_at_work_imports_no_large_library_that_it_does_not_use(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    """pyarrow imports pandas where it is there, and torch sympy, for the shape of a code that is not computed."""
+    Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
+    lines = (
+        ["data", str(photos)],
+        ["denoise", str(run), str(tmp_path / "photo.png"), f"--out={tmp_path}/denoised"],
+        ["sample", str(run), "--sampler.steps=2", f"--out={tmp_path}/sample.png"],
+        ["probe", str(run), "--probe=CodeStatistics", f"--out={tmp_path}"],
+        ["embed", str(run), f"--out={tmp_path}/codes.parquet"],
+    )
+    for line, (code, modules) in imported(*lines).items():
+        allowed = {"pandas", "sympy"} if line.startswith("embed") else set()
+        assert code == 0, line
+        assert not (LARGE - allowed) & modules, line
+
+
+def test_garbage_is_collected_again_once_torch_is_imported_but_not_looked_for_in_it() -> None:
+    code = """
+import gc
+from copyfold.cli import main
+main(["data", "--help"])
+print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True True"
