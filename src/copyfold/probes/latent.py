@@ -155,12 +155,17 @@ def participation(variances: Float[Tensor, "k"]) -> Float[Tensor, ""]:
     return share.sum() / share.square().sum().clamp(min=torch.finfo(variances.dtype).tiny)
 
 
+def agreement(codes: Float[Tensor, "n d"], labels: Int[Tensor, "n"], nearest: int) -> Float[Tensor, "n"]:
+    """The share of each code's nearest other codes that have its own label."""
+    index = neighbours(codes, codes, nearest, leave_out_own=True)[1]
+    return (labels[index] == labels[:, None]).to(codes).mean(1)
+
+
 def purity(codes: Float[Tensor, "n d"], labels: Int[Tensor, "n"], nearest: int) -> dict[str, Float[Tensor, ""]]:
     """The mean share of the nearest other codes with a code's own label, and what chance gives."""
-    n, index = len(codes), neighbours(codes, codes, nearest, leave_out_own=True)[1]
-    counts = labels.unique(return_counts=True)[1].to(codes)
+    n, counts = len(codes), labels.unique(return_counts=True)[1].to(codes)
     return {
-        "purity": (labels[index] == labels[:, None]).to(codes).mean(),
+        "purity": agreement(codes, labels, nearest).mean(),
         "purity by chance": (counts * (counts - 1)).sum() / (n * (n - 1)),
     }
 

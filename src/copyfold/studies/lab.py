@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from copyfold import __version__, catalogue
 from copyfold.data import Photos
@@ -152,10 +152,14 @@ class Lab:
     def images(self, photos: Photos, which: Which = "held_out", count: int | None = None) -> Images:
         """The images to measure: as many as the budget measures unless `count` says, evenly over the set."""
         pixels = photos.held_out if which == "held_out" else photos.train
-        count = min(count or self.budget.measured, len(pixels))
-        chosen = torch.linspace(0, len(pixels) - 1, count, dtype=torch.float64).long()
+        chosen = _evenly(len(pixels), count or self.budget.measured)
         x = torch.from_numpy(pixels[chosen.numpy()]).permute(0, 3, 1, 2).contiguous().float() / 255
         return x.to(self.device)
+
+    def labels(self, photos: Photos, count: int | None = None) -> Tensor:
+        """The classes of the held-out images that `images` gives, for photos that are `labelled`."""
+        labels = torch.as_tensor(photos.held_out_labels)
+        return labels[_evenly(len(labels), count or self.budget.measured)].to(self.device)
 
     def trained(
         self,
@@ -279,6 +283,11 @@ def sources(given: Sequence[str]) -> dict[str, str]:
                 f"--data {word} is neither a folder nor NAME=SOURCE with one of {', '.join(SETS)}, nor hub"
             )
     return found
+
+
+def _evenly(length: int, count: int) -> Tensor:
+    """At most so many of the numbers below a length, evenly spread."""
+    return torch.linspace(0, length - 1, min(count, length), dtype=torch.float64).long()
 
 
 @contextmanager

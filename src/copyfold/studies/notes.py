@@ -17,8 +17,7 @@ from copyfold.models.conv import Conv
 from copyfold.models.dense import MLP, Linear
 from copyfold.objectives.base import Classical, Objective
 from copyfold.objectives.fidelities import Bernoulli
-from copyfold.probes.latent import Latent
-from copyfold.probes.nearest import neighbours
+from copyfold.probes.latent import Latent, agreement
 from copyfold.studies import estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
@@ -86,18 +85,15 @@ def pca(images: Images, latent_dim: int) -> Linear:
     return model
 
 
-def agreement(codes: Tensor, labels: Tensor) -> Tensor:
+def purities(codes: Tensor, labels: Tensor) -> Tensor:
     """The share of the nearest other codes that have its own class, of every code: the mean is the purity."""
-    index = neighbours(codes, codes, min(NEAREST, len(codes) - 1), leave_out_own=True)[1]
-    return (labels[index] == labels[:, None]).float().mean(1)
+    return agreement(codes, labels, min(NEAREST, len(codes) - 1))
 
 
 def classed(lab: Lab, photos: Photos) -> tuple[Images, Tensor]:
     """More held-out images than are measured elsewhere, as classes share them, and the class of each."""
     x = lab.images(photos, count=8 * lab.budget.measured)
-    labels = torch.from_numpy(photos.held_out_labels)
-    chosen = torch.linspace(0, len(labels) - 1, len(x), dtype=torch.float64).long()  # as lab.images takes them
-    return x, labels[chosen].to(x.device)
+    return x, lab.labels(photos, len(x))
 
 
 def mapped(lab: Lab, photos: Photos, model: Autoencoder, x: Images, labels: Tensor, name: str) -> Any:
@@ -261,9 +257,9 @@ class ConvolutionsCopyBetter(Study):
     ) -> dict[str, Estimate]:
         """Of the codes, and of what has learned nothing of them."""
         exact = pca(lab.images(photos, "train", len(photos)), CODE)
-        found = {name: [agreement(coded(of[name], x), labels) for of in models] for name in ("MLP", "CNN")}
-        found["pixels"] = [agreement(x.flatten(1), labels)] * len(models)
-        found["PCA"] = [agreement(coded(exact, x), labels)] * len(models)
+        found = {name: [purities(coded(of[name], x), labels) for of in models] for name in ("MLP", "CNN")}
+        found["pixels"] = [purities(x.flatten(1), labels)] * len(models)
+        found["PCA"] = [purities(coded(exact, x), labels)] * len(models)
         return {f"purity, {name}": estimates.mean(shares) for name, shares in found.items()}
 
 

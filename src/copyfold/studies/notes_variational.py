@@ -32,7 +32,6 @@ from copyfold.studies.notes import (
     LONG,
     SHORT,
     SHOWN,
-    agreement,
     classed,
     coded,
     contestants,
@@ -41,6 +40,7 @@ from copyfold.studies.notes import (
     mapped,
     output,
     pca,
+    purities,
 )
 from copyfold.types import Images, Shape
 
@@ -225,7 +225,7 @@ class SmootherCodes(Study):
             "VAE": [vae for _, vae in trained],
             "PCA": [exact] * len(trained),
         }
-        pure = {name: [agreement(coded(m, many), labels) for m in of] for name, of in models.items()}
+        pure = {name: [purities(coded(m, many), labels) for m in of] for name, of in models.items()}
         ways = {name: [straight(m, x) for m in of] for name, of in models.items()}
         ways["fade of pixels"] = [faded(x)] * len(trained)
         far = {
@@ -236,7 +236,7 @@ class SmootherCodes(Study):
             "midpoint vae over autoencoder": estimates.estimate(
                 lambda end, mid, other, others: mid * other / (end * others), *far["VAE"], *far["autoencoder"]
             ),
-            "purity, pixels": estimates.mean([agreement(many.flatten(1), labels)] * len(trained)),
+            "purity, pixels": estimates.mean([purities(many.flatten(1), labels)] * len(trained)),
         }
         for name, of in ways.items():
             numbers[f"midpoint over ends, {name}"] = estimates.ratio(far[name][1], far[name][0])

@@ -19,7 +19,7 @@ from copyfold.probes.denoising import Denoising, best_baseline
 from copyfold.probes.geometry import IdentityGap
 from copyfold.probes.nearest import neighbours
 from copyfold.studies import estimates
-from copyfold.studies.base import Above, Below, Finding, Study, Verdict
+from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.networks import WIDE, overcomplete, unet
 from copyfold.types import Images
@@ -42,9 +42,13 @@ class NotTheIdentity(Study):
     of clean images.
 
     Controls: the same network before training, which is no copy either, so that the gap alone says nothing good;
-    and training images, on which a network that only remembers would differ.
+    training images, on which a network that only remembers would differ; and a fifth and four times of the
+    training, with the error on clean images over that of the mean training image, since a network that has not
+    learned to copy passes no noise either.
 
-    In the figure, rows from the top: clean, mixed with noise, and what the trained network gives back.
+    In the first figure, rows from the top: clean, the network's copy, mixed with noise, and what it makes of that.
+    The second shows both shares against training: were the line of the noise to rise while that of the error
+    falls, the network would be on its way to the identity.
     """
 
     claim: ClassVar[str] = "T1"
@@ -71,17 +75,35 @@ class NotTheIdentity(Study):
             rng = lab.rng(seed, "noise")
             return weak(model, images, rng).numbers | {"gap": mix(model, images, rng).numbers["gap"]}
 
-        models = lab.each(lambda seed: (seed, lab.trained(make, photos, seed, batch=64, lr=WIDE)))
-        trained = [look(model, x, seed) for seed, model in models]
-        first = [look(lab.untrained(make, photos, seed), x, seed) for seed, _ in models]
-        memory = [look(model, seen, seed) for seed, model in models]
+        steps = (lab.budget.scaled(500), lab.budget.steps, lab.budget.scaled(10_000))
+        found = lab.each(lambda seed: (seed, lab.course(make, photos, seed, steps, batch=64, lr=WIDE)))
+        models = {seed: course[1] for seed, course in found}
+        trained = [look(model, x, seed) for seed, model in models.items()]
+        first = [look(lab.untrained(make, photos, seed), x, seed) for seed in models]
+        memory = [look(model, seen, seed) for seed, model in models.items()]
         numbers = {name: estimates.mean([f[name] for f in trained]) for name in ("gap", "passed", "jacobian")}
         numbers |= {f"{name}, untrained": estimates.mean([f[name] for f in first]) for name in ("gap", "passed")}
         numbers["passed, training images"] = estimates.mean([f["passed"] for f in memory])
-        noisy = Mix()(x[:SHOWN], lab.rng(0, "figure"))
-        with still(models[0][1]), torch.no_grad():
-            rows = {"clean": x[:SHOWN], "mixed with noise": noisy, "output": models[0][1](noisy)}
-        return Finding(numbers, {"copies": pictures.comparison(rows)})
+        mean = [mse(lab.images(photos, "train", FITTED).mean(0).expand_as(x), x)] * len(found)
+        lines: dict[str, list[Estimate]] = {"noise passed": [], "error over mean image": []}
+        for i, count in enumerate(steps):
+            passed = estimates.mean([look(course[i], x, seed)["passed"] for seed, course in found])
+            error = estimates.ratio([_error(course[i], x) for _, course in found], mean)
+            for name, number in zip(lines, (passed, error), strict=True):
+                numbers[f"{name}, {count} steps"] = number
+                lines[name].append(number)
+        series = {name: (steps, [e.value for e in of]) for name, of in lines.items()}
+        bands = {name: ([e.low for e in of], [e.high for e in of]) for name, of in lines.items()}
+        course = pictures.curves(series, "steps of training", "share", bands=bands, logx=True)
+        noisy, model = Mix()(x[:SHOWN], lab.rng(0, "figure")), found[0][1][1]
+        with still(model), torch.no_grad():
+            rows = {
+                "clean": x[:SHOWN],
+                "copy": model(x[:SHOWN]),
+                "mixed with noise": noisy,
+                "output": model(noisy),
+            }
+        return Finding(numbers, {"copies": pictures.comparison(rows), "training": course})
 
 
 @dataclass(frozen=True)
@@ -159,7 +181,7 @@ class DenoisesUntaught(Study):
         own = [alone(model, x, lab.rng(0, f"mix {keep}")) for model in models]
         return [Reading(whole.numbers | {"restored": r.numbers["restored"]}, whole.images) for r in own]
 
-    def _ratios(self, readings: list[Reading]) -> dict[str, estimates.Estimate]:
+    def _ratios(self, readings: list[Reading]) -> dict[str, Estimate]:
         restored = [r.numbers["restored"] for r in readings]
         others = {
             "error over doing nothing": [r.numbers["corrupted"] for r in readings],
@@ -211,7 +233,7 @@ class GeneralisesUnderDescent(Study):
         for name, make in kinds.items():
             plan = {"batch": 64, "lr": WIDE} if name != "unet" else {}
             models = lab.each(lambda seed, make=make, plan=plan: lab.trained(make, photos, seed, **plan))
-            new, old = ([self._error(model, images) for model in models] for images in (x, seen))
+            new, old = ([_error(model, images) for model in models] for images in (x, seen))
             numbers |= {
                 f"held out over training error {name}": estimates.ratio(new, old),
                 f"error over memory {name}": estimates.ratio(new, [mse(remembered, x)] * len(new)),
@@ -224,11 +246,6 @@ class GeneralisesUnderDescent(Study):
         marks = {"as good as memory, or no gap": 1.0}
         figure = pictures.intervals(shown, "ratio of squared errors", marks, points, logx=True)
         return Finding(numbers, {"ratios": figure, "images": pictures.comparison(rows)})
-
-    @torch.no_grad()
-    def _error(self, model: Autoencoder, x: Images) -> Tensor:
-        with still(model):
-            return mse(model(x), x)
 
 
 @dataclass(frozen=True)
@@ -282,3 +299,10 @@ class LargeNeedNotBlur(Study):
             rows[name] = outputs[0][:SHOWN]
         captions = {name: f"sharpness {numbers[f'sharpness {name}'].value:.2f}" for name in kinds}
         return Finding(numbers, {"images": pictures.comparison(rows, captions)})
+
+
+@torch.no_grad()
+def _error(model: Autoencoder, x: Images) -> Tensor:
+    """The squared error of copying, per image."""
+    with still(model):
+        return mse(model(x), x)

@@ -13,7 +13,7 @@ from copyfold.objectives.penalties import Contraction
 from copyfold.studies import notes, notes_variational
 from copyfold.studies.base import Estimate, Verdict
 from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.notes import LinearIsPCA, agreement, classed, contestants, costs, fashion, pca, shared
+from copyfold.studies.notes import LinearIsPCA, purities, classed, contestants, costs, fashion, pca, shared
 from copyfold.studies.notes_variational import (
     LATENT,
     faded,
@@ -93,8 +93,8 @@ def whole(e: Estimate) -> Estimate:
 
 def test_classes_apart_agree_and_classes_in_one_heap_do_not() -> None:
     labels = torch.arange(4).repeat_interleave(30)
-    assert agreement(torch.nn.functional.one_hot(labels).float() + 0.01 * torch.randn(120, 4), labels).mean() == 1
-    assert agreement(torch.randn(120, 4), labels).mean() < 0.4
+    assert purities(torch.nn.functional.one_hot(labels).float() + 0.01 * torch.randn(120, 4), labels).mean() == 1
+    assert purities(torch.randn(120, 4), labels).mean() < 0.4
 
 
 def test_an_image_has_its_own_class(lab: Lab) -> None:
