@@ -13,7 +13,7 @@ from copyfold.objectives.penalties import Contraction
 from copyfold.studies import notes, notes_variational
 from copyfold.studies.base import Estimate, Verdict
 from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.notes import LinearIsPCA, purities, classed, contestants, costs, fashion, pca, shared
+from copyfold.studies.notes import LinearIsPCA, classed, contestants, costs, fashion, pca, purities, shared
 from copyfold.studies.notes_variational import (
     LATENT,
     faded,
