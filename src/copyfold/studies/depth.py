@@ -12,11 +12,11 @@ from torch import Generator, Tensor, nn
 
 from copyfold import pictures
 from copyfold.data import Photos
-from copyfold.measures import normality
+from copyfold.measures import noise_level, normality
 from copyfold.models.base import Autoencoder
 from copyfold.models.classifiers import CNN, ViT
 from copyfold.models.dense import MLP
-from copyfold.probes.base import Reading
+from copyfold.probes.base import Reading, tap
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
@@ -42,16 +42,18 @@ class NoiseByDepth(Study):
     A small CNN and a small vision transformer learn to tell clothes apart (fashion_mnist); the plain U-Net
     learns to copy photographs. After each block the image is sought that it takes for a held-out one: 50 steps
     of L-BFGS at the cpu budget, from a constant, so that no noise comes from the start; and L-BFGS, unlike
-    Adam, puts in none of its own. Noise is the std of what is white in a_g - a. At the first block it is that
-    of the trained network: "noisy" is more than 0.01, two and a half grey levels. At the deepest block it is
-    trained over untrained: at most a half is left. The U-Net has running statistics; untrained, those of
-    training photographs.
+    Adam, puts in none of its own. Noise is the std of what is white in a_g - a, in which fine texture that a_g
+    has not counts too. At the first block it is that of the trained network: "noisy" is more than 0.01, two and a
+    half grey levels. At the deepest block (of the U-Net, its output) it is trained over untrained: at most a half
+    is left. The U-Net has running statistics; untrained, those of training photographs.
 
     Controls: "reordered" is the trained network whose layers hear the channels before them in another order.
     That changes no layer and breaks what ties them together: were its deep noise as low, dependence between
     layers would not be the reason. "Unsettled" is how far descent still is from the block's answer, over that
     answer's change by noise of std 1/18: where it is not small, noise may be what was not finished. "Partly" is
-    a tenth of the training.
+    a tenth of the training. "Noise, start" is of the constant that descent begins with, and so all texture. A note
+    says how many numbers each first block has for one of the image: the essay's reason for its noise needs fewer
+    than one.
 
     The first figure shows the noise block by block. The others show, from the top: images, and what the first and
     the last block take for them, untrained and trained.
@@ -92,6 +94,7 @@ class NoiseByDepth(Study):
         numbers: dict[str, Estimate] = {}
         lines: dict[str, list[Estimate]] = {}
         looks: dict[str, Any] = {}
+        notes: list[str] = []
         for name, (images, states, layers) in networks.items():
             x = lab.images(images, count=max(SHOWN, lab.budget.measured // 8))
             seen = {
@@ -107,6 +110,10 @@ class NoiseByDepth(Study):
             }
             numbers |= _compared(f"first block {name}", {state: of[0] for state, of in seen.items()})
             numbers |= _compared(f"deepest block {name}", {state: of[-1] for state, of in seen.items()} | controls)
+            numbers[f"noise, start, {name}"] = estimates.mean([noise_level(x)])  # a constant has none
+            with torch.no_grad():
+                size = tap(states[0]["trained"], layers[0], x[:1]).numel() / x[0].numel()
+            notes.append(f"{NAMES[name]}: the first block has {size:.3g} numbers for each of the image")
             numbers[f"first block {name}"] = numbers[f"noise, first block {name}, trained"]
             numbers[f"deepest block {name}"] = numbers[f"over untrained, deepest block {name}, trained"]
             if name != "cnn":
@@ -114,7 +121,7 @@ class NoiseByDepth(Study):
             if images is clothes:
                 right = [accuracy(lab, s["trained"], clothes) for s in states]
                 numbers[f"held-out images told apart, {name}"] = estimates.over_seeds(right)
-        return Finding(numbers, {"noise": _by_block(lines), **looks})
+        return Finding(numbers, {"noise": _by_block(lines), **looks}, notes=tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -129,8 +136,9 @@ class NarrowingInjects(Study):
     code of the essay's overcomplete network, which is as deep. "Left" is the noise at the code, trained over
     untrained: at most a half.
 
-    Controls: the overcomplete network, trained too, whose noise has no narrow layer to come from; and "unsettled",
-    how far descent still is from the code, over that code's change by noise of std 1/18.
+    Controls: the overcomplete network, trained too, whose noise has no narrow layer to come from; "unsettled",
+    how far descent still is from the code, over that code's change by noise of std 1/18; and "noise, start", of
+    the constant that descent begins with, which is all fine texture of the photograph.
 
     The first figure shows the noise layer by layer; the second photographs, and what the codes take for them.
     """
@@ -185,6 +193,7 @@ class NarrowingInjects(Study):
             left = [noise(at[f"{name}, {state}"][-1]) for state in ("trained", "untrained")]
             numbers[f"left {name}"] = estimates.ratio(*left)
         code = {name: noise(each[-1]) for name, each in at.items()}
+        numbers["noise, start"] = estimates.mean([noise_level(x)])  # a constant has none
         numbers["added mlp"] = estimates.ratio(code["mlp, untrained"], code["overcomplete, untrained"])
         numbers["added unet"] = estimates.ratio(code["unet, untrained"], noise(at["unet, untrained"][0]))
         rows = {"photographs": x[:SHOWN]}

@@ -24,6 +24,7 @@ NARROWING = (N, 224, 192, 160, 128, 96, 64)
 LEVEL = (N, 128, 128, 128, 128, 128, 128)
 
 DRAWS = 20_000  # points of the sphere
+TOLD = 10  # points that a bound has to leave for their share to be told from chance
 SIZES = (2, 3, 10, 100, 1000)  # dimensions of it
 REACHES = tuple(i / 20 for i in range(1, 20))  # distances from the origin
 MIDDLE = 100  # the dimension that is shown
@@ -108,9 +109,10 @@ class TailsCorrected(Study):
 
     The first printed bound is of points far from a half of the ball and not from the origin; the second is
     Hoeffding's for means. "Over corrected" is the largest ratio of a drawn tail (sphere, ball, normal) to the
-    corrected bound, over all n and eps. "Over printed" is the ratio at n = 100, of the ball's volume beyond eps =
-    1/2 and of the normal's tail beyond one std. That a coordinate becomes normal follows from no bound; the
-    distance of sqrt(n) x_1 from a normal distribution, at n = 1000, shows it (Poincare and Borel).
+    corrected bound, over all n and the eps at which that bound leaves 10 of the 20,000 points or more, as a
+    single one would break a smaller bound by chance. "Over printed" is the ratio at n = 100, of the ball's volume
+    beyond eps = 1/2 and of the normal's tail beyond one std. That a coordinate becomes normal follows from no
+    bound; the distance of sqrt(n) x_1 from a normal distribution, at n = 1000, shows it (Poincare and Borel).
 
     Controls: n = 2, where a coordinate is far from normal; and coins of +-1/sqrt(n), which obey the corrected
     bound at every eps and are not normal: tails cannot show what the essay concludes from them.
@@ -141,7 +143,10 @@ class TailsCorrected(Study):
         one = [d[MIDDLE] for d in drawn]
         volume, hoeffding = _printed_volume(MIDDLE, 0.5), _printed_normal(MIDDLE, MIDDLE**-0.5)
         samples: dict[str, list[float]] = {
-            "tail over corrected": [max(self._over(n, d[n]) for n in SIZES) for d in drawn],
+            "tail over corrected": [
+                max(over_corrected(n, d[n][of]) for n in SIZES for of in ("sphere", "ball", "normal"))
+                for d in drawn
+            ],
             "volume over printed": [beyond(p["radius"], 0.5) / volume for p in one],
             "normal tail over printed": [beyond(p["normal"], MIDDLE**-0.5) / hoeffding for p in one],
             "distance from normal": [from_normal(d[SIZES[-1]]["sphere"]) for d in drawn],
@@ -156,19 +161,12 @@ class TailsCorrected(Study):
                 f"share of eps that break the printed bound, n = {n}": [self._broken(n, p) for p in of],
             }
         coins = [noise_like(torch.empty(DRAWS), rng=lab.rng(s, "coins")).sign() * MIDDLE**-0.5 for s in lab.seeds]
-        samples["tail over corrected, coins"] = [
-            max(beyond(c, e) / corrected(MIDDLE, e) for e in REACHES) for c in coins
-        ]
+        samples["tail over corrected, coins"] = [over_corrected(MIDDLE, c) for c in coins]
         samples["distance from normal, coins"] = [from_normal(c) for c in coins]
         numbers = {name: estimates.over_seeds(values) for name, values in samples.items()}
         tails = pictures.curves(_tails(one[0]), f"eps (n = {MIDDLE})", "share of points beyond eps", logy=True)
         limit = pictures.curves(_limit(numbers), "n", "distance, or cosine", logx=True, logy=True)
         return Finding(numbers, {"tails": tails, "normal": limit})
-
-    def _over(self, n: int, drawn: Mapping[str, Tensor]) -> float:
-        """The largest ratio of a tail to its corrected bound."""
-        tails = [drawn[of] for of in ("sphere", "ball", "normal")]
-        return max(beyond(tail, e) / corrected(n, e) for tail in tails for e in REACHES)
 
     def _broken(self, n: int, drawn: Mapping[str, Tensor]) -> float:
         """The share of eps at which more of the ball is beyond than the printed bound allows."""
@@ -263,6 +261,12 @@ def beyond(values: Tensor, eps: float) -> float:
 def corrected(n: int, eps: float) -> float:
     """The corrected bound of a coordinate's tail."""
     return 2 * math.exp(-n * eps**2 / 2)
+
+
+def over_corrected(n: int, tail: Tensor) -> float:
+    """The largest ratio of a drawn tail to its corrected bound, where so many draws can tell."""
+    bounds = {e: corrected(n, e) for e in REACHES}
+    return max(beyond(tail, e) / bound for e, bound in bounds.items() if bound * len(tail) >= TOLD)
 
 
 def _printed_volume(n: int, eps: float) -> float:

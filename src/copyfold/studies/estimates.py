@@ -24,7 +24,9 @@ def estimate(statistic: Callable[..., Tensor], *samples: Sequence[Tensor]) -> Es
     The images are the same for every seed and in every sample, so that differences are paired. Seeds and images
     are drawn again with replacement, each apart from the other, the same draw for every sample (the pigeonhole
     bootstrap, Owen, 2007, arXiv:0712.1111, which errs on the wide side); the interval is from the 2.5 % to the
-    97.5 % quantile of 4,000 draws. With one seed it is of images alone. `statistic` takes tensors elementwise.
+    97.5 % quantile of 4,000 draws. With one seed it is of images alone. `statistic` takes tensors elementwise;
+    where it is no finite number for some draw, as a ratio to nothing, the interval is endless, and decides
+    nothing.
 
     UsageError where samples differ in their shape.
     """
@@ -35,10 +37,12 @@ def estimate(statistic: Callable[..., Tensor], *samples: Sequence[Tensor]) -> Es
     rng = torch.Generator().manual_seed(0)
     by_seed, by_image = (_counts(n, rng) for n in (seeds, images))
     drawn = statistic(*(((by_seed @ s) * by_image).sum(1) for s in stacked))
-    ends = torch.nan_to_num(drawn, nan=math.inf).quantile(drawn.new_tensor((0.025, 0.975)))
+    low, high = -math.inf, math.inf
+    if drawn.isfinite().all():
+        low, high = drawn.quantile(drawn.new_tensor((0.025, 0.975))).tolist()
     each = statistic(*(s.mean(1) for s in stacked))
     value = statistic(*(s.mean() for s in stacked))
-    return Estimate(value.item(), ends[0].item(), ends[1].item(), images, tuple(each.tolist()))
+    return Estimate(value.item(), low, high, images, tuple(each.tolist()))
 
 
 def mean(values: Sequence[Tensor]) -> Estimate:

@@ -47,8 +47,8 @@ class LooksGaussian(Study):
     measured at this size; the photographs themselves. "Image in" is the share of the energy of a_g - a_0, or of
     a_g - a, that is a multiple of a - a_0: the picture in the noise.
 
-    In the first figure, rows from the top: photographs, and what stands for them from each start. The second shows
-    the distance from normal, from the constant start, against m / n.
+    In the first figure, rows from the top: photographs, and what stands for them from each start, by the layer and
+    by the network. The second shows the distance from normal, from the constant start, against m / n.
     """
 
     claim: ClassVar[str] = "T9"

@@ -110,19 +110,19 @@ class NotTheIdentity(Study):
 class DenoisesUntaught(Study):
     """An autoencoder that was only taught to copy removes noise.
 
-    The essay's fully connected network, at half the size for its cost, and its U-Net without skips learn to copy
-    photographs. Held-out ones are
-    mixed with noise N(0.7, 0.2^2), keeping 0.9 to 0.1 of the image. The decisive numbers are of half and half: the
-    squared error of the output over that of doing nothing, and over that of the best baseline which needs no
-    network, for the better of the two networks, each as the essay uses it (the U-Net with the statistics of the
-    batch).
+    The essay's fully connected network, on images of half the side for its cost, and its U-Net without skips learn
+    to copy photographs. Held-out ones are mixed with noise N(0.7, 0.2^2), keeping 0.9 to 0.1 of the image. The
+    decisive numbers are of half and half: the squared error of the output over that of doing nothing, and over
+    that of the best baseline which needs no network, for the better of the two networks, each as the essay uses it
+    (the U-Net with the statistics of the batch, here of all images measured). A note says how long their codes
+    are: at these sizes the U-Net's is shorter than the image, and such a code alone takes noise away.
 
     Controls: the mean training image; least-squares linear filters of 7x7 and 11x11 and by frequency, fitted on
     the same training images with the same noise; the Wiener filter of patches, non-local means and wavelets, told
     the noise. All know that brightness was shifted, as the filters have a constant and the others undo it.
 
-    The figure shows the root of both ratios against how much of the image is kept: below 1 is better than nothing,
-    or than the best baseline.
+    The first figure shows the root of both ratios against how much of the image is kept: below 1 is better than
+    doing nothing, or than the best baseline. The second shows images of the better network.
     """
 
     claim: ClassVar[str] = "T2"
@@ -145,10 +145,12 @@ class DenoisesUntaught(Study):
             "U-Net": (unet(lab, large=True), lab.budget.large, {}),
         }
         found: dict[str, dict[float, list[Reading]]] = {}
+        sizes: list[str] = []
         for name, (make, side, plan) in kinds.items():
             photos = lab.photos("landscapes", side)
             x, reference = lab.images(photos), lab.images(photos, "train", FITTED)
             models = lab.each(lambda seed, p=photos, m=make, plan=plan: lab.trained(m, p, seed, **plan))
+            sizes.append(f"{name}: {models[0].summary()}")
             found[name] = {keep: self._readings(lab, models, keep, x, reference) for keep in KEEPS}
         numbers = {}
         for name, readings in found.items():
@@ -170,7 +172,7 @@ class DenoisesUntaught(Study):
         baseline = best_baseline(found[best][0.5][0])[0]
         rows = {k: images[k] for k in ("clean", "corrupted", "restored", baseline)}
         looks = pictures.comparison(rows, title=f"{best}, half of the image kept")
-        return Finding(numbers, {"ratios": figure, "images": looks}, notes=(f"the better network: {best}",))
+        return Finding(numbers, {"ratios": figure, "images": looks}, notes=(f"the better network: {best}", *sizes))
 
     def _readings(
         self, lab: Lab, models: list[Autoencoder], keep: float, x: Images, reference: Images
@@ -195,12 +197,15 @@ class GeneralisesUnderDescent(Study):
     """An overcomplete autoencoder trained by gradient descent generalises.
 
     The essay's overcomplete network and its U-Net without skips learn to copy photographs that they see dozens of
-    times. The number for each is the squared error on held-out photographs over that on training photographs.
+    times. The number for each is the squared error on held-out photographs over that on training photographs. The
+    U-Net uses its running statistics.
 
     Control: a network that remembered would give back the training photograph nearest to what it sees. The error
     of that photograph, found by its distance, is what a pure memory would score on held-out images.
 
-    In the figure a line is a network: 1 is no gap; the small circles are the seeds.
+    In the first figure a line is a ratio of one network, of its errors on new and seen images (1 is no gap) or of
+    its error and a memory's (1 is no better than memory); the small circles are the seeds. The second shows
+    photographs, those nearest to them, and the copies.
     """
 
     claim: ClassVar[str] = "generalisation"
@@ -256,9 +261,11 @@ class LargeNeedNotBlur(Study):
     essay's overcomplete network. The number is the sharpness (energy of the Laplacian) of the held-out
     reconstruction over that of the photograph, the mean over the images of each.
 
-    Control: the wide network with the narrow code. The optimum of the squared error is the mean of all images that
-    a code stands for, so that a narrow code must blur however large the network around it is; were it sharp, size
-    would be what matters, and not what the code keeps.
+    Controls: the sharpness of the error over that of the photograph, since noise is sharp too: where it is not far
+    below that of the reconstruction, the edges are not the photograph's; and the wide network with the narrow
+    code. The optimum of the squared error is the mean of all images that a code stands for, so that a narrow code
+    must blur however large the network around it is; were it sharp, size would be what matters, and not what the
+    code keeps.
 
     In the figure, rows from the top: photographs, and what each network gives back.
     """
@@ -287,13 +294,17 @@ class LargeNeedNotBlur(Study):
             "overcomplete": overcomplete(lab),
         }
         numbers, rows = {}, {"clean": x[:SHOWN]}
+        edges = sharpness(x)
         for name, make in kinds.items():
             models = lab.each(lambda seed, make=make: lab.trained(make, photos, seed, batch=64, lr=WIDE))
             with torch.no_grad():
                 outputs = [model(x) for model in models]
             sharp = [sharpness(y) for y in outputs]
             numbers |= {
-                f"sharpness {name}": estimates.ratio(sharp, [sharpness(x)] * len(sharp)),
+                f"sharpness {name}": estimates.ratio(sharp, [edges] * len(sharp)),
+                f"sharpness of the error, {name}": estimates.ratio(
+                    [sharpness(y - x) for y in outputs], [edges] * len(outputs)
+                ),
                 f"error, {name}": estimates.mean([mse(y, x) for y in outputs]),
             }
             rows[name] = outputs[0][:SHOWN]

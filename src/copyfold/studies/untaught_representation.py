@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from copyfold.corruptions import Corruption, Gaussian, Mix
-from copyfold.measures import distance, mse
+from copyfold.measures import distance, mse, noise_level
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising
@@ -30,13 +30,14 @@ class TrainingCleansRepresentation(Study):
     The representation of a photograph x is an image a whose output is the same: found by descending on
     ||O(a) - O(x)|| from a grey image: by plain descent on the sum of absolute differences, as in the essay's
     script, by L-BFGS on squares, and by Adam, which gets farther than L-BFGS where weights are new. Each takes as
-    many steps before training as after. "Noise" is the std of what is white in a - x. Networks use the statistics
-    of the batch, as the essay's text has it.
+    many steps before training as after. "Noise" is the std of what is white in a - x, in which fine texture of x
+    that a does not have counts too. Networks use the statistics of the batch, as the essay's text has it.
 
-    Controls: the grey image itself, which has no noise and is no representation, so that the distance to x decides
-    too, by the method that is kindest to the untrained; a start from noise N(0.7, 0.05^2), as in the script, which
-    puts in noise of its own; and running statistics, as in the script, with which an untrained U-Net answers the
-    same whatever it sees. "Way gone" is how far a is from grey, over how far x is.
+    Controls: the grey image itself, which is no representation, and whose "noise" is all texture of x. Beside it
+    the others are to be read, and the noise in a itself; and the distance to x decides too, by the method that is
+    kindest to the untrained; a start from noise N(0.7, 0.05^2), as in the script, which puts in noise of its own;
+    and running statistics, as in the script, with which an untrained U-Net answers the same whatever it sees. "Way
+    gone" is how far a is from grey, over how far x is.
 
     In the figure, rows from the top: photographs, and what was found before and after training, with each method.
     """
@@ -75,7 +76,10 @@ class TrainingCleansRepresentation(Study):
 
         found = lab.each(look)
         start = torch.full_like(x, START)
-        numbers = {"image distance, grey image": estimates.mean([distance(start, x)])}
+        numbers = {
+            "image distance, grey image": estimates.mean([distance(start, x)]),
+            "noise, grey image": estimates.mean([noise_level(start - x)]),
+        }
         for name in methods:
             before, after = ([f[f"{state}, {name}"] for f in found] for state in ("untrained", "trained"))
             for what, key in {"noise": "noise", "image distance": "image"}.items():
@@ -105,7 +109,8 @@ class RepresentationLosesNoise(Study):
     an image with that output, so that this is of what descent finds; how nearly a has the output of x~ is given
     over the change of output by noise of std 1/18.
 
-    In the figure, rows from the top: clean, noisy, output, and what was found after and before training.
+    In the figures, one for each corruption, rows from the top: clean, noisy, output, and what was found after and
+    before training.
     """
 
     claim: ClassVar[str] = "T7"
@@ -282,6 +287,7 @@ def seen(readings: list[Reading]) -> dict[str, Estimate]:
     whole = [distance(r.images["target"], g) for r, g in zip(readings, grey, strict=True)]
     return {
         "noise": estimates.mean([n["noise"] for n in numbers]),
+        "noise in the image itself": estimates.mean([noise_level(r.images["found"]) for r in readings]),
         "image distance": estimates.mean([n["image"] for n in numbers]),
         "psnr": estimates.mean([n["psnr"] for n in numbers]),
         "way gone": estimates.ratio(gone, whole),

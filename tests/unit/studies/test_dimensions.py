@@ -16,6 +16,7 @@ from copyfold.studies.dimensions import (
     corrected,
     freedom,
     from_normal,
+    over_corrected,
     points,
     product,
     undone,
@@ -98,3 +99,11 @@ def test_another_bound_in_place_of_the_corrected_one_fails(lab, monkeypatch):
     )  # the printed one
     wrong = study.measure(lab).numbers
     assert wrong["tail over corrected"].value > 1
+
+
+def test_a_single_point_far_out_breaks_no_bound():
+    tail = torch.zeros(dimensions.DRAWS)
+    tail[0] = 0.9  # of 2.6e-18 points that the bound allows
+    assert over_corrected(100, tail) < 1
+    tail[: dimensions.DRAWS // 2] = 0.9  # and half of them do
+    assert over_corrected(100, tail) > 1

@@ -81,3 +81,8 @@ def test_bad_samples_are_refused():
         estimates.difference([torch.zeros(3)], [torch.zeros(4)])
     with pytest.raises(UsageError, match="no number"):
         estimates.over_seeds([])
+
+
+def test_a_ratio_to_nothing_decides_nothing():
+    found = estimates.ratio([torch.ones(5)], [torch.zeros(5)])
+    assert (found.low, found.high) == (-math.inf, math.inf)

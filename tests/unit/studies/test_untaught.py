@@ -110,6 +110,8 @@ def test_who_copies_is_told_from_who_does_not(lab, with_skips, without, verdict)
     assert found == verdict
     exact = {name: numbers[f"{name} exact identity"].value for name in ("gap", "passed")}
     assert exact == pytest.approx({"gap": 0, "passed": 1})
+    smaller = numbers["passed without skips, smaller images"].value
+    assert smaller == pytest.approx(float(without is COPY), abs=1e-6)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
@@ -172,6 +174,9 @@ def test_a_representation_by_new_weights_is_noisier_than_by_a_copy(lab):
     assert verdict == Verdict.HOLDS
     assert numbers["image distance, trained, lbfgs"].value == pytest.approx(0, abs=1e-3)
     assert numbers["way gone, trained, lbfgs"].value == pytest.approx(1, abs=1e-3)
+    assert numbers["noise in the image itself, trained, lbfgs"].value == pytest.approx(
+        numbers["noise, grey image"].value, abs=1e-3
+    )  # grey has no texture, and the photograph has its own
     verdict, _ = judged(study, lab(lambda model: random_layer(), untrained=COPY))
     assert verdict == Verdict.FAILS
 
