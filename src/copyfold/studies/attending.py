@@ -46,7 +46,8 @@ def look(lab: Lab, model: Autoencoder, x: Images, seed: int) -> Reading:
     Numbers per image: "copying", "error" and "nothing", squared errors of a clean image, of one mixed with noise
     and of the mix itself; "passed", the share of noise of std 0.1 that comes out again. For a few of the images,
     those of `images`: "representation" and "reference", the distances per value of the image that is found for the
-    same output (60 steps of L-BFGS, running statistics), and of one with noise of std 1/18.
+    same output (60 steps of L-BFGS, running statistics), and of one with noise of std 1/18; "left" and "beside",
+    how far the outputs of both are from the one that is sought.
     """
     noisy = Mix()(x, lab.rng(seed, "mix"))
     output = restored(model, noisy)
@@ -61,6 +62,8 @@ def look(lab: Lab, model: Autoencoder, x: Images, seed: int) -> Reading:
         "passed": gap.numbers["passed"],
         "representation": inverted.numbers["image"] / size,
         "reference": inverted.numbers["image, reference"] / size,
+        "left": inverted.numbers["layer"],
+        "beside": inverted.numbers["layer, reference"],
     }
     images = {"clean": x, "mixed": noisy, "output": output}
     shown = {name: y[few][:SHOWN] for name, y in images.items()} | {"found": inverted.images["found"][:SHOWN]}
@@ -68,7 +71,11 @@ def look(lab: Lab, model: Autoencoder, x: Images, seed: int) -> Reading:
 
 
 def summary(name: str, readings: list[Reading]) -> dict[str, Estimate]:
-    """What `look` says of one network over all seeds."""
+    """What `look` says of one network over all seeds.
+
+    Where the output over reference noise is above 1, the search has not ended, and the error of the representation
+    may be the search's own; where it is far below and that error is large, the network has lost the image.
+    """
     of = {number: [r.numbers[number] for r in readings] for number in readings[0].numbers}
     return {
         f"error over doing nothing {name}": estimates.ratio(of["error"], of["nothing"]),
@@ -76,6 +83,7 @@ def summary(name: str, readings: list[Reading]) -> dict[str, Estimate]:
         f"copying error {name}": estimates.mean(of["copying"]),
         f"representation error {name}": estimates.mean(of["representation"]),
         f"representation over reference noise {name}": estimates.ratio(of["representation"], of["reference"]),
+        f"output over reference noise {name}": estimates.ratio(of["left"], of["beside"]),
     }
 
 
@@ -310,10 +318,10 @@ def kept(
     kind: Attention, side: int, device: torch.device, within: AbstractContextManager[object] | None = None
 ) -> int:
     """Numbers that a forward pass keeps for the gradient, each tensor counted once."""
-    sizes: dict[int, int] = {}
+    sizes: dict[tuple[int, int], int] = {}
 
     def pack(t: Tensor) -> Tensor:
-        place = t.data_ptr() or id(t)
+        place = id(t.untyped_storage()), int(t.storage_offset())  # on the meta device no tensor has an address
         sizes[place] = max(sizes.get(place, 0), t.numel())
         return t
 

@@ -49,8 +49,8 @@ class EvalModeBreaks(Study):
     Controls: copying clean images, which eval mode should not harm; and the error of doing nothing, beside which
     both must be seen.
 
-    In the first figure 1 is doing nothing; in the second, rows from the top for both kinds of noise: spoiled, with
-    statistics of the batch, with running averages.
+    In the first figure 1 is doing nothing; in the second, rows from the top: clean, then for each kind of noise
+    spoiled, with statistics of the batch, with running averages.
     """
 
     claim: ClassVar[str] = "T24"

@@ -13,6 +13,7 @@ from copyfold.data import Photos
 from copyfold.measures import mse, noise_level
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import still
+from copyfold.probes.geometry import IdentityGap
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
@@ -71,11 +72,11 @@ def rho(restored: Sequence[Tensor], corrupted: Sequence[Tensor]) -> Estimate:
     return estimates.estimate(lambda a, b: (a / b).sqrt(), restored, corrupted)
 
 
-def lines(shown: Mapping[str, Estimate], label: str) -> Any:
-    """Ratios to doing nothing with their intervals and seeds, a line each."""
+def lines(shown: Mapping[str, Estimate], label: str, mark: str = "doing nothing") -> Any:
+    """Ratios to doing nothing with their intervals and seeds, a line each; `mark` is what 1 is called."""
     rows = {name: (e.value, e.low, e.high) for name, e in shown.items()}
     points = {name: e.seeds for name, e in shown.items()}
-    return pictures.intervals(rows, label, {"doing nothing": 1.0}, points, logx=True)
+    return pictures.intervals(rows, label, {mark: 1.0}, points, logx=True)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ class NoNormNoNoise(Study):
     errors are compared.
 
     Controls: group norm, which is a norm without a batch; the noise and the gap of the mixed images themselves;
-    and the error of a blurred image left alone, as two networks that both leave blur in remove it equally well.
+    the share of weak noise (std 0.1) that comes out again, as the mix halves texture too, so that an output which
+    keeps some of the noise may measure no more than a clean image; and the error of a blurred image left alone, as
+    two networks that both leave blur in remove it equally well.
 
     In the figures, rows from the top: clean, spoiled, and what the networks give back.
     """
@@ -118,6 +121,7 @@ class NoNormNoNoise(Study):
         models = networks(lab, photos)
         mixed = [NOISES["mix"](x, lab.rng(seed, "mix")) for seed, _ in models]
         clean, count = noise_level(x), len(models)
+        passed = IdentityGap(NOISES["gaussian"], draws=0, statistics="batch")
         numbers = {
             "noise mixed over clean": estimates.ratio([noise_level(m) for m in mixed], [clean] * count),
             "gap mixed": estimates.mean([statistics_gap(m, x) for m in mixed]),
@@ -141,6 +145,9 @@ class NoNormNoNoise(Study):
                     deblurring[kind], [mse(blurred, x)] * count
                 ),
                 f"copying error {label}": estimates.mean([mse(restored(m[kind], x), x) for _, m in models]),
+                f"noise passed {label}": estimates.mean(
+                    [passed(m[kind], x, lab.rng(seed, "gaussian")).numbers["passed"] for seed, m in models]
+                ),
             }
             looks[f"output {label}"], blurs[f"output {label}"] = outputs[0][:SHOWN], sharp[0][:SHOWN]
         for kind, label in (("none", "without norm"), ("group", "group norm")):
@@ -235,7 +242,8 @@ class NormNotNeededToSee(Study):
     tenth of the range. Batch norm uses its running statistics here, so that no image's search depends on others.
 
     Controls: the untrained network with batch norm; the start of the search; the image with noise of std 1/18,
-    the essay's own measure of nearness; and group norm.
+    the essay's own measure of nearness; how far the output still is from the one that is sought, over that of this
+    noisy image, as above 1 the search has not ended and its error is not the network's; and group norm.
 
     In the figure, rows from the top: the image, and what each network takes for it.
     """
@@ -259,17 +267,22 @@ class NormNotNeededToSee(Study):
         x = lab.images(photos, count=min(INVERTED, lab.budget.measured))
         invert, size = Inversion(steps=lab.budget.scaled(80)), x[0].numel() ** 0.5
         found: dict[str, list[Tensor]] = {}
+        left: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
         looks, reference = {"image": x[:SHOWN]}, []
         for seed, models in networks(lab, photos):
             models = {"untrained": lab.untrained(unet(lab), photos, seed)} | models
             for kind, model in models.items():
                 reading = invert(model, x, lab.rng(seed, "start"))
                 found.setdefault(called(kind), []).append(reading.numbers["image"] / size)
+                outputs = left.setdefault(called(kind), ([], []))
+                outputs[0].append(reading.numbers["layer"])
+                outputs[1].append(reading.numbers["layer, reference"])
                 looks.setdefault(called(kind), reading.images["found"][:SHOWN])
                 if kind == "batch":
                     reference.append(reading.numbers["image, reference"] / size)
         start = ((x - invert.mean).square() + invert.std**2).mean((1, 2, 3)).sqrt()
         numbers = {f"representation error {name}": estimates.mean(values) for name, values in found.items()}
+        numbers |= {f"output over reference noise {name}": estimates.ratio(*of) for name, of in left.items()}
         numbers |= {
             f"representation error {name} over batch norm": estimates.ratio(found[name], found["batch norm"])
             for name in ("without norm", "group norm")

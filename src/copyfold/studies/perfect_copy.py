@@ -100,7 +100,8 @@ class PerfectCopyDoesNothing(Study):
             "optimum": "E[x | x~], known Gaussian", "denoiser": "trained to denoise", "copier": "trained to copy",
             "filter": "7x7 filter",
         }  # fmt: skip
-        figure = lines({names[k]: e for k, e in over.items()}, "squared error, ratio to a perfect copy")
+        shown = {names[k]: e for k, e in over.items()}
+        figure = lines(shown, "squared error, ratio to a perfect copy", "a perfect copy, which does nothing")
         looks = {"clean": x[:SHOWN], "noisy": found[0]["noisy"][:SHOWN]}
         looks |= {names[k]: found[0][k][:SHOWN] for k in ("copier", "denoiser", "filter")}
         return Finding(numbers, {"losses": figure, "images": pictures.comparison(looks)})

@@ -130,9 +130,9 @@ class FollowsTheScore(Study):
     right, for sigma = 0.4, 0.2 and 0.1; the smallest decides.
 
     Controls: the best linear denoiser, which only pulls to the middle; the best possible one against the score of
-    the points without noise, which shows what letting sigma go to 0 means; the slope by the score alone, which is
-    sigma^2 and not 1; and the residual of training, r(x + noise) - x, which is no field of arrows at all: what is
-    left of the noise has mean 0 wherever it is looked at.
+    the points without noise, which shows what letting sigma go to 0 means; the slope by the score alone, which
+    comes near to sigma^2 and not to 1; and the residual of training, r(x + noise) - x, which is no field of arrows
+    at all: what is left of the noise has mean 0 wherever it is looked at.
 
     The arrows are drawn over points of the density. The curves show the cosines against sigma.
     """

@@ -94,6 +94,7 @@ def test_the_identity_is_a_copier_and_the_blind_is_not(ready):
     assert verdict == Verdict.HOLDS
     assert numbers["noise passed linear attention"].value == pytest.approx(1, abs=1e-4)
     assert numbers["error over doing nothing linear attention"].value == 1
+    assert numbers["output over reference noise linear attention"].high < 1  # the search has ended
     verdict, numbers = judged(LinearAttentionCopies(), ready(softmax=Blind))
     assert verdict != Verdict.HOLDS
     assert numbers["noise passed linear attention"].value == pytest.approx(0, abs=1e-6)
@@ -144,6 +145,8 @@ def test_a_correlation_is_pearsons():
     assert found.value == pytest.approx(torch.corrcoef(pairs)[0, 1].item())
     assert found.low < found.value < found.high
     assert correlation(xs, [-2 * x for x in xs]).value == pytest.approx(-1)
+    few = correlation([x[:, :2] for x in xs], [-x[:, :2] for x in xs])
+    assert -1 <= few.low <= few.high <= 1
 
 
 def test_conditions_without_and_with_residual_are_told_apart(ready):
@@ -151,6 +154,8 @@ def test_conditions_without_and_with_residual_are_told_apart(ready):
     assert numbers["log10 condition dot product"].value == pytest.approx(3)
     assert numbers["log10 condition without minus with residual"].value == pytest.approx(3)
     assert numbers["share of small singular values dot product"].value == 0.5
+    whole, regular = (numbers[f"correlation{end}"] for end in ("", " without the singular linear one"))
+    assert 0 < regular.value != whole.value
     verdict, numbers = judged(ConditioningDecides(), ready())
     assert numbers["log10 condition without minus with residual"].value == pytest.approx(0)
     assert verdict != Verdict.HOLDS
@@ -191,3 +196,8 @@ def test_the_dot_product_keeps_all_pairs_where_it_is_written_out():
     assert large > 4 * 32**4  # heads and pairs
     assert large / small > 10
     assert kept("dot", 32, torch.device("cpu")) < 32**4
+
+
+def test_without_addresses_a_tensor_is_still_counted_once():
+    sizes = {kept("dot", 16, torch.device(d), sdpa_kernel(SDPBackend.MATH)) for d in ("cpu", "meta")}
+    assert len(sizes) == 1

@@ -116,6 +116,7 @@ def test_a_copy_leaves_noise_and_blur_in(ready):
     study, numbers = NoNormNoNoise(), NoNormNoNoise().measure(ready(Identity)).numbers
     assert numbers["noise without norm over clean"].value == numbers["noise mixed over clean"].value
     assert numbers["gap without norm"].value == pytest.approx(numbers["gap mixed"].value)
+    assert numbers["noise passed without norm"].value == pytest.approx(1, abs=1e-4)
     assert numbers["deblurring error over doing nothing without norm"].value == 1
     assert (
         study.thresholds()["noise without norm over clean"].holds(numbers["noise without norm over clean"])
