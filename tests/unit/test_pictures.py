@@ -1,6 +1,7 @@
 """Pictures and films, read back by Pillow and PyAV."""
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -404,3 +405,32 @@ def test_a_film_says_nothing(tmp_path, capfd):
     for suffix in (".mp4", ".gif", ".png"):
         pictures.film(moving(2), tmp_path / f"film{suffix}")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("logx", [False, True])
+def test_intervals_are_drawn_where_they_are_and_to_the_border_where_they_have_no_end(logx):
+    rows = {"whole": (2.0, 1.0, 3.0), "endless": (2.0, -math.inf, math.inf), "crossing": (2.0, -1.0, 3.0)}
+    (axes,) = pictures.intervals(rows, "x", {"one": 1.0}, {"whole": [1.5, 2.5]}, logx=logx).axes
+    border = axes.get_xlim()
+    drawn = [line for line in axes.lines if line.get_linestyle() == "-" and line.get_linewidth() > 2]
+    ends = [tuple(line.get_xdata()) for line in drawn]
+    assert ends[0] == (1.0, 3.0)
+    assert ends[1] == border
+    assert ends[2] == ((border[0], 3.0) if logx else (-1.0, 3.0))
+    with pytest.raises(UsageError, match="at least one number"):
+        pictures.intervals({}, "x")
+
+
+def test_heatmaps_share_one_scale_and_histograms_one_range():
+    maps = pictures.heatmaps({"a": torch.zeros(3, 4), "b": torch.ones(3, 4)}, "x", "y")
+    assert {panel.images[0].get_clim() for panel in maps.axes[:2]} == {(0.0, 1.0)}
+    bars = pictures.histograms({"a": [0.0, 1.0], "b": [2.0, 4.0, 4.0]}, "x", bins=4)
+    assert [sum(bar.get_height() for bar in panel.patches) for panel in bars.axes] == [2, 3]
+    assert bars.axes[0].get_xlim() == bars.axes[1].get_xlim()
+
+
+def test_a_picture_can_be_made_light(tmp_path):
+    noise = pictures.grid(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    pictures.save(noise, tmp_path / "whole.png")
+    pictures.save(noise, tmp_path / "light.png", most=20_000)
+    assert (tmp_path / "light.png").stat().st_size <= 20_000 < (tmp_path / "whole.png").stat().st_size

@@ -161,8 +161,14 @@ def intervals(
     figure, axes = _axes(xlabel, "", title, size=(8.0, 1.6 + 0.42 * len(rows)))
     if logx:
         _logarithmic(axes.set_xscale, axes.xaxis)
+    places = np.array([*(marks or {}).values(), *(x for row in rows.values() for x in row)], dtype=float)
+    places = places[np.isfinite(places) & ((places > 0) | (not logx))]
+    left, right = (places.min(), places.max()) if len(places) else (0.0, 1.0)
+    spare = 0.04 * ((right - left) or abs(right) or 1.0)
+    axes.set_xlim(*((left / 1.15, right * 1.15) if logx else (left - spare, right + spare)))
     for i, (name, (value, low, high)) in enumerate(rows.items()):
-        low, high = (end if np.isfinite(end) else value for end in (low, high))
+        low = low if np.isfinite(low) and (low > 0 or not logx) else axes.get_xlim()[0]
+        high = high if np.isfinite(high) else axes.get_xlim()[1]
         axes.plot([low, high], [-i, -i], "-", color=_PALETTE[0], linewidth=2.2, solid_capstyle="butt")
         axes.plot([value], [-i], "o", color=_PALETTE[0], markersize=7)
         seeds = list((points or {}).get(name, ()))

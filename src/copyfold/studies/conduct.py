@@ -117,8 +117,9 @@ def _named(source: str) -> str:
 
 
 def _plain(number: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: an endless end is null."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in number.items()}
+    """JSON has no infinity: an endless end, and what is no number, is null."""
+    ends = {k: v if math.isfinite(v) else None for k, v in number.items() if k != "seeds"}
+    return ends | {"seeds": [v if math.isfinite(v) else None for v in number["seeds"]]}
 
 
 def _estimate(number: dict[str, Any]) -> Estimate:
@@ -126,4 +127,4 @@ def _estimate(number: dict[str, Any]) -> Estimate:
         end if number[k] is None else number[k]
         for k, end in (("value", math.nan), ("low", -math.inf), ("high", math.inf))
     )
-    return Estimate(value, low, high, number["n"], tuple(number["seeds"]))
+    return Estimate(value, low, high, number["n"], tuple(math.nan if s is None else s for s in number["seeds"]))

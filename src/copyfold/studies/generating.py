@@ -16,7 +16,17 @@ from copyfold.samplers.renoising import Ramp, Renoising
 from copyfold.studies import likeness
 from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
-from copyfold.studies.likeness import BATCH, REFERENCE, SHOWN, copied, essays, last, normal_images, samples
+from copyfold.studies.likeness import (
+    BATCH,
+    LEARNED,
+    REFERENCE,
+    SHOWN,
+    copied,
+    essays,
+    last,
+    normal_images,
+    samples,
+)
 from copyfold.studies.networks import unet
 from copyfold.types import Film, Images
 
@@ -64,6 +74,7 @@ class IteratingBeatsOnePass(Study):
         side, count = lab.budget.large, lab.budget.measured
         photos, by = lab.photos("landscapes", side), likeness.judge(lab, side)
         reference, held_out = lab.images(photos, "train", REFERENCE), lab.images(photos)
+        learned = lab.images(photos, "train", LEARNED)
         short, long = (Renoising(essays(lab, n)) for n in (30, 200))
         blur = Blur(2 * round(3 * side / 32) + 1, side / 32)
         fixed = {"blurred photographs": blur(held_out), "mean photograph": reference.mean(0).expand_as(held_out)}
@@ -74,7 +85,7 @@ class IteratingBeatsOnePass(Study):
                 "one pass": last(samples(lab, model, count, seed, Renoising(1))),
                 "30 steps": last(samples(lab, model, count, seed, short)),
                 "200 steps": last(samples(lab, model, count, seed, long)),
-                "linear model": normal_images(reference, count, lab.rng(seed, "gaussian")),
+                "linear model": normal_images(learned, count, lab.rng(seed, "gaussian")),
             } | fixed
             found = likeness.judged(lab, by, sets, side, seed)
             for what in MEASURES:
@@ -147,7 +158,7 @@ class MoreComputeBetterSamples(Study):
         """Train each, sample from the same noise, compare with the data."""
         side, count, slim = lab.budget.large, lab.budget.measured, lab.budget.slim
         photos, by = lab.photos("landscapes", side), likeness.judge(lab, side)
-        reference, x = lab.images(photos, "train", REFERENCE), lab.images(photos, count=SHOWN)
+        learned, x = lab.images(photos, "train", LEARNED), lab.images(photos, count=SHOWN)
         kinds: dict[str, Make] = {
             "half the width": unet(lab, large=True, width=slim // 2),
             "plain": unet(lab, large=True),
@@ -166,7 +177,7 @@ class MoreComputeBetterSamples(Study):
             models = {name: lab.trained(make, photos, seed) for name, make in kinds.items()}
             models |= dict(zip(trainings, lab.course(kinds["plain"], photos, seed, steps), strict=True))
             sets = {name: last(samples(lab, model, count, seed)) for name, model in models.items()}
-            sets["linear model"] = normal_images(reference, count, lab.rng(seed, "gaussian"))
+            sets["linear model"] = normal_images(learned, count, lab.rng(seed, "gaussian"))
             found = likeness.judged(lab, by, sets, side, seed)
             for name, (a, b) in ratios.items():
                 found |= {f"{what} {name}": found[f"{what}, {a}"] / found[f"{what}, {b}"] for what in MEASURES}

@@ -22,9 +22,11 @@ from copyfold.studies.generating import SECTION
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.likeness import (
     BATCH,
+    LEARNED,
     REFERENCE,
     SHOWN,
     essays,
+    geometric_mean,
     last,
     mean,
     normal_images,
@@ -42,12 +44,14 @@ class StyleOfTheManifold(Study):
     r"""Samples have the style of the manifold that the network learned.
 
     Three U-Nets learn the same photographs: plain, with the essay's hidden module, and twice as wide. Each makes
-    walks with noise (50 steps), samples (30 steps) and denoised photographs (half noise). Style is the distance of
-    patches at all levels of a pyramid but the coarsest, which has the layout. For each network,
+    walks with noise (50 steps, 300 at the gpu budget), samples (30 steps) and denoised photographs (half noise).
+    Style is the distance of patches at all levels of a pyramid but the coarsest, which has the layout. For each
+    network,
 
         d(its walks or denoised photographs, its samples) / d(those of the other networks, its samples)
 
-    with means above and below: 1 where a network leaves no mark of its own on what is made with it.
+    with geometric means over the ways, the other networks and all three: 1 where no network leaves a mark of its
+    own, even if the walks of one are farther from all samples than those of another.
 
     Control: the same ratio where the "networks" are the seeds of the plain one. Where it is as far below 1, style
     is of a training and its chance, and not of an architecture.
@@ -83,7 +87,7 @@ class StyleOfTheManifold(Study):
         found = lab.each(look)
         ratios, made, model = [f[0] for f in found], found[0][1], found[0][2]
         numbers = likeness.pooled([{f"within over between, {name}": v for name, v in f.items()} for f in ratios])
-        averages = [mean(list(f.values())) for f in ratios]
+        averages = [geometric_mean(list(f.values())) for f in ratios]
         numbers["within over between networks"] = estimates.over_seeds(averages)
         if len(found) > 1:
             seeds = closeness({str(i): f[1]["plain"] for i, f in enumerate(found)}, lab.rng(0, "patches"))
@@ -115,7 +119,7 @@ class GlobalOrder(Study):
     brightness in cells half of the side or more apart, over all samples, as root mean square difference from those
     of training photographs. The numbers are this error over the plain network's.
 
-    Controls: one convolution and one up-convolution, in whose output far pixels cannot depend on each other; a
+    Controls: one convolution and one up-convolution, in whose output no pixel depends on far ones of the input; a
     normal distribution of pixels (the linear model), which is given the correlations; as many held-out photographs
     ("real"), about the least that can be had; and what the order is to come from: how much a corner of the output
     depends on the opposite corner of the input over how much on its own, by the Jacobian with running statistics.
@@ -139,9 +143,10 @@ class GlobalOrder(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Sample with each, correlate far parts, differentiate."""
-        count, slim = lab.budget.measured, lab.budget.slim
-        photos = lab.photos("landscapes", lab.budget.large)
+        slim, photos = lab.budget.slim, lab.photos("landscapes", lab.budget.large)
         x, reference = lab.images(photos), lab.images(photos, "train", REFERENCE)
+        count = len(x)  # as fewer images have a larger error
+        learned = lab.images(photos, "train", LEARNED)
         attentive = partial(AttentionUNet, width=slim, depth=lab.budget.depth + 1, heads=2, dim_head=16)
         kinds: dict[str, Make] = {
             "shallow": partial(Conv, channels=[slim]),
@@ -154,7 +159,7 @@ class GlobalOrder(Study):
         def look(seed: int) -> tuple[dict[str, float], dict[str, Tensor], dict[str, Images]]:
             models = {name: lab.trained(make, photos, seed) for name, make in kinds.items()}
             sets = {name: last(samples(lab, model, count, seed)) for name, model in models.items()}
-            sets["linear model"] = normal_images(reference, count, lab.rng(seed, "gaussian"))
+            sets["linear model"] = normal_images(learned, count, lab.rng(seed, "gaussian"))
             sets["real"] = x
             found = {f"order error, {name}": order_error(images, reference) for name, images in sets.items()}
             for name in ("hidden module", "deeper", "attention"):
@@ -191,10 +196,10 @@ def closeness(made: Mapping[str, Mapping[str, Images]], rng: Generator) -> dict[
     found: dict[str, float] = {}
     for name, own in made.items():
         near = {
-            key: mean([distance(images, own["samples"]) for kind, images in other.items() if kind != "samples"])
+            key: geometric_mean([distance(y, own["samples"]) for kind, y in other.items() if kind != "samples"])
             for key, other in made.items()
         }
-        found[name] = near.pop(name) / mean(list(near.values()))
+        found[name] = near.pop(name) / geometric_mean(list(near.values()))
     return found
 
 

@@ -28,6 +28,7 @@ FRAMES = 50  # of a film, at most
 EPSILON = 0.2  # the noise on the code of a walk, the essay's
 COURSE = (660, 2500, 6600)  # batches at the cpu budget: 8, 30 and 80 epochs of the landscapes
 REFERENCE = 512  # training images that a set is compared with
+LEARNED = 4096  # training images at most that the linear model is fitted to, more than it is compared with
 CELLS = 8  # along a side of the coarse image whose far parts are correlated
 JUDGE = 1000  # the judge's seed, which is that of no model it judges
 
@@ -123,6 +124,11 @@ def levels(x: Images, reference: Float[Tensor, "m c h w"], rng: Generator) -> li
 def mean(values: Sequence[float]) -> float:
     """The mean of some numbers."""
     return sum(values) / len(values)
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """The geometric mean of some numbers."""
+    return torch.tensor(values, dtype=torch.float64).log().mean().exp().item()
 
 
 def far_correlations(x: Images) -> Tensor:

@@ -60,7 +60,7 @@ def penalised(penalty: Penalty | None) -> Classical:
 
 
 def sparsities(shape: Shape) -> dict[str, Penalty | None]:
-    """With the weights that the companion notebook of the notes writes; its loss is a mean over pixels, ours a sum."""
+    """With the weights of the notes' companion notebook; its loss is a mean over pixels, ours a sum."""
     return {"no penalty": None, "L1": L1(1e-3 * prod(shape)), "KL": KLSparsity(0.05 * prod(shape), TARGET)}
 
 

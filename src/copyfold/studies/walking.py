@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from copyfold import pictures
 from copyfold.corruptions import Gaussian, noise_like
+from copyfold.measures import mse
 from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import still
 from copyfold.probes.nearest import neighbours
@@ -46,7 +47,9 @@ class ManifoldWalk(Study):
 
     Controls: random codes with the whole covariance of the codes of photographs; noise in pixels, as large as the
     way that the walks went; the mean photograph, which is nearer to any photograph than most are, so that being
-    near says little alone; held-out photographs; and the directed walk to another photograph, halfway.
+    near says little alone; how far the ends are spread about their mean, over the same of the photographs, as
+    walks that all decay to one image have moved and are near, but explore nothing; held-out photographs; and the
+    directed walk to another photograph, halfway.
 
     In the first figure a column is a walk, with the training photograph that its end is nearest to, and what comes
     of random codes. The second shows how near the walk stays and how far it gets, step by step.
@@ -83,10 +86,10 @@ class ManifoldWalk(Study):
             sets = {
                 "walk": frames[-1],
                 "random codes": random_codes(model, fitted, len(x), rng),
-                "codes of their covariance": last(film(FittedGaussian(fitted), model, x, rng)),
+                "codes of their covariance": last(film(FittedGaussian(fitted, BATCH), model, x, rng)),
                 "noise in pixels": Gaussian(moved[-1].square().mean().sqrt().item())(x, rng),
                 "mean photograph": known.mean(0).expand_as(x),
-                "directed walk, halfway": pictures.sampled(aimed, [directed.steps // 2])[0],
+                "directed walk, halfway": pictures.sampled(aimed, [directed.steps // 2 - 1])[0],
                 "held-out photographs": x,
             }
             places = {name: lab.rng(seed, "patches") for name in sets}  # the same for all
@@ -94,6 +97,7 @@ class ManifoldWalk(Study):
                 near=[neighbours(frame, known)[0][:, 0] for frame in frames],
                 moved=moved,
                 walks=walked(frames[0], frames[-1], known),
+                apart=mse(frames[-1], frames[-1].mean(0).expand_as(x)),
                 nearest={name: neighbours(images, known)[0][:, 0] for name, images in sets.items()},
                 patches={name: mean(levels(images, fitted, places[name])) for name, images in sets.items()},
                 spread=flat(model.encode(x[:BATCH])).detach().std().item(),
@@ -103,12 +107,14 @@ class ManifoldWalk(Study):
 
         found = lab.each(look)
         near, far = ([f.nearest[name] for f in found] for name in ("walk", "held-out photographs"))
+        usual = [mse(x, x.mean(0).expand_as(x))] * len(found)
         ratios = [f.patches["walk"] / f.patches["random codes"] for f in found]
         numbers = {
             "nearest distance over held out": estimates.ratio(near, far),
             "patch distance over random codes": estimates.over_seeds(ratios),
             "walked": estimates.fraction([f.walks for f in found]),
             "displacement at the end": estimates.mean([f.moved[-1] for f in found]),
+            "variance of the ends over that of photographs": estimates.ratio([f.apart for f in found], usual),
             "noise over the spread of the codes": estimates.over_seeds([EPSILON / f.spread for f in found]),
         }
         for name in found[0].nearest:
@@ -157,7 +163,8 @@ class MoreDataMoreCoherent(Study):
 
     Controls: the number of batches and the size of the images are the same here (the essay halves the size with
     eight times the data, and smaller images are easier); the held-out images that the walks start from ("real"),
-    about the least that equally many images can have; and the walks' first step, which is a copy and no walk.
+    about the least that equally many images can have; the walks' first step, which is a copy and no walk; and how
+    far they go from it, as a walk that stays where it is keeps the order of the photograph it started from.
 
     In two figures a column is a walk from the image at its top, its last step with each model. The third shows the
     distances of every model, patches in the std of the data, beside those of real images.
@@ -232,6 +239,7 @@ class MoreDataMoreCoherent(Study):
             for when, images in zip(("first step", "end"), frames, strict=True):
                 coherence = _coherence(images, reference, lab.rng(seed, "patches"))
                 numbers |= {f"{what}, {name}, {size}, {when}": value for what, value in coherence.items()}
+            numbers[f"displacement, {name}, {size}"] = rms(frames[-1], frames[0]).mean().item()
             rows[f"end, {size} images"], models[size] = frames[-1][:SHOWN], model
         for what in real:
             few = numbers[f"{what}, {name}, {FEW}, end"]
@@ -248,6 +256,8 @@ class _Walked:
     moved: list[Tensor]
     """The same to the walk's first step."""
     walks: Tensor
+    apart: Tensor
+    """Squared error of every end against the mean of all ends."""
     nearest: dict[str, Tensor]
     patches: dict[str, float]
     spread: float

@@ -136,6 +136,18 @@ def test_styles_that_differ_and_styles_that_do_not(monkeypatch):
     assert closeness({"a": one, "b": one}, Generator().manual_seed(0)) == pytest.approx({"a": 1, "b": 1})
 
 
+def test_walks_that_are_farther_from_all_samples_are_no_style(monkeypatch):
+    monkeypatch.setattr(quality, "PATCHES", 1024)
+    samples = textured(0.2, 0)
+    made = {
+        "a": {"walk": textured(0.3, 1), "samples": samples},
+        "b": {"walk": textured(0.6, 2), "samples": samples},
+    }
+    ratios = closeness(made, Generator().manual_seed(0))
+    assert ratios["a"] < 0.5 < 2 < ratios["b"]
+    assert likeness.geometric_mean(list(ratios.values())) == pytest.approx(1)
+
+
 def test_networks_that_paint_alike_have_no_style_of_their_own(shelf):
     shelf.models = (shelf.painter(0.1),)
     verdict, _, numbers = outcome(StyleOfTheManifold(), shelf)

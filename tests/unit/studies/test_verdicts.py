@@ -35,6 +35,7 @@ class Two(Study):
             "one": number(2),
             "the other": number(1),
             "endless": Estimate(1.0, -math.inf, math.inf, 1, (1.0,)),
+            "none": Estimate(math.nan, math.nan, math.nan, 0, (math.nan, 1.0)),
         }
         return Finding(
             numbers, {"grid": torch.rand(2, 1, 4, 4)}, {"film": iter([torch.rand(2, 1, 8, 8)] * 3)}, ("one",)
@@ -92,6 +93,9 @@ def test_a_study_leaves_its_finding_and_pictures(tmp_path):
     again = conduct.recorded(folder)["numbers"]
     assert again["endless"] == Estimate(1.0, -math.inf, math.inf, 1, (1.0,))
     assert again["one"] == number(2)
+    assert math.isnan(again["none"].value)
+    assert math.isnan(again["none"].seeds[0])
+    assert again["none"].seeds[1] == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"numbers": {"a": 1}}'])

@@ -92,6 +92,17 @@ def test_a_copy_does_not_stay_near_the_data(shelf):
     assert holds["walked"] is True
     assert numbers["displacement at the end"].value == pytest.approx(0.2, rel=0.05)  # one step from the first
     assert numbers["nearest distance, mean photograph"].value < numbers["nearest distance, walk"].value
+    ends = [
+        numbers[f"nearest distance, {name}"].value for name in ("directed walk, halfway", "held-out photographs")
+    ]
+    assert ends[0] != pytest.approx(ends[1], rel=0.01)  # halfway is not yet the other photograph
+    assert numbers["variance of the ends over that of photographs"].value > 1
+
+
+def test_walks_that_all_decay_to_one_image_explore_nothing(shelf):
+    shelf.models = (Known(lambda z: torch.full_like(z, 0.5)),)
+    numbers = outcome(ManifoldWalk(), shelf)[2]
+    assert numbers["variance of the ends over that of photographs"].value == 0
 
 
 def test_a_memory_stays_near_and_is_no_better_than_its_random_codes(shelf):
@@ -115,6 +126,13 @@ def test_an_image_that_is_copied_does_not_walk_and_one_that_is_moved_does(shelf)
     assert numbers["walking fraction"].value == 1
 
 
+def test_what_is_drawn_to_one_image_walks_and_then_rests(shelf):
+    shelf.budget = replace(shelf.budget, steps=500)
+    shelf.models = (Known(lambda x: 0.5 + 0.5 * (x - 0.5)),)
+    _, _, numbers = outcome(WalksWithoutNoise(), shelf)
+    assert numbers["walking fraction"].value == 1 == numbers["at rest, batch statistics"].value
+
+
 def test_training_that_ends_the_walk_and_training_that_starts_it(shelf):
     shelf.models = (Known(rolled), Known(lambda x: 0.5 * x), Known())
     verdict, _, numbers = outcome(TrainingEndsTheWalk(), shelf)
@@ -135,3 +153,4 @@ def test_more_data_and_more_coherence(shelf, monkeypatch, many, verdict):
     found, _, numbers = outcome(MoreDataMoreCoherent(), shelf)
     assert found is verdict
     assert numbers["coarse patch distance, landscapes, real"].value < 0.5
+    assert numbers[f"displacement, landscapes, {'all' if many else 256}"].value == pytest.approx(0.2, rel=0.05)
