@@ -1,12 +1,22 @@
-"""Write docs/findings.md and its pages from results/: python docs/findings.py [--budget cpu]."""
+"""Write docs/findings.md, its pages, and the head of the table in the README from results/.
+
+python docs/findings.py [--budget cpu]
+"""
 
 import argparse
+import re
 from pathlib import Path
 
 from copyfold.studies import pages
 
-parser = argparse.ArgumentParser(description=__doc__)
+HERE = Path(__file__).parent
+MARKS = re.compile(r"(?<=<!-- findings -->\n).*?(?=<!-- end of findings -->)", re.DOTALL)
+SHOWN = 12
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--budget", default="cpu")
-here = Path(__file__).parent
-for path in pages.write(here.parent / "results", here, parser.parse_args().budget):
-    print(path.relative_to(here.parent))
+budget, results, readme = parser.parse_args().budget, HERE.parent / "results", HERE.parent / "README.md"
+for path in pages.write(results, HERE, budget):
+    print(path.relative_to(HERE.parent))
+head = pages.head(results, budget, SHOWN)
+readme.write_text(MARKS.sub(lambda _: head, readme.read_text(encoding="utf-8")), encoding="utf-8")

@@ -22,6 +22,11 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("results")
 
 
+def claimed(name: str) -> str:
+    """What a study says first."""
+    return inspect.cleandoc(STUDIES[name].__doc__ or "").splitlines()[0]
+
+
 def test_every_claim_has_a_study():
     assert {study.claim for study in STUDIES.values()} >= CLAIMS
     claims = [study.claim for study in STUDIES.values()]
@@ -73,6 +78,7 @@ def test_pages_are_written_of_what_there_is(out, tmp_path):
     assert table.count("\n| ") == len(STUDIES) + 1
     page = (tmp_path / "findings" / f"{name}.md").read_text()
     found = json.loads((out / "tiny" / name / "finding.json").read_text())
+    assert pages.head(out, "tiny", 1).endswith(f"({'docs/findings/' + name}.md) | {claimed(name)} | UNDECIDED |\n")
     assert found["command"] in page
     assert all(number in page for number in found["numbers"])
     for picture in re.findall(r"\]\(([^)]+)\)", page):

@@ -23,6 +23,14 @@ some are; UNDECIDED where an interval straddles its threshold.
 """
 
 
+CREDITS = {
+    "landscapes": "the natural classes of the 15-scene collection of Oliva and Torralba, Fei-Fei and Perona, and "
+    "Lazebnik et al., grey",
+    "cifar10": "CIFAR-10, by Krizhevsky",
+    "fashion_mnist": "Fashion-MNIST, by Zalando Research",
+}
+
+
 def write(results: Path, out: Path, budget: str) -> list[Path]:
     """Write OUT/findings.md and OUT/findings/NAME.md for what lies in RESULTS/BUDGET; returns what was written.
 
@@ -42,6 +50,18 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
     table = out / "findings.md"
     write_text(table, HEAD.format(budget=budget) + "\n".join(rows) + "\n")
     return [table, *made]
+
+
+def head(results: Path, budget: str, count: int) -> str:
+    """The first so many rows of a shorter table, for the README: of the studies that were measured."""
+    rows = []
+    for name, study in conduct.studies().items():
+        folder = results / budget / name
+        if (folder / "finding.json").is_file():
+            said = (study.__doc__ or "").splitlines()[0]
+            page = f"docs/findings/{name}.md"
+            rows.append(f"| [{study.claim}]({page}) | {said} | {conduct.recorded(folder)['verdict']} |")
+    return "\n".join(["| claim | what is said | verdict |", "|---|---|---|", *rows[:count]]) + "\n"
 
 
 def number(found: Estimate) -> str:
@@ -75,7 +95,7 @@ def _page(study: Study, found: Mapping[str, Any], pictures: str) -> str:
         if name not in found["thresholds"]
     ]
     budget, made = found["budget"], found["made"]
-    sets = ", ".join(f"{name} ({source})" for name, source in found["data"].items()) or "made here"
+    sets = "; ".join(_credited(*of) for of in found["data"].items()) or "made here"
     cost = (
         f"Images: {sets}. Budget {budget['name']}: {budget['seeds']} seeds. Training took "
         f"{_minutes(found['training'])}, shared in part with other studies, and measuring "
@@ -102,6 +122,11 @@ def _page(study: Study, found: Mapping[str, Any], pictures: str) -> str:
 
 def _seeds(found: Estimate) -> str:
     return ", ".join(f"{value:.3g}" for value in found.seeds)
+
+
+def _credited(name: str, source: str) -> str:
+    """A set and whose it is, where it is the one of that name."""
+    return f"{name} ({CREDITS[name] if source == name and name in CREDITS else source})"
 
 
 def _minutes(seconds: float) -> str:
