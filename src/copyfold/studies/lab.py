@@ -192,7 +192,7 @@ class Lab:
     ) -> list[Autoencoder]:
         """One training looked at after so many batches, rising: a model for each, in whole epochs."""
         batch = min(batch, len(photos))
-        epochs = [max(1, round(step / (len(photos) // batch))) for step in steps]
+        epochs = [self.whole(photos, count, batch) // (len(photos) // batch) for count in steps]
         objective = objective or Classical()
         model = self.untrained(make, photos, seed)
         what = {
@@ -225,6 +225,11 @@ class Lab:
             self.waited += time.monotonic() - start
         self.spent += json.loads((looks[-1] / "made.json").read_text(encoding="utf-8"))["seconds"]
         return [load(look).to(self.device) for look in looks]
+
+    def whole(self, photos: Photos, steps: int, batch: int = 16) -> int:
+        """What so many batches come to in whole epochs, at least one, as `course` trains."""
+        each = len(photos) // min(batch, len(photos))
+        return max(1, round(steps / each)) * each
 
     def untrained(self, make: Make, photos: Photos, seed: int) -> Autoencoder:
         """The same model with its first weights, as training with this seed begins."""

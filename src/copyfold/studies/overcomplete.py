@@ -75,7 +75,7 @@ class NotTheIdentity(Study):
             rng = lab.rng(seed, "noise")
             return weak(model, images, rng).numbers | {"gap": mix(model, images, rng).numbers["gap"]}
 
-        steps = (lab.budget.scaled(500), lab.budget.steps, lab.budget.scaled(10_000))
+        steps = [lab.whole(photos, lab.budget.scaled(n), 64) for n in (500, 2500, 10_000)]
         found = lab.each(lambda seed: (seed, lab.course(make, photos, seed, steps, batch=64, lr=WIDE)))
         models = {seed: course[1] for seed, course in found}
         trained = [look(model, x, seed) for seed, model in models.items()]

@@ -57,7 +57,7 @@ class MoreTrainingMoreNoise(Study):
         """Train on, and mix with more and more noise."""
         photos = lab.photos("landscapes")
         x = lab.images(photos)
-        steps = [*map(lab.budget.scaled, (100, 300, 1000)), lab.budget.steps]
+        steps = [lab.whole(photos, lab.budget.scaled(n)) for n in (100, 300, 1000, 2500)]
         keeps = (0.5, 0.3, 0.1, 0.0)
 
         def look(seed: int) -> list[dict[float, Reading]]:

@@ -157,3 +157,10 @@ def test_sources(tmp_path):
         sources(["nowhere"])
     with pytest.raises(DataError, match="holds none of landscapes"):
         sources([f"{root}/landscapes"])
+
+
+def test_steps_are_whole_epochs(lab):
+    photos = lab.photos("landscapes")  # 64 images: 4 batches of 16
+    assert [lab.whole(photos, n) for n in (1, 5, 6, 7, 40)] == [4, 4, 8, 8, 40]
+    lab.course(Linear, photos, 0, (5, 7))
+    assert sorted(path.name for path in lab.cache.glob("*/*/after-*")) == ["after-1", "after-2"]
