@@ -23,6 +23,7 @@ from copyfold.probes.geometry import IdentityGap
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.networks import WIDE, unet
 from copyfold.studies.normalising import restored
@@ -306,12 +307,8 @@ class AttentionCost(Study):
         # On the meta device, where matrices of pairs have a size and take no room
         counts = [kept("dot", side, torch.device("meta"), written_out()) for side in sides]
         numbers["memory dot product"] = estimates.over_seeds([exponent(*counts)] * len(lab.seeds))
-        shown = {name: (e.value, e.low, e.high) for name, e in numbers.items()}
-        points = {name: e.seeds for name, e in numbers.items()}
         marks = {"linear": 1.0, "quadratic": 2.0}
-        return Finding(
-            numbers, {"exponents": pictures.intervals(shown, "exponent of the positions", marks, points)}
-        )
+        return Finding(numbers, {"exponents": lines(numbers, "exponent of the positions", marks)})
 
 
 def kept(

@@ -12,9 +12,10 @@ from copyfold.corruptions import Mix
 from copyfold.measures import mse
 from copyfold.studies import estimates
 from copyfold.studies.base import Above, Below, Finding, Study, Verdict
+from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab
 from copyfold.studies.networks import unet
-from copyfold.studies.normalising import KEEP, NOISES, SECTION, SHOWN, lines, restored
+from copyfold.studies.normalising import KEEP, NOISES, NOTHING, SECTION, SHOWN, restored
 from copyfold.types import Images, Statistics
 
 FITTED = 512  # training images whose brightness and contrast are taken
@@ -87,7 +88,7 @@ class EvalModeBreaks(Study):
         clean = {kind: [mse(restored(m, x, statistics=kind), x) for _, m in models] for kind in kinds}
         numbers |= {f"copying error, {kind}": estimates.mean(errors) for kind, errors in clean.items()}
         numbers["running over batch, clean images"] = estimates.ratio(clean["running"], clean["batch"])
-        figure = lines(shown, "squared error, ratio to doing nothing")
+        figure = lines(shown, "squared error, ratio to doing nothing", NOTHING, logx=True)
         return Finding(numbers, {"errors": figure, "images": pictures.comparison(looks)})
 
 
@@ -165,6 +166,6 @@ class StatisticsDenoise(Study):
             }
             if noise == "mix":
                 looks = {way: images[0][:SHOWN] for way, images in outputs.items() if "exact" not in way}
-        figure = lines(shown, "squared error, ratio to doing nothing")
+        figure = lines(shown, "squared error, ratio to doing nothing", NOTHING, logx=True)
         images = pictures.comparison({"clean": x[:SHOWN]} | looks)
         return Finding(numbers, {"errors": figure, "images": images})

@@ -15,7 +15,7 @@ from copyfold.data import Photos
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP
 from copyfold.studies import estimates
-from copyfold.studies.base import Above, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import Above, Finding, Study, Verdict
 from copyfold.studies.depth import copiers, reordered
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.networks import WIDE, overcomplete
@@ -81,11 +81,13 @@ class LayersBecomeDependent(Study):
         means = {name: [sum(pairs) / len(pairs) for pairs in of] for name, of in aligned.items()}
         numbers = {f"overlap, {state}": estimates.over_seeds(of) for state, of in overlaps.items()}
         numbers |= {f"alignment, {name}": estimates.over_seeds(of) for name, of in means.items()}
-        numbers["overlap over untrained"] = _over(overlaps["trained"], overlaps["untrained"])
-        numbers["alignment over untrained"] = _over(
+        numbers["overlap over untrained"] = estimates.ratio_over_seeds(overlaps["trained"], overlaps["untrained"])
+        numbers["alignment over untrained"] = estimates.ratio_over_seeds(
             means["overcomplete, trained"], means["overcomplete, untrained"]
         )
-        numbers["alignment over untrained, narrow"] = _over(means["narrow, trained"], means["narrow, untrained"])
+        numbers["alignment over untrained, narrow"] = estimates.ratio_over_seeds(
+            means["narrow, trained"], means["narrow, untrained"]
+        )
         angles = pictures.curves(
             {state: _angles(of[0]) for state, of in cosines.items()},
             "principal angle, share of all from the smallest", "angle, degrees",
@@ -137,8 +139,3 @@ def _angles(rows: Tensor) -> tuple[Tensor, Tensor]:
     degrees = rows.mean(0).acos() * 180 / math.pi
     chosen = torch.linspace(0, len(degrees) - 1, min(ANGLES, len(degrees))).long()
     return (chosen + 1) / len(degrees), degrees[chosen]
-
-
-def _over(a: Sequence[float], b: Sequence[float]) -> Estimate:
-    """The ratio of two numbers of every seed."""
-    return estimates.over_seeds([x / y for x, y in zip(a, b, strict=True)])

@@ -225,9 +225,7 @@ def classifiers(lab: Lab, make: Any, photos: Photos) -> States:
     epochs = max(1, round(lab.budget.steps * batch / len(x)))
 
     def states(seed: int) -> dict[str, nn.Module]:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            first = make(photos.shape).to(lab.device).eval()
+        first = lab.untrained(make, photos, seed)
         trained = copy.deepcopy(first)
         if y is not None:
             fit_classifier(trained, x, y, epochs=epochs, batch=batch, seed=seed)

@@ -78,6 +78,11 @@ def over_seeds(values: Sequence[float]) -> Estimate:
     return Estimate(x.mean().item(), x.mean().item() - half, x.mean().item() + half, n, tuple(x.tolist()))
 
 
+def ratio_over_seeds(a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """The ratio of two numbers of every seed."""
+    return over_seeds([x / y for x, y in zip(a, b, strict=True)])
+
+
 def _counts(n: int, rng: torch.Generator) -> Tensor:
     """The share that each of n has in every resample: RESAMPLES x n."""
     drawn = torch.randint(n, (RESAMPLES, n), generator=rng)

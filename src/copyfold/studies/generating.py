@@ -13,7 +13,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.probes.base import still
 from copyfold.probes.nearest import neighbours
 from copyfold.samplers.renoising import Ramp, Renoising
-from copyfold.studies import likeness
+from copyfold.studies import charts, likeness
 from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.likeness import (
@@ -102,12 +102,7 @@ class IteratingBeatsOnePass(Study):
         figures = {
             "strip": self._strip(lab, model, short),
             "kinds": pictures.comparison(rows),
-            "distances": pictures.intervals(
-                {name: (e.value, e.low, e.high) for name, e in values.items()},
-                "distance from training photographs",
-                points={name: e.seeds for name, e in values.items()},
-                logx=True,
-            ),
+            "distances": charts.lines(values, "distance from training photographs", logx=True),
         }
         films: dict[str, Film] = {"200-steps": likeness.thinned(samples(lab, model, SHOWN, 0, long), long.steps)}
         return Finding(numbers, figures, films)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -17,7 +17,8 @@ from copyfold.probes.base import still
 from copyfold.samplers.renoising import Renoising
 from copyfold.samplers.walk import Walk
 from copyfold.studies import estimates, likeness
-from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import Below, Finding, Study, Verdict
+from copyfold.studies.charts import lines
 from copyfold.studies.generating import SECTION
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.likeness import (
@@ -175,8 +176,8 @@ class GlobalOrder(Study):
         corners = {name: estimates.mean([f[1][name] for f in found]) for name in kinds}
         numbers |= {f"opposite corner over own, {name}": e for name, e in corners.items()}
         figures = {
-            "errors": _intervals(errors, "error of the correlations of far parts"),
-            "corners": _intervals(corners, "dependence on the opposite corner, over its own", logx=True),
+            "errors": lines(errors, "error of the correlations of far parts"),
+            "corners": lines(corners, "dependence on the opposite corner, over its own", logx=True),
             "samples": pictures.comparison(found[0][2]),
         }
         return Finding(numbers, figures)
@@ -221,9 +222,3 @@ def corner_dependence(model: Autoencoder, x: Images, rng: Generator) -> Tensor:
             own += pulled[..., :corner, :corner].square().flatten(1).sum(1)
             far += pulled[..., -corner:, -corner:].square().flatten(1).sum(1)
     return (far / own.clamp(min=1e-30)).sqrt()
-
-
-def _intervals(rows: Mapping[str, Estimate], xlabel: str, logx: bool = False) -> Any:
-    """Numbers with their intervals and seeds."""
-    shown = {name: (e.value, e.low, e.high) for name, e in rows.items()}
-    return pictures.intervals(shown, xlabel, points={name: e.seeds for name, e in rows.items()}, logx=logx)

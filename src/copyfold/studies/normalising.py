@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from copyfold.probes.geometry import IdentityGap
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab
 from copyfold.studies.networks import unet
 from copyfold.types import Images, Statistics
@@ -32,6 +33,7 @@ WAYS = {  # to train and use: which network, and how many images at a time
     "1, as few steps": ("few", 1),
     "16, used by 1": ("sixteen", 1),
 }
+NOTHING = {"doing nothing": 1.0}  # the mark of a figure
 KEEP = 0.5  # of the image, in the essay's mix
 NOISES: dict[str, Corruption] = {"mix": Mix(KEEP), "gaussian": Gaussian(0.1)}  # both with noise of std 0.1
 
@@ -70,13 +72,6 @@ def scaled_blur(side: int) -> Blur:
 def rho(restored: Sequence[Tensor], corrupted: Sequence[Tensor]) -> Estimate:
     """The ratio of distances to the clean images, of squared errors."""
     return estimates.estimate(lambda a, b: (a / b).sqrt(), restored, corrupted)
-
-
-def lines(shown: Mapping[str, Estimate], label: str, mark: str = "doing nothing") -> Any:
-    """Ratios to doing nothing with their intervals and seeds, a line each; `mark` is what 1 is called."""
-    rows = {name: (e.value, e.low, e.high) for name, e in shown.items()}
-    points = {name: e.seeds for name, e in shown.items()}
-    return pictures.intervals(rows, label, {mark: 1.0}, points, logx=True)
 
 
 @dataclass(frozen=True)
@@ -228,7 +223,7 @@ class BatchOfOne(Study):
         for way in WAYS:
             copies = used(way, [x] * len(models))
             numbers[f"copying error, {way}"] = estimates.mean([mse(y, x) for y in copies])
-        figure = lines(shown, "rho, ratio of distances to the clean image")
+        figure = lines(shown, "rho, ratio of distances to the clean image", NOTHING, logx=True)
         return Finding(numbers, {"rho": figure, "images": pictures.comparison(looks)})
 
 

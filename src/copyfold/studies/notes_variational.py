@@ -1,6 +1,6 @@
 """The notes' comparison of variational and deterministic autoencoders: blur, samples, smoothness."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -124,8 +124,10 @@ class OnlyVariationalSamples(Study):
         }
         far = {name: [distance for distance, _ in each] for name, each in read.items()}
         numbers = self._reconstructions([pair for _, *pair, _ in models], x) | {
-            "sample distance vae over autoencoder": _over(far["VAE"], far["autoencoder"]),
-            "sample distance vae over mixture of codes": _over(far["VAE"], far["autoencoder, mixture of codes"]),
+            "sample distance vae over autoencoder": estimates.ratio_over_seeds(far["VAE"], far["autoencoder"]),
+            "sample distance vae over mixture of codes": estimates.ratio_over_seeds(
+                far["VAE"], far["autoencoder, mixture of codes"]
+            ),
         }
         for name, each in read.items():
             numbers |= {
@@ -272,8 +274,3 @@ def unevenness(way: Tensor) -> Tensor:
 def _far(x: Images, everything: Images) -> Tensor:
     """How far each image is from the nearest of the training images."""
     return neighbours(x, everything)[0][:, 0]
-
-
-def _over(a: Sequence[float], b: Sequence[float]) -> Estimate:
-    """The ratio, seed by seed."""
-    return estimates.over_seeds([p / q for p, q in zip(a, b, strict=True)])

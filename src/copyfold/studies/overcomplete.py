@@ -18,7 +18,7 @@ from copyfold.probes.base import Reading, still
 from copyfold.probes.denoising import Denoising, best_baseline
 from copyfold.probes.geometry import IdentityGap
 from copyfold.probes.nearest import neighbours
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.networks import WIDE, overcomplete, unet
@@ -246,10 +246,9 @@ class GeneralisesUnderDescent(Study):
             }
             with still(models[0]), torch.no_grad():
                 rows[f"output, {name}"] = models[0](x[:SHOWN])
-        shown = {n: (e.value, e.low, e.high) for n, e in numbers.items() if not n.startswith("held-out error")}
-        points = {name: numbers[name].seeds for name in shown}
+        shown = {name: e for name, e in numbers.items() if not name.startswith("held-out error")}
         marks = {"as good as memory, or no gap": 1.0}
-        figure = pictures.intervals(shown, "ratio of squared errors", marks, points, logx=True)
+        figure = charts.lines(shown, "ratio of squared errors", marks, logx=True)
         return Finding(numbers, {"ratios": figure, "images": pictures.comparison(rows)})
 
 

@@ -15,8 +15,9 @@ from copyfold.probes.baselines import PCAWiener, linear_filter
 from copyfold.studies import estimates
 from copyfold.studies.attending import SECTION, STEPS, single
 from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab
-from copyfold.studies.normalising import lines, restored
+from copyfold.studies.normalising import restored
 from copyfold.types import Images
 
 SHOWN = 8
@@ -101,7 +102,9 @@ class PerfectCopyDoesNothing(Study):
             "filter": "7x7 filter",
         }  # fmt: skip
         shown = {names[k]: e for k, e in over.items()}
-        figure = lines(shown, "squared error, ratio to a perfect copy", "a perfect copy, which does nothing")
+        figure = lines(
+            shown, "squared error, ratio to a perfect copy", {"a perfect copy, which does nothing": 1.0}, logx=True
+        )
         looks = {"clean": x[:SHOWN], "noisy": found[0]["noisy"][:SHOWN]}
         looks |= {names[k]: found[0][k][:SHOWN] for k in ("copier", "denoiser", "filter")}
         return Finding(numbers, {"losses": figure, "images": pictures.comparison(looks)})

@@ -21,6 +21,7 @@ from copyfold.probes.denoising import Denoising
 from copyfold.probes.geometry import IdentityGap
 from copyfold.studies import estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.networks import WIDE, overcomplete, unet
 from copyfold.types import Images, Shape, Statistics
@@ -321,9 +322,3 @@ def mean_image(lab: Lab, photos: Photos) -> Tensor:
 def first(rows: Mapping[str, Images], captions: Mapping[str, str] | None = None) -> Any:
     """A figure of the first few images of every row."""
     return pictures.comparison({name: images[:SHOWN] for name, images in rows.items()}, captions)
-
-
-def lines(numbers: Mapping[str, Estimate], xlabel: str, marks: Mapping[str, float], logx: bool = False) -> Any:
-    """A figure with a line for every number: its interval, its seeds below, and marks to compare with."""
-    rows = {name: (e.value, e.low, e.high) for name, e in numbers.items()}
-    return pictures.intervals(rows, xlabel, marks, {name: e.seeds for name, e in numbers.items()}, logx=logx)

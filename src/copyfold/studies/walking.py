@@ -19,6 +19,7 @@ from copyfold.samplers.fitted import FittedGaussian
 from copyfold.samplers.walk import DirectedWalk, Walk
 from copyfold.studies import estimates, likeness
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab
 from copyfold.studies.likeness import BATCH, EPSILON, REFERENCE, SHOWN, film, last, levels, mean
 from copyfold.studies.networks import unet
@@ -208,11 +209,7 @@ class MoreDataMoreCoherent(Study):
                 shown[f"{what}: {name}, real"] = numbers[f"{what}, {name}, real"]
                 for size in (limit or "all" for limit in limits):
                     shown[f"{what}: {name}, {size} images"] = numbers[f"{what}, {name}, {size}, end"]
-        figures["coherence"] = pictures.intervals(
-            {n: (e.value, e.low, e.high) for n, e in shown.items()},
-            "distance from training images",
-            points={n: e.seeds for n, e in shown.items()},
-        )
+        figures["coherence"] = lines(shown, "distance from training images")
         return Finding(numbers, figures, films)
 
     def _walks(
