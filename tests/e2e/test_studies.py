@@ -76,6 +76,8 @@ def test_pages_are_written_of_what_there_is(out, tmp_path):
     pages.write(out, tmp_path, "tiny")
     table = (tmp_path / "findings.md").read_text()
     assert table.count("\n| ") == len(STUDIES) + 1
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}  # a norm's bars end no cell
     page = (tmp_path / "findings" / f"{name}.md").read_text()
     found = json.loads((out / "tiny" / name / "finding.json").read_text())
     assert pages.head(out, "tiny", 1).endswith(f"({'docs/findings/' + name}.md) | {claimed(name)} | UNDECIDED |\n")

@@ -22,7 +22,7 @@ def command(arguments: Sequence[str]) -> int:
     known = conduct.studies()
     if options.list:
         for name, study in known.items():
-            print(f"{study.claim:<15} {name:<34} {(study.__doc__ or '').splitlines()[0]}")
+            print(f"{study.claim:<15} {name:<34} {study.said()}")
         return 0
     if bool(options.names) == options.all:
         raise UsageError("give the names of studies, or --all; --list shows them")

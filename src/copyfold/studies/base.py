@@ -115,6 +115,11 @@ class Study(ABC):
         """The name on the command line: NotTheIdentity is not-the-identity."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__).lower()
 
+    @classmethod
+    def said(cls) -> str:
+        """The claim, as the docstring begins."""
+        return (cls.__doc__ or "").partition("\n")[0]
+
     def thresholds(self) -> dict[str, Threshold]:
         """What decides, by the name of the number."""
         fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
