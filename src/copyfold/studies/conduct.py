@@ -71,6 +71,7 @@ def conduct(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
             "copyfold": __version__,
             "torch": torch.__version__,
             "device": str(lab.device),
+            "threads": torch.get_num_threads(),
             "date": date.today().isoformat(),
         },
     }
