@@ -21,9 +21,8 @@ from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Reading
 from copyfold.probes.geometry import IdentityGap
 from copyfold.probes.inversion import Inversion
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
-from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.networks import WIDE, unet
 from copyfold.studies.normalising import restored
@@ -308,7 +307,7 @@ class AttentionCost(Study):
         counts = [kept("dot", side, torch.device("meta"), written_out()) for side in sides]
         numbers["memory dot product"] = estimates.over_seeds([exponent(*counts)] * len(lab.seeds))
         marks = {"linear": 1.0, "quadratic": 2.0}
-        return Finding(numbers, {"exponents": lines(numbers, "exponent of the positions", marks)})
+        return Finding(numbers, {"exponents": charts.intervals(numbers, "exponent of the positions", marks)})
 
 
 def kept(

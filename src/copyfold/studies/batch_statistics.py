@@ -10,9 +10,8 @@ from torch import Tensor
 from copyfold import pictures
 from copyfold.corruptions import Mix
 from copyfold.measures import mse
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Finding, Study, Verdict
-from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab
 from copyfold.studies.networks import unet
 from copyfold.studies.normalising import KEEP, NOISES, NOTHING, SECTION, SHOWN, restored
@@ -88,7 +87,7 @@ class EvalModeBreaks(Study):
         clean = {kind: [mse(restored(m, x, statistics=kind), x) for _, m in models] for kind in kinds}
         numbers |= {f"copying error, {kind}": estimates.mean(errors) for kind, errors in clean.items()}
         numbers["running over batch, clean images"] = estimates.ratio(clean["running"], clean["batch"])
-        figure = lines(shown, "squared error, ratio to doing nothing", NOTHING, logx=True)
+        figure = charts.intervals(shown, "squared error, ratio to doing nothing", NOTHING, logx=True)
         return Finding(numbers, {"errors": figure, "images": pictures.comparison(looks)})
 
 
@@ -166,6 +165,6 @@ class StatisticsDenoise(Study):
             }
             if noise == "mix":
                 looks = {way: images[0][:SHOWN] for way, images in outputs.items() if "exact" not in way}
-        figure = lines(shown, "squared error, ratio to doing nothing", NOTHING, logx=True)
+        figure = charts.intervals(shown, "squared error, ratio to doing nothing", NOTHING, logx=True)
         images = pictures.comparison({"clean": x[:SHOWN]} | looks)
         return Finding(numbers, {"errors": figure, "images": images})

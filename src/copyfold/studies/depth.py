@@ -18,7 +18,7 @@ from copyfold.models.classifiers import CNN, ViT
 from copyfold.models.dense import MLP
 from copyfold.probes.base import Reading, tap
 from copyfold.probes.inversion import Inversion
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.networks import WIDE, overcomplete, unet
@@ -321,6 +321,5 @@ def _looks(x: Images, seen: Mapping[str, list[list[Reading]]]) -> Any:
 
 def _by_block(lines: Mapping[str, Sequence[Estimate]]) -> Any:
     """A figure of noise against depth."""
-    series = {name: (range(1, len(line) + 1), [e.value for e in line]) for name, line in lines.items()}
-    bands = {name: ([e.low for e in line], [e.high for e in line]) for name, line in lines.items()}
-    return pictures.curves(series, "block, from the input", "noise, std in units of the range", bands=bands)
+    along = {name: (range(1, len(line) + 1), line) for name, line in lines.items()}
+    return charts.curves(along, "block, from the input", "noise, std in units of the range")

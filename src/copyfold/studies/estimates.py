@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 from copyfold.errors import UsageError
@@ -11,9 +12,6 @@ from copyfold.probes.stability import wilson
 from copyfold.studies.base import Estimate
 
 RESAMPLES = 4000
-
-T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""The 97.5 % points of Student's t for so many values."""
 
 
 def estimate(statistic: Callable[..., Tensor], *samples: Sequence[Tensor]) -> Estimate:
@@ -74,7 +72,7 @@ def over_seeds(values: Sequence[float]) -> Estimate:
     if not len(x):
         raise UsageError("there is no number to take the mean of")
     n = len(x)
-    half = math.inf if n == 1 else T_975.get(n, 2.262 if n < 30 else 2.045) * x.std().item() / math.sqrt(n)
+    half = math.inf if n == 1 else float(stdtrit(n - 1, 0.975)) * x.std().item() / math.sqrt(n)
     return Estimate(x.mean().item(), x.mean().item() - half, x.mean().item() + half, n, tuple(x.tolist()))
 
 

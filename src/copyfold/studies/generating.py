@@ -102,7 +102,7 @@ class IteratingBeatsOnePass(Study):
         figures = {
             "strip": self._strip(lab, model, short),
             "kinds": pictures.comparison(rows),
-            "distances": charts.lines(values, "distance from training photographs", logx=True),
+            "distances": charts.intervals(values, "distance from training photographs", logx=True),
         }
         films: dict[str, Film] = {"200-steps": likeness.thinned(samples(lab, model, SHOWN, 0, long), long.steps)}
         return Finding(numbers, figures, films)

@@ -16,9 +16,8 @@ from copyfold.models.conv import Conv
 from copyfold.probes.base import still
 from copyfold.samplers.renoising import Renoising
 from copyfold.samplers.walk import Walk
-from copyfold.studies import estimates, likeness
+from copyfold.studies import charts, estimates, likeness
 from copyfold.studies.base import Below, Finding, Study, Verdict
-from copyfold.studies.charts import lines
 from copyfold.studies.generating import SECTION
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.likeness import (
@@ -176,8 +175,8 @@ class GlobalOrder(Study):
         corners = {name: estimates.mean([f[1][name] for f in found]) for name in kinds}
         numbers |= {f"opposite corner over own, {name}": e for name, e in corners.items()}
         figures = {
-            "errors": lines(errors, "error of the correlations of far parts"),
-            "corners": lines(corners, "dependence on the opposite corner, over its own", logx=True),
+            "errors": charts.intervals(errors, "error of the correlations of far parts"),
+            "corners": charts.intervals(corners, "dependence on the opposite corner, over its own", logx=True),
             "samples": pictures.comparison(found[0][2]),
         }
         return Finding(numbers, figures)

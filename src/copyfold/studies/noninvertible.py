@@ -19,7 +19,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import BatchNorm
 from copyfold.models.dense import Linear
 from copyfold.probes.inversion import Inversion
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.networks import unet
@@ -110,11 +110,8 @@ class LooksGaussian(Study):
             of = (found, [a - x for a in found], [x])
             for line, images in zip(lines.values(), of, strict=True):
                 line.append(estimates.mean([normality(i) for i in images]))
-        return pictures.curves(
-            {name: (SHARES, [e.value for e in line]) for name, line in lines.items()},
-            "m / n", "distance from a normal distribution",
-            bands={name: ([e.low for e in line], [e.high for e in line]) for name, line in lines.items()},
-        )  # fmt: skip
+        along = {name: (SHARES, line) for name, line in lines.items()}
+        return charts.curves(along, "m / n", "distance from a normal distribution")
 
 
 @dataclass(frozen=True)

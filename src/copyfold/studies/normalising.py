@@ -15,9 +15,8 @@ from copyfold.models.base import Autoencoder
 from copyfold.probes.base import still
 from copyfold.probes.geometry import IdentityGap
 from copyfold.probes.inversion import Inversion
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
-from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab
 from copyfold.studies.networks import unet
 from copyfold.types import Images, Statistics
@@ -223,7 +222,7 @@ class BatchOfOne(Study):
         for way in WAYS:
             copies = used(way, [x] * len(models))
             numbers[f"copying error, {way}"] = estimates.mean([mse(y, x) for y in copies])
-        figure = lines(shown, "rho, ratio of distances to the clean image", NOTHING, logx=True)
+        figure = charts.intervals(shown, "rho, ratio of distances to the clean image", NOTHING, logx=True)
         return Finding(numbers, {"rho": figure, "images": pictures.comparison(looks)})
 
 

@@ -92,9 +92,8 @@ class NotTheIdentity(Study):
             for name, number in zip(lines, (passed, error), strict=True):
                 numbers[f"{name}, {count} steps"] = number
                 lines[name].append(number)
-        series = {name: (steps, [e.value for e in of]) for name, of in lines.items()}
-        bands = {name: ([e.low for e in of], [e.high for e in of]) for name, of in lines.items()}
-        course = pictures.curves(series, "steps of training", "share", bands=bands, logx=True)
+        along = {name: (steps, line) for name, line in lines.items()}
+        course = charts.curves(along, "steps of training", "share", logx=True)
         noisy, model = Mix()(x[:SHOWN], lab.rng(0, "figure")), found[0][1][1]
         with still(model), torch.no_grad():
             rows = {
@@ -248,7 +247,7 @@ class GeneralisesUnderDescent(Study):
                 rows[f"output, {name}"] = models[0](x[:SHOWN])
         shown = {name: e for name, e in numbers.items() if not name.startswith("held-out error")}
         marks = {"as good as memory, or no gap": 1.0}
-        figure = charts.lines(shown, "ratio of squared errors", marks, logx=True)
+        figure = charts.intervals(shown, "ratio of squared errors", marks, logx=True)
         return Finding(numbers, {"ratios": figure, "images": pictures.comparison(rows)})
 
 

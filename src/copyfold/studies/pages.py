@@ -21,8 +21,8 @@ chosen blind: that of T12's first block was made absolute after a trial on digit
 settings of T6 were chosen after one of untrained networks; and parts of T9, T10, T11 and the tails follow from
 algebra.
 
-| claim | what is said | where | verdict | what decides |
-|---|---|---|---|---|
+| claim | what is said | where | verdict | what decides | figure |
+|---|---|---|---|---|---|
 """
 
 
@@ -43,13 +43,13 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
     for name, study in conduct.studies().items():
         folder = results / budget / name
         if not (folder / "finding.json").is_file():
-            rows.append(_row(study, None, name))
+            rows.append(_cells(f"{study.claim}, {name}", study.said(), study.place, "not measured yet", "", ""))
             continue
         found = conduct.recorded(folder)
         page = out / "findings" / f"{name}.md"
         write_text(page, _page(study, found, os.path.relpath(folder, page.parent)))
         made.append(page)
-        rows.append(_row(study, found, f"[{name}](findings/{name}.md)"))
+        rows.append(_row(study, found, name, os.path.relpath(folder, out)))
     table = out / "findings.md"
     write_text(table, HEAD.format(budget=budget) + "\n".join(rows) + "\n")
     return [table, *made]
@@ -71,15 +71,14 @@ def number(found: Estimate) -> str:
     return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
 
 
-def _row(study: Study, found: Mapping[str, Any] | None, name: str) -> str:
-    verdict, deciding = "not measured yet", ""
-    if found is not None:
-        verdict = found["verdict"]
-        deciding = "; ".join(
-            f"{which} {number(found['numbers'][which])}, claimed {threshold}"
-            for which, threshold in found["thresholds"].items()
-        )
-    return _cells(f"{study.claim}, {name}", study.said(), study.place, verdict, deciding)
+def _row(study: Study, found: Mapping[str, Any], name: str, folder: str) -> str:
+    deciding = "; ".join(
+        f"{which} {number(found['numbers'][which])}, claimed {threshold}"
+        for which, threshold in found["thresholds"].items()
+    )
+    figures = ", ".join(f"[{Path(figure).stem}]({folder}/{figure})" for figure in found["figures"])
+    claim = f"{study.claim}, [{name}](findings/{name}.md)"
+    return _cells(claim, study.said(), study.place, found["verdict"], deciding, figures)
 
 
 def _cells(*texts: str) -> str:
@@ -105,7 +104,8 @@ def _page(study: Study, found: Mapping[str, Any], pictures: str) -> str:
     cost = (
         f"Images: {sets}. Budget {budget['name']}: {budget['seeds']} seeds. Training took "
         f"{_minutes(found['training'])}, shared in part with other studies, and measuring "
-        f"{_minutes(found['seconds'])}, on {made['device']}; {made['date']}, torch {made['torch']}."
+        f"{_minutes(found['seconds'])}, on {made['device']}{_threads(made)}; {made['date']}, "
+        f"torch {made['torch']}."
     )
     parts = [
         f"# {said}",
@@ -137,3 +137,8 @@ def _credited(name: str, source: str) -> str:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f} minutes"
+
+
+def _threads(made: Mapping[str, Any]) -> str:
+    """On how many threads of a processor."""
+    return f", {made['threads']} thread{'s' * (made['threads'] > 1)}" if made["device"] == "cpu" else ""

@@ -12,10 +12,9 @@ from copyfold.corruptions import Gaussian, Mix, noise_like
 from copyfold.measures import mse
 from copyfold.objectives.base import Classical
 from copyfold.probes.baselines import PCAWiener, linear_filter
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.attending import SECTION, STEPS, single
 from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
-from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab
 from copyfold.studies.normalising import restored
 from copyfold.types import Images
@@ -102,7 +101,7 @@ class PerfectCopyDoesNothing(Study):
             "filter": "7x7 filter",
         }  # fmt: skip
         shown = {names[k]: e for k, e in over.items()}
-        figure = lines(
+        figure = charts.intervals(
             shown, "squared error, ratio to a perfect copy", {"a perfect copy, which does nothing": 1.0}, logx=True
         )
         looks = {"clean": x[:SHOWN], "noisy": found[0]["noisy"][:SHOWN]}

@@ -14,7 +14,7 @@ from copyfold.measures import sharpness
 from copyfold.models.dense import MLP
 from copyfold.objectives.base import Classical
 from copyfold.probes.denoising import Denoising, best_baseline
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.notes import CROSS_ENTROPY, EPOCHS, SHOWN, contestants, fashion, learned, output
@@ -132,7 +132,8 @@ class FollowsTheScore(Study):
     Controls: the best linear denoiser, which only pulls to the middle; the best possible one against the score of
     the points without noise, which shows what letting sigma go to 0 means; the slope by the score alone, which
     comes near to sigma^2 and not to 1; and the residual of training, r(x + noise) - x, which is no field of arrows
-    at all: what is left of the noise has mean 0 wherever it is looked at.
+    at all: what is left of the noise has mean 0 wherever it is looked at. At the smallest sigma ten times of the
+    training stand beside, to tell what a network has not learned yet from what the formula would say wrongly.
 
     The arrows are drawn over points of the density. The curves show the cosines against sigma.
     """
@@ -173,6 +174,12 @@ class FollowsTheScore(Study):
             }
             numbers |= self._in_training(lab, models, density, std)
             if std == STDS[-1]:
+                long = lab.each(lambda seed, std=std: denoiser(lab, density, std, seed, times=10))
+                fields_then = [moved(model, points) - points for model in long]
+                numbers |= {
+                    "cosine, ten times of the training": cosine(fields_then, score),
+                    "slope, ten times of the training": slope(fields_then, score),
+                }
                 numbers["cosine"] = numbers[f"cosine, std {std}"]
                 off = [_products(f, score) for f in fields]
                 numbers["slope error"] = estimates.estimate(
@@ -207,22 +214,17 @@ class FollowsTheScore(Study):
             "best possible, score of the data": "cosine with the score of the data, best possible",
             "best linear, score of the noisy points": "cosine, best linear",
         }
-        found = {name: [numbers[f"{what}, std {std}"] for std in STDS] for name, what in lines.items()}
-        return pictures.curves(
-            {name: (STDS, [e.value for e in each]) for name, each in found.items()},
-            "std of the noise; the circle has radius 1",
-            "cosine of r(x) - x and the score",
-            bands={name: ([e.low for e in each], [e.high for e in each]) for name, each in found.items()},
-            logx=True,
-        )
+        along = {name: (STDS, [numbers[f"{what}, std {std}"] for std in STDS]) for name, what in lines.items()}
+        xlabel, ylabel = "std of the noise; the circle has radius 1", "cosine of r(x) - x and the score"
+        return charts.curves(along, xlabel, ylabel, logx=True)
 
 
-def denoiser(lab: Lab, density: GaussianMixture, std: float, seed: int) -> MLP:
+def denoiser(lab: Lab, density: GaussianMixture, std: float, seed: int, times: int = 1) -> MLP:
     """A small network that has learned to take noise of this std from points of the plane."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = MLP((1, 1, 2), hidden=[64], latent_dim=64, activation="tanh", code_activation="tanh")
-        objective, steps = Classical(corruption=Gaussian(std)), min(10_000, lab.budget.scaled(STEPS))
+        objective, steps = Classical(corruption=Gaussian(std)), times * min(10_000, lab.budget.scaled(STEPS))
         optimizer = torch.optim.Adam(model.parameters())
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = 5e-3 * (1 - step / steps)

@@ -19,9 +19,8 @@ from copyfold.models.unet import Affine
 from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising
 from copyfold.probes.geometry import IdentityGap
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
-from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.networks import WIDE, overcomplete, unet
 from copyfold.types import Images, Shape, Statistics
@@ -79,7 +78,7 @@ class SmallModelsCopyNoise(Study):
         smallest, usual = next(iter(makes)), list(makes)[-1]
         numbers |= {what: numbers[f"{what}, {smallest}"] for what in self.thresholds()}
         drawn = [f"{what}, {name}" for what in ("passed", "error over doing nothing") for name in makes]
-        figure = lines({name: numbers[name] for name in drawn}, "ratio", {"a true copy": 1.0})
+        figure = charts.intervals({name: numbers[name] for name in drawn}, "ratio", {"a true copy": 1.0})
         images = found[0][smallest].images
         rows = {"clean": x, "noisy": images["corrupted"], "smallest": images["restored"]}
         rows |= {"usual": found[0][usual].images["restored"]}
@@ -170,7 +169,9 @@ class UNetOverFullyConnected(Study):
         rows = {"clean": x, "mixed with noise": found[0]["fully connected, mix"].images["corrupted"]}
         rows |= {row: found[0][name].images["restored"] for row, name in names.items()}
         drawn = {name.removeprefix("error over doing nothing, "): e for name, e in over.items()}
-        figure = lines(drawn, "squared error over that of doing nothing", {"doing nothing": 1.0}, logx=True)
+        figure = charts.intervals(
+            drawn, "squared error over that of doing nothing", {"doing nothing": 1.0}, logx=True
+        )
         count = parameters(unet(lab), photos.shape)
         notes = (f"weights: U-Net {count:,}, overcomplete {parameters(overcomplete(lab), photos.shape):,}",)
         return Finding(numbers, {"ratios": figure, "images": first(rows)}, notes=notes)

@@ -6,15 +6,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from copyfold import pictures
 from copyfold.corruptions import Corruption, Gaussian, Mix
 from copyfold.measures import mse
 from copyfold.objectives.base import Classical
 from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
-from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.networks import overcomplete, unet
 from copyfold.studies.untaught import FITTED, FULLY_CONNECTED, SECTION, first, hidden, mean_image, shown
@@ -80,17 +78,12 @@ class MoreTrainingMoreNoise(Study):
             numbers |= {
                 f"error over mean image, keep {keep}, {n} steps": e for n, e in zip(steps, over[keep], strict=True)
             }
-        series = {f"{keep} kept": (steps, [e.value for e in over[keep]]) for keep in keeps[:-1]}
-        bands = {
-            f"{keep} kept": ([e.low for e in over[keep]], [e.high for e in over[keep]]) for keep in keeps[:-1]
-        }
-        figure = pictures.curves(
-            series,
+        figure = charts.curves(
+            {f"{keep} kept": (steps, over[keep]) for keep in keeps[:-1]},
             "steps of training",
             "squared error over that of the mean image",
-            logy=True,
-            bands=bands,
             logx=True,
+            logy=True,
         )
         early, late = found[0][0], found[0][-1]
         rows = {"clean": x, "copy": late[0.5].images["reconstruction"]}
@@ -202,14 +195,12 @@ class BetterThanLinear(Study):
         best: str,
     ) -> dict[str, Any]:
         """The ratio against the strength of the noise, the same for the mix, and images."""
-        series, bands = {}, {}
-        for kind in outputs:
-            each = [numbers[f"error over linear filter, {kind}, gaussian {std}"] for std in STRENGTHS]
-            series[kind] = (STRENGTHS, [e.value for e in each])
-            bands[kind] = ([e.low for e in each], [e.high for e in each])
-        label = "squared error over that of the best linear filter"
-        series["the best linear filter"] = (STRENGTHS, [1.0] * len(STRENGTHS))
-        strengths = pictures.curves(series, "std of the Gaussian noise", label, logy=True, bands=bands)
+        said, label = "error over linear filter", "squared error over that of the best linear filter"
+        along = {
+            kind: (STRENGTHS, [numbers[f"{said}, {kind}, gaussian {s}"] for s in STRENGTHS]) for kind in outputs
+        }
+        level = {"the best linear filter": 1.0}
+        strengths = charts.curves(along, "std of the Gaussian noise", label, level, logy=True)
         mix = {kind: numbers[f"error over linear filter, {kind}, mix"] for kind in outputs}
         rows = {k: plain.images[k] for k in ("clean", "corrupted")}
         rows |= {f"untaught: {best}": outputs[best]["gaussian 0.2"].images["output"]}
@@ -217,7 +208,7 @@ class BetterThanLinear(Study):
         rows |= {"taught": outputs["U-Net taught gaussian"]["gaussian 0.2"].images["output"]}
         return {
             "strengths": strengths,
-            "mix": lines(mix, label, {"the best linear filter": 1.0}, logx=True),
+            "mix": charts.intervals(mix, label, level, logx=True),
             "images": first(rows),
         }
 

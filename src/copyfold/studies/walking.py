@@ -1,8 +1,8 @@
 """The essay's walks on the learned manifold: where they lead, and what more data does to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -17,15 +17,12 @@ from copyfold.probes.stability import rms, spacing
 from copyfold.samplers.base import parts, unflat
 from copyfold.samplers.fitted import FittedGaussian
 from copyfold.samplers.walk import DirectedWalk, Walk
-from copyfold.studies import estimates, likeness
+from copyfold.studies import charts, estimates, likeness
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
-from copyfold.studies.charts import lines
 from copyfold.studies.lab import Lab
 from copyfold.studies.likeness import BATCH, EPSILON, REFERENCE, SHOWN, film, last, levels, mean
 from copyfold.studies.networks import unet
 from copyfold.types import Film, Images
-
-Line: TypeAlias = tuple[Sequence[float], Sequence[float]]
 
 SECTION = 'essay, "Image Generation with an Autoencoder Manifold Walk"'
 MARKS = 31  # frames of a walk that are measured, and that its film shows
@@ -140,17 +137,14 @@ class ManifoldWalk(Study):
             "walk: to the nearest training photograph": [f.near for f in found],
             "walk: to its own first step": [f.moved for f in found],
         }
-        series: dict[str, Line] = {}
-        bands: dict[str, Line] = {}
+        lines: dict[str, tuple[list[int], list[Estimate]]] = {}
         for name, values in along.items():
-            each = [estimates.mean([v[i] for v in values]) for i in range(len(marks))]
-            series[name], bands[name] = banded(steps, each)
+            lines[name] = steps, [estimates.mean([v[i] for v in values]) for i in range(len(marks))]
         for name in ("held-out photographs", "random codes", "mean photograph"):
             ends = [numbers[f"nearest distance, {name}"]] * 2
-            label = f"{name}: to the nearest"
-            series[label], bands[label] = banded([steps[0], steps[-1]], ends)
-        wrapped = [{name.replace(": ", ":\n"): v for name, v in lines.items()} for lines in (series, bands)]
-        return pictures.curves(wrapped[0], "step of the walk", "distance per pixel value, RMS", bands=wrapped[1])
+            lines[f"{name}: to the nearest"] = [steps[0], steps[-1]], ends
+        wrapped = {name.replace(": ", ":\n"): line for name, line in lines.items()}
+        return charts.curves(wrapped, "step of the walk", "distance per pixel value, RMS")
 
 
 @dataclass(frozen=True)
@@ -209,7 +203,7 @@ class MoreDataMoreCoherent(Study):
                 shown[f"{what}: {name}, real"] = numbers[f"{what}, {name}, real"]
                 for size in (limit or "all" for limit in limits):
                     shown[f"{what}: {name}, {size} images"] = numbers[f"{what}, {name}, {size}, end"]
-        figures["coherence"] = lines(shown, "distance from training images")
+        figures["coherence"] = charts.intervals(shown, "distance from training images")
         return Finding(numbers, figures, films)
 
     def _walks(
@@ -277,11 +271,6 @@ def random_codes(model: Autoencoder, reference: Images, count: int, rng: Generat
         codes = torch.cat([flat(model.encode(part)) for part in parts(reference, BATCH)])
         drawn = codes.mean(0) + codes.std(0) * noise_like(codes.new_empty(count, codes.shape[1]), rng=rng)
         return torch.cat([model.decode(unflat(part, like)) for part in parts(drawn, BATCH)])
-
-
-def banded(x: Sequence[float], each: Sequence[Estimate]) -> tuple[Line, Line]:
-    """A curve with its band."""
-    return (x, [e.value for e in each]), ([e.low for e in each], [e.high for e in each])
 
 
 def _coherence(x: Images, reference: Images, rng: Generator) -> dict[str, float]:

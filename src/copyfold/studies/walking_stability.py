@@ -13,12 +13,12 @@ from copyfold.probes.nearest import neighbours
 from copyfold.probes.stability import Stability, rms
 from copyfold.samplers.base import parts
 from copyfold.samplers.walk import Walk
-from copyfold.studies import estimates
+from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.likeness import BATCH, EPSILON, REFERENCE, SHOWN, course, essays, film, levels, mean, thinned
 from copyfold.studies.networks import unet
-from copyfold.studies.walking import KNOWN, SECTION, Line, banded, walked
+from copyfold.studies.walking import KNOWN, SECTION, walked
 from copyfold.types import Film, Images, Statistics
 
 
@@ -189,8 +189,5 @@ def repeated(
 
 def _against(steps: tuple[int, ...], lines: Mapping[str, list[Estimate]], ylabel: str) -> Any:
     """Numbers against the length of the training, with their intervals."""
-    series: dict[str, Line] = {}
-    bands: dict[str, Line] = {}
-    for name, each in lines.items():
-        series[name], bands[name] = banded(steps, each)
-    return pictures.curves(series, "batches of 16 photographs learned from", ylabel, bands=bands)
+    along = {name: (steps, line) for name, line in lines.items()}
+    return charts.curves(along, "batches of 16 photographs learned from", ylabel)
