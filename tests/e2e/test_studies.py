@@ -77,14 +77,15 @@ def test_pages_are_written_of_what_there_is(out, tmp_path):
     table = (tmp_path / "findings.md").read_text()
     assert table.count("\n| ") == len(STUDIES) + 1
     rows = [line for line in table.splitlines() if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}  # a norm's bars end no cell
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {7}  # a norm's bars end no cell
     page = (tmp_path / "findings" / f"{name}.md").read_text()
     found = json.loads((out / "tiny" / name / "finding.json").read_text())
     assert pages.head(out, "tiny", 1).endswith(f"({'docs/findings/' + name}.md) | {claimed(name)} | UNDECIDED |\n")
     assert found["command"] in page
     assert all(number in page for number in found["numbers"])
-    for picture in re.findall(r"\]\(([^)]+)\)", page):
-        assert (tmp_path / "findings" / picture).resolve().is_file()
+    for text, folder in ((page, tmp_path / "findings"), (table, tmp_path)):
+        for link in re.findall(r"\]\(([^)]+)\)", text):
+            assert (folder / link).resolve().is_file()
 
 
 def test_the_list(capsys):

@@ -89,7 +89,7 @@ def _cells(*texts: str) -> str:
 def _page(study: Study, found: Mapping[str, Any], pictures: str) -> str:
     """One study: the claim, what came of it, the figures, the method, how to repeat it."""
     said, *text = inspect.cleandoc(study.__doc__ or "").split("\n", 1)
-    means = study.means.get(found["verdict"], "")
+    means = study.means.get(found["verdict"]) or _undecided(study, found)
     deciding = [
         f"| **{name}** | {number(found['numbers'][name])} | {_seeds(found['numbers'][name])} | {threshold} |"
         for name, threshold in found["thresholds"].items()
@@ -142,3 +142,12 @@ def _minutes(seconds: float) -> str:
 def _threads(made: Mapping[str, Any]) -> str:
     """On how many threads of a processor."""
     return f", {made['threads']} thread{'s' * (made['threads'] > 1)}" if made["device"] == "cpu" else ""
+
+
+def _undecided(study: Study, found: Mapping[str, Any]) -> str:
+    """Why a finding has no verdict."""
+    thresholds = study.thresholds()
+    straddling = [name for name in found["thresholds"] if thresholds[name].holds(found["numbers"][name]) is None]
+    if found["budget"]["seeds"] == 1 or not straddling:
+        return "This budget decides nothing."
+    return f"Too few seeds and images to tell: the interval of {' and of '.join(straddling)} holds the threshold."
