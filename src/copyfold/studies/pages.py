@@ -26,6 +26,14 @@ algebra.
 """
 
 
+CONTRADICTIONS = {
+    "Does more compute make better samples? The essay says visibly better, an earlier form of its conclusion not "
+    "much better.": ("T18",),
+    "Can an autoencoder without a variational code make images? The notes say no, the essay makes them by "
+    "denoising again and again.": ("T30", "T17"),
+}
+"""Where the texts contradict each other, or one another's earlier form, and the claims that tell."""
+
 CREDITS = {
     "landscapes": "the natural classes of the 15-scene collection of Oliva and Torralba, Fei-Fei and Perona, and "
     "Lazebnik et al., grey",
@@ -39,9 +47,10 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
 
     A study without a finding is in the table, as not measured yet.
     """
-    rows, made = [], []
+    rows, made, came = [], [], {}
     for name, study in conduct.studies().items():
         folder = results / budget / name
+        came[study.claim] = f"{study.claim} is not measured yet."
         if not (folder / "finding.json").is_file():
             rows.append(_cells(f"{study.claim}, {name}", study.said(), study.place, "not measured yet", "", ""))
             continue
@@ -50,8 +59,10 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
         write_text(page, _page(study, found, os.path.relpath(folder, page.parent)))
         made.append(page)
         rows.append(_row(study, found, name, os.path.relpath(folder, out)))
-    table = out / "findings.md"
-    write_text(table, HEAD.format(budget=budget) + "\n".join(rows) + "\n")
+        came[study.claim] = f"[{study.claim}](findings/{name}.md): {found['verdict']}. {_meaning(study, found)}"
+    told = [f"- {asked} " + " ".join(came[claim] for claim in claims) for asked, claims in CONTRADICTIONS.items()]
+    table, ending = out / "findings.md", "\n## Where the texts contradict each other\n\n"
+    write_text(table, HEAD.format(budget=budget) + "\n".join(rows) + "\n" + ending + "\n".join(told) + "\n")
     return [table, *made]
 
 
@@ -89,7 +100,6 @@ def _cells(*texts: str) -> str:
 def _page(study: Study, found: Mapping[str, Any], pictures: str) -> str:
     """One study: the claim, what came of it, the figures, the method, how to repeat it."""
     said, *text = inspect.cleandoc(study.__doc__ or "").split("\n", 1)
-    means = study.means.get(found["verdict"]) or _undecided(study, found)
     deciding = [
         f"| **{name}** | {number(found['numbers'][name])} | {_seeds(found['numbers'][name])} | {threshold} |"
         for name, threshold in found["thresholds"].items()
@@ -109,7 +119,7 @@ def _page(study: Study, found: Mapping[str, Any], pictures: str) -> str:
     )
     parts = [
         f"# {said}",
-        f"**{found['verdict']}.** {means}".strip(),
+        f"**{found['verdict']}.** {_meaning(study, found)}",
         f"Claim {study.claim}; {study.place}.",
         *(f"![{name}]({pictures}/{name})" for name in found["figures"]),
         *(f"Film: [{name}]({pictures}/{name})" for name in found["films"]),
@@ -144,8 +154,10 @@ def _threads(made: Mapping[str, Any]) -> str:
     return f", {made['threads']} thread{'s' * (made['threads'] > 1)}" if made["device"] == "cpu" else ""
 
 
-def _undecided(study: Study, found: Mapping[str, Any]) -> str:
-    """Why a finding has no verdict."""
+def _meaning(study: Study, found: Mapping[str, Any]) -> str:
+    """What the verdict means for someone who builds autoencoders, or why there is none."""
+    if said := study.means.get(found["verdict"]):
+        return said
     thresholds = study.thresholds()
     straddling = [name for name in found["thresholds"] if thresholds[name].holds(found["numbers"][name]) is None]
     if found["budget"]["seeds"] == 1 or not straddling:
