@@ -33,7 +33,7 @@ from copyfold.studies.likeness import (
     order_error,
     samples,
 )
-from copyfold.studies.networks import unet
+from copyfold.studies.networks import hidden, unet
 from copyfold.types import Film, Images
 
 DRAWS = 8  # random directions that a Jacobian is looked at in
@@ -75,7 +75,7 @@ class StyleOfTheManifold(Study):
         x = lab.images(photos, count=max(SHOWN, lab.budget.measured // 2))
         kinds: dict[str, Make] = {
             "plain": unet(lab, large=True),
-            "hidden module": likeness.hidden(lab),
+            "hidden module": hidden(lab, large=True),
             "twice the width": unet(lab, large=True, width=2 * lab.budget.slim),
         }
 
@@ -152,7 +152,7 @@ class GlobalOrder(Study):
             "shallow": partial(Conv, channels=[slim]),
             "plain": unet(lab, large=True),
             "deeper": likeness.deeper(lab),
-            "hidden module": likeness.hidden(lab),
+            "hidden module": hidden(lab, large=True),
             "attention": attentive,
         }
 

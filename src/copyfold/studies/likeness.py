@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP
-from copyfold.models.unet import Affine
 from copyfold.probes.base import still
 from copyfold.probes.quality import Quality, patch_wasserstein
 from copyfold.samplers.base import Sampler, parts
@@ -79,12 +78,6 @@ def course(lab: Lab) -> tuple[int, ...]:
 def deeper(lab: Lab) -> Make:
     """The U-Net with one level more."""
     return unet(lab, large=True, depth=lab.budget.depth + 2)
-
-
-def hidden(lab: Lab) -> Make:
-    """The U-Net with the essay's hidden module 500-100-500, whose deepest map must be 4 pixels long or more."""
-    depth = min(lab.budget.depth + 1, (lab.budget.large // 4).bit_length() - 1)
-    return unet(lab, large=True, depth=depth, middle=Affine())
 
 
 def judge(lab: Lab, side: int) -> Autoencoder:

@@ -5,7 +5,7 @@ from math import prod
 from typing import Any
 
 from copyfold.models.dense import MLP
-from copyfold.models.unet import UNet
+from copyfold.models.unet import Affine, UNet
 from copyfold.studies.lab import Lab, Make
 from copyfold.types import Shape
 
@@ -27,3 +27,9 @@ def unet(lab: Lab, large: bool = False, **changes: Any) -> Make:
     """The essay's U-Net without skips, for images of the budget's side, or of its larger one; with `changes`."""
     width, depth = (lab.budget.slim, lab.budget.depth + 1) if large else (lab.budget.width, lab.budget.depth)
     return partial(UNet, **{"width": width, "depth": depth, "skips": "self"} | changes)
+
+
+def hidden(lab: Lab, large: bool = False) -> Make:
+    """The same with the essay's hidden module 500-100-500, whose deepest map must be 4 pixels long or more."""
+    side, depth = (lab.budget.large, lab.budget.depth + 1) if large else (lab.budget.side, lab.budget.depth)
+    return unet(lab, large, depth=min(depth, (side // 4).bit_length() - 1), middle=Affine())

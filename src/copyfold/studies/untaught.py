@@ -15,7 +15,6 @@ from copyfold.data import Photos
 from copyfold.models.adoption import adopt
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP, VectorNorm
-from copyfold.models.unet import Affine
 from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising
 from copyfold.probes.geometry import IdentityGap
@@ -250,11 +249,6 @@ def ladder(lab: Lab) -> dict[str, Make]:
     narrow = width >> (depth - 1)
     sizes = [(width >> (depth - d), d) for d in range(1, depth)] + [(width, 1), (narrow, depth), (width, depth)]
     return {f"width {w}, depth {d}": unet(lab, width=w, depth=d) for w, d in sizes}
-
-
-def hidden(lab: Lab) -> Make:
-    """The essay's U-Net with its module of 500, 100 and 500 units at the waist."""
-    return unet(lab, middle=Affine())
 
 
 def with_parameters_of(other: Make, norm: VectorNorm = "none") -> Make:

@@ -14,8 +14,8 @@ from copyfold.probes.denoising import Denoising
 from copyfold.studies import charts, estimates
 from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
-from copyfold.studies.networks import overcomplete, unet
-from copyfold.studies.untaught import FITTED, FULLY_CONNECTED, SECTION, first, hidden, mean_image, shown
+from copyfold.studies.networks import hidden, overcomplete, unet
+from copyfold.studies.untaught import FITTED, FULLY_CONNECTED, SECTION, first, mean_image, shown
 from copyfold.types import Statistics
 
 STRENGTHS = (0.05, 0.1, 0.2, 0.4)

@@ -16,8 +16,8 @@ from copyfold.probes.inversion import Inversion
 from copyfold.studies import estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.networks import unet
-from copyfold.studies.untaught import SECTION, first, hidden, mean_image, shown
+from copyfold.studies.networks import hidden, unet
+from copyfold.studies.untaught import SECTION, first, mean_image, shown
 from copyfold.types import Images
 
 START = 0.7  # of every pixel, in the essay's scripts

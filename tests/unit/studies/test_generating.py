@@ -9,7 +9,7 @@ from torch import Generator, nn
 import copyfold as cf
 from copyfold.models.base import Chain
 from copyfold.probes import quality
-from copyfold.studies import likeness
+from copyfold.studies import likeness, networks
 from copyfold.studies.base import Verdict
 from copyfold.studies.generating import IteratingBeatsOnePass, MoreComputeBetterSamples, growing, petaflops
 from copyfold.studies.generating_style import GlobalOrder, StyleOfTheManifold, closeness, corner_dependence
@@ -185,6 +185,6 @@ def test_order_that_is_gained_and_order_that_is_lost(shelf, monkeypatch, plain, 
 
 def test_the_hidden_module_fits_every_budget(tmp_path):
     for name, budget in BUDGETS.items():
-        make = likeness.hidden(Lab(budget, {}, tmp_path / name))
+        make = networks.hidden(Lab(budget, {}, tmp_path / name), large=True)
         with torch.device("meta"):
             assert make((3, budget.large, budget.large)).encoder["squeeze"].code.out_features == 100
