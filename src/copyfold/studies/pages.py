@@ -159,7 +159,9 @@ def _meaning(study: Study, found: Mapping[str, Any]) -> str:
     if said := study.means.get(found["verdict"]):
         return said
     thresholds = study.thresholds()
-    straddling = [name for name in found["thresholds"] if thresholds[name].holds(found["numbers"][name]) is None]
+    held = {name: thresholds[name].holds(found["numbers"][name]) for name in found["thresholds"]}
+    straddling, off = ([name for name in held if held[name] is what] for what in (None, False))
     if found["budget"]["seeds"] == 1 or not straddling:
         return "This budget decides nothing."
-    return f"Too few seeds and images to tell: the interval of {' and of '.join(straddling)} holds the threshold."
+    told = f"Too few seeds and images to tell: the interval of {' and of '.join(straddling)} holds the threshold."
+    return told + f" Not as claimed: {', '.join(off)}." * bool(off)
