@@ -121,7 +121,10 @@ def _page(study: Study, found: Mapping[str, Any], pictures: str) -> str:
         f"# {said}",
         f"**{found['verdict']}.** {_meaning(study, found)}",
         f"Claim {study.claim}; {study.place}.",
-        *(f"![{name}]({pictures}/{name})" for name in found["figures"]),
+        *(
+            f"![{name}]({pictures}/{name})\n\n*Figure {i}: {Path(name).stem}*"
+            for i, name in enumerate(found["figures"], 1)
+        ),
         *(f"Film: [{name}]({pictures}/{name})" for name in found["films"]),
         "## How it was measured",
         *text,
