@@ -50,12 +50,13 @@ def curves(
     title: str = "",
     bands: Mapping[str, tuple[Numbers, Numbers]] | None = None,
     logx: bool = False,
+    ylim: tuple[float, float] | None = None,
 ) -> "Figure":
     """Plot y against x for each series (x, y) by name; axis labels carry their units.
 
     Short series show their points, so that one of a single point is seen. With logy, values that are not
     positive are left out, and a UsageError says where none is left. `bands` are the (low, high) of a series at its
-    x, shaded.
+    x, shaded; `ylim` the ends of the y axis, as of a share that is between 0 and 1.
     """
     lines = {name: (_vector(x), _vector(y)) for name, (x, y) in series.items()}
     for name, (x, y) in lines.items():
@@ -77,6 +78,8 @@ def curves(
         color, dash = _PALETTE[i % len(_PALETTE)], ("-", "--", ":", "-.")[i // len(_PALETTE) % 4]
         marker = "o" if len(x) <= 30 else None
         axes.plot(x, y, dash, color=color, marker=marker, markersize=4, linewidth=1.8, label=_plain(name))
+    if ylim is not None:
+        axes.set_ylim(*ylim)
     _legend(figure, axes, outside=len(lines) > 4)
     return figure
 

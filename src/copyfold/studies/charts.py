@@ -22,10 +22,11 @@ def curves(
     level: Mapping[str, float] | None = None,
     logx: bool = False,
     logy: bool = False,
+    ylim: tuple[float, float] | None = None,
 ) -> Any:
     """A figure with a curve for every row of numbers over its x, their intervals as bands, and level lines."""
     series = {name: (x, [e.value for e in of]) for name, (x, of) in numbers.items()}
     bands = {name: ([e.low for e in of], [e.high for e in of]) for name, (_, of) in numbers.items()}
     ends = [end(x) for end in (min, max) for x, _ in numbers.values()]
     series |= {name: ([min(ends), max(ends)], [y, y]) for name, y in (level or {}).items()}
-    return pictures.curves(series, xlabel, ylabel, bands=bands, logx=logx, logy=logy)
+    return pictures.curves(series, xlabel, ylabel, bands=bands, logx=logx, logy=logy, ylim=ylim)

@@ -1,6 +1,6 @@
 """The essay's walks without noise: does the learned map itself move images, and does training still it?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -164,7 +164,7 @@ class TrainingEndsTheWalk(Study):
             tops.append(estimates.mean([f[i]["running statistics"]["singular values"][:, 0] for f in found]))
             numbers[f"largest singular value, after {count} batches"] = tops[-1]
         figures = {
-            "fractions": _against(steps, shares, "share of the images that walk"),
+            "fractions": _against(steps, shares, "share of the images that walk", (0, 1.02)),
             "singular-values": _against(steps, {"": tops}, "largest singular value of the Jacobian"),
         }
         return Finding(numbers, figures)
@@ -187,7 +187,12 @@ def repeated(
     return found | {name: torch.cat([r.images[name] for r in readings]) for name in ("first", "last")}
 
 
-def _against(steps: tuple[int, ...], lines: Mapping[str, list[Estimate]], ylabel: str) -> Any:
+def _against(
+    steps: Sequence[int],
+    lines: Mapping[str, list[Estimate]],
+    ylabel: str,
+    ylim: tuple[float, float] | None = None,
+) -> Any:
     """Numbers against the length of the training, with their intervals."""
     along = {name: (steps, line) for name, line in lines.items()}
-    return charts.curves(along, "batches of 16 photographs learned from", ylabel)
+    return charts.curves(along, "batches of 16 photographs learned from", ylabel, ylim=ylim)
