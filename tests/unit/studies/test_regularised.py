@@ -126,7 +126,7 @@ def test_the_best_denoiser_follows_the_score(lab: Lab, monkeypatch: pytest.Monke
         weight = (-distance / (2 * variance)).softmax(1)
         return (density.std**2 * points + model**2 * weight @ density.means) / variance
 
-    monkeypatch.setattr(regularised_denoising, "denoiser", lambda lab, density, std, seed: std)
+    monkeypatch.setattr(regularised_denoising, "denoiser", lambda lab, density, std, seed, times=1: std)
     monkeypatch.setattr(regularised_denoising, "moved", posterior_mean)
     found = FollowsTheScore().measure(lab).numbers
     assert FollowsTheScore().verdict(found) is Verdict.HOLDS
@@ -134,12 +134,13 @@ def test_the_best_denoiser_follows_the_score(lab: Lab, monkeypatch: pytest.Monke
         assert found[f"slope, std {s}"].value == pytest.approx(1)
         assert found[f"error over the least possible, std {s}"].value == pytest.approx(1)
         assert abs(found[f"cosine of the residual of training, std {s}"].value) < 0.05
+    assert found["cosine, ten times of the training"].value == pytest.approx(1)
     near = [found[f"slope by sigma^2 times it, best possible, std {s}"].value for s in std]
     assert near == sorted(near)
 
 
 def test_a_copy_does_not_follow_the_score(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(regularised_denoising, "denoiser", lambda lab, density, std, seed: None)
+    monkeypatch.setattr(regularised_denoising, "denoiser", lambda lab, density, std, seed, times=1: None)
     monkeypatch.setattr(regularised_denoising, "moved", lambda model, points: points + 1e-9)
     found = FollowsTheScore().measure(lab).numbers
     assert FollowsTheScore().verdict(found) is Verdict.FAILS
