@@ -185,7 +185,8 @@ class BetterThanLinear(Study):
                 f"error over linear filter, {best[noise]}, {noise}"
             ]
         figures = self._figures(numbers, found[0], plain["gaussian 0.2"], best["gaussian 0.2"])
-        return Finding(numbers, figures, notes=tuple(f"best of the untaught, {n}: {k}" for n, k in best.items()))
+        notes = [f"best of the untaught, {n}: {k}" for n, k in best.items()]
+        return Finding(numbers, figures, notes=(*notes, *missed(numbers)))
 
     def _figures(
         self,
@@ -211,6 +212,19 @@ class BetterThanLinear(Study):
             "mix": charts.intervals(mix, label, level, logx=True),
             "images": first(rows),
         }
+
+
+def missed(numbers: Mapping[str, Estimate]) -> list[str]:
+    """What to say where a taught network, which is the control, does not beat the linear filter either."""
+    taught = {"gaussian 0.2": "U-Net taught gaussian", "mix": "U-Net taught mixes"}
+    over = {noise: numbers[f"error over linear filter, {kind}, {noise}"] for noise, kind in taught.items()}
+    return [
+        f"a control failed, {noise}: the network that was taught is not surely better than the filter either "
+        f"({e.value:.3g} times its error), so that the network's size and training may be what falls short, and "
+        "not what it was taught"
+        for noise, e in over.items()
+        if e.high >= 1
+    ]
 
 
 def least(reading: Reading, names: Sequence[str]) -> str:
