@@ -19,7 +19,8 @@ from them alone: HOLDS where every deciding number, with its whole 95 % interval
 FAILS where none is; MIXED where some are; UNDECIDED where an interval straddles its threshold. Not all were
 chosen blind: that of T12's first block was made absolute after a trial on digits, where a ratio was 0 / 0; the
 settings of T6 were chosen after one of untrained networks; and parts of T9, T10, T11 and the tails follow from
-algebra.
+algebra. What a verdict means was written before measuring too, but for T31's FAILS: its wording, and the control
+of ten times the training, followed its first measurement.
 
 | claim | what is said | where | verdict | what decides | figure |
 |---|---|---|---|---|---|
