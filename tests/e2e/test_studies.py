@@ -83,6 +83,10 @@ def test_pages_are_written_of_what_there_is(out, tmp_path):
     assert pages.head(out, "tiny", 1).endswith(f"({'docs/findings/' + name}.md) | {claimed(name)} | UNDECIDED |\n")
     assert found["command"] in page
     assert all(number in page for number in found["numbers"])
+    measured = len(list((out / "tiny").glob("*/finding.json")))
+    assert f"Of {len(STUDIES)} claims: " in table
+    assert f"{measured} UNDECIDED" in table
+    assert table.split("## What this budget cannot decide")[1].count("This budget decides nothing.") == measured
     for text, folder in ((page, tmp_path / "findings"), (table, tmp_path)):
         for link in re.findall(r"\]\(([^)]+)\)", text):
             assert (folder / link).resolve().is_file()

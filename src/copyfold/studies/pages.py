@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ chosen blind: that of T12's first block was made absolute after a trial on digit
 settings of T6 were chosen after one of untrained networks; and parts of T9, T10, T11 and the tails follow from
 algebra. What a verdict means was written before measuring too, but for T31's FAILS: its wording, and the control
 of ten times the training, followed its first measurement.
+
+{verdicts}
 
 | claim | what is said | where | verdict | what decides | figure |
 |---|---|---|---|---|---|
@@ -48,12 +51,14 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
 
     A study without a finding is in the table, as not measured yet.
     """
-    rows, made, came = [], [], {}
+    rows, made, came, open_ = [], [], {}, []
+    verdicts: Counter[str] = Counter()
     for name, study in conduct.studies().items():
         folder = results / budget / name
         came[study.claim] = f"{study.claim} is not measured yet."
         if not (folder / "finding.json").is_file():
             rows.append(_cells(f"{study.claim}, {name}", study.said(), study.place, "not measured yet", "", ""))
+            verdicts["not measured yet"] += 1
             continue
         found = conduct.recorded(folder)
         page = out / "findings" / f"{name}.md"
@@ -61,9 +66,20 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
         made.append(page)
         rows.append(_row(study, found, name, os.path.relpath(folder, out)))
         came[study.claim] = f"[{study.claim}](findings/{name}.md): {found['verdict']}. {_meaning(study, found)}"
+        verdicts[found["verdict"]] += 1
+        if found["verdict"] == "UNDECIDED":
+            open_.append(f"- [{study.claim}](findings/{name}.md): {_meaning(study, found)}")
     told = [f"- {asked} " + " ".join(came[claim] for claim in claims) for asked, claims in CONTRADICTIONS.items()]
-    table, ending = out / "findings.md", "\n## Where the texts contradict each other\n\n"
-    write_text(table, HEAD.format(budget=budget) + "\n".join(rows) + "\n" + ending + "\n".join(told) + "\n")
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    parts = [
+        HEAD.format(budget=budget, verdicts=f"Of {verdicts.total()} claims: {counted}.") + "\n".join(rows),
+        "## Where the texts contradict each other",
+        "\n".join(told),
+        "## What this budget cannot decide",
+        "\n".join(open_) or "Nothing.",
+    ]
+    table = out / "findings.md"
+    write_text(table, "\n\n".join(parts) + "\n")
     return [table, *made]
 
 
