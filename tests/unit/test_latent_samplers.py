@@ -10,27 +10,7 @@ import copyfold as cf
 from copyfold.models.base import flat
 from copyfold.samplers.base import parts
 from copyfold.samplers.interpolation import spherical
-
-
-class Pixels(cf.Linear):
-    """A model whose code is the image itself."""
-
-    def encode(self, x):
-        return x.flatten(1)
-
-    def logits(self, z):
-        return z.view(-1, *self.shape)
-
-
-class Halves(Pixels):
-    """One whose code is a tuple of two maps: the upper and the lower half of the image, the lower one tenfold."""
-
-    def encode(self, x):
-        top, bottom = x.chunk(2, dim=2)
-        return top, 10 * bottom
-
-    def logits(self, z):
-        return torch.cat((z[0], z[1] / 10), dim=2)
+from known import Halves, Pixels
 
 
 def rng(seed: int = 3) -> Generator:

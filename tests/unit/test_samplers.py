@@ -6,27 +6,14 @@ from torch import Generator
 
 import copyfold as cf
 from copyfold.samplers.base import perturbed, unflat
+from known import Halves, Pixels
 
 
-class Halving(cf.Linear):
+class Halving(Pixels):
     """D(E(x)) = x / 2 with the image itself, halved, as the code."""
 
     def encode(self, x):
         return x.flatten(1) / 2
-
-    def logits(self, z):
-        return z.view(-1, *self.shape)
-
-
-class Twofold(Halving):
-    """D(E(x)) = x with a code of two maps, of which the second is tenfold: the image's halves."""
-
-    def encode(self, x):
-        top, bottom = x.chunk(2, dim=2)
-        return top, 10 * bottom
-
-    def logits(self, z):
-        return torch.cat((z[0], z[1] / 10), dim=2)
 
 
 def rng(seed: int = 3) -> Generator:
@@ -187,7 +174,7 @@ def test_every_map_of_a_tuple_code_is_disturbed():
 
 def test_relative_noise_is_in_proportion_to_each_map_and_plain_noise_is_not():
     x = torch.rand(3, 1, 60, 60)
-    model = Twofold((1, 60, 60))
+    model = Halves((1, 60, 60))
     for relative, halves in ((True, (0.5, 0.5)), (False, (0.5, 0.05))):
         (frame,) = cf.Walk(1, 0.5, relative=relative)(model, x, rng())
         for moved, was, wanted in zip(frame.chunk(2, 2), x.chunk(2, 2), halves, strict=True):
@@ -199,7 +186,7 @@ def test_relative_noise_is_in_proportion_to_each_map_and_plain_noise_is_not():
 def test_a_directed_walk_goes_straight_to_the_next_image(reencode):
     """Over a projection the codes stay as they are when they are encoded again."""
     x = torch.rand(3, 1, 4, 4)
-    film = list(cf.DirectedWalk(steps=5, reencode=reencode)(Twofold((1, 4, 4)), x, rng()))
+    film = list(cf.DirectedWalk(steps=5, reencode=reencode)(Halves((1, 4, 4)), x, rng()))
     for n, frame in enumerate(film, 1):
         torch.testing.assert_close(frame, (1 - n / 5) * x + n / 5 * x[[1, 2, 0]])
 

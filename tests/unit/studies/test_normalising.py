@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from copyfold.corruptions import Blur, Mix
-from copyfold.models.base import Chain
 from copyfold.studies.base import Verdict
 from copyfold.studies.batch_statistics import EvalModeBreaks, StatisticsDenoise, brightened, taken
 from copyfold.studies.lab import BUDGETS, Lab
@@ -16,25 +15,7 @@ from copyfold.studies.normalising import (
     scaled_blur,
     statistics_gap,
 )
-
-
-class Identity(Chain):
-    """A perfect copy."""
-
-    def __init__(self, shape):
-        super().__init__(shape, "linear")
-        self.encoder = self.decoder = torch.nn.Identity()
-
-    @classmethod
-    def tiny(cls):
-        return cls((1, 8, 8))
-
-
-class Blind(Identity):
-    """It says the same of every image."""
-
-    def encode(self, x):
-        return torch.full_like(x, 0.3) + 0 * x
+from known import Blind, Identity
 
 
 class Centred(Identity):
