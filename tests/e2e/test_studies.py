@@ -124,3 +124,15 @@ def test_data_without_labels_skip_the_studies_that_need_them(tmp_path, capsys):
     assert f"{needs} is left out: " in told.err
     assert "has no labels" in told.err
     assert "not-the-identity" in told.out
+
+
+def test_a_fault_of_one_study_does_not_lose_the_others(tmp_path, capsys, monkeypatch):
+    def measure(study, lab):
+        raise np.linalg.LinAlgError("no convergence")
+
+    fails, other = list(STUDIES)[-1], "not-the-identity"
+    monkeypatch.setattr(type(STUDIES[fails]), "measure", measure)
+    assert main(["study", fails, other, "--out", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert f"{fails} is left out: LinAlgError: no convergence" in told.err
+    assert other in told.out

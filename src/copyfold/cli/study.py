@@ -39,11 +39,17 @@ def command(arguments: Sequence[str]) -> int:
                     verdict = conduct.conduct(study, lab, out, again)
                 else:
                     verdict = conduct.recorded(folder)["verdict"]
-            except CopyfoldError as error:
+            except Exception as error:  # a fault of one study must not lose the others
                 if len(chosen) == 1:
                     raise
-                _screen.log.error("%s is left out: %s", study.name(), " ".join(str(error).split()))
-                failed = failed or error.exit_code
+                ours = isinstance(error, CopyfoldError)
+                why = (
+                    f"{error}"
+                    if ours
+                    else f"{type(error).__name__}: {error} (a fault of copyfold: see it with --debug, alone)"
+                )
+                _screen.log.error("%s is left out: %s", study.name(), " ".join(why.split()))
+                failed = failed or (error.exit_code if ours else 1)
                 continue
             except KeyboardInterrupt as stop:
                 stop.args = ("stopped, and what was trained is kept: give the same command again to go on",)

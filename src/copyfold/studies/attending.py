@@ -22,10 +22,11 @@ from copyfold.probes.base import Reading
 from copyfold.probes.geometry import IdentityGap
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import charts, estimates
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import Above, Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
-from copyfold.studies.networks import WIDE, unet
-from copyfold.studies.normalising import restored
+from copyfold.studies.networks import WIDE, probed, restored, unet
+from copyfold.studies.noninvertible import settled
+from copyfold.studies.normalising import SEARCHING
 from copyfold.types import Images
 
 SECTION = 'essay, "Representations in Unet generative models with Attention"'
@@ -33,6 +34,7 @@ SHOWN = 8
 STEPS = 800  # batches of 16 that a single attention learns from
 INVERTED = 16  # images whose representation is looked for
 MAPS = 64
+LEFT = "output over reference noise"
 
 
 def single(kind: Attention, channels: int | None = MAPS) -> Make:
@@ -53,7 +55,7 @@ def look(lab: Lab, model: Autoencoder, x: Images, seed: int) -> Reading:
     output = restored(model, noisy)
     few = slice(0, None, max(1, len(x) // INVERTED))
     inverted = Inversion(steps=lab.budget.scaled(60))(model, x[few], lab.rng(seed, "start"))
-    gap = IdentityGap(Gaussian(0.1), draws=0, statistics="batch")(model, x, lab.rng(seed, "gaussian"))
+    gap = probed(IdentityGap(Gaussian(0.1), draws=0, statistics="batch"), model, x, lab.rng(seed, "gaussian"))
     size = math.sqrt(x[0].numel())
     numbers = {
         "copying": mse(restored(model, x), x),
@@ -70,21 +72,29 @@ def look(lab: Lab, model: Autoencoder, x: Images, seed: int) -> Reading:
     return Reading(numbers, shown)
 
 
-def summary(name: str, readings: list[Reading]) -> dict[str, Estimate]:
-    """What `look` says of one network over all seeds.
+def summary(found: Mapping[str, list[Reading]]) -> dict[str, Estimate]:
+    """What `look` says of every network over all seeds.
 
     Where the output over reference noise is above 1, the search has not ended, and the error of the representation
     may be the search's own; where it is far below and that error is large, the network has lost the image.
     """
-    of = {number: [r.numbers[number] for r in readings] for number in readings[0].numbers}
-    return {
-        f"error over doing nothing {name}": estimates.ratio(of["error"], of["nothing"]),
-        f"noise passed {name}": estimates.mean(of["passed"]),
-        f"copying error {name}": estimates.mean(of["copying"]),
-        f"representation error {name}": estimates.mean(of["representation"]),
-        f"representation over reference noise {name}": estimates.ratio(of["representation"], of["reference"]),
-        f"output over reference noise {name}": estimates.ratio(of["left"], of["beside"]),
-    }
+    numbers: dict[str, Estimate] = {}
+    for name, readings in found.items():
+        of = {number: [r.numbers[number] for r in readings] for number in readings[0].numbers}
+        numbers |= {
+            f"error over doing nothing {name}": estimates.ratio(of["error"], of["nothing"]),
+            f"noise passed {name}": estimates.mean(of["passed"]),
+            f"copying error {name}": estimates.mean(of["copying"]),
+            f"representation error {name}": estimates.mean(of["representation"]),
+            f"representation over reference noise {name}": estimates.ratio(of["representation"], of["reference"]),
+            f"{LEFT} {name}": estimates.ratio(of["left"], of["beside"]),
+        }
+    return numbers
+
+
+def searched(*names: str) -> dict[str, Control]:
+    """That the searches for the representations of these networks have ended."""
+    return {f"{LEFT} {name}": (Below(1.0), SEARCHING) for name in names}
 
 
 def rows(found: Mapping[str, list[Reading]]) -> dict[str, Images]:
@@ -98,13 +108,13 @@ def rows(found: Mapping[str, list[Reading]]) -> dict[str, Images]:
 def gather(lab: Lab, kinds: Mapping[str, tuple[Make, int, float]], untrained: str) -> dict[str, list[Reading]]:
     """Networks trained on landscapes, each for its steps at its rate, looked at; one of them untrained as well."""
     photos = lab.photos("landscapes")
-    x = lab.images(photos)
+    x, seen = lab.images(photos), lab.images(photos, "train")
 
     def measure(seed: int) -> dict[str, Reading]:
         models = {
             name: lab.trained(make, photos, seed, steps=steps, lr=lr) for name, (make, steps, lr) in kinds.items()
         }
-        models["untrained"] = lab.untrained(kinds[untrained][0], photos, seed)
+        models["untrained"] = settled(lab.untrained(kinds[untrained][0], photos, seed), seen)
         return {name: look(lab, model, x, seed) for name, model in models.items()}
 
     found = lab.each(measure)
@@ -142,6 +152,8 @@ class LinearAttentionCopies(Study):
     error_over_doing_nothing_linear_attention: Above = Above(0.5)
     noise_passed_linear_attention: Above = Above(0.5)
 
+    controls: ClassVar[Mapping[str, Control]] = searched("linear attention", "U-Net")
+
     def measure(self, lab: Lab) -> Finding:
         """Look at both kinds and at the U-Net."""
         steps = lab.budget.scaled(STEPS)
@@ -151,7 +163,7 @@ class LinearAttentionCopies(Study):
             "U-Net": (unet(lab), lab.budget.steps, 1e-3),
         }
         found = gather(lab, kinds, "linear attention")
-        numbers = {k: v for name, readings in found.items() for k, v in summary(name, readings).items()}
+        numbers = summary(found)
         return Finding(numbers, {"images": pictures.comparison(rows({name: found[name] for name in kinds}))})
 
 
@@ -182,6 +194,10 @@ class DotProductLessAccurate(Study):
     representation_error_dot_over_linear: Above = Above(1.0)
     representation_error_dot_over_linear_lower_rate: Above = Above(1.0)
 
+    controls: ClassVar[Mapping[str, Control]] = searched(
+        *(f"{kind}{end}" for end in ("", " lower rate") for kind in ("linear attention", "dot product"))
+    )
+
     def measure(self, lab: Lab) -> Finding:
         """Look at every kind, at both rates."""
         steps = lab.budget.scaled(STEPS)
@@ -193,7 +209,7 @@ class DotProductLessAccurate(Study):
             "dot product lower rate": (single("dot"), steps, WIDE),
         }
         found = gather(lab, kinds, "dot product")
-        numbers = {k: v for name, readings in found.items() for k, v in summary(name, readings).items()}
+        numbers = summary(found)
         for end in ("", " lower rate"):
             for what, number in (("representation error", "representation"), ("copying error", "copying")):
                 dot, linear = (
@@ -243,7 +259,7 @@ class AttentionInSkipsDenoisesPoorly(Study):
             "unet with skips": (unet(lab, skips="concat"), lab.budget.steps, 1e-3),
         }
         found = gather(lab, kinds, "attention unet")
-        numbers = {k: v for name, readings in found.items() for k, v in summary(name, readings).items()}
+        numbers = summary(found)
         errors = {name: [r.numbers["error"] for r in readings] for name, readings in found.items()}
         with_attention = errors["attention unet"]
         numbers |= {
@@ -261,8 +277,8 @@ class AttentionCost(Study):
 
     One attention of 4 heads of 32 features on 64 maps, forward and backward, at the side of the budget and at
     twice that, which are four times as many positions. The exponent is log(ratio of costs) / log 4: 1 is linear, 2
-    is quadratic, and 1.5 lies halfway. Time is the least of five runs; memory is the numbers that the forward pass
-    keeps for the gradient, of the dot product written out.
+    is quadratic, and 1.5 lies halfway. Time is the processor's, over all threads, and the least of five runs;
+    memory is the numbers that the forward pass keeps for the gradient, of the dot product written out.
 
     Control: the dot product in the fused kernel that torch takes by default, which computes the same function and
     keeps no matrix of pairs; were its memory linear, the blow-up would be of the program and not of the operation.

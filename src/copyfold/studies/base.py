@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from copyfold.errors import CopyfoldError
 from copyfold.types import Film
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval, of n images, pairs or trials, and its value for each seed."""
+    """A number with its 95 % interval, of n images, pairs, trials or seeds, and its value for each seed."""
 
     value: float
     low: float
@@ -72,6 +72,10 @@ class Below(Threshold):
         return f"< {self.most:g}"
 
 
+Control: TypeAlias = tuple[Threshold, str]
+"""What a number has to be for the claim to have been asked fairly, and what it means where it is not."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What a study found: numbers with intervals, and what there is to look at.
@@ -103,6 +107,8 @@ class Study(ABC):
     """Of the project's checklist."""
     data: ClassVar[tuple[str, ...]] = ("landscapes",)
     """The sets of images that it looks at; none where it makes its own."""
+    controls: ClassVar[Mapping[str, Control]] = {}
+    """Numbers that are no part of the claim: where one is not as it has to be, the page says so."""
     means: ClassVar[Mapping[Verdict, str]]
     """What it would mean for someone who builds autoencoders, verdict by verdict: written before measuring."""
 
@@ -132,7 +138,7 @@ class Study(ABC):
         others are not; UNDECIDED where an interval straddles a threshold, or the budget is too small to decide.
         """
         thresholds = self.thresholds()
-        if missing := thresholds.keys() - numbers.keys():
+        if missing := {*thresholds, *self.controls} - numbers.keys():
             raise CopyfoldError(
                 f"{self.name()} did not measure {', '.join(sorted(missing))}: a fault of the study"
             )

@@ -13,8 +13,8 @@ from copyfold.measures import mse
 from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.networks import unet
-from copyfold.studies.normalising import KEEP, NOISES, NOTHING, SECTION, SHOWN, restored
+from copyfold.studies.networks import restored, unet
+from copyfold.studies.normalising import KEEP, NOISES, NOTHING, SECTION, SHOWN
 from copyfold.types import Images, Statistics
 
 FITTED = 512  # training images whose brightness and contrast are taken

@@ -51,6 +51,7 @@ def conduct(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
     start = time.monotonic()
     finding = study.measure(lab)
     verdict = study.verdict(finding.numbers, lab.budget.decides)
+    (folder / "finding.json").unlink(missing_ok=True)  # not beside new pictures, were this stopped
     figures = [_figure(figure, folder / f"{name}.png") for name, figure in finding.figures.items()]
     films = [_film(finding, name, folder) for name in finding.films]
     record = {
@@ -72,6 +73,7 @@ def conduct(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
             "torch": torch.__version__,
             "device": str(lab.device),
             "threads": torch.get_num_threads(),
+            "precision": sorted(lab.precisions),
             "date": date.today().isoformat(),
         },
     }

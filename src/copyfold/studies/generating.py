@@ -17,17 +17,15 @@ from copyfold.studies import charts, likeness
 from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.likeness import (
-    BATCH,
     LEARNED,
     REFERENCE,
     SHOWN,
-    copied,
     essays,
     last,
     normal_images,
     samples,
 )
-from copyfold.studies.networks import unet
+from copyfold.studies.networks import BATCH, restored, unet
 from copyfold.types import Film, Images
 
 SECTION = 'essay, "Diffusion with no Diffusion"'
@@ -160,7 +158,7 @@ class MoreComputeBetterSamples(Study):
             "twice the width": unet(lab, large=True, width=2 * slim),
             "deeper": likeness.deeper(lab),
         }
-        steps = likeness.course(lab)
+        steps = likeness.course(lab, photos)
         trainings = [f"{n} batches" for n in steps]
         ratios = {
             "twice over half the width": ("twice the width", "half the width"),
@@ -183,7 +181,7 @@ class MoreComputeBetterSamples(Study):
                 noisy = Mix(keep)(x, lab.rng(seed, "mix"))
                 rows[f"{keep:g} of it kept"] = noisy
                 for name in (trainings[0], trainings[-1]):
-                    rows[f"{keep:g} kept, after {name}"] = copied(models[name], noisy)
+                    rows[f"{keep:g} kept, after {name}"] = restored(models[name], noisy)
             return found, {name: images[:SHOWN] for name, images in sets.items()}, rows
 
         found = lab.each(look)

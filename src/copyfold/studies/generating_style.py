@@ -1,5 +1,6 @@
 """The essay's samples from noise: whose style they have, and what gives them a global order."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +18,10 @@ from copyfold.probes.base import still
 from copyfold.samplers.renoising import Renoising
 from copyfold.samplers.walk import Walk
 from copyfold.studies import charts, estimates, likeness
-from copyfold.studies.base import Below, Finding, Study, Verdict
+from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.generating import SECTION
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.likeness import (
-    BATCH,
     LEARNED,
     REFERENCE,
     SHOWN,
@@ -33,7 +33,7 @@ from copyfold.studies.likeness import (
     order_error,
     samples,
 )
-from copyfold.studies.networks import hidden, unet
+from copyfold.studies.networks import BATCH, hidden, restored, unet
 from copyfold.types import Film, Images
 
 DRAWS = 8  # random directions that a Jacobian is looked at in
@@ -53,8 +53,9 @@ class StyleOfTheManifold(Study):
     with geometric means over the ways, the other networks and all three: 1 where no network leaves a mark of its
     own, even if the walks of one are farther from all samples than those of another.
 
-    Control: the same ratio where the "networks" are the seeds of the plain one. Where it is as far below 1, style
-    is of a training and its chance, and not of an architecture.
+    Control: the same ratio where the "networks" are the seeds of the plain one, which has no interval as there is
+    one such comparison. Where it is as far below 1, style is of a training and its chance, and not of an
+    architecture.
 
     In the figure a block of three rows is a network; the film is the hidden module's, 200 steps from noise.
     """
@@ -91,7 +92,8 @@ class StyleOfTheManifold(Study):
         numbers["within over between networks"] = estimates.over_seeds(averages)
         if len(found) > 1:
             seeds = closeness({str(i): f[1]["plain"] for i, f in enumerate(found)}, lab.rng(0, "patches"))
-            numbers["within over between, seeds of the plain one"] = estimates.over_seeds(list(seeds.values()))
+            value, each = geometric_mean(list(seeds.values())), tuple(seeds.values())
+            numbers["within over between, seeds of the plain one"] = Estimate(value, -math.inf, math.inf, 1, each)
         rows: dict[str, Images] = {}
         for name, images in made.items():
             rows |= {f"{name}: {kind}": shown[:SHOWN] for kind, shown in images.items()}
@@ -106,7 +108,7 @@ class StyleOfTheManifold(Study):
         return {
             "walk": last(likeness.film(walk, model, x, lab.rng(seed, "walk"))),
             "samples": last(samples(lab, model, len(x), seed)),
-            "denoised": likeness.copied(model, Mix()(x, lab.rng(seed, "mix"))),
+            "denoised": restored(model, Mix()(x, lab.rng(seed, "mix"))),
         }
 
 

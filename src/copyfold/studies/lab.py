@@ -20,7 +20,9 @@ from copyfold.errors import DataError, Diverged, UsageError
 from copyfold.files import write_text
 from copyfold.models.base import Autoencoder, load
 from copyfold.objectives.base import Classical, Objective
+from copyfold.runs import Run
 from copyfold.training import fit
+from copyfold.training.plan import resolve
 from copyfold.types import Images, Progress, Shape
 
 log = logging.getLogger("copyfold")
@@ -120,9 +122,10 @@ class Lab:
             )  # fmt: skip
 
     def begin(self) -> None:
-        """Forget what the last study noted and spent."""
+        """Forget what the last study noted, spent and trained."""
         self.notes.clear()
         self.spent = self.waited = 0.0  # seconds that its models took to train, whenever; and those of now
+        self.precisions: set[str] = set()  # in which they were trained
 
     def photos(self, name: str, side: int | None = None, limit: int | None = None) -> Photos:
         """A set of images at a side (the budget's own unless given), with at most `limit` to train on.
@@ -205,10 +208,13 @@ class Lab:
         key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
         folder = self.cache / self._version / f"{type(model).__name__}-{key}"
         looks = [folder / f"after-{count}" for count in epochs]
+        with _quiet():
+            precision = resolve(plan.get("precision", "auto"))
+        self.precisions.add(precision)
+        run = folder / ("training-" + "-".join(map(str, epochs)))  # what was stopped goes on only as it was
         if not all((look / "made.json").is_file() for look in looks):
             log.info("training %s: %d images, %d epochs, seed %d", folder.name, len(photos), epochs[-1], seed)
             start = time.monotonic()
-            run = folder / ("training-" + "-".join(map(str, epochs)))  # what was stopped goes on only as it was
             for count, look in zip(epochs, looks, strict=True):
                 if (look / "made.json").is_file():
                     continue
@@ -218,11 +224,12 @@ class Lab:
                         batch=batch, lr=lr, seed=seed, epochs=count, **plan,
                     )  # fmt: skip
                 model.save(look)
-                seconds = round(time.monotonic() - start, 1)
-                write_text(look / "made.json", json.dumps(what | {"seconds": seconds}, indent=1) + "\n")
-            (run / "log.csv").replace(folder / "log.csv")
-            shutil.rmtree(run)  # its checkpoints take most of the space
+                cost = {"seconds": round(Run(run).history[-1]["seconds"], 1), "precision": precision}
+                write_text(look / "made.json", json.dumps(what | cost, indent=1) + "\n")
             self.waited += time.monotonic() - start
+        if run.is_dir():
+            (run / "log.csv").replace(folder / f"{run.name}.csv")
+            shutil.rmtree(run)  # its checkpoints take most of the space
         self.spent += json.loads((looks[-1] / "made.json").read_text(encoding="utf-8"))["seconds"]
         return [load(look).to(self.device) for look in looks]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from copyfold.data import Photos
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP
 from copyfold.probes.base import still
@@ -18,10 +19,9 @@ from copyfold.samplers.renoising import Renoising
 from copyfold.studies import estimates
 from copyfold.studies.base import Estimate
 from copyfold.studies.lab import Lab, Make
-from copyfold.studies.networks import WIDE, unet
+from copyfold.studies.networks import BATCH, WIDE, unet
 from copyfold.types import Film, Float, Images
 
-BATCH = 16  # images that are made together, as many as in training: batch norm looks at all of them
 SHOWN = 8  # images of a figure or film
 FRAMES = 50  # of a film, at most
 EPSILON = 0.2  # the noise on the code of a walk, the essay's
@@ -44,13 +44,6 @@ def film(sampler: Sampler, model: Autoencoder, x: Images, rng: Generator) -> Fil
             yield torch.cat(frames)
 
 
-@torch.no_grad()
-def copied(model: Autoencoder, x: Images) -> Images:
-    """D(E(x)), batch after batch, with the statistics of the batch."""
-    with still(model, "batch"):
-        return torch.cat([model(part) for part in parts(x, BATCH)])
-
-
 def last(frames: Iterable[Images]) -> Images:
     """The last frame of a film."""
     *_, frame = frames
@@ -70,9 +63,9 @@ def samples(lab: Lab, model: Autoencoder, count: int, seed: int, sampler: Renois
     return film(sampler, model, start, rng)
 
 
-def course(lab: Lab) -> tuple[int, ...]:
-    """After how many batches a long training is looked at: the last are ten times the first."""
-    return tuple(lab.budget.scaled(count) for count in COURSE)
+def course(lab: Lab, photos: Photos) -> list[int]:
+    """After how many batches a long training is looked at: the last are about ten times the first."""
+    return [lab.whole(photos, lab.budget.scaled(count)) for count in COURSE]
 
 
 def deeper(lab: Lab) -> Make:

@@ -1,13 +1,25 @@
-"""The networks that several studies compare, each made in one way so that studies share their trainings."""
+"""The networks that several studies compare, each made in one way so that studies share their trainings.
+
+And how those that look at a batch are used: with batches as large as in training.
+"""
 
 from functools import partial
 from math import prod
 from typing import Any
 
+import torch
+from torch import Generator
+
+from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP
 from copyfold.models.unet import Affine, UNet
+from copyfold.probes.base import Probe, Reading, still
+from copyfold.samplers.base import parts
 from copyfold.studies.lab import Lab, Make
-from copyfold.types import Shape
+from copyfold.types import Images, Shape, Statistics
+
+BATCH = 16
+"""Images that share their statistics, as in training."""
 
 WIDE = 3e-4
 """The learning rate of layers of thousands of units; 1e-3 throws them off at the start."""
@@ -33,3 +45,16 @@ def hidden(lab: Lab, large: bool = False) -> Make:
     """The same with the essay's hidden module 500-100-500, whose deepest map must be 4 pixels long or more."""
     side, depth = (lab.budget.large, lab.budget.depth + 1) if large else (lab.budget.side, lab.budget.depth)
     return unet(lab, large, depth=min(depth, (side // 4).bit_length() - 1), middle=Affine())
+
+
+@torch.no_grad()
+def restored(model: Autoencoder, x: Images, batch: int = BATCH, statistics: Statistics = "batch") -> Images:
+    """What a model makes of images, at most so many at a time."""
+    with still(model, statistics):
+        return torch.cat([model(part) for part in parts(x, batch)])
+
+
+def probed(probe: Probe, model: Autoencoder, x: Images, rng: Generator) -> Reading:
+    """The numbers of a probe that uses the statistics of the batch, from batches as large as in training."""
+    readings = [probe(model, part, rng) for part in parts(x, BATCH)]
+    return Reading({name: torch.cat([r.numbers[name] for r in readings]) for name in readings[0].numbers})

@@ -12,18 +12,17 @@ from copyfold.corruptions import Blur, Corruption, Gaussian, Mix
 from copyfold.data import Photos
 from copyfold.measures import mse, noise_level
 from copyfold.models.base import Autoencoder
-from copyfold.probes.base import still
 from copyfold.probes.geometry import IdentityGap
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import charts, estimates
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import Above, Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.networks import unet
-from copyfold.types import Images, Statistics
+from copyfold.studies.networks import BATCH, probed, restored, unet
+from copyfold.studies.noninvertible import settled
+from copyfold.types import Images
 
 SECTION = 'essay, "The Role of Batch Normalization in Denoising"'
 SHOWN = 8
-BATCH = 16  # images that share their statistics, as in training
 INVERTED = 24  # images whose representation is looked for
 NORMS = ("batch", "none", "group")
 WAYS = {  # to train and use: which network, and how many images at a time
@@ -33,6 +32,8 @@ WAYS = {  # to train and use: which network, and how many images at a time
     "16, used by 1": ("sixteen", 1),
 }
 NOTHING = {"doing nothing": 1.0}  # the mark of a figure
+NOT_SHARPER = "Nothing is deblurred: what is compared is how well the networks copy."
+SEARCHING = "The search has not ended, and its error may be its own and not the network's."
 KEEP = 0.5  # of the image, in the essay's mix
 NOISES: dict[str, Corruption] = {"mix": Mix(KEEP), "gaussian": Gaussian(0.1)}  # both with noise of std 0.1
 
@@ -45,13 +46,6 @@ def networks(lab: Lab, photos: Photos) -> list[tuple[int, dict[str, Autoencoder]
 def called(kind: str) -> str:
     """How a network with this norm is called in numbers and figures."""
     return {"none": "without norm", "untrained": "untrained"}.get(kind, f"{kind} norm")
-
-
-@torch.no_grad()
-def restored(model: Autoencoder, x: Images, batch: int = BATCH, statistics: Statistics = "batch") -> Images:
-    """What a model makes of images, so many at a time."""
-    with still(model, statistics):
-        return torch.cat([model(part) for part in x.split(batch)])
 
 
 def statistics_gap(y: Images, x: Images) -> Tensor:
@@ -86,8 +80,8 @@ class NoNormNoNoise(Study):
 
     Controls: group norm, which is a norm without a batch; the noise and the gap of the mixed images themselves;
     the share of weak noise (std 0.1) that comes out again, as the mix halves texture too, so that an output which
-    keeps some of the noise may measure no more than a clean image; and the error of a blurred image left alone, as
-    two networks that both leave blur in remove it equally well.
+    keeps some of the noise may measure no more than a clean image; and the error of a blurred image left alone and
+    the ratio of the errors of copying, as two networks that do not deblur are compared as copiers.
 
     In the figures, rows from the top: clean, spoiled, and what the networks give back.
     """
@@ -107,6 +101,11 @@ class NoNormNoNoise(Study):
     gap_without_norm_over_batch_norm: Above = Above(2.0)
     deblurring_error_without_norm_over_batch_norm: Below = Below(1.1)
 
+    controls: ClassVar[Mapping[str, Control]] = {
+        "deblurring error over doing nothing batch norm": (Below(1.0), NOT_SHARPER),
+        "deblurring error over doing nothing without norm": (Below(1.0), NOT_SHARPER),
+    }
+
     def measure(self, lab: Lab) -> Finding:
         """Restore mixed and blurred images with each network."""
         photos = lab.photos("landscapes")
@@ -120,7 +119,7 @@ class NoNormNoNoise(Study):
             "noise mixed over clean": estimates.ratio([noise_level(m) for m in mixed], [clean] * count),
             "gap mixed": estimates.mean([statistics_gap(m, x) for m in mixed]),
         }
-        gaps, deblurring = {}, {}
+        gaps, deblurring, copying = {}, {}, {}
         looks = {"clean": x[:SHOWN], "mixed with noise": mixed[0][:SHOWN]}
         blurs = {"clean": x[:SHOWN], "blurred": blurred[:SHOWN]}
         for kind in NORMS:
@@ -129,6 +128,7 @@ class NoNormNoNoise(Study):
             sharp = [restored(m[kind], blurred) for _, m in models]
             gaps[kind] = [statistics_gap(y, x) for y in outputs]
             deblurring[kind] = [mse(y, x) for y in sharp]
+            copying[kind] = [mse(restored(m[kind], x), x) for _, m in models]
             numbers |= {
                 f"noise {label} over clean": estimates.ratio([noise_level(y) for y in outputs], [clean] * count),
                 f"gap {label}": estimates.mean(gaps[kind]),
@@ -138,9 +138,9 @@ class NoNormNoNoise(Study):
                 f"deblurring error over doing nothing {label}": estimates.ratio(
                     deblurring[kind], [mse(blurred, x)] * count
                 ),
-                f"copying error {label}": estimates.mean([mse(restored(m[kind], x), x) for _, m in models]),
+                f"copying error {label}": estimates.mean(copying[kind]),
                 f"noise passed {label}": estimates.mean(
-                    [passed(m[kind], x, lab.rng(seed, "gaussian")).numbers["passed"] for seed, m in models]
+                    [probed(passed, m[kind], x, lab.rng(seed, "gaussian")).numbers["passed"] for seed, m in models]
                 ),
             }
             looks[f"output {label}"], blurs[f"output {label}"] = outputs[0][:SHOWN], sharp[0][:SHOWN]
@@ -150,6 +150,7 @@ class NoNormNoNoise(Study):
                 f"deblurring error {label} over batch norm": estimates.ratio(
                     deblurring[kind], deblurring["batch"]
                 ),
+                f"copying error {label} over batch norm": estimates.ratio(copying[kind], copying["batch"]),
             }
         return Finding(numbers, {"noise": pictures.comparison(looks), "blur": pictures.comparison(blurs)})
 
@@ -164,9 +165,9 @@ class BatchOfOne(Study):
     equally often, as someone has who sets the batch size and leaves the epochs: batches of 1 are 16 times as many
     steps at the same learning rate. "As well" is within a tenth, and better than doing nothing.
 
-    Controls: the same training with batches of 1 after as many steps as the other has, with a 16th of the images
-    seen; the network of batches of 16 used one image at a time, which says what the company alone does; and the
-    errors of copying clean images, on which a worse training would show.
+    Controls: the same training with batches of 1 after about as many steps as the other has (whole epochs), with
+    a 16th of the images seen; the network of batches of 16 used one image at a time, which says what the company
+    alone does; and the errors of copying clean images, on which a worse training would show.
 
     In the figure a line is a way to train and use it; the small circles are the seeds, and 1 is doing nothing.
     """
@@ -235,9 +236,10 @@ class NormNotNeededToSee(Study):
     Its error is its distance to the held-out image over the root of the number of values: accurate is below 0.1, a
     tenth of the range. Batch norm uses its running statistics here, so that no image's search depends on others.
 
-    Controls: the untrained network with batch norm; the start of the search; the image with noise of std 1/18,
-    the essay's own measure of nearness; how far the output still is from the one that is sought, over that of this
-    noisy image, as above 1 the search has not ended and its error is not the network's; and group norm.
+    Controls: the untrained network with batch norm, which has the running statistics of training images; the start
+    of the search; the image with noise of std 1/18, the essay's own measure of nearness; how far the output still
+    is from the one that is sought, over that of this noisy image, as above 1 the search has not ended and its
+    error is not the network's; the errors of copying, as a network that learned badly sees badly; and group norm.
 
     In the figure, rows from the top: the image, and what each network takes for it.
     """
@@ -255,17 +257,24 @@ class NormNotNeededToSee(Study):
     representation_error_without_norm_over_batch_norm: Below = Below(1.1)
     representation_error_without_norm: Below = Below(0.1)
 
+    controls: ClassVar[Mapping[str, Control]] = {
+        f"output over reference noise {kind}": (Below(1.0), SEARCHING) for kind in ("batch norm", "without norm")
+    }
+
     def measure(self, lab: Lab) -> Finding:
         """Invert the output of each network."""
         photos = lab.photos("landscapes")
         x = lab.images(photos, count=min(INVERTED, lab.budget.measured))
         invert, size = Inversion(steps=lab.budget.scaled(80)), x[0].numel() ** 0.5
         found: dict[str, list[Tensor]] = {}
+        copying: dict[str, list[Tensor]] = {}
         left: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
         looks, reference = {"image": x[:SHOWN]}, []
+        seen = lab.images(photos, "train")
         for seed, models in networks(lab, photos):
-            models = {"untrained": lab.untrained(unet(lab), photos, seed)} | models
+            models = {"untrained": settled(lab.untrained(unet(lab), photos, seed), seen)} | models
             for kind, model in models.items():
+                copying.setdefault(called(kind), []).append(mse(restored(model, x, statistics="running"), x))
                 reading = invert(model, x, lab.rng(seed, "start"))
                 found.setdefault(called(kind), []).append(reading.numbers["image"] / size)
                 outputs = left.setdefault(called(kind), ([], []))
@@ -277,6 +286,7 @@ class NormNotNeededToSee(Study):
         start = ((x - invert.mean).square() + invert.std**2).mean((1, 2, 3)).sqrt()
         numbers = {f"representation error {name}": estimates.mean(values) for name, values in found.items()}
         numbers |= {f"output over reference noise {name}": estimates.ratio(*of) for name, of in left.items()}
+        numbers |= {f"copying error {name}": estimates.mean(values) for name, values in copying.items()}
         numbers |= {
             f"representation error {name} over batch norm": estimates.ratio(found[name], found["batch norm"])
             for name in ("without norm", "group norm")

@@ -129,7 +129,7 @@ def _page(study: Study, found: Mapping[str, Any], pictures: str) -> str:
     budget, made = found["budget"], found["made"]
     sets = "; ".join(_credited(*of) for of in found["data"].items()) or "made here"
     cost = (
-        f"Images: {sets}. Budget {budget['name']}: {budget['seeds']} seeds. Training took "
+        f"Images: {sets}. Budget {budget['name']}: {budget['seeds']} seeds. Training{_precision(made)} took "
         f"{_minutes(found['training'])}, shared in part with other studies, and measuring "
         f"{_minutes(found['seconds'])}, on {made['device']}{_threads(made)}; {made['date']}, "
         f"torch {made['torch']}."
@@ -137,6 +137,7 @@ def _page(study: Study, found: Mapping[str, Any], pictures: str) -> str:
     parts = [
         f"# {said}",
         f"**{found['verdict']}.** {_meaning(study, found)}",
+        *_unfair(study, found),
         f"Claim {study.claim}; {study.place}.",
         *(
             f"![{name}]({pictures}/{name})\n\n*Figure {i}: {Path(name).stem}*"
@@ -172,6 +173,20 @@ def _minutes(seconds: float) -> str:
 def _threads(made: Mapping[str, Any]) -> str:
     """On how many threads of a processor."""
     return f", {made['threads']} thread{'s' * (made['threads'] > 1)}" if made["device"] == "cpu" else ""
+
+
+def _precision(made: Mapping[str, Any]) -> str:
+    """In what the networks were trained, where that was recorded."""
+    return f" in {' and '.join(made['precision'])}" if made.get("precision") else ""
+
+
+def _unfair(study: Study, found: Mapping[str, Any]) -> list[str]:
+    """What to say of every control that is not surely as it has to be."""
+    return [
+        f"**A control is not as it has to be:** {name} {number(found['numbers'][name])}, not {threshold}. {said}"
+        for name, (threshold, said) in study.controls.items()
+        if threshold.holds(found["numbers"][name]) is not True
+    ]
 
 
 def _meaning(study: Study, found: Mapping[str, Any]) -> str:

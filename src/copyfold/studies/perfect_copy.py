@@ -16,7 +16,7 @@ from copyfold.studies import charts, estimates
 from copyfold.studies.attending import SECTION, STEPS, single
 from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.normalising import restored
+from copyfold.studies.networks import restored
 from copyfold.types import Images
 
 SHOWN = 8

@@ -20,8 +20,8 @@ from copyfold.samplers.walk import DirectedWalk, Walk
 from copyfold.studies import charts, estimates, likeness
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.likeness import BATCH, EPSILON, REFERENCE, SHOWN, film, last, levels, mean
-from copyfold.studies.networks import unet
+from copyfold.studies.likeness import EPSILON, REFERENCE, SHOWN, film, last, levels, mean
+from copyfold.studies.networks import BATCH, unet
 from copyfold.types import Film, Images
 
 SECTION = 'essay, "Image Generation with an Autoencoder Manifold Walk"'
@@ -152,9 +152,10 @@ class MoreDataMoreCoherent(Study):
     """Walks on a manifold that was learned from more images are more coherent.
 
     The U-Net learns from 256 or from all landscapes, and from 256, 2,048 or all images of CIFAR-10, each for
-    equally many batches. All walk from the same held-out images with the essay's noise. Two measures of the whole
-    image are taken of the ends, both as distances from training images: of the patches of the coarsest level of a
-    pyramid, and of the correlations of brightness in far parts. The number is that of all images over that of 256.
+    equally many batches. All walk from the same held-out images with the essay's noise, 100 steps (300 at the gpu
+    budget). Two measures of the whole image are taken of the ends, both as distances from training images: of the
+    patches of the coarsest level of a pyramid, and of the correlations of brightness in far parts. The number is
+    that of all images over that of 256, the same ones for all seeds: the interval says nothing of their choice.
 
     Controls: the number of batches and the size of the images are the same here (the essay halves the size with
     eight times the data, and smaller images are easier); the held-out images that the walks start from ("real"),
@@ -215,8 +216,7 @@ class MoreDataMoreCoherent(Study):
         whole = lab.photos(name, side)
         x = lab.images(whole, count=max(SHOWN, lab.budget.measured // 2))
         reference = lab.images(whole, "train", REFERENCE)
-        an_epoch = len(whole) // min(BATCH, len(whole))
-        steps = an_epoch * max(1, round(lab.budget.steps / an_epoch))  # trainings are of whole epochs
+        steps = lab.whole(whole, lab.budget.steps)
         real = _coherence(x, reference, lab.rng(seed, "patches"))
         numbers = {f"{what}, {name}, real": value for what, value in real.items()}
         rows, models = {"start": x[:SHOWN]}, {}
@@ -235,6 +235,8 @@ class MoreDataMoreCoherent(Study):
         for what in real:
             few = numbers[f"{what}, {name}, {FEW}, end"]
             numbers[f"{what} {name}"] = numbers[f"{what}, {name}, all, end"] / few
+            for size in (size for size in SIZES[name] if size and size != FEW):
+                numbers[f"{what} {name}, {size} over {FEW}"] = numbers[f"{what}, {name}, {size}, end"] / few
         return numbers, rows, models
 
 

@@ -16,8 +16,8 @@ from copyfold.samplers.walk import Walk
 from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.likeness import BATCH, EPSILON, REFERENCE, SHOWN, course, essays, film, levels, mean, thinned
-from copyfold.studies.networks import unet
+from copyfold.studies.likeness import EPSILON, REFERENCE, SHOWN, course, essays, film, levels, mean, thinned
+from copyfold.studies.networks import BATCH, unet
 from copyfold.studies.walking import KNOWN, SECTION, walked
 from copyfold.types import Film, Images, Statistics
 
@@ -138,7 +138,7 @@ class TrainingEndsTheWalk(Study):
         """Count at three times of one training."""
         photos = lab.photos("landscapes", lab.budget.large)
         x = lab.images(photos, count=max(SHOWN, lab.budget.measured // 2))
-        known, steps = lab.images(photos, "train", KNOWN), course(lab)
+        known, steps = lab.images(photos, "train", KNOWN), course(lab, photos)
 
         def look(seed: int) -> list[dict[str, dict[str, Tensor]]]:
             few = x[::2]  # running statistics stand beside, and Jacobians take long

@@ -1,5 +1,6 @@
 """Images and models for studies: cached, resumed, the same every time."""
 
+import csv
 import json
 import logging
 
@@ -81,8 +82,12 @@ def test_what_is_kept_is_the_models_and_the_log(lab):
     lab.trained(Linear, lab.photos("landscapes"), 0)
     (folder,) = lab.cache.glob("*/*")
     kept = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    assert kept == ["after-2/config.json", "after-2/made.json", "after-2/model.safetensors", "log.csv"]
-    assert json.loads((folder / "after-2/made.json").read_text())["model"] == "Linear"
+    assert kept == ["after-2/config.json", "after-2/made.json", "after-2/model.safetensors", "training-2.csv"]
+    made = json.loads((folder / "after-2/made.json").read_text())
+    assert made["model"] == "Linear"
+    rows = list(csv.DictReader((folder / "training-2.csv").read_text().splitlines()))
+    assert made["seconds"] == pytest.approx(float(rows[-1]["seconds"]), abs=0.06)
+    assert made["precision"] in ("bf16", "32")
 
 
 def test_models_of_another_version_are_named_and_not_used(tmp_path, caplog):

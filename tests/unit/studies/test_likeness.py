@@ -9,9 +9,11 @@ from copyfold.corruptions import Blur, Gaussian
 from copyfold.models.base import Chain
 from copyfold.models.dense import MLP
 from copyfold.probes import quality
+from copyfold.probes.geometry import IdentityGap
 from copyfold.samplers.walk import Walk
 from copyfold.studies import likeness
 from copyfold.studies.lab import BUDGETS, Lab
+from copyfold.studies.networks import probed, restored
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_films_are_made_in_batches_as_in_training():
     frames = list(likeness.film(Walk(3, 0.0), Centring(), x, Generator()))
     assert len(frames) == 3
     torch.testing.assert_close(likeness.last(frames), expected)
-    torch.testing.assert_close(likeness.copied(Centring(), x), expected)
+    torch.testing.assert_close(restored(Centring(), x), expected)
     assert len(list(likeness.thinned(iter(range(200)), 200))) == 50
 
 
@@ -54,8 +56,18 @@ def test_the_essays_steps_are_kept_but_at_the_smallest_budget(tmp_path):
     assert [likeness.essays(lab, 300) for lab in steps.values()] == [2, 300, 300]
     assert [likeness.essays(lab, 300, 100) for lab in steps.values()] == [2, 100, 300]
     assert likeness.essays(steps["tiny"], 1) == 1
-    short, _, long = likeness.course(steps["cpu"])
-    assert long == 10 * short
+    photos = steps["cpu"].photos("landscapes")
+    short, _, long = likeness.course(steps["cpu"], photos)
+    assert long == pytest.approx(10 * short, abs=10 * len(photos) / 16)  # in whole epochs
+
+
+def test_a_probe_that_uses_the_batch_sees_batches_as_in_training():
+    x = normal(20, 1, 8, 8)
+    found = probed(IdentityGap(Gaussian(0.1), draws=0, statistics="batch"), Centring(), x, Generator())
+    torch.testing.assert_close(
+        found.numbers["passed"].mean(), torch.tensor(0.9), atol=0.05, rtol=0
+    )  # of 10, 9 / 10
+    assert found.numbers["passed"].shape == (20,)
 
 
 def test_far_correlations_are_those_of_numpy():

@@ -7,11 +7,11 @@ from copyfold.corruptions import Blur, Mix
 from copyfold.studies.base import Verdict
 from copyfold.studies.batch_statistics import EvalModeBreaks, StatisticsDenoise, brightened, taken
 from copyfold.studies.lab import BUDGETS, Lab
+from copyfold.studies.networks import restored
 from copyfold.studies.normalising import (
     BatchOfOne,
     NoNormNoNoise,
     NormNotNeededToSee,
-    restored,
     scaled_blur,
     statistics_gap,
 )

@@ -46,6 +46,12 @@ def number(value: float, half: float = 0.1) -> Estimate:
     return Estimate(value, value - half, value + half, 10, (value,))
 
 
+def test_a_control_that_was_not_measured_is_a_fault(monkeypatch):
+    monkeypatch.setattr(Two, "controls", {"a third": (Below(1.0), "It is not so.")})
+    with pytest.raises(CopyfoldError, match="did not measure a third"):
+        Two().verdict({"one": number(2), "the other": number(1)})
+
+
 @pytest.mark.parametrize(
     ("one", "other", "verdict"),
     [
