@@ -12,8 +12,8 @@ from copyfold.studies.attending import (
     AttentionInSkipsDenoisesPoorly,
     DotProductLessAccurate,
     LinearAttentionCopies,
-    kept,
 )
+from copyfold.studies.attending_cost import kept
 from copyfold.studies.base import Verdict
 from copyfold.studies.conditioning import (
     ConditioningDecides,

@@ -13,19 +13,11 @@ from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP, Linear
 from copyfold.objectives.penalties import divergence
-from copyfold.studies import regularised, regularised_denoising
+from copyfold.studies import regularised, regularised_aggregate, regularised_denoising
 from copyfold.studies.base import Verdict
 from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.regularised import (
-    PaidByEachOrByAll,
-    PenaltiesMakeSparse,
-    aggregate,
-    apart,
-    kept,
-    posterior,
-    responses,
-    together,
-)
+from copyfold.studies.regularised import PenaltiesMakeSparse, kept, responses
+from copyfold.studies.regularised_aggregate import PaidByEachOrByAll, aggregate, apart, posterior, together
 from copyfold.studies.regularised_denoising import (
     FillsInDetail,
     FollowsTheScore,
@@ -233,8 +225,8 @@ def test_collapsed_models_pay_alike(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
             return Normal(mean, torch.full_like(mean, 0.5))
 
     same = Constant((1, 16, 16))
-    monkeypatch.setattr(regularised, "sparse_models", lambda lab, seed: {"KL": same, "no penalty": same})
-    monkeypatch.setattr(regularised, "learned", lambda *args, **kwargs: same)
+    monkeypatch.setattr(regularised_aggregate, "sparse_models", lambda lab, seed: {"KL": same, "no penalty": same})
+    monkeypatch.setattr(regularised_aggregate, "learned", lambda *args, **kwargs: same)
     found = PaidByEachOrByAll().measure(lab).numbers
     assert found["each over aggregate sparse"].value == pytest.approx(1, abs=1e-4)
     assert found["aggregate over each variational"].low > 0.5
