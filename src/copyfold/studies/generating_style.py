@@ -119,7 +119,8 @@ class GlobalOrder(Study):
     U-Nets learn the same photographs: plain, one level deeper, with the essay's hidden module (fully connected),
     and with linear attention on its skips. Order is measured in samples of 30 steps: the correlations of
     brightness in cells half of the side or more apart, over all samples, as root mean square difference from those
-    of training photographs. The numbers are this error over the plain network's.
+    of training photographs: an order that is too strong, as of samples that are all alike, errs as one that is too
+    weak does. The numbers are this error over the plain network's.
 
     Controls: one convolution and one up-convolution, in whose output no pixel depends on far ones of the input; a
     normal distribution of pixels (the linear model), which is given the correlations; as many held-out photographs
