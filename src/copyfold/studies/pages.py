@@ -21,7 +21,8 @@ FAILS where none is; MIXED where some are; UNDECIDED where an interval straddles
 chosen blind: that of T12's first block was made absolute after a trial on digits, where a ratio was 0 / 0; the
 settings of T6 were chosen after one of untrained networks; and parts of T9, T10, T11 and the tails follow from
 algebra. What a verdict means was written before measuring too, but for T31's FAILS: its wording, and the control
-of ten times the training, followed its first measurement.
+of ten times the training, followed its first measurement. Controls decide nothing; a page says so where one is not
+as it has to be, and some were put in when a measurement had shown the need.
 
 {verdicts}
 
