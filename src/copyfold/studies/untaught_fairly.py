@@ -33,8 +33,8 @@ class MoreTrainingMoreNoise(Study):
     statistics of the batch, as in the essay. The decisive numbers, where 0.3 is kept: the squared error of the
     last network over that of the first, and over that of the mean training image.
 
-    Controls: the mean training image, which looks at nothing; an output that is farther from the photograph has not
-    brought it back, whatever it looks like; and the last network over the first where 0.1 is kept.
+    Controls: the mean training image, which looks at nothing; an output that is farther from the photograph has
+    not brought it back, whatever it looks like; and the last network over the first where 0.1 is kept.
 
     The first figure shows the error over that of the mean image against the steps of training: below 1 something
     of the photograph is there. In the second, the last two rows are made from noise without any photograph.
