@@ -115,7 +115,8 @@ class LinearIsPCA(Study):
     where they are the same. The nonlinear network is the notes' perceptron, D-100-30-100-D; its error over PCA's
     is of held-out images.
 
-    Controls: the linear network before training, whose space is no nearer than chance; the mean image. The largest
+    Controls: the linear network before training, whose space is no nearer than chance; the mean image; how far the
+    network's matrix W2 W1 is from the projection onto the principal components, over its norm. The largest
     of the 30 angles does not decide: components of nearly the same variance can be swapped at hardly any cost.
 
     The curve has the cosine of each angle, from the best shared direction to the least. The images, rows from the

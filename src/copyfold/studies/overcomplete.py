@@ -114,7 +114,7 @@ class DenoisesUntaught(Study):
     decisive numbers are of half and half: the squared error of the output over that of doing nothing, and over
     that of the best baseline which needs no network, for the better of the two networks, each as the essay uses it
     (the U-Net with the statistics of the batch, here of all images measured). A note says how long their codes
-    are: at these sizes the U-Net's is shorter than the image, and such a code alone takes noise away.
+    are: one that is shorter than the image would take noise away by that alone.
 
     Controls: the mean training image; least-squares linear filters of 7x7 and 11x11 and by frequency, fitted on
     the same training images with the same noise; the Wiener filter of patches, non-local means and wavelets, told

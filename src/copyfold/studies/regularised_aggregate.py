@@ -15,7 +15,7 @@ from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.penalties import KLSparsity, divergence
 from copyfold.studies import estimates
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import Above, Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.notes import LONG, coded, fashion, learned
 from copyfold.studies.notes_variational import ELBO, variational
@@ -51,6 +51,13 @@ class PaidByEachOrByAll(Study):
 
     each_over_aggregate_sparse: Above = Above(2.0)
     aggregate_over_each_variational: Below = Below(0.5)
+
+    controls: ClassVar[Mapping[str, Control]] = {
+        "each over aggregate no penalty": (
+            Below(2.0),
+            "Without a penalty it is above 2 too, as the divergence is convex: only what is far above counts.",
+        )
+    }
 
     def measure(self, lab: Lab) -> Finding:
         """Take both divergences of both."""

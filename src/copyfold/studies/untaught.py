@@ -187,11 +187,12 @@ class SkipsTeachTheIdentity(Study):
     numbers use running statistics: those of a batch alone undo a shift of brightness, which no identity does.
 
     Controls: both networks before training; the exact identity, whose numbers are measured too; the statistics of
-    the batch, with which the essay works; and, as the code without skips is shorter than the image here, which
-    alone forbids a copy, the usual U-Net without skips on smaller images, whose code is no shorter. A note says
-    how long each code is.
+    the batch, with which the essay works; and, as a code that is shorter than the image would forbid a copy by
+    that alone, the usual U-Net without skips on smaller images, whose code is longer. A note says how long each
+    code is.
 
-    In the figure, rows from the top: clean, mixed with noise, and what comes out with skips and without.
+    In the figure, rows from the top: clean, mixed with noise, and what comes out with skips and without; "passed"
+    is of the weak noise, which is not shown.
     """
 
     claim: ClassVar[str] = "T5"

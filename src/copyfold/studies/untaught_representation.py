@@ -14,7 +14,7 @@ from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import estimates
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import Above, Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.networks import hidden, unet
 from copyfold.studies.untaught import SECTION, first, mean_image, shown
@@ -37,9 +37,10 @@ class TrainingCleansRepresentation(Study):
     the others are to be read, and the noise in a itself; and the distance to x decides too, by the method that is
     kindest to the untrained; a start from noise N(0.7, 0.05^2), as in the script, which puts in noise of its own;
     and running statistics, as in the script, with which an untrained U-Net answers the same whatever it sees. "Way
-    gone" is how far a is from grey, over how far x is.
+    gone" is how far a is from grey, over how far x is; "output distance over reference" how far the output of a is
+    from that of x, over the change of output by noise of std 1/18.
 
-    In the figure, rows from the top: photographs, and what was found before and after training, with each method.
+    In the figure, rows from the top: photographs, and what was found after and before training, with each method.
     """
 
     claim: ClassVar[str] = "T6"
@@ -124,6 +125,14 @@ class RepresentationLosesNoise(Study):
 
     distance_over_corruption_gaussian: Below = Below(1.0)
     distance_over_corruption_mix: Below = Below(1.0)
+
+    controls: ClassVar[Mapping[str, Control]] = {
+        f"output distance over reference, trained, {noise}": (
+            Below(1.0),
+            "The search has not ended: what it found does not have the output, and says little of what has.",
+        )
+        for noise in ("gaussian", "mix")
+    }
 
     def measure(self, lab: Lab) -> Finding:
         """Corrupt, look for an image with the same output, compare it with the clean one."""

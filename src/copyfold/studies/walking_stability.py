@@ -14,7 +14,7 @@ from copyfold.probes.stability import Stability, rms
 from copyfold.samplers.base import parts
 from copyfold.samplers.walk import Walk
 from copyfold.studies import charts, estimates
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import Above, Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.likeness import EPSILON, REFERENCE, SHOWN, course, essays, film, levels, mean, thinned
 from copyfold.studies.networks import BATCH, unet
@@ -51,6 +51,13 @@ class WalksWithoutNoise(Study):
 
     walking_fraction: Above = Above(0.5)
     displacement_over_noisy_walk: Above = Above(0.5)
+
+    controls: ClassVar[Mapping[str, Control]] = {
+        "walking fraction, untrained": (
+            Below(0.5),
+            "A network that has learned nothing moves its images too: this count says nothing of a manifold.",
+        )
+    }
 
     def measure(self, lab: Lab) -> Finding:
         """Repeat the map, with and without noise."""

@@ -39,7 +39,12 @@ def test_a_curve_has_its_intervals_as_a_band_and_level_lines_beside():
     ("verdict", "share", "error", "said"),
     [
         ("FAILS", (0.1, 0.2), (2, 3), "It does not."),
-        ("UNDECIDED", (0.4, 0.6), (2, 3), "the interval of share holds the threshold. Not as claimed: error."),
+        (
+            "UNDECIDED",
+            (0.4, 0.6),
+            (2, 3),
+            "cannot hold: error is not as claimed. Open, as the interval of share holds the threshold.",
+        ),
         ("UNDECIDED", (0.4, 0.6), (0.9, 1.1), "the interval of share and of error holds the threshold."),
         ("UNDECIDED", (0.6, 0.7), (0.1, 0.2), "This budget decides nothing."),
     ],
