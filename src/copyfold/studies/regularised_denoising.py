@@ -132,8 +132,9 @@ class FollowsTheScore(Study):
     Controls: the best linear denoiser, which only pulls to the middle; the best possible one against the score of
     the points without noise, which shows what letting sigma go to 0 means; the slope by the score alone, which
     comes near to sigma^2 and not to 1; and the residual of training, r(x + noise) - x, which is no field of arrows
-    at all: what is left of the noise has mean 0 wherever it is looked at. At the smallest sigma ten times of the
-    training stand beside, to tell what a network has not learned yet from what the formula would say wrongly.
+    at all: what the best possible denoiser leaves has mean 0 wherever it is looked at. At the smallest sigma ten
+    times of the training stand beside, to tell what a network has not learned yet from what the formula would say
+    wrongly.
 
     The arrows are drawn over points of the density. The curves show the cosines against sigma.
     """
