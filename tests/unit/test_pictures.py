@@ -205,6 +205,15 @@ def test_curves_show_every_series_and_a_single_point():
     assert_all_text_is_inside(figure)
 
 
+def test_a_curve_under_another_is_seen_and_dots_have_bars():
+    points = {"law": ([1, 2], [1, 2]), "measured": ([1, 2], [1, 2]), "observed": ([1, 2], [1, 2])}
+    axes = pictures.curves(points, "layers", "y", bands={"observed": ([0, 1], [2, 3])}, dots={"observed"}).axes[0]
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "None"]
+    (bars,) = axes.collections
+    assert [tuple(map(tuple, path)) for path in bars.get_segments()] == [((1, 0), (1, 2)), ((2, 1), (2, 3))]
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
 def test_many_curves_all_look_different():
     figure = pictures.curves({f"width {i}": ([0, 1], [i, i]) for i in range(12)}, "epoch", "nats")
     looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}

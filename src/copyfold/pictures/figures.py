@@ -6,7 +6,7 @@ apart by colour-blind eyes too.
 """
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -51,12 +51,14 @@ def curves(
     bands: Mapping[str, tuple[Numbers, Numbers]] | None = None,
     logx: bool = False,
     ylim: tuple[float, float] | None = None,
+    dots: Collection[str] = (),
 ) -> "Figure":
     """Plot y against x for each series (x, y) by name; axis labels carry their units.
 
-    Short series show their points, so that one of a single point is seen. With logy, values that are not
-    positive are left out, and a UsageError says where none is left. `bands` are the (low, high) of a series at its
-    x, shaded; `ylim` the ends of the y axis, as of a share that is between 0 and 1.
+    Short series show their points, so that one of a single point is seen, and differ in their dashes, so that one
+    is seen under another. With logy, values that are not positive are left out, and a UsageError says where none
+    is left. `bands` are the (low, high) of a series at its x, shaded; `ylim` the ends of the y axis, as of a share
+    that is between 0 and 1; `dots` the series without a line, whose bands are upright bars.
     """
     lines = {name: (_vector(x), _vector(y)) for name, (x, y) in series.items()}
     for name, (x, y) in lines.items():
@@ -66,18 +68,28 @@ def curves(
         raise UsageError("there is no curve to draw: give at least one point")
     if logy and not any((y > 0).any() for _, y in lines.values()):
         raise UsageError("no value is above 0, so none can be drawn on a logarithmic axis: set logy to false")
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _axes(xlabel, ylabel, title)
     if logy:
         _logarithmic(axes.set_yscale, axes.yaxis)
     if logx:
         _logarithmic(axes.set_xscale, axes.xaxis)
     for i, (name, (x, y)) in enumerate(lines.items()):
+        color, short = _PALETTE[i % len(_PALETTE)], len(x) <= 30
         if name in (bands or {}):
             low, high = map(_vector, (bands or {})[name])
-            axes.fill_between(x, low, high, color=_PALETTE[i % len(_PALETTE)], alpha=0.18, linewidth=0)
-        color, dash = _PALETTE[i % len(_PALETTE)], ("-", "--", ":", "-.")[i // len(_PALETTE) % 4]
-        marker = "o" if len(x) <= 30 else None
-        axes.plot(x, y, dash, color=color, marker=marker, markersize=4, linewidth=1.8, label=_plain(name))
+            if name in dots:
+                axes.vlines(x, low, high, color=color, linewidth=1.8)
+            else:
+                axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+        dash = "none" if name in dots else ("-", "--", ":", "-.")[(i if short else i // len(_PALETTE)) % 4]
+        marker = "o" if short else None
+        axes.plot(
+            x, y, linestyle=dash, color=color, marker=marker, markersize=4, linewidth=1.8, label=_plain(name)
+        )
+    if not logx and all((x == x.round()).all() for x, _ in lines.values()):
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     if ylim is not None:
         axes.set_ylim(*ylim)
     _legend(figure, axes, outside=len(lines) > 4)
@@ -120,6 +132,8 @@ def arrows(
     fields: Mapping[str, Tensor | np.ndarray],
     over: Tensor | np.ndarray | None = None,
     title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
 ) -> "Figure":
     """Draw vector fields of the plane at the same points, a panel each, all to one scale.
 
@@ -140,9 +154,8 @@ def arrows(
             axes.scatter(under[:, 0], under[:, 1], s=4, color="0.75", linewidths=0)
         scale = longest / (1.4 * step)
         axes.quiver(*xy.T, *field.T, angles="xy", scale_units="xy", scale=scale, color=_PALETTE[i], width=0.005)
-        axes.set_title(_plain(name), fontsize=11)
+        _panel(axes, name, xlabel, ylabel if i == 0 else "")
         axes.set_aspect("equal")
-        axes.tick_params(labelsize=9)
     return figure
 
 
@@ -202,8 +215,10 @@ def histograms(
     return figure
 
 
-def heatmaps(matrices: Mapping[str, Tensor | np.ndarray], xlabel: str, ylabel: str, title: str = "") -> "Figure":
-    """Show matrices as maps of brightness, a panel each, all with one scale at the right."""
+def heatmaps(
+    matrices: Mapping[str, Tensor | np.ndarray], xlabel: str, ylabel: str, title: str = "", scale: str = ""
+) -> "Figure":
+    """Show matrices as maps of brightness, a panel each, all with one scale at the right, called `scale`."""
     arrays = {name: np.asarray(_array(m), dtype=float) for name, m in matrices.items()}
     figure = _figure((max(4.0, 3.0 * len(arrays)), 3.6), layout="constrained")
     span = {"vmin": min(a.min() for a in arrays.values()), "vmax": max(a.max() for a in arrays.values())}
@@ -214,7 +229,7 @@ def heatmaps(matrices: Mapping[str, Tensor | np.ndarray], xlabel: str, ylabel: s
         _panel(panels[-1], name, xlabel, ylabel if i == 0 else "")
     if drawn is None:
         raise UsageError("there is no matrix to draw: give at least one")
-    figure.colorbar(drawn, ax=panels)
+    figure.colorbar(drawn, ax=panels).set_label(_plain(scale), fontsize=10)
     figure.suptitle(_plain(_wrap(title, 32 * len(arrays))), fontsize=12, x=0.02, ha="left")
     return figure
 

@@ -22,7 +22,7 @@ from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.networks import WIDE, overcomplete, unet
-from copyfold.studies.noninvertible import SECTION, settled
+from copyfold.studies.noninvertible import SECTION, settled, unsettled
 from copyfold.training.classifying import fit_classifier
 from copyfold.types import Images, Shape
 
@@ -187,7 +187,7 @@ class NarrowingInjects(Study):
                 at[case] = [found(lab, [m[name][state] for m in models], layer, x) for layer in layers[name]]
                 line = [estimates.mean(noise(readings)) for readings in at[case]]
                 lines[f"{NAMES[name]}, {state}"] = line
-                blocks = [layer.removeprefix("encoder.") for layer in layers[name]]
+                blocks = [f"block {i} ({b.removeprefix('encoder.')})" for i, b in enumerate(layers[name], 1)]
                 numbers |= {f"noise, {case}, {b}": e for b, e in zip(blocks, line, strict=True)}
                 numbers[f"unsettled, {case}"] = unsettled(at[case][-1])
             left = [noise(at[f"{name}, {state}"][-1]) for state in ("trained", "untrained")]
@@ -211,11 +211,6 @@ def found(lab: Lab, models: Sequence[nn.Module], layer: str, x: Images) -> list[
 def noise(readings: Sequence[Reading]) -> list[Tensor]:
     """The noise of each image's representation, for every seed."""
     return [r.numbers["noise"] for r in readings]
-
-
-def unsettled(readings: Sequence[Reading]) -> Estimate:
-    """How far the layer still is from its answer, over what a little noise would change in it."""
-    return estimates.ratio(*([r.numbers[k] for r in readings] for k in ("layer", "layer, reference")))
 
 
 def classifiers(lab: Lab, make: Any, photos: Photos) -> States:

@@ -92,8 +92,8 @@ class FreedomGrows(Study):
         square = [undone(chain((N,) * 5, s), lab.rng(s, "square")) for s in lab.seeds]
         numbers |= {what: estimates.mean([s[what] for s in square]) for what in square[0]}
         figures = {
-            "freedom": pictures.curves(lines, "layers", f"free dimensions of {N}"),
-            "formulas": pictures.curves(formulas, "layers", f"free dimensions of {N}", logy=True),
+            "freedom": pictures.curves(lines, "layers", f"free dimensions (an image has {N})"),
+            "formulas": pictures.curves(formulas, "layers", f"free dimensions (an image has {N})", logy=True),
         }
         return Finding(numbers, figures, notes=("the essay's product of the level layers is 0",))
 

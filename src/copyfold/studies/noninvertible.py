@@ -18,6 +18,7 @@ from copyfold.measures import distance, flatness, kurtosis, normality
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import BatchNorm
 from copyfold.models.dense import Linear
+from copyfold.probes.base import Reading
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import charts, estimates
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
@@ -45,7 +46,8 @@ class LooksGaussian(Study):
 
     Controls: a uniform and a normal start, whose own noise stays in a_g; exact normal noise, the best that can be
     measured at this size; the photographs themselves. "Image in" is the share of the energy of a_g - a_0, or of
-    a_g - a, that is a multiple of a - a_0: the picture in the noise.
+    a_g - a, that is a multiple of a - a_0: the picture in the noise. "Unsettled" is how far the network's output
+    still is from the one that is sought, over what noise of std 1/18 changes in it.
 
     In the first figure, rows from the top: photographs, and what stands for them from each start, by the layer and
     by the network. The second shows the distance from normal, from the constant start, against m / n.
@@ -82,8 +84,10 @@ class LooksGaussian(Study):
             rows[f"m = n / 16, {name} start"] = found[0][:SHOWN]
         few = max(SHOWN, len(x) // 8)
         for name in ("constant", "normal"):
-            found = self._by_network(lab, photos, x[:few], starts[name][:few])
+            readings = self._by_network(lab, photos, x[:few], starts[name][:few])
+            found = [reading.images["found"] for reading in readings]
             numbers |= _anatomy(f"network, {name} start", found, x[:few], starts[name][:few])
+            numbers[f"unsettled, network, {name} start"] = unsettled(readings)
             rows[f"untrained U-Net, {name} start"] = found[0][:SHOWN]
         for what in (
             "normality of the representation",
@@ -95,12 +99,12 @@ class LooksGaussian(Study):
         curve = self._against_width(lab, photos, x, starts["constant"])
         return Finding(numbers, {"images": pictures.comparison(rows), "normality": curve})
 
-    def _by_network(self, lab: Lab, photos: Photos, x: Images, start: Images) -> list[Images]:
-        """The images that the output of an untrained U-Net takes for x, for every seed."""
+    def _by_network(self, lab: Lab, photos: Photos, x: Images, start: Images) -> list[Reading]:
+        """What the output of an untrained U-Net takes for x, for every seed."""
         descend = Inversion(steps=lab.budget.scaled(50), first=start)
         seen = lab.images(photos, "train")
         models = [settled(lab.untrained(unet(lab), photos, seed), seen) for seed in lab.seeds]
-        return [descend(model, x, lab.rng(0)).images["found"] for model in models]
+        return [descend(model, x, lab.rng(0)) for model in models]
 
     def _against_width(self, lab: Lab, photos: Photos, x: Images, start: Images) -> Any:
         """A figure of the distance from normal against m / n."""
@@ -193,6 +197,7 @@ class LawOfOneLayer(Study):
         return pictures.curves(
             {"sqrt(rho (1 - rho))": (fine, [math.sqrt(s * (1 - s)) for s in fine]), "observed": (SHARES, value)},
             "rho = m / n", "std of the noise / rms(a_0 - a)", bands={"observed": (low, high)},
+            dots={"observed"},
         )  # fmt: skip
 
 
@@ -216,6 +221,11 @@ def settled(model: Autoencoder, x: Images) -> Autoencoder:
     for norm, momentum in zip(norms, former, strict=True):
         norm.momentum = momentum
     return model.eval()
+
+
+def unsettled(readings: Sequence[Reading]) -> Estimate:
+    """How far the layer still is from its answer, over what a little noise would change in it."""
+    return estimates.ratio(*([r.numbers[k] for r in readings] for k in ("layer", "layer, reference")))
 
 
 def _starts(x: Images, rng: Generator) -> dict[str, Images]:

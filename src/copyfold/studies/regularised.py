@@ -260,7 +260,7 @@ class PenaltiesMakeSparse(Study):
         return Finding(
             numbers,
             {
-                "activations": pictures.heatmaps(maps, "unit", "image"),
+                "activations": pictures.heatmaps(maps, "unit", "image", scale="activation"),
                 "histograms": pictures.histograms(spread, "activation", logy=True),
             },
         )

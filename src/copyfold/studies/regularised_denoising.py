@@ -191,7 +191,11 @@ class FollowsTheScore(Study):
         title = f"Eight Gaussians, noise of std {STDS[-1]}"
         over = density.sample(1500, lab.rng(0, "shown"))
         return Finding(
-            numbers, {"arrows": pictures.arrows(points, arrows, over, title), "cosines": self._curves(numbers)}
+            numbers,
+            {
+                "arrows": pictures.arrows(points, arrows, over, title, "first number of x", "second number of x"),
+                "cosines": self._curves(numbers),
+            },
         )
 
     def _in_training(
@@ -216,7 +220,10 @@ class FollowsTheScore(Study):
             "best possible, score of the data": "cosine with the score of the data, best possible",
             "best linear, score of the noisy points": "cosine, best linear",
         }
-        along = {name: (STDS, [numbers[f"{what}, std {std}"] for std in STDS]) for name, what in lines.items()}
+        along: dict[str, tuple[Sequence[float], Sequence[Estimate]]] = {
+            name: (STDS, [numbers[f"{what}, std {std}"] for std in STDS]) for name, what in lines.items()
+        }
+        along["network, ten times of the training"] = [STDS[-1]], [numbers["cosine, ten times of the training"]]
         xlabel, ylabel = "std of the noise; the circle has radius 1", "cosine of r(x) - x and the score"
         return charts.curves(along, xlabel, ylabel, logx=True)
 
