@@ -244,7 +244,7 @@ def _logarithmic(scale: Callable[..., Any], axis: Any) -> None:
 
     scale("log", nonpositive="mask")
     axis.set_major_formatter(Plain())
-    axis.set_minor_formatter(Plain(minor_thresholds=(1.5, 0.5)))
+    axis.set_minor_formatter(Plain(minor_thresholds=(2.5, 0.5)))
 
 
 def _panel(axes: "Axes", name: str, xlabel: str, ylabel: str) -> None:
