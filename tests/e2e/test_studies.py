@@ -83,6 +83,10 @@ def test_pages_are_written_of_what_there_is(out, tmp_path):
     assert pages.head(out, "tiny", 1).endswith(f"({'docs/findings/' + name}.md) | {claimed(name)} | UNDECIDED |\n")
     assert found["command"] in page
     assert all(number in page for number in found["numbers"])
+    assert "After measuring" not in page
+    (out / "tiny" / name / "reading.md").write_text("It was the noise.\n")
+    pages.write(out, tmp_path, "tiny")
+    assert "*After measuring:* It was the noise.\n" in (tmp_path / "findings" / f"{name}.md").read_text()
     measured = len(list((out / "tiny").glob("*/finding.json")))
     assert f"Of {len(STUDIES)} claims: " in table
     assert f"{measured} UNDECIDED" in table
