@@ -179,6 +179,14 @@ class ConditioningDecides(Study):
     log10_condition_without_minus_with_residual: Above = Above(1.0)
     correlation: Above = Above(0.7)
 
+    controls: ClassVar[Mapping[str, Control]] = {
+        "correlation within the dot product": (
+            Above(0.0),
+            "Within one network conditioning does not tell which image is hard to find: what correlates is having a "
+            "residual or not.",
+        )
+    }
+
     def measure(self, lab: Lab) -> Finding:
         """Take spectra and representations of all networks."""
         small = lab.photos("cifar10", SIDE)
