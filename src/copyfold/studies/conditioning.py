@@ -182,8 +182,8 @@ class ConditioningDecides(Study):
     controls: ClassVar[Mapping[str, Control]] = {
         "correlation within the dot product": (
             Above(0.0),
-            "Within one network conditioning does not tell which image is hard to find: what correlates is whether "
-            "there is a residual.",
+            "Within one network conditioning does not tell which image is hard to find: what correlates is "
+            "whether there is a residual.",
         )
     }
 
