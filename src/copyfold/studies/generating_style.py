@@ -37,6 +37,7 @@ from copyfold.studies.networks import BATCH, hidden, restored, unet
 from copyfold.types import Film, Images
 
 DRAWS = 8  # random directions that a Jacobian is looked at in
+ALIKE = "plain", "twice the width"
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class StyleOfTheManifold(Study):
     with geometric means over the ways, the other networks and all three: 1 where no network leaves a mark of its
     own, even if the walks of one are farther from all samples than those of another.
 
-    Control: the same ratio where the "networks" are the seeds of the plain one, which has no interval as there is
-    one such comparison. Where it is as far below 1, style is of a training and its chance, and not of an
-    architecture.
+    Controls: the same ratio where the "networks" are the seeds of the plain one, which has no interval as there is
+    one such comparison: where it is as far below 1, style is of a training and its chance, and not of an
+    architecture; and of the plain one and the one twice as wide alone, which are of one architecture.
 
     In the figure a block of three rows is a network; the film is the hidden module's, 200 steps from noise.
     """
@@ -83,13 +84,15 @@ class StyleOfTheManifold(Study):
         def look(seed: int) -> tuple[dict[str, float], dict[str, dict[str, Images]], Autoencoder]:
             models = {name: lab.trained(make, photos, seed) for name, make in kinds.items()}
             made = {name: self._made(lab, model, x, seed) for name, model in models.items()}
-            return closeness(made, lab.rng(seed, "patches")), made, models["hidden module"]
+            all_three = closeness(made, lab.rng(seed, "patches"))
+            alike = closeness({name: made[name] for name in ALIKE}, lab.rng(seed, "patches"))
+            ratios = {f"within over between, {name}": v for name, v in all_three.items()}
+            ratios["within over between networks"] = geometric_mean(list(all_three.values()))
+            ratios[f"within over between, {' and '.join(ALIKE)} alone"] = geometric_mean(list(alike.values()))
+            return ratios, made, models["hidden module"]
 
         found = lab.each(look)
-        ratios, made, model = [f[0] for f in found], found[0][1], found[0][2]
-        numbers = likeness.pooled([{f"within over between, {name}": v for name, v in f.items()} for f in ratios])
-        averages = [geometric_mean(list(f.values())) for f in ratios]
-        numbers["within over between networks"] = estimates.over_seeds(averages)
+        numbers, made, model = likeness.pooled([f[0] for f in found]), found[0][1], found[0][2]
         if len(found) > 1:
             seeds = closeness({str(i): f[1]["plain"] for i, f in enumerate(found)}, lab.rng(0, "patches"))
             value, each = geometric_mean(list(seeds.values())), tuple(seeds.values())

@@ -1,6 +1,7 @@
 """What a reader gets: a table of all claims, and a page for each, from the findings on disk."""
 
 import inspect
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -106,8 +107,9 @@ def head(results: Path, budget: str, count: int) -> str:
 
 
 def number(found: Estimate) -> str:
-    """An estimate as text: value [low, high]."""
-    return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    """An estimate as text: value [low, high]; an endless interval, as of one seed, is none."""
+    ends = f"[{found.low:.3g}, {found.high:.3g}]" if math.isfinite(found.high - found.low) else "(no interval)"
+    return f"{found.value:.3g} {ends}"
 
 
 def _row(study: Study, found: Mapping[str, Any], name: str, folder: str) -> str:
