@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ import yaml
 from copyfold.errors import CopyfoldError, UsageError
 from copyfold.files import sweep, write_text, written
 from copyfold.models.base import Autoencoder, load
+
+log = logging.getLogger("copyfold")
 
 Row = dict[str, float]
 
@@ -108,8 +111,11 @@ class Run:
         write_text(self.folder / "findings" / name, json.dumps(dict(numbers)) + "\n")
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run for one writer; the lock dies with its process. CopyfoldError where another holds it."""
+    def locked(self, wait: bool = False) -> Iterator[None]:
+        """Hold the run for one writer; the lock dies with its process.
+
+        Where another holds it, CopyfoldError, or its end is waited for.
+        """
         import fcntl  # only there on Linux and macOS, where copyfold trains
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -118,10 +124,11 @@ class Run:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                raise CopyfoldError(
-                    f"{self.folder} is in use by process {file.read().strip() or 'unknown'}: "
-                    "wait for it, or train into another folder with --run"
-                ) from None
+                taken = f"{self.folder} is in use by process {file.read().strip() or 'unknown'}"
+                if not wait:
+                    raise CopyfoldError(f"{taken}: wait for it, or train into another folder with --run") from None
+                log.info("%s: waiting for it", taken)
+                fcntl.flock(file, fcntl.LOCK_EX)
             with suppress(OSError):  # on a full disk the lock holds without the number
                 file.truncate(0)
                 file.write(str(os.getpid()))

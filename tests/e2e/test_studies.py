@@ -3,6 +3,8 @@
 import inspect
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -140,3 +142,13 @@ def test_a_fault_of_one_study_does_not_lose_the_others(tmp_path, capsys, monkeyp
     told = capsys.readouterr()
     assert f"{fails} is left out: LinAlgError: no convergence" in told.err
     assert other in told.out
+
+
+def test_two_commands_share_their_models(tmp_path):
+    line = [sys.executable, "-m", "copyfold", "study", "--out", str(tmp_path)]
+    names = ("eval-mode-breaks", "statistics-denoise")  # of one network
+    commands = [subprocess.Popen([*line, name], stderr=subprocess.PIPE, text=True) for name in names]
+    told = "".join(command.communicate()[1] for command in commands)
+    assert [command.returncode for command in commands] == [0, 0], told
+    assert len(re.findall("^training UNet-", told, re.MULTILINE)) == 1, told
+    assert all((tmp_path / "tiny" / name / "finding.json").is_file() for name in names)

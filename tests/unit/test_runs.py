@@ -1,8 +1,10 @@
 """A run is a folder: who may write to it, what is in it, what is refused."""
 
+import logging
 import math
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -117,6 +119,37 @@ def test_one_writer_at_a_time_within_a_process(tmp_path):
             pass
     with runs.Run(tmp_path / "r").locked():
         pass
+
+
+def test_a_writer_may_wait_for_the_other(tmp_path):
+    held, said = threading.Event(), threading.Event()
+
+    def other():
+        with runs.Run(tmp_path).locked():
+            held.set()
+            assert said.wait(60)
+
+    class Heard(logging.Handler):
+        def emit(self, record):
+            assert "is in use by process" in record.getMessage()
+            assert "waiting" in record.getMessage()
+            said.set()
+
+    heard = Heard(logging.INFO)
+    runs.log.addHandler(heard)
+    former = runs.log.level
+    runs.log.setLevel(logging.INFO)
+    thread = threading.Thread(target=other)
+    thread.start()
+    try:
+        assert held.wait(60)
+        with runs.Run(tmp_path).locked(wait=True):
+            assert said.is_set()
+    finally:
+        said.set()
+        thread.join()
+        runs.log.removeHandler(heard)
+        runs.log.setLevel(former)
 
 
 def test_a_lock_dies_with_its_process(tmp_path):

@@ -212,24 +212,25 @@ class Lab:
             precision = resolve(plan.get("precision", "auto"))
         self.precisions.add(precision)
         run = folder / ("training-" + "-".join(map(str, epochs)))  # what was stopped goes on only as it was
-        if not all((look / "made.json").is_file() for look in looks):
-            log.info("training %s: %d images, %d epochs, seed %d", folder.name, len(photos), epochs[-1], seed)
-            start = time.monotonic()
-            for count, look in zip(epochs, looks, strict=True):
-                if (look / "made.json").is_file():
-                    continue
-                with _quiet():
-                    fit(
-                        model, objective, photos, run, resume=True, progress=self.progress,
-                        batch=batch, lr=lr, seed=seed, epochs=count, **plan,
-                    )  # fmt: skip
-                model.save(look)
-                cost = {"seconds": round(Run(run).history[-1]["seconds"], 1), "precision": precision}
-                write_text(look / "made.json", json.dumps(what | cost, indent=1) + "\n")
-            self.waited += time.monotonic() - start
-        if run.is_dir():
-            (run / "log.csv").replace(folder / f"{run.name}.csv")
-            shutil.rmtree(run)  # its checkpoints take most of the space
+        start = time.monotonic()
+        with Run(folder).locked(wait=True):  # two commands may share a cache
+            if not all((look / "made.json").is_file() for look in looks):
+                log.info("training %s: %d images, %d epochs, seed %d", folder.name, len(photos), epochs[-1], seed)
+                for count, look in zip(epochs, looks, strict=True):
+                    if (look / "made.json").is_file():
+                        continue
+                    with _quiet():
+                        fit(
+                            model, objective, photos, run, resume=True, progress=self.progress,
+                            batch=batch, lr=lr, seed=seed, epochs=count, **plan,
+                        )  # fmt: skip
+                    model.save(look)
+                    cost = {"seconds": round(Run(run).history[-1]["seconds"], 1), "precision": precision}
+                    write_text(look / "made.json", json.dumps(what | cost, indent=1) + "\n")
+            if run.is_dir():
+                (run / "log.csv").replace(folder / f"{run.name}.csv")
+                shutil.rmtree(run)  # its checkpoints take most of the space
+        self.waited += time.monotonic() - start
         self.spent += json.loads((looks[-1] / "made.json").read_text(encoding="utf-8"))["seconds"]
         return [load(look).to(self.device) for look in looks]
 
