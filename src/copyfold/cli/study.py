@@ -1,8 +1,9 @@
 """Measure a claim of the texts again: train what it compares, with a control, and see whether it holds.
 
-Writes OUT/BUDGET/NAME with finding.json, figures and films, and prints the verdict. Models are kept and shared
-between studies, so that what was stopped goes on where it was, and between commands at the same OUT; what has its
-finding already is not measured again without --again. One study that fails does not stop the others; the exit code is then that of the first failure.
+Writes OUT/BUDGET/NAME with finding.json, figures and films, and prints the verdict. Models are kept, and shared
+between studies and between commands with the same OUT, so that what was stopped goes on where it was; what has its
+finding already is not measured again without --again. One study that fails does not stop the others; the exit code
+is then that of the first failure.
 """
 
 import shlex
