@@ -82,7 +82,8 @@ def test_what_is_kept_is_the_models_and_the_log(lab):
     lab.trained(Linear, lab.photos("landscapes"), 0)
     (folder,) = lab.cache.glob("*/*")
     kept = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    assert kept == ["after-2/config.json", "after-2/made.json", "after-2/model.safetensors", "training-2.csv"]
+    model = ["after-2/config.json", "after-2/made.json", "after-2/model.safetensors"]
+    assert kept == [".lock", *model, "training-2.csv"]
     made = json.loads((folder / "after-2/made.json").read_text())
     assert made["model"] == "Linear"
     rows = list(csv.DictReader((folder / "training-2.csv").read_text().splitlines()))
