@@ -37,7 +37,7 @@ from copyfold.studies.networks import BATCH, hidden, restored, unet
 from copyfold.types import Film, Images
 
 DRAWS = 8  # random directions that a Jacobian is looked at in
-ALIKE = "plain", "twice the width"
+ALIKE = "plain", "twice the width"  # networks of one architecture
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,15 @@ class StyleOfTheManifold(Study):
             all_three = closeness(made, lab.rng(seed, "patches"))
             alike = closeness({name: made[name] for name in ALIKE}, lab.rng(seed, "patches"))
             ratios = {f"within over between, {name}": v for name, v in all_three.items()}
-            ratios["within over between networks"] = geometric_mean(list(all_three.values()))
-            ratios[f"within over between, {' and '.join(ALIKE)} alone"] = geometric_mean(list(alike.values()))
+            ratios["within over between networks"] = geometric_mean(all_three.values())
+            ratios[f"within over between, {' and '.join(ALIKE)} alone"] = geometric_mean(alike.values())
             return ratios, made, models["hidden module"]
 
         found = lab.each(look)
         numbers, made, model = likeness.pooled([f[0] for f in found]), found[0][1], found[0][2]
         if len(found) > 1:
             seeds = closeness({str(i): f[1]["plain"] for i, f in enumerate(found)}, lab.rng(0, "patches"))
-            value, each = geometric_mean(list(seeds.values())), tuple(seeds.values())
+            value, each = geometric_mean(seeds.values()), tuple(seeds.values())
             numbers["within over between, seeds of the plain one"] = Estimate(value, -math.inf, math.inf, 1, each)
         rows: dict[str, Images] = {}
         for name, images in made.items():
@@ -202,10 +202,10 @@ def closeness(made: Mapping[str, Mapping[str, Images]], rng: Generator) -> dict[
     found: dict[str, float] = {}
     for name, own in made.items():
         near = {
-            key: geometric_mean([distance(y, own["samples"]) for kind, y in other.items() if kind != "samples"])
+            key: geometric_mean(distance(y, own["samples"]) for kind, y in other.items() if kind != "samples")
             for key, other in made.items()
         }
-        found[name] = near.pop(name) / geometric_mean(list(near.values()))
+        found[name] = near.pop(name) / geometric_mean(near.values())
     return found
 
 

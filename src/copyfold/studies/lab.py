@@ -94,6 +94,7 @@ class Lab:
 
     A model is trained once: `cache` keeps it by its architecture, objective, images, plan and seed, and by the
     version of copyfold and torch that made it, so that studies share models and a suite that was stopped goes on.
+    What another process trains into the same cache is waited for.
 
     Args:
         budget: How much to spend.
@@ -207,32 +208,31 @@ class Lab:
         }
         key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
         folder = self.cache / self._version / f"{type(model).__name__}-{key}"
-        looks = [folder / f"after-{count}" for count in epochs]
+        looks = {count: folder / f"after-{count}" for count in epochs}
         with _quiet():
             precision = resolve(plan.get("precision", "auto"))
         self.precisions.add(precision)
-        run = folder / ("training-" + "-".join(map(str, epochs)))  # what was stopped goes on only as it was
+        run = Run(folder / ("training-" + "-".join(map(str, epochs))))  # what was stopped goes on only as it was
         start = time.monotonic()
-        with Run(folder).locked(wait=True):  # two commands may share a cache
-            if not all((look / "made.json").is_file() for look in looks):
+        with Run(folder).locked(wait=True):
+            missing = {count: look for count, look in looks.items() if not (look / "made.json").is_file()}
+            if missing:
                 log.info("training %s: %d images, %d epochs, seed %d", folder.name, len(photos), epochs[-1], seed)
-                for count, look in zip(epochs, looks, strict=True):
-                    if (look / "made.json").is_file():
-                        continue
-                    with _quiet():
-                        fit(
-                            model, objective, photos, run, resume=True, progress=self.progress,
-                            batch=batch, lr=lr, seed=seed, epochs=count, **plan,
-                        )  # fmt: skip
-                    model.save(look)
-                    cost = {"seconds": round(Run(run).history[-1]["seconds"], 1), "precision": precision}
-                    write_text(look / "made.json", json.dumps(what | cost, indent=1) + "\n")
-            if run.is_dir():
-                (run / "log.csv").replace(folder / f"{run.name}.csv")
-                shutil.rmtree(run)  # its checkpoints take most of the space
+            for count, look in missing.items():
+                with _quiet():
+                    fit(
+                        model, objective, photos, run.folder, resume=True, progress=self.progress,
+                        batch=batch, lr=lr, seed=seed, epochs=count, **plan,
+                    )  # fmt: skip
+                model.save(look)
+                cost = {"seconds": round(run.history[-1]["seconds"], 1), "precision": precision}
+                write_text(look / "made.json", json.dumps(what | cost, indent=1) + "\n")
+            if run.folder.is_dir():
+                (run.folder / "log.csv").replace(folder / f"{run.folder.name}.csv")
+                shutil.rmtree(run.folder)  # its checkpoints take most of the space
         self.waited += time.monotonic() - start
-        self.spent += json.loads((looks[-1] / "made.json").read_text(encoding="utf-8"))["seconds"]
-        return [load(look).to(self.device) for look in looks]
+        self.spent += json.loads((looks[epochs[-1]] / "made.json").read_text(encoding="utf-8"))["seconds"]
+        return [load(looks[count]).to(self.device) for count in epochs]
 
     def whole(self, photos: Photos, steps: int, batch: int = 16) -> int:
         """What so many batches come to in whole epochs, at least one, as `course` trains."""

@@ -112,9 +112,9 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def geometric_mean(values: Sequence[float]) -> float:
+def geometric_mean(values: Iterable[float]) -> float:
     """The geometric mean of some numbers."""
-    return torch.tensor(values, dtype=torch.float64).log().mean().exp().item()
+    return torch.tensor(list(values), dtype=torch.float64).log().mean().exp().item()
 
 
 def far_correlations(x: Images) -> Tensor:
