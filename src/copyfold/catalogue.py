@@ -1,21 +1,63 @@
-"""A name resolves to one of our own classes, found by looking, and never to an import path.
+"""A name resolves to a class that is known already, found by looking, and never to an import path.
 
 A family is a module or a package of copyfold. Its members are the public names that are defined in it, so a
-new file is found without an edit anywhere else. The same names write objects down as plain data and read
-them back: `{"class_path": "Gaussian", "init_args": {"std": 0.2}}`.
+new file is found without an edit anywhere else. A person's own class is known the moment it is defined, because
+the bases of the families are `Recorded`; and those of installed plug-ins, entry points of the group
+"copyfold.plugins", are known where a name is looked for.
+
+The same names write objects down as plain data and read them back: `{"class_path": "Gaussian", "init_args":
+{"std": 0.2}}`. A person's own class is written with the module that it came from, `my_models.Tiny`, as
+information: reading never imports a module because a file names it.
 """
 
 import dataclasses
 import difflib
 import importlib
 import inspect
+import logging
 import pkgutil
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from numbers import Integral, Real
+from types import ModuleType
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from copyfold.errors import UsageError
 
+log = logging.getLogger("copyfold")
+
 T = TypeVar("T")
+R = TypeVar("R", bound="Recorded")
+
+PLUGINS = "copyfold.plugins"
+SCRIPT = "__main__"
+
+_recorded: dict[tuple[str, str], type] = {}
+
+
+class Recorded:
+    """A class whose subclasses are known by their names from the moment they are defined.
+
+    Of the same module and qualified name the newest is known, as where a cell of a notebook is run again. Of the
+    same name in two modules both are. The constructor's arguments are the configuration: the fields of a
+    dataclass, or the arguments of `__init__`, each stored under its own name.
+    """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        _recorded[cls.__module__, cls.__qualname__] = cls
+
+    def __repr__(self) -> str:
+        """The call that makes it again; a dataclass has its own, which says the same."""
+        try:
+            given = ", ".join(f"{name}={value!r}" for name, value in arguments(self).items())
+        except UsageError:
+            return object.__repr__(self)
+        return f"{type(self).__name__}({given})"
+
+
+# ---------------------------------------------------------------- what there is
 
 
 def modules(package: str) -> list[Any]:
@@ -36,17 +78,77 @@ def members(package: str) -> dict[str, Any]:
 
 
 def classes(base: type[T]) -> dict[str, type[T]]:
-    """Every public class of base's own family that can be made, by name.
+    """Every public class of base's own family that can be made, by name: copyfold's own, and no one else's.
 
     The family is the module or package in which base is defined: `copyfold.models` for
     `copyfold.models.base.Autoencoder`.
     """
-    family = ".".join(base.__module__.split(".")[:2])
+    found = members(family(base)) if base is not Recorded else {cls.__name__: cls for cls in _recorded.values()}
     return {
         name: member
-        for name, member in sorted(members(family).items())
-        if inspect.isclass(member) and issubclass(member, base) and not inspect.isabstract(member)
+        for name, member in sorted(found.items())
+        if inspect.isclass(member) and issubclass(member, base) and not inspect.isabstract(member) and own(member)
     }
+
+
+def family(base: type) -> str:
+    """The module or package of copyfold that a class of its own belongs to."""
+    return ".".join(base.__module__.split(".")[:2])
+
+
+def own(cls: type) -> bool:
+    """Whether a class is copyfold's own."""
+    return cls.__module__.partition(".")[0] == "copyfold"
+
+
+def others(base: type[T]) -> list[type[T]]:
+    """Every class of this base that is not copyfold's own, can be made, and is known: defined in this process."""
+    return [
+        cls for cls in _recorded.values() if issubclass(cls, base) and not own(cls) and not inspect.isabstract(cls)
+    ]
+
+
+def offered(module: ModuleType) -> list[type]:
+    """The classes that a module gives to copyfold: those defined in it or below it, and those that it imported."""
+    inside = (module.__name__, f"{module.__name__}.")
+    named = {id(member) for member in vars(module).values()}
+    return [
+        cls
+        for (where, _), cls in _recorded.items()
+        if not own(cls)
+        and not inspect.isabstract(cls)
+        and (id(cls) in named or where == inside[0] or where.startswith(inside[1]))
+    ]
+
+
+@cache
+def plugins() -> tuple[ModuleType, ...]:
+    """The modules of installed packages that say they are copyfold's: entry points of the group copyfold.plugins.
+
+    Imported once. One that cannot be imported, or takes the name of a class of copyfold's own, is left out with a
+    warning.
+    """
+    return tuple(module for point in entry_points(group=PLUGINS) if (module := _loaded(point)) is not None)
+
+
+def _loaded(point: EntryPoint) -> ModuleType | None:
+    try:
+        point.load()
+        module = importlib.import_module(point.module)
+        for cls in offered(module):
+            path(cls)
+        return module
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, KeyboardInterrupt):
+            raise
+        reason: BaseException = stop
+    except Exception as error:  # whatever a stranger's package may raise
+        reason = error
+    log.warning("the plug-in %s (%s) is left out: %s: %s", point.name, point.value, type(reason).__name__, reason)
+    return None
+
+
+# ---------------------------------------------------------------- from a name to a class
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -58,29 +160,168 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def find(base: type[T], name: str) -> type[T]:
-    """The class of that name, or a UsageError that says which was probably meant."""
-    known = classes(base)
-    if name not in known:
-        raise UsageError(f"no {base.__name__} is called {name!r}: {nearest(name, known)}")
-    return known[name]
+    """The class of that name: one of copyfold's own, or another that is known; nothing is imported for it.
+
+    `name` is a bare name, or what `path` gives. UsageError where the name is not known, which says what was
+    probably meant or what to import; and where two modules have a class of that bare name.
+    """
+    ours = classes(base)
+    if name in ours:
+        return ours[name]
+    module, _, bare = name.rpartition(".")
+    alike = _alike(base, name)
+    if not alike and plugins():
+        alike = _alike(base, name)
+    if len(alike) > 1:
+        said = ", ".join(sorted(map(_place, alike)))
+        raise UsageError(f"{bare} is the name of {len(alike)} classes: say which of {said}")
+    if alike:
+        return alike[0]
+    if not module or not all(part.isidentifier() for part in name.replace("<locals>.", "").split(".")):
+        names = [*ours, *(cls.__name__ for cls in others(base))]
+        raise UsageError(f"no {base.__name__} is called {name!r}: {nearest(name, names)}")
+    if module == SCRIPT:
+        raise UsageError(
+            f"{bare} is not known here: it was defined in a script or notebook; define it again first, or put it "
+            "into a file of its own and import that (--import FILE.py)"
+        )
+    raise UsageError(
+        f"{bare} is not known here: it came from {module}; import that first, or give --import {module}"
+    )
 
 
-def describe(value: Any) -> Any:
-    """Write a configuration down as plain data: dataclasses of ours by name and fields, tuples as lists."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"class_path": type(value).__name__} | ({"init_args": fields} if fields else {})
+def _alike(base: type[T], name: str) -> list[type[T]]:
+    """The known classes that a name can mean: the one of that path, or else all of that bare name."""
+    found = others(base)
+    exact = [cls for cls in found if _place(cls) == name]
+    return exact or [cls for cls in found if cls.__name__ == name.rpartition(".")[2]]
+
+
+def path(cls: type) -> str:
+    """How a class is written down: its bare name where it is copyfold's own, else with the module it came from.
+
+    UsageError where a class that is not copyfold's own has the name of one that is.
+    """
+    if own(cls):
+        return cls.__name__
+    for base in cls.__mro__:
+        if own(base) and base is not Recorded and cls.__name__ in members(family(base)):
+            raise UsageError(
+                f"{_place(cls)} has the name of a class of copyfold's own, {cls.__name__}: give it another name"
+            )
+    return _place(cls)
+
+
+def _place(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+# ---------------------------------------------------------------- objects as plain data
+
+
+def arguments(value: object) -> dict[str, Any]:
+    """The configuration of an object: its constructor's arguments by name, as they are now.
+
+    Of a dataclass its fields; of any other class the arguments of `__init__`, each read from the attribute of its
+    name. UsageError where there is none, and for *args and **keywords, which have no names to be stored under.
+    """
+    if dataclasses.is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+    name, found = type(value).__name__, {}
+    for parameter in parameters(type(value)):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise UsageError(
+                f"{name} cannot be written down: its constructor takes {str(parameter).partition(':')[0]}; "
+                "name every argument, and store it under its name"
+            )
+        try:
+            found[parameter.name] = getattr(value, parameter.name)
+        except AttributeError:
+            raise UsageError(
+                f"{name} cannot be written down: its argument {parameter.name} is not stored; write "
+                f"self.{parameter.name} = {parameter.name} in its constructor"
+            ) from None
+    return found
+
+
+def parameters(cls: type) -> list[inspect.Parameter]:
+    """The arguments of a class's constructor, without self."""
+    return [] if cls.__init__ is object.__init__ else list(inspect.signature(cls.__init__).parameters.values())[1:]
+
+
+def changed(value: T, **new: Any) -> T:
+    """The same object with some of its arguments changed, made again."""
+    return type(value)(**arguments(value) | new)
+
+
+def describe(value: Any, name: str = "") -> Any:
+    """Write a configuration down as plain data: classes of the families by name and arguments, tuples as lists.
+
+    UsageError where something cannot be written down, called `name` in the message.
+    """
+    if isinstance(value, Recorded) or (dataclasses.is_dataclass(value) and own(type(value))):
+        kind = type(value)
+        given = {key: describe(item, f"{kind.__name__}.{key}") for key, item in arguments(value).items()}
+        return {"class_path": path(kind)} | ({"init_args": given} if given else {})
     if isinstance(value, list | tuple):
-        return [describe(item) for item in value]
-    return value
+        return [describe(item, name) for item in cast("list[Any]", value)]
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value)
+        if all(isinstance(key, str) for key in items) and "class_path" not in items:
+            return {key: describe(item, f"{name}[{key!r}]") for key, item in items.items()}
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Integral | Real):  # numpy's numbers too
+        return int(value) if isinstance(value, Integral) else float(value)
+    if isinstance(value, str):
+        return str(value)
+    raise UsageError(
+        f"{name or 'this'} is a {type(value).__name__} and cannot be written down: give a number, a word, a list "
+        "of them, or a class of one of copyfold's families"
+    )
 
 
 def build(base: type[T], spec: Any) -> T:
-    """Make what `describe` wrote down; only classes of base's family can come of it."""
-    if not isinstance(spec, dict) or not set(spec) <= {"class_path", "init_args"} or "class_path" not in spec:
+    """Make what `describe` wrote down; only known classes of base's family can come of it."""
+    described = cast("dict[str, Any]", spec) if isinstance(spec, dict) else {}
+    if not set(described) <= {"class_path", "init_args"} or not isinstance(described.get("class_path"), str):
         raise UsageError(f"{spec!r} does not describe a {base.__name__}: it needs a class_path")
-    chosen = find(base, str(spec["class_path"]))
+    chosen = find(base, described["class_path"])
+    given = described.get("init_args", {})
     try:
-        return chosen(**spec.get("init_args", {}))
-    except TypeError as error:
-        raise UsageError(f"{chosen.__name__} cannot be made from {spec.get('init_args')}: {error}") from None
+        return chosen(**{name: _built(chosen, name, value) for name, value in given.items()})
+    except UsageError:
+        raise
+    except (AttributeError, TypeError) as error:
+        raise UsageError(f"{chosen.__name__} cannot be made from {given}: {error}") from None
+
+
+def _built(chosen: type, name: str, value: Any) -> Any:
+    """An argument as it was: what is described in it is made."""
+    if isinstance(value, list):
+        return [_built(chosen, name, item) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    inside = cast("dict[str, Any]", value)
+    if "class_path" in inside:
+        return build(kind(chosen, name), inside)
+    return {key: _built(chosen, name, item) for key, item in inside.items()}
+
+
+def kind(chosen: type, name: str) -> type:
+    """The family that an argument of a class is of, by its annotation; any, where that does not say."""
+    try:
+        hints = get_type_hints(chosen if dataclasses.is_dataclass(chosen) else chosen.__init__)
+    except Exception:  # an annotation that cannot be evaluated says nothing
+        return Recorded
+    found = [leaf for leaf in leaves(hints.get(name)) if inspect.isclass(leaf) and issubclass(leaf, Recorded)]
+    return found[0] if found else Recorded
+
+
+def leaves(hint: Any) -> Iterator[Any]:
+    """The types that an annotation is made of."""
+    inside = cast("list[Any]", hint) if isinstance(hint, list) else get_args(hint)
+    for part in inside:
+        yield from leaves(part)
+    if not inside:
+        yield hint

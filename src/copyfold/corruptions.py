@@ -16,6 +16,7 @@ from typing import TypeAlias
 import torch
 from torch import Generator, Tensor
 
+from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
 from copyfold.types import Images
 
@@ -50,7 +51,7 @@ def drawn(level: tuple[float, float], x: Images, rng: Generator | None = None) -
     return (low + (high - low) * uniform_like(x[:, :1, :1, :1], rng)).to(x)
 
 
-class Corruption(ABC):
+class Corruption(Recorded, ABC):
     """A conditional distribution C(x~ | x), of which a call is one draw per image."""
 
     @abstractmethod

@@ -6,7 +6,7 @@ from torch import Generator
 
 import copyfold as cf
 from copyfold.measures import mse
-from copyfold.probes.baselines import frequency_filter
+from copyfold.probes.baselines import Baseline, frequency_filter, tuned
 from copyfold.probes.denoising import best_baseline, error_ratios
 
 SHAPE = (1, 16, 16)
@@ -145,3 +145,28 @@ def test_a_perfect_model_of_few_dimensions_beats_every_baseline():
     ratios = error_ratios(read(cf.Gaussian(0.4), waves(24), model))
     assert (ratios["corrupted"] < 0.15).all()
     assert ratios["best baseline"].median() < 1
+
+
+class Shrunk(Baseline):
+    """A denoiser of a person's own: no dataclass, no name."""
+
+    def __init__(self, share=0.5):
+        self.share = share
+
+    def __call__(self, x, std):
+        mean = x.mean((2, 3), keepdim=True)
+        return mean + self.share * (x - mean)
+
+
+def test_a_denoiser_of_one_s_own_is_compared_where_the_noise_is_known():
+    x, keep, mean, std = waves(6, 1), 0.5, 0.7, 0.2
+    for corruption, told in ((cf.Gaussian(0.2), True), (cf.Mix(keep, mean, std), True), (cf.Masking(0.5), False)):
+        for reference in (None, waves(24)):
+            probe = cf.Denoising(corruption, reference, baselines=(Shrunk(0.25),))
+            reading = probe(cf.Linear(SHAPE, 4), x, rng())
+            assert ("Shrunk" in reading.numbers) == told
+    noisy = cf.Mix(keep, mean, std)(x, rng())
+    reading = cf.Denoising(cf.Mix(keep, mean, std), baselines=(Shrunk(0.25),))(cf.Linear(SHAPE, 4), x, rng())
+    expected = Shrunk(0.25)((noisy - (1 - keep) * mean) / keep, std)
+    torch.testing.assert_close(reading.images["Shrunk"], expected)
+    assert "Shrunk" not in {type(made).__name__ for made in tuned(noisy, x, 0.2).values()}

@@ -1,16 +1,15 @@
 """What an autoencoder is here, how it is written to a folder, and how it is read back."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
-import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
-from itertools import chain
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin, snapshot_download
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from copyfold import catalogue
+from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.files import write_text, written
 from copyfold.models.blocks import BatchNorm, receptive_field
@@ -30,6 +30,12 @@ Output: TypeAlias = Literal["linear", "sigmoid"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CONFIG_BYTES = 1_000_000  # a config is a few hundred bytes; a larger one is not ours
+_EPS = 1e-6  # how near to 0 and 1 a decoded image may come before its logit is taken
+_KINDS = {
+    torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.bool: "BOOL",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8",
+}  # fmt: skip
+"""What safetensors calls the types that a model's tensors can have."""
 
 
 @dataclass(frozen=True)
@@ -60,37 +66,51 @@ class Summary:
         )
 
 
-class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
+class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
     """A map of images to images through a code: D(E(x)).
 
-    A subclass stores every argument of its constructor under the argument's own name (they are its
-    configuration), puts the layers before the code into `encoder` and those after it into `decoder`, and says
-    what `encode` and `logits` do. `output` = "sigmoid" bounds the decoded image to (0, 1); "linear" does not.
-    `statistics` says whose averages batch norm uses, "batch" or "running", and holds for every call.
+    A subclass of your own defines `encode`, and `logits` or `decode`. Its constructor calls
+    `super().__init__(shape)` and stores every argument under the argument's own name: they are its
+    configuration, and must be numbers, words, lists of them, or classes of copyfold's families. Then `fit`,
+    `load`, and every sampler and probe take it. On the command line the first argument must be `shape`, or
+    `core` where it is made of another model.
+
+    With `logits`, `output` = "sigmoid" bounds the decoded image to (0, 1); "linear" does not. The layers before
+    the code are best put into `encoder` and those after it into `decoder`: what asks for them takes the whole
+    model where it has none. `statistics` says whose averages copyfold's batch norms use, "batch" or "running".
     """
 
     multiple: int | None = None
     """Sides of other sizes that the model takes are multiples of this; None: only the size of `shape`."""
 
     encoder: Any
-    """The modules before the code."""
+    """The modules before the code; the whole model where it is not divided so."""
     decoder: Any
-    """The modules after it."""
+    """The modules after it; the whole model where it is not divided so."""
     _statistics: Statistics = "batch"
-    nested: ClassVar[dict[str, type]] = {}
-    """Constructor arguments that are configurations or models themselves, with their base class."""
     stochastic: bool = False
     """Whether an image has a distribution over codes, its `posterior`, and not one code."""
 
-    def __init__(self, shape: Shape, output: Output) -> None:
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Images) -> Images:
+            """The reconstruction D(E(x))."""
+            ...
+
+    def __init__(self, shape: Shape, output: Output = "linear") -> None:
         super().__init__()
+        cls = type(self)
+        if cls.logits is Autoencoder.logits and cls.decode is Autoencoder.decode:
+            raise UsageError(
+                f"{cls.__name__} has neither logits nor decode: define one of them, from codes to images"
+            )
         if isinstance(shape, Autoencoder):
             raise UsageError(
                 f"a {type(self).__name__} is not put around another model: leave out --core (or give "
                 "--core null, where a recipe has one), or give --model Variational"
             )
         if len(shape) != 3:
-            raise UsageError(f"shape={shape!r} cannot be: it must be (channels, height, width)")
+            raise UsageError(f"shape={shape!r} is invalid: expected (channels, height, width)")
         self.shape: Shape = cast(Shape, tuple(shape))
         at_least(1, channels=self.shape[0], height=self.shape[1], width=self.shape[2])
         one_of(Output, "output", output)
@@ -100,14 +120,15 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
     def encode(self, x: Images) -> Code:
         """E(x): the code of each image, b x code; the mean where the encoder is stochastic."""
 
-    @abstractmethod
     def logits(self, z: Code) -> Images:
         """The decoder's output before the output function: b x c x h x w, unbounded."""
+        image = self.decode(z)
+        return torch.logit(image, eps=_EPS) if self.output == "sigmoid" else image
 
     @classmethod
-    @abstractmethod
     def tiny(cls) -> "Autoencoder":
-        """The smallest instance that is still typical, on which the laws are tested."""
+        """The smallest instance that is still typical: our own classes have one, for the laws to be tested on."""
+        raise UsageError(f"{cls.__name__} has no tiny instance: make one with its constructor")
 
     def decode(self, z: Code) -> Images:
         """D(z): the image of each code; the mean image where the decoder is a likelihood."""
@@ -157,9 +178,25 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain data."""
-        arguments = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: _described(getattr(self, name)) for name in arguments}
+        """The constructor's arguments as plain data. UsageError where they cannot be written down."""
+        return catalogue.describe(self).get("init_args", {})
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What config.json says: the architecture's name, its module if it is not copyfold's, and `config`."""
+        cls, config = type(self), self.config
+        catalogue.path(cls)  # refuses a name that is taken
+        if taken := {"architecture", "module"} & config.keys():
+            raise UsageError(f"{cls.__name__} has an argument called {min(taken)}, which means something else in "
+                             f"{CONFIG}: give it another name")  # fmt: skip
+        place = {} if catalogue.own(cls) else {"module": cls.__module__}
+        return {"architecture": cls.__qualname__, **place, **config}
+
+    def __getattr__(self, name: str) -> Any:
+        """The parts of a model that is not divided into encoder and decoder are the model itself."""
+        if name in ("encoder", "decoder") and name not in self.__dict__.get("_modules", {}):
+            return self
+        return super().__getattr__(name)
 
     @torch.no_grad()
     def code_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -167,14 +204,16 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
         training, like = self.training, next(self.parameters(), torch.empty(0))
         self.eval()
         try:  # without computing: at 256x256 that takes a CPU ten seconds
-            weights = {f"model.{n}": t.to("meta") for n, t in chain(self.named_parameters(), self.named_buffers())}
+            # a copy without the numbers; not functional_call, which leaves layers that two names share on "meta"
+            empty: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in self.parameters()}
+            empty |= {id(b): b.to("meta") for b in self.buffers()}
             x = torch.zeros(2, *self.shape, device="meta", dtype=like.dtype)
-            code: Code = torch.func.functional_call(_Encoding(self), weights, (x,))
-        except RuntimeError:  # it looks at its numbers
+            code = deepcopy(self, empty).encode(x)
+        except Exception:  # it looks at its numbers, in whatever way
             code = self.encode(torch.zeros(2, *self.shape, device=like.device, dtype=like.dtype))
         finally:
             self.train(training)
-        return tuple(tuple(m.shape[1:]) for m in (code if isinstance(code, tuple) else (code,)))
+        return tuple(tuple(m.shape[1:]) for m in _maps(code))
 
     def summary(self) -> Summary:
         """Count parameters and code, and say what can see what."""
@@ -192,11 +231,14 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
     def save(self, folder: str | Path, state: Mapping[str, Tensor] | None = None) -> None:
         """Write config.json and model.safetensors (of the weights `state` if given); nothing that runs code."""
         folder, state = Path(folder), self.state_dict() if state is None else state
-        tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
+        tensors, kept = {name: t.detach().cpu().contiguous() for name, t in state.items()}, set[int]()
+        for name, tensor in tensors.items():  # safetensors refuses weights that share memory: each gets its own
+            if (place := tensor.untyped_storage().data_ptr()) in kept:
+                tensors[name] = tensor.clone()
+            kept.add(place)
         with written(folder / WEIGHTS) as path:
             path.write_bytes(serialized(tensors))  # not save_file, which hides what a full disk said
-        config = {"architecture": type(self).__name__, **self.config}
-        write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        write_text(folder / CONFIG, json.dumps(self.described, indent=2) + "\n")
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save(save_directory)
@@ -233,6 +275,10 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, ABC):
 class Chain(Autoencoder):
     """An autoencoder that is its encoder followed by its decoder, and nothing else."""
 
+    @abstractmethod
+    def __init__(self, shape: Shape, output: Output = "linear") -> None:
+        super().__init__(shape, output)
+
     def encode(self, x: Images) -> Code:
         """What `encoder` makes of x."""
         return self.encoder(x)
@@ -242,69 +288,117 @@ class Chain(Autoencoder):
         return self.decoder(z)
 
 
-class _Encoding(nn.Module):
-    """E as a module of its own, so that it can be called with other weights."""
-
-    def __init__(self, model: Autoencoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Images) -> Code:
-        return self.model.encode(x)
-
-
 def flat(z: Code) -> Tensor:
     """The code of each image as one vector in float32 or better: b x all numbers of all maps."""
-    maps = z if isinstance(z, tuple) else (z,)
-    whole = torch.cat([m.flatten(1) for m in maps], dim=1)
+    whole = torch.cat([m.flatten(1) for m in _maps(z)], dim=1)
     return whole.to(torch.promote_types(whole.dtype, torch.float32))
 
 
-def load(folder: str | Path) -> Autoencoder:
-    """Read a model back: float32, on the CPU, in eval mode. Takes a run's folder or its model folder.
+def _maps(z: Code) -> tuple[Tensor, ...]:
+    return z if isinstance(z, tuple) else (z,)
 
-    Runs no code of the folder's: config.json names one of copyfold's own classes, the weights are safetensors,
-    and their names, sizes and type are compared with the configuration before anything is allocated. Raises
-    UsageError that says what is wrong and where.
+
+def load(folder: str | Path) -> Autoencoder:
+    """Read a model back: on the CPU, in eval mode, in float32. Takes a run's folder or its model folder.
+
+    Runs no code of the folder's: config.json names a class that is known already, one of copyfold's own or one
+    that was defined or imported before (whose weights keep their type), and the weights are safetensors. Their
+    names, sizes and types are compared with the configuration, for copyfold's own classes before anything is
+    allocated. Raises UsageError that says what is wrong and where; of a class that is not known, the module it
+    came from, which is never imported for it.
     """
     folder = Path(folder)
     if (folder / "model" / CONFIG).is_file():
         folder = folder / "model"
-    with torch.device("meta"):
-        model = _from_config(folder / CONFIG)
-    weights = folder / WEIGHTS
+    path, weights = folder / CONFIG, folder / WEIGHTS
+    spec = _spec(path)
+    try:
+        model = _rebuilt(spec)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    except Exception as error:  # whatever the constructor of a person's own class may raise
+        raise UsageError(f"{path} does not describe a {spec['class_path']}: {error}") from None
     try:
         _compare(weights, model.state_dict())
-        model.load_state_dict(load_file(weights), strict=True, assign=True)
+        model.load_state_dict(load_file(weights), strict=True, assign=not _foreign(spec))
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{weights} cannot be read: {error}; copy the model again from where it was") from None
     return model.eval()
 
 
-def _described(value: Any) -> Any:
-    """An argument of a constructor as plain data: a model by its name and its own configuration."""
-    if isinstance(value, Autoencoder):
-        return {"class_path": type(value).__name__, "init_args": value.config}
-    return catalogue.describe(value)
+def check_citizen(model: Autoencoder) -> None:
+    """Refuse a model that cannot be trained and read back by `load`: called before anything is written.
+
+    Of a person's own class: UsageError where an argument of its constructor cannot be written down or is stored
+    under another name, where its name is taken, where what is made again from its arguments is another model, and
+    where two images do not go through `encode` and `decode`.
+    """
+    name = type(model).__name__
+    model.described  # noqa: B018 - refuses names that are taken
+    spec = catalogue.describe(model)
+    if not _foreign(spec):
+        return
+    try:
+        again = _rebuilt(spec)
+    except Exception as error:
+        raise UsageError(f"{name} cannot be made again from what it stores, {model.config}: {error}") from None
+    for argument, value in again.config.items():
+        if value != model.config[argument]:
+            raise UsageError(
+                f"{name} stores {argument}={model.config[argument]!r}, and made again from that {value!r}: store "
+                f"the argument as it was given, self.{argument} = {argument}"
+            )
+    before, after = ({k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (model, again))
+    if different := sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k)):
+        raise UsageError(
+            f"{name} made again from its arguments has other weights, the first of {len(different)} is "
+            f"{different[0]}: give its constructor everything that decides about its layers"
+        )
+    _try(again.eval())
 
 
-def _made(base: type, spec: Any) -> Any:
-    """What `_described` wrote down."""
-    if base is not Autoencoder:
-        return catalogue.build(base, spec)
-    described = cast(dict[str, Any], spec if isinstance(spec, dict) else {})
-    if not isinstance(described.get("class_path"), str):
-        raise UsageError(f"{spec!r} does not describe an autoencoder: it needs a class_path")
-    chosen: Any = catalogue.find(Autoencoder, described["class_path"])
-    arguments = dict(described.get("init_args", {}))
-    for name, kind in chosen.nested.items():
-        if arguments.get(name) is not None:
-            arguments[name] = _made(kind, arguments[name])
-    return chosen(**arguments)
+@torch.no_grad()
+def _try(model: Autoencoder) -> None:
+    """Encode and decode two images; UsageError where no code or no images come of it."""
+    name, x = type(model).__name__, torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0))
+    at = "encode"
+    try:
+        z: Any = model.encode(x)
+        maps: Any = _maps(z)
+        if not all(isinstance(m, Tensor) and m.shape[:1] == x.shape[:1] for m in maps):
+            raise UsageError(f"{name}.encode must give a tensor with a row per image, or a tuple of such tensors")
+        at = "decode"
+        y: Any = model.decode(z)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever it may raise
+        size = "x".join(map(str, x.shape))
+        raise UsageError(f"{name}.{at} failed on 2 images, {size}: {type(error).__name__}: {error}") from error
+    if not isinstance(y, Tensor) or y.shape != x.shape:
+        said = f"a tensor of {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+        raise UsageError(f"{name}.decode must give images of {tuple(x.shape)} for the code of such, not {said}")
 
 
-def _from_config(path: Path) -> Autoencoder:
-    """Make the model that a config.json describes, on whatever device is the default."""
+def _foreign(spec: Any) -> bool:
+    """Whether a class that is not copyfold's own is in a description."""
+    if isinstance(spec, dict):
+        inside = cast(dict[str, Any], spec)
+        return "." in str(inside.get("class_path", "")) or any(map(_foreign, inside.values()))
+    return isinstance(spec, list) and any(map(_foreign, cast(list[Any], spec)))
+
+
+def _rebuilt(spec: dict[str, Any]) -> Autoencoder:
+    """The model that `describe` wrote down, with whatever weights.
+
+    Of copyfold's own classes on the meta device, where it takes no memory. A person's own class is made in
+    memory: it may compute what is not saved, share weights, or look at its numbers.
+    """
+    with torch.device("cpu" if _foreign(spec) else "meta"), torch.random.fork_rng(devices=[]):
+        return catalogue.build(Autoencoder, spec)
+
+
+def _spec(path: Path) -> dict[str, Any]:
+    """What a config.json describes, as `catalogue.describe` would."""
     if not path.is_file():
         raise UsageError(f"{path.parent} holds no model: there is no {path.name} in it; give the folder of a run")
     if path.stat().st_size > _CONFIG_BYTES:
@@ -316,13 +410,8 @@ def _from_config(path: Path) -> Autoencoder:
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise UsageError(f"{path} does not say which architecture it is of: it is not a config of copyfold's")
     arguments = cast(dict[str, Any], config)
-    name = arguments.pop("architecture")
-    try:
-        return _made(Autoencoder, {"class_path": name, "init_args": arguments})
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise UsageError(f"{path} does not describe a {name}: {error}") from None
+    name, module = arguments.pop("architecture"), arguments.pop("module", "")
+    return {"class_path": f"{module}.{name}" if module else name, "init_args": arguments}
 
 
 def _compare(weights: Path, expected: dict[str, Tensor]) -> None:
@@ -332,7 +421,7 @@ def _compare(weights: Path, expected: dict[str, Tensor]) -> None:
         names: list[str] = list(file.keys())
         parts: list[Any] = [file.get_slice(name) for name in names]
         shapes = {n: (tuple(p.get_shape()), str(p.get_dtype())) for n, p in zip(names, parts, strict=True)}
-    wanted = {name: (tuple(tensor.shape), "F32") for name, tensor in expected.items()}
+    wanted = {name: (tuple(t.shape), _KINDS.get(t.dtype, str(t.dtype))) for name, t in expected.items()}
     wrong = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
     if wrong:
         name = wrong[0]

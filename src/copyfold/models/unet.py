@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Output
 from copyfold.models.blocks import Activation, MapNorm, activation, double_conv, down
@@ -20,7 +21,7 @@ Upsampling: TypeAlias = Literal["transposed", "bilinear"]
 Side: TypeAlias = tuple[int, int]
 
 
-class Middle(ABC):
+class Middle(Recorded, ABC):
     """What stands at the waist of a U-Net, between its deepest map and the code."""
 
     @abstractmethod
@@ -151,8 +152,6 @@ class UNet(Autoencoder):
     2 and pad with zeros to thrice the size.)
     With pool = 2 a side that is not a multiple of 2^depth is refused with the nearest that is (UsageError).
     """
-
-    nested: ClassVar[dict[str, type]] = {"middle": Middle}
 
     def __init__(
         self,

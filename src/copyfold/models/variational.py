@@ -1,7 +1,7 @@
 """A stochastic waist on any autoencoder."""
 
 from math import prod
-from typing import ClassVar, cast
+from typing import cast
 
 from torch import Tensor, nn
 from torch.distributions import Normal
@@ -26,7 +26,6 @@ class Variational(Autoencoder):
     arXiv:1312.6114). Raises UsageError where the core's code is a tuple of maps (skips="concat").
     """
 
-    nested: ClassVar[dict[str, type]] = {"core": Autoencoder}
     stochastic = True
 
     def __init__(self, core: Autoencoder, latent_dim: int = 32) -> None:

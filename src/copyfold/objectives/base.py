@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from copyfold.catalogue import Recorded
 from copyfold.corruptions import Clean, Corruption
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
@@ -24,7 +25,7 @@ from copyfold.objectives.fidelities import Fidelity, SquaredError
 from copyfold.types import Code, Diagnostics, Images, Terms
 
 
-class Objective(ABC):
+class Objective(Recorded, ABC):
     """A map of a model and a batch to the addends of a loss; it calls the model, never the other way round."""
 
     @abstractmethod
@@ -41,7 +42,7 @@ class Objective(ABC):
         del model
 
 
-class Penalty(ABC):
+class Penalty(Recorded, ABC):
     """What a code has to pay for: its weight times the mean over the batch of the sum over dimensions."""
 
     differentiates: ClassVar[bool] = False

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.types import Code, Images
 
 
-class Fidelity(ABC):
+class Fidelity(Recorded, ABC):
     """How well D(z) explains x, as a negative log-likelihood."""
 
     @abstractmethod

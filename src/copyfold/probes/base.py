@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from copyfold.catalogue import nearest
+from copyfold.catalogue import Recorded, nearest
 from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
 from copyfold.types import Float, Images, Statistics
@@ -24,7 +24,7 @@ class Reading:
     images: dict[str, Images] = field(default_factory=dict[str, Images])
 
 
-class Probe(ABC):
+class Probe(Recorded, ABC):
     """Asks a trained autoencoder one question. It changes nothing in the model and draws nothing on a screen.
 
     What is read is where x and the model are; random numbers are drawn where the generator is, and then moved.

@@ -5,30 +5,45 @@ any corruption, are told the standard deviation of the noise, which must be whit
 Images are b, c, h, w.
 """
 
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product, starmap
-from typing import TypeAlias, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from copyfold import catalogue
+from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
 from copyfold.measures import mse
 from copyfold.types import Float, Images
 
-Denoiser: TypeAlias = Callable[[Images, float], Images]
-"""Noisy images and the standard deviation of their noise in, restored images out."""
-
-D = TypeVar("D", bound=Denoiser)
+D = TypeVar("D", bound="Baseline")
 
 FITTED = 200_000  # pixels that a linear filter is fitted on
 PATCHES = 32_768  # patches that principal components are taken of
 TUNED = 2**16  # pixels on which settings are compared: 16 images of 64 x 64
 GROUP = 16  # images whose patches are in memory together
+
+
+class Baseline(Recorded, ABC):
+    """A denoiser that is no network and is told the standard deviation of the noise."""
+
+    name: ClassVar[str] = ""
+    """What its result is called in a Reading; the name of its class where this is empty."""
+
+    @abstractmethod
+    def __call__(self, x: Images, std: float) -> Images:
+        """Restore x = clean + std xi, xi ~ N(0, I): images of x's shape, dtype and device."""
+
+    @classmethod
+    def tuned(cls: type[D], noisy: Images, clean: Images, std: float) -> D:
+        """The one whose settings suit these pairs of images and this noise best; without a choice, the defaults."""
+        return cls()
 
 
 def linear_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"], side: int = 7) -> Tensor:
@@ -73,7 +88,7 @@ def frequency_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"]) 
 
 
 @dataclass(frozen=True, eq=False)
-class PCAWiener:
+class PCAWiener(Baseline):
     r"""Shrink the principal components of every patch: the Wiener filter of a Gaussian with their covariance.
 
         D(p) = m + sum_i  lambda_i / (lambda_i + std^2)  <p - m, v_i> v_i        at every position, averaged
@@ -83,6 +98,8 @@ class PCAWiener:
     mean squared error is the sum of lambda_i std^2 / (lambda_i + std^2). `fit` makes it, from at most 32,768
     patches drawn evenly; directions in which the sample does not vary have lambda = 0.
     """
+
+    name: ClassVar[str] = "PCA-Wiener"
 
     patch: tuple[int, int]
     mean: Float[Tensor, "d"]
@@ -101,6 +118,15 @@ class PCAWiener:
         rows = windows[b, :, row, column].flatten(1)
         mean = rows.mean(dim=0)
         return cls((height, width), mean, *_principal(rows - mean))
+
+    @classmethod
+    def tuned(cls, noisy: Images, clean: Images, std: float) -> "PCAWiener":
+        """Of patches of 8 or 16 pixels or whole images, fitted to those that it is not tried on, then to all."""
+        shown = _shown(clean)
+        others = torch.ones_like(clean[:, 0, 0, 0], dtype=torch.bool).index_fill(0, shown, len(clean) == 1)
+        sides = [side for side in (8, 16, 0) if side < min(clean.shape[2:])]
+        fitted = {cls.fit(clean[others], side): side for side in sides}
+        return cls.fit(clean, fitted[best(fitted, noisy[shown], clean[shown], std)])
 
     def __call__(self, x: Images, std: float) -> Images:
         """Restore x, noisy with this std; UsageError where it is smaller than a patch or has other channels."""
@@ -125,7 +151,7 @@ class PCAWiener:
 
 
 @dataclass(frozen=True)
-class NonLocalMeans:
+class NonLocalMeans(Baseline):
     r"""Average the pixels whose neighbourhoods look alike (Buades, Coll and Morel, 2005; scikit-image's).
 
         D(x)[i] = sum_j w[i, j] x[j] / sum_j w[i, j]
@@ -135,9 +161,18 @@ class NonLocalMeans:
     pixels apart in each axis.
     """
 
+    name: ClassVar[str] = "non-local means"
+
     h: float = 0.8
     patch: int = 5
     distance: int = 6
+
+    @classmethod
+    def tuned(cls, noisy: Images, clean: Images, std: float) -> "NonLocalMeans":
+        """The best of four h, two patches and three distances."""
+        shown = _shown(clean)
+        settings = starmap(cls, product((0.5, 0.65, 0.8, 0.95), (5, 7), (3, 4, 6)))
+        return best(settings, noisy[shown], clean[shown], std)
 
     def __call__(self, x: Images, std: float) -> Images:
         """Restore x, noisy with this std."""
@@ -153,7 +188,7 @@ class NonLocalMeans:
 
 
 @dataclass(frozen=True)
-class Wavelet:
+class Wavelet(Baseline):
     r"""Pull the wavelet coefficients of every shift of the image to zero, and average what comes back.
 
         d -> sign(d) max(|d| - t, 0)        t = factor std^2 / sqrt(max(mean d^2 - std^2, 0))  per image and band
@@ -164,10 +199,19 @@ class Wavelet:
     PyWavelets knows. Colour images: the mean of the channels and their differences.
     """
 
+    name: ClassVar[str] = "wavelet"
+
     wavelet: str = "db2"
     factor: float = 1.0
     shifts: int = 8
     levels: int = 4
+
+    @classmethod
+    def tuned(cls, noisy: Images, clean: Images, std: float) -> "Wavelet":
+        """The best of three wavelets and four factors, told apart by 4 shifts in a quarter of the time."""
+        shown = _shown(clean)
+        settings = (cls(*setting, shifts=4) for setting in product(("db1", "db2", "sym4"), (0.7, 0.85, 1.0, 1.2)))
+        return replace(best(settings, noisy[shown], clean[shown], std), shifts=8)
 
     def __call__(self, x: Images, std: float) -> Images:
         """Restore x, noisy with this std."""
@@ -197,28 +241,25 @@ def best(candidates: Iterable[D], noisy: Images, clean: Images, std: float) -> D
     return min(candidates, key=lambda restore: mse(restore(noisy, std), clean).mean().item())
 
 
-def tuned(noisy: Images, clean: Images, std: float) -> dict[str, Denoiser]:
-    """PCAWiener, NonLocalMeans and Wavelet with the settings that suit these images and this noise best.
+def tuned(noisy: Images, clean: Images, std: float) -> dict[str, Baseline]:
+    """Every Baseline of copyfold's own with the settings that suit these images and this noise best, by name.
 
     Settings are compared on a quarter of the images at most, and on no more than 65,536 pixels, drawn evenly;
     the principal components are taken of the others for that, and of all of them in the end.
     """
-    pixels, smallest = clean.shape[2] * clean.shape[3], min(clean.shape[2:])
-    count = max(1, min(len(clean) // 4, TUNED // pixels))
-    shown = torch.linspace(0, len(clean) - 1, count, device=clean.device).long()
-    others = torch.ones_like(clean[:, 0, 0, 0], dtype=torch.bool).index_fill(0, shown, len(clean) == 1)
-    pair = noisy[shown], clean[shown]
-    fitted = {PCAWiener.fit(clean[others], side): side for side in (8, 16, 0) if side < smallest}
-    few = partial(Wavelet, shifts=4)  # tells the settings apart in a quarter of the time
-    return {
-        "PCA-Wiener": PCAWiener.fit(clean, fitted[best(fitted, *pair, std)]),
-        "non-local means": best(starmap(NonLocalMeans, product(*_MEANS)), *pair, std),
-        "wavelet": replace(best(starmap(few, product(*_WAVELETS)), *pair, std), shifts=8),
-    }
+    made = [cls.tuned(noisy, clean, std) for cls in catalogue.classes(Baseline).values()]
+    return {called(restore): restore for restore in sorted(made, key=called)}
 
 
-_MEANS = (0.5, 0.65, 0.8, 0.95), (5, 7), (3, 4, 6)  # h, patch, distance
-_WAVELETS = ("db1", "db2", "sym4"), (0.7, 0.85, 1.0, 1.2)  # wavelet, factor
+def called(baseline: Baseline) -> str:
+    """What a baseline's result is called."""
+    return baseline.name or type(baseline).__name__
+
+
+def _shown(clean: Images) -> Tensor:
+    """The numbers of the images that settings are compared on."""
+    count = max(1, min(len(clean) // 4, TUNED // (clean.shape[2] * clean.shape[3])))
+    return torch.linspace(0, len(clean) - 1, count, device=clean.device).long()
 
 
 def _soft(band: np.ndarray, std: float, factor: float) -> np.ndarray:

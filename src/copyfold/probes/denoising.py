@@ -1,5 +1,6 @@
 """What noise an autoencoder removes without being taught to, beside what honest baselines remove."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,7 +10,7 @@ from copyfold.corruptions import Clean, Corruption, Gaussian, Mix
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading
-from copyfold.probes.baselines import NonLocalMeans, frequency_filter, linear_filter, tuned
+from copyfold.probes.baselines import Baseline, NonLocalMeans, called, frequency_filter, linear_filter, tuned
 from copyfold.types import Float, Images, Statistics
 
 OWN = ("restored", "reconstruction")  # errors of the model, beside which the others are baselines
@@ -28,13 +29,15 @@ class Denoising(Probe):
     which loses almost nothing, that undoes it). Where C is noise of one known std, also "PCA-Wiener",
     "non-local means" and "wavelet", tuned there and told that std, the brightness of a Mix undone first.
     Without `reference` only "non-local means", with its usual settings. Images under the same names, and
-    "clean". `best_baseline` and `error_ratios` read them. `statistics` are those that the model uses here; with
-    "batch" an image's result depends on the others.
+    "clean". `baselines` are denoisers of your own, compared too where the std of the noise is known; they are
+    taken as they are. `best_baseline` and `error_ratios` read them. `statistics` are those that the model uses
+    here; with "batch" an image's result depends on the others.
     """
 
     corruption: Corruption = field(default_factory=Gaussian)
     reference: Images | None = None
     statistics: Statistics = "running"
+    baselines: Sequence[Baseline] = ()
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
@@ -50,16 +53,17 @@ class Denoising(Probe):
         """What each baseline makes of the noisy images."""
         level = noise_of(self.corruption)
         clean = None if self.reference is None else self.reference.to(noisy)
+        rivals = {called(restore): restore for restore in self.baselines}
         if clean is None:
-            return {} if level is None else {"non-local means": NonLocalMeans()(_undone(noisy, level), level[2])}
+            rivals = {NonLocalMeans.name: NonLocalMeans()} | rivals
+            return {} if level is None else _restored(rivals, noisy, level)
         spoiled = self.corruption(clean, rng)
         found = {"mean image": clean.mean(0).expand_as(noisy)}
         found |= {f"{side}x{side} filter": linear_filter(spoiled, clean, noisy, side) for side in (7, 11)}
         found["frequency filter"] = frequency_filter(spoiled, clean, noisy)
         if level is not None:
-            y, std = _undone(noisy, level), level[2]
-            fitted = tuned(_undone(spoiled, level), clean, std)
-            found |= {name: restore(y, std) for name, restore in fitted.items()}
+            rivals = tuned(_undone(spoiled, level), clean, level[2]) | rivals
+            found |= _restored(rivals, noisy, level)
         return found
 
 
@@ -99,6 +103,14 @@ def noise_of(corruption: Corruption) -> tuple[float, float, float] | None:
             return float(keep), mean, std * (1 - keep) / keep
         case _:
             return None
+
+
+def _restored(
+    rivals: Mapping[str, Baseline], noisy: Images, level: tuple[float, float, float]
+) -> dict[str, Images]:
+    """What each makes of the images, the brightness of a Mix undone first."""
+    y = _undone(noisy, level)
+    return {name: restore(y, level[2]) for name, restore in rivals.items()}
 
 
 def _undone(noisy: Images, level: tuple[float, float, float]) -> Images:

@@ -7,12 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
+from copyfold.catalogue import Recorded
 from copyfold.corruptions import noise_like
 from copyfold.models.base import Autoencoder
 from copyfold.types import Code, Film, Images, Shape
 
 
-class Sampler(ABC):
+class Sampler(Recorded, ABC):
     """Makes images with a trained autoencoder, one frame at a time.
 
     `x` is the seed of everything: pure noise to generate, photographs to walk from. The model's own

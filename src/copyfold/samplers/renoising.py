@@ -7,6 +7,7 @@ import torch
 from torch import Generator
 from torch.nn import functional as F
 
+from copyfold.catalogue import Recorded
 from copyfold.corruptions import noise_like
 from copyfold.errors import UsageError, at_least, not_negative
 from copyfold.models.base import Autoencoder
@@ -14,7 +15,7 @@ from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images, Shape
 
 
-class Schedule(ABC):
+class Schedule(Recorded, ABC):
     """How much of the image so far, of its reconstruction and of new noise make the next image."""
 
     @abstractmethod

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from copyfold.catalogue import Recorded
 from copyfold.errors import CopyfoldError
 from copyfold.types import Film
 
@@ -91,7 +92,7 @@ class Finding:
     fps: int = 10
 
 
-class Study(ABC):
+class Study(Recorded, ABC):
     """A claim of a text, measured again.
 
     The first line of a study's docstring is the claim, the rest its method, its control and how to read its

@@ -6,16 +6,17 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from copyfold import runs
+from copyfold import catalogue, runs
 from copyfold.data import Photos, Stream
 from copyfold.data.batches import Parts
 from copyfold.errors import CopyfoldError, Diverged, UsageError
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, check_citizen
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import symptoms
 from copyfold.training.ending import Clock, Stopped
@@ -32,6 +33,8 @@ log = logging.getLogger("copyfold")
 
 PRECISIONS = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 GONE = re.compile("peer|gloo|nccl", re.IGNORECASE)  # what is said where a process does not answer
+_OWN = ("model", "objective", "photos", "run", "resume", "overwrite", "progress")
+_AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
 RELAPSE = 3  # times the lowest held-out error: learning that was undone, and not its noise
 
 
@@ -70,6 +73,8 @@ def fit(
     full, Diverged when the loss stops being a number (the last good checkpoint is kept), and Stopped, after
     saving, when SIGINT or SIGTERM came.
     """
+    for name in plan.keys() - (known := {field.name for field in fields(Plan)}):
+        raise UsageError(f"fit has no argument {name!r}: {catalogue.nearest(name, {*known, *_OWN})}")
     objective, photos = objective or Classical(), photos or Photos()
     chosen = Plan(**plan).resolved()
     _check(model, objective, photos, chosen)
@@ -185,9 +190,16 @@ def _relapse(steps: list[float], errors: list[float], lr: float) -> list[str]:
 
 
 def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
-    """Refuse what would fail, or mean nothing, after minutes."""
+    """Refuse what would fail, or mean nothing, after minutes; and what could not be read back."""
+    for thing, base in ((model, Autoencoder), (objective, Objective)):
+        if not isinstance(thing, base):
+            raise UsageError(f"{thing!r} is no {base.__name__}: give an instance of one, as in {_AS[base]}")
     if model.shape != tuple(photos.shape):
         raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
+    check_citizen(model)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise UsageError(f"{type(model).__name__} has no weights that can be trained")
+    _check_written(objective)
     objective.check(model)
     if plan.recompute and model.has_statistics and model.statistics == "running":
         raise UsageError("recompute would see other running averages the second time: give statistics='batch'")
@@ -201,6 +213,17 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
     if count % (plan.world * plan.accumulate):
         raise UsageError(
             f"{count} images are fewer than a batch and cannot be shared: give a --batch of fewer images"
+        )
+
+
+def _check_written(objective: Objective) -> None:
+    """Refuse an objective that recipe.yaml could not say, or would say wrong."""
+    described = catalogue.describe(objective)
+    again = catalogue.describe(catalogue.build(Objective, described))
+    if again != described:
+        raise UsageError(
+            f"{type(objective).__name__} made again from what it stores, {described}, is {again}: store every "
+            "argument of a constructor as it was given, under its name"
         )
 
 

@@ -26,7 +26,7 @@ def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos 
         {
             "stream": isinstance(photos, Stream),
             **photos.recipe(),
-            **_architecture(type(model).__name__, model.config),
+            **_architecture(catalogue.path(type(model)), model.config),
             "objective": catalogue.describe(objective),
             **asdict(plan),
         }
