@@ -21,9 +21,8 @@ from copyfold.samplers.renoising import Schedule
 
 BASES = (Autoencoder, Middle, Corruption, Fidelity, Objective, Penalty, Sampler, Schedule, Probe)
 MODELS = list(catalogue.classes(Autoencoder).values())
-WRAPPERS = [
-    c for c in MODELS if "core" in inspect.signature(c).parameters
-]  # made of a model, whose shape and output they have
+# made of a model, whose shape and output they have
+WRAPPERS = [c for c in MODELS if "core" in inspect.signature(c).parameters]
 SHAPED = [c for c in MODELS if c not in WRAPPERS]
 CONFIGURED = [c for base in BASES if base is not Autoencoder for c in catalogue.classes(base).values()]
 

@@ -42,7 +42,7 @@ class Baseline(Recorded, ABC):
 
     @classmethod
     def tuned(cls: type[D], noisy: Images, clean: Images, std: float) -> D:
-        """The one whose settings suit these pairs of images and this noise best; without a choice, the defaults."""
+        """The one with the settings that suit these pairs and this noise best; the defaults, where none vary."""
         return cls()
 
 
