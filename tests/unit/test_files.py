@@ -141,9 +141,8 @@ def test_a_lock_names_its_process_and_dies_with_it_though_a_child_lives(tmp_path
     code = """
 import os, sys
 with locked(sys.argv[1]):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if not os.fork():
+        print(os.getpid(), flush=True)
     sys.stdin.read()
 """
     path = tmp_path / ".lock"

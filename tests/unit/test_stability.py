@@ -123,7 +123,8 @@ def test_spacing_is_the_median_to_the_nearest_other():
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 8), (1, 8), (4, 8), (7, 8), (8, 8), (0, 1), (130, 1000)])
-def test_the_ends_of_the_interval_are_as_far_from_the_fraction_as_chance_takes_it(successes, n):
+def test_the_interval_is_wilson_s(successes, n):
+    """Its ends are as far from the fraction as chance takes a fraction from them."""
     fraction, low, high = wilson(successes, n)
     assert fraction == successes / n
     assert 0 <= low <= fraction <= high <= 1
