@@ -1,12 +1,15 @@
 """A file is whole or it is not there: every write goes to a temporary name, is flushed, then renamed."""
 
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from copyfold.errors import CopyfoldError
+
+log = logging.getLogger("copyfold")
 
 
 @contextmanager
@@ -46,6 +49,34 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a whole text file, UTF-8, or leave the old one as it was."""
     with written(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
+    """Hold a lock file for one writer; the lock dies with its process, the file stays.
+
+    The file holds the number of that process; its folder is made. Where another holds the lock: CopyfoldError, or
+    with `wait` its end is waited for. OSError where there can be no such file, or no lock on it.
+    """
+    from filelock import FileLock, Timeout
+
+    path = Path(path)
+    lock = FileLock(path, fallback_to_soft=False)  # a soft one would outlive its process
+    try:
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        holder = ""
+        with suppress(OSError):  # it may be gone by now
+            holder = path.read_text()
+        taken = f"{path.parent} is in use by process {holder or 'unknown'}"
+        if not wait:
+            raise CopyfoldError(f"{taken}: wait for it, or train into another folder with --run") from None
+        log.info("%s: waiting for it", taken)
+        held = lock.acquire()
+    with held:
+        with suppress(OSError):  # on a full disk the lock holds without the number
+            path.write_text(str(os.getpid()))
+        yield
 
 
 _UMASK = os.umask(0)

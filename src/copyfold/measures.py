@@ -47,21 +47,21 @@ def ssim(a: Images, b: Images) -> PerImage:
     Wang, Bovik, Sheikh and Simoncelli (2004): Gaussian window of 11 pixels and standard deviation 1.5,
     constants (0.01)^2 and (0.03)^2, mean over channels and over the positions where the window fits. In
     images of 6 to 10 pixels it fits nowhere: there the mean is over all positions of the mirrored image, a
-    number to compare with its like only. Smaller images: UsageError.
+    number to compare with its like only. Smaller images: UsageError. scikit-image's, on the CPU; no gradient.
     """
     _difference(a, b)
     side, reach = min(a.shape[2:], default=0), 5
     if side <= reach or a.dim() != 4:
         raise UsageError(f"SSIM needs images b, c, h, w of at least 6 x 6 pixels, not {_size(a)}")
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    from skimage.metrics import structural_similarity
 
-    # torchmetrics' own mean takes in the mirrored border, which the paper, its code and skimage leave out
-    _, local = structural_similarity_index_measure(
-        _at_least_single(a), _at_least_single(b), data_range=1.0, reduction="none", return_full_image=True
-    )
-    if side > 2 * reach:
-        local = local[..., reach:-reach, reach:-reach]
-    return local.flatten(1).mean(dim=1)
+    a, b = _at_least_single(a), _at_least_single(b)
+    if side <= 2 * reach:
+        a, b = (F.pad(x, (reach,) * 4, mode="reflect") for x in (a, b))
+    pairs = zip(*(x.detach().cpu().numpy() for x in (a, b)), strict=True)
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}  # the paper's
+    found = [structural_similarity(*pair, data_range=1.0, channel_axis=0, **window) for pair in pairs]
+    return a.new_tensor(found)
 
 
 def sharpness(x: Images) -> PerImage:

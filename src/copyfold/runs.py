@@ -2,11 +2,9 @@
 
 import csv
 import json
-import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,8 @@ from typing import Any
 import yaml
 
 from copyfold.errors import CopyfoldError, UsageError
-from copyfold.files import sweep, write_text, written
+from copyfold.files import locked, sweep, write_text, written
 from copyfold.models.base import Autoencoder, load
-
-log = logging.getLogger("copyfold")
 
 Row = dict[str, float]
 
@@ -116,23 +112,7 @@ class Run:
 
         Where another holds it, CopyfoldError, or its end is waited for.
         """
-        import fcntl  # only there on Linux and macOS, where copyfold trains
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                taken = f"{self.folder} is in use by process {file.read().strip() or 'unknown'}"
-                if not wait:
-                    raise CopyfoldError(f"{taken}: wait for it, or train into another folder with --run") from None
-                log.info("%s: waiting for it", taken)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            with suppress(OSError):  # on a full disk the lock holds without the number
-                file.truncate(0)
-                file.write(str(os.getpid()))
-                file.flush()
+        with locked(self.folder / ".lock", wait):
             for folder in (self.folder, self.folder / "model", self.folder / "best"):
                 sweep(folder)
             yield

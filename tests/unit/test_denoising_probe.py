@@ -1,5 +1,7 @@
 """The denoising probe for every corruption of the method; the filter of frequencies; the best of the baselines."""
 
+import math
+
 import pytest
 import torch
 from torch import Generator
@@ -89,6 +91,25 @@ def test_a_blur_that_mirrors_is_a_factor_per_frequency():
     found = read(cf.Blur(5, 1.0), waves(24)).numbers
     assert (found["frequency filter"] < 1e-6 * found["corrupted"]).all()
     assert best_baseline(read(cf.Blur(5, 1.0), waves(24)))[0] == "frequency filter"
+
+
+@pytest.mark.parametrize("size", [(5, 4), (2, 3), (1, 6), (4, 1), (1, 1)])
+def test_the_waves_are_cosines_with_a_crest_or_a_trough_at_both_ends(size):
+    """Against their sums written out, undone by the inverses of their matrices."""
+    clean = torch.rand(9, 2, *size, generator=rng(1), dtype=torch.float64)
+    noisy = clean + 0.3 * torch.randn(clean.shape, generator=rng(2), dtype=torch.float64)
+
+    def waves(n):
+        weights = [1 if i in (0, n - 1) else 2 for i in range(n)]
+        rows = [[weights[i] * math.cos(math.pi * k * i / max(n - 1, 1)) for i in range(n)] for k in range(n)]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    columns, rows = map(waves, size)
+    seen, wanted = columns @ noisy @ rows.T, columns @ clean @ rows.T
+    y, t = seen - seen.mean(0), wanted - wanted.mean(0)
+    restored = wanted.mean(0) + (y * t).sum((0, 1)) / y.square().sum((0, 1)) * y
+    expected = columns.inverse() @ restored @ rows.inverse().T
+    torch.testing.assert_close(frequency_filter(noisy, clean, noisy), expected, rtol=0, atol=1e-10)
 
 
 def test_one_pair_is_all_that_is_known():

@@ -3,12 +3,15 @@
 import errno
 import os
 import resource
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 
 import copyfold as cf
-from copyfold.files import sweep, write_text, written
+from copyfold.files import locked, sweep, write_text, written
 
 
 @pytest.fixture
@@ -122,3 +125,71 @@ def test_what_a_killed_process_left_half_written_is_swept_and_nothing_else(tmp_p
 def test_text_is_utf_8(tmp_path):
     write_text(tmp_path / "a.txt", "ü ∑\n")
     assert (tmp_path / "a.txt").read_bytes() == "ü ∑\n".encode()
+
+
+# ---------------------------------------------------------------- locks
+
+
+def another(code, *arguments):
+    """Another process at work in files.locked; it says so on its standard output, and reads its standard input."""
+    line = [sys.executable, "-c", "from copyfold.files import locked\n" + code, *map(str, arguments)]
+    return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_lock_names_its_process_and_dies_with_it_though_a_child_lives(tmp_path):
+    """A child as a reader of images is one: forked while the lock was held."""
+    code = """
+import os, sys
+with locked(sys.argv[1]):
+    if not os.fork():
+        print(os.getpid(), flush=True)
+    sys.stdin.read()
+"""
+    path = tmp_path / ".lock"
+    with another(code, path) as other:
+        child = int(other.stdout.readline())
+        with pytest.raises(cf.CopyfoldError, match=f"{tmp_path} is in use by process {other.pid}: "), locked(path):
+            raise AssertionError
+        other.kill()
+        other.wait()
+        try:
+            with locked(path):
+                assert path.read_text() == str(os.getpid())
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_waiting_for_a_lock_is_said_and_may_be_interrupted(tmp_path):
+    code = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+with locked(sys.argv[1], wait=True):
+    print("held")
+"""
+    path = tmp_path / ".lock"
+    with locked(path), another(code, path) as other:
+        assert other.stdout.readline() == f"{tmp_path} is in use by process {os.getpid()}: waiting for it\n"
+        other.send_signal(signal.SIGINT)
+        out, error = other.communicate(timeout=60)
+    assert (out, error.splitlines()[-1]) == ("", "KeyboardInterrupt")
+    assert other.returncode == -signal.SIGINT
+
+
+def test_where_there_can_be_no_lock_the_disk_s_own_error_is_raised(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=str(tmp_path / "file")), locked(tmp_path / "file" / ".lock"):
+        raise AssertionError
+
+
+def test_on_a_full_disk_a_lock_holds_without_the_number(tmp_path):
+    path = tmp_path / ".lock"
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, former[1]))
+    try:
+        with locked(path):
+            assert path.read_text() == ""
+            with pytest.raises(cf.CopyfoldError, match="in use by process unknown"), locked(path):
+                raise AssertionError
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -111,7 +112,7 @@ def test_clearing_deletes_what_is_a_run_s_and_nothing_else(tmp_path):
 def test_one_writer_at_a_time_within_a_process(tmp_path):
     with runs.Run(tmp_path / "r").locked():
         with (
-            pytest.raises(cf.CopyfoldError, match=r"in use by process \d+: wait for it"),
+            pytest.raises(cf.CopyfoldError, match=f"in use by process {os.getpid()}: wait for it"),
             runs.Run(tmp_path / "r").locked(),
         ):
             raise AssertionError
@@ -135,10 +136,10 @@ def test_a_writer_may_wait_for_the_other(tmp_path):
             assert "waiting" in record.getMessage()
             said.set()
 
-    heard = Heard(logging.INFO)
-    runs.log.addHandler(heard)
-    former = runs.log.level
-    runs.log.setLevel(logging.INFO)
+    heard, log = Heard(logging.INFO), logging.getLogger("copyfold")
+    log.addHandler(heard)
+    former = log.level
+    log.setLevel(logging.INFO)
     thread = threading.Thread(target=other)
     thread.start()
     try:
@@ -148,8 +149,8 @@ def test_a_writer_may_wait_for_the_other(tmp_path):
     finally:
         said.set()
         thread.join()
-        runs.log.removeHandler(heard)
-        runs.log.setLevel(former)
+        log.removeHandler(heard)
+        log.setLevel(former)
 
 
 def test_a_lock_dies_with_its_process(tmp_path):

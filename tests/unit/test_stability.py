@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from scipy.stats import binomtest
 from torch import Generator
 
 import copyfold as cf
 from copyfold.probes.stability import rms, spacing, wilson
 
+Z = 1.959964  # 95 % of normal values are within Z stds of their mean
 SHAPE = (1, 4, 4)
 
 
@@ -69,7 +69,7 @@ def test_a_contraction_towards_an_image_of_its_own_does_not_walk():
     found = read(towards, x, steps=20, reference=centres, values=0)
     assert not found["walks"].any()
     assert (found["fraction"], found["fraction, low"]) == (0, 0)
-    assert found["fraction, high"].item() == pytest.approx(binomtest(0, 4).proportion_ci(method="wilson").high)
+    assert found["fraction, high"].item() == pytest.approx(Z**2 / (4 + Z**2))
 
 
 def test_walking_is_going_far_or_to_another_neighbour():
@@ -123,9 +123,14 @@ def test_spacing_is_the_median_to_the_nearest_other():
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 8), (1, 8), (4, 8), (7, 8), (8, 8), (0, 1), (130, 1000)])
-def test_the_interval_is_scipy_s(successes, n):
-    theirs = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    assert wilson(successes, n) == pytest.approx((successes / n, theirs.low, theirs.high))
+def test_the_interval_is_wilson_s(successes, n):
+    """Its ends are as far from the fraction as chance takes a fraction from them."""
+    fraction, low, high = wilson(successes, n)
+    assert fraction == successes / n
+    assert 0 <= low <= fraction <= high <= 1
+    assert low < high
+    for p in (low, high):
+        assert (fraction - p) ** 2 == pytest.approx(Z**2 * p * (1 - p) / n, rel=1e-5, abs=1e-15)
 
 
 @pytest.mark.parametrize(

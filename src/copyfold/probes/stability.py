@@ -129,14 +129,15 @@ def spacing(data: Images) -> Float[Tensor, ""]:
     return neighbours(data[drawn], data, 2)[0][:, 1].quantile(0.5)  # the first is the image itself
 
 
-def wilson(successes: int, n: int, z: float = 1.959963984540054) -> tuple[float, float, float]:
-    """A fraction and its interval, of 95 % by default: the fractions p within z sqrt(p (1 - p) / n) of it.
+def wilson(successes: int, n: int) -> tuple[float, float, float]:
+    """A fraction and its 95 % interval: the fractions p within 1.96 sqrt(p (1 - p) / n) of it.
 
     Wilson, "Probable inference, the law of succession, and statistical inference" (1927); honest for few trials
-    and near 0 and 1.
+    and near 0 and 1. UsageError where it is no fraction.
     """
+    from scipy.stats import binomtest
+
     if not 0 <= successes <= n or n < 1:
         raise UsageError(f"{successes} of {n} is no fraction: count between 0 and n, of at least 1")
-    middle = (successes + z**2 / 2) / (n + z**2)
-    half = z / (n + z**2) * (successes * (n - successes) / n + z**2 / 4) ** 0.5
-    return successes / n, max(0.0, middle - half), min(1.0, middle + half)
+    found = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return successes / n, float(found.low), float(found.high)

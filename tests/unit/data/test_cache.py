@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from copyfold import files
 from copyfold.data import Photos
 from copyfold.data.reading import cache as store
 from copyfold.data.reading import decoding, folders
@@ -270,6 +272,31 @@ def test_two_processes_racing_both_end_up_fine(folder: Path, cache: Path) -> Non
     photos = Photos(folder)
     assert found == {(photos.fingerprint, int(photos.train.sum()))}
     assert not list(cache.glob(".making*"))
+
+
+def test_who_waited_for_an_entry_is_alone_too(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock's file goes with its holder; who waited on it may not be left with a lock that nobody sees."""
+    waits, has, done = threading.Event(), threading.Event(), threading.Event()
+
+    def second() -> None:
+        with store.alone("entry"):
+            has.set()
+            assert done.wait(60)
+
+    monkeypatch.setattr(files.log, "info", lambda *_: waits.set())
+    thread = threading.Thread(target=second)
+    try:
+        with store.alone("entry"):
+            thread.start()
+            assert waits.wait(60)
+            assert not has.is_set()
+        assert has.wait(60)
+        with pytest.raises(CopyfoldError, match="in use"), files.locked(cache / ".lock-entry"):
+            raise AssertionError
+    finally:
+        done.set()
+        thread.join()
+    assert list(cache.iterdir()) == []
 
 
 def test_losing_the_race_takes_the_other_entry(tmp_path: Path, cache: Path) -> None:

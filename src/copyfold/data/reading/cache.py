@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from copyfold.errors import CopyfoldError
+from copyfold.files import locked
 
 VERSION = 1
 """To be raised whenever the same source and arguments would give other pixels."""
@@ -68,17 +69,12 @@ def recall(name: str) -> dict[str, Any] | None:
 @contextmanager
 def alone(name: str) -> Iterator[None]:
     """Make an entry within a with-block while others that want it wait; the lock dies with its process."""
-    import fcntl  # only there on Linux and macOS
-
-    with space():
-        path = folder() / f".lock-{name}"
-        file = path.open("a")
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        with space():
+            path = folder() / f".lock-{name}"
+            stack.enter_context(locked(path, wait=True))
+        stack.callback(path.unlink, missing_ok=True)
+        yield
 
 
 def pixels(name: str) -> np.ndarray:
