@@ -105,7 +105,8 @@ class Gaussian(Corruption):
     A pair std = (low, high) draws a std per image, its logarithm uniform between theirs, so that one model
     learns to remove any of them.
     The corruption for which the best denoiser tells the score: E[x | x~] = x~ + std^2 grad log p_std(x~),
-    p_std the density of x~ (Tweedie's formula; Murphy, Probabilistic Machine Learning, 20.3).
+    p_std the density of x~ (Tweedie's formula; Murphy, Probabilistic Machine Learning: An Introduction, 2022,
+    section 20.3).
     """
 
     std: Level = 0.2

@@ -20,7 +20,8 @@ class Linear(Chain):
 
     Under the squared error its optimum spans the first `latent_dim` principal components; the loss left is the
     sum of the other eigenvalues of the covariance. `bias` centres the data; without it the data should be
-    centred. Baldi and Hornik, 1989; Murphy, Probabilistic Machine Learning: Advanced Topics, section 20.3.
+    centred. Baldi and Hornik, 1989; Murphy, Probabilistic Machine Learning: An Introduction
+    (2022), section 20.3.
     """
 
     def __init__(

@@ -80,7 +80,7 @@ class Bernoulli(Fidelity):
         -log p(x|z) = sum_pixels -x log p - (1 - x) log(1 - p),   p = sigmoid(logits(z)) = D(z)
 
     For grey values it is a pseudo-likelihood, smallest at p = x but not 0 there. The model's output must be
-    "sigmoid". Murphy, Probabilistic Machine Learning: Advanced Topics, section 20.3.
+    "sigmoid". Murphy, Probabilistic Machine Learning: An Introduction (2022), section 20.3.
     """
 
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:

@@ -22,7 +22,8 @@ _CLAMP = 1e-6  # how near to 0 and 1 the mean activation of a unit may come befo
 class L1(Penalty):
     """Sparse codes: weight * mean over the batch of sum_k |z_k|.
 
-    Murphy, Probabilistic Machine Learning: Advanced Topics, section 20.3. A tuple of maps is summed over all.
+    Murphy, Probabilistic Machine Learning: An Introduction (2022), section 20.3. A tuple of maps is summed over
+    all of them.
     """
 
     weight: float = 1.0
