@@ -17,11 +17,11 @@ ABOVE = "src/copyfold"
 SOURCE, PAGE = HERE / "coverage.yaml", HERE / "coverage.md"
 HEAD = """# What there is of the checklist
 
-The texts are the essay "Autoencoders: Learning by Copying" with its author's scripts, and notes on section 20.3 of
-Murphy's *Probabilistic Machine Learning: An Introduction* (2022). A checklist of {count} items says
-what one must have to have them. Here is where each is, and what holds it: a test, which fails where the item breaks; a study, which measures it; or
-a command, which shows it. `docs/coverage.py` writes this page from `docs/coverage.yaml` and from what the studies
-say they are about; a test compares it with the sources.
+The texts are the essay "Autoencoders: Learning by Copying" with its author's scripts, and notes on section 20.3
+of Murphy's *Probabilistic Machine Learning: An Introduction* (2022). A checklist of {count} items says what one
+must have to have them. Here is where each is, and what holds it: a test, which fails where the item breaks; a
+study, which measures it; or a command, which shows it. `docs/coverage.py` writes this page from
+`docs/coverage.yaml` and from what the studies say they are about; a test compares it with the sources.
 
 {held} items are held by something; {left} not: {numbers}. {noted} have a note, mostly of what is built or shown in
 another way than in the texts.

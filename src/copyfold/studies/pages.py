@@ -14,15 +14,15 @@ from copyfold.studies.base import Estimate, Study
 
 HEAD = """# What came of the claims
 
-Every claim of the texts as a study that anyone can run again: `copyfold study NAME --budget {budget} --data ROOT`.
-The essay is "Autoencoders: Learning by Copying", the notes are on section 20.3 of Murphy's *Probabilistic
-Machine Learning: An Introduction* (2022). Thresholds were fixed before the first
-measurement at this budget, and the verdict follows from them alone: HOLDS where every deciding number, with its whole 95 % interval, is where the claim wants it;
-FAILS where none is; MIXED where some are; UNDECIDED where an interval straddles its threshold. Not all were
-chosen blind: that of T12's first block was made absolute after a trial on digits, where a ratio was 0 / 0; the
-settings of T6 were chosen after one of untrained networks; and parts of T9, T10, T11 and the tails follow from
-algebra. What a verdict means was written before measuring too, but for T31's FAILS: its wording, and the control
-of ten times the training, followed its first measurement.
+Every claim of the texts as a study that anyone can run again: `copyfold study NAME --budget {budget} --data
+ROOT`. The essay is "Autoencoders: Learning by Copying", the notes are on section 20.3 of Murphy's
+*Probabilistic Machine Learning: An Introduction* (2022). Thresholds were fixed before the first measurement at
+this budget, and the verdict follows from them alone: HOLDS where every deciding number, with its whole 95 %
+interval, is where the claim wants it; FAILS where none is; MIXED where some are; UNDECIDED where an interval
+straddles its threshold. Not all were chosen blind: that of T12's first block was made absolute after a trial on
+digits, where a ratio was 0 / 0; the settings of T6 were chosen after one of untrained networks; and parts of
+T9, T10, T11 and the tails follow from algebra. What a verdict means was written before measuring too, but for
+T31's FAILS: its wording, and the control of ten times the training, followed its first measurement.
 
 Controls decide nothing. Where one has a number that it has to reach, and does not, the page says so; some of
 these were put in when a measurement had shown the need. Below what a verdict was said beforehand to mean, a page
