@@ -15,6 +15,7 @@ from copyfold.data.reading.decoding import Fit
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.preparation import LARGEST, Bad, Choice, choose, median_side, prepared, refuse
 from copyfold.data.reading.sources import Listing, Source
+from copyfold.data.sampling import Sample, as_images, stratified
 from copyfold.errors import UsageError
 from copyfold.types import Images, Progress, Shape
 
@@ -127,12 +128,34 @@ class Photos:
         return Batches(self.train, batch, seed, self.flip, rank, world)
 
     def images(self, which: Which = "train", count: int | None = None, start: int = 0) -> Images:
-        """Return `count` images (None: all) from `start` on, as float32 N·C·H·W in [0, 1]."""
+        """Return `count` images (None: all) from `start` on, as float32 N·C·H·W in [0, 1].
+
+        To look at some images of a set, take a `sample`: the first of a folder may all be of one kind.
+        """
+        return as_images(self._part(which)[0][start : None if count is None else start + count])
+
+    def sample(self, which: Which = "train", count: int | None = None, seed: int = 0) -> Sample:
+        """Return `count` images (None: all) spread evenly over the set, with their rows, names and labels.
+
+        One of each of `count` equal parts of the set, drawn by `seed` (see `stratified`), in the set's order; all
+        where there are no more. Other seeds give other images.
+        """
+        pixels, names, labels = self._part(which)
+        rows = stratified(len(pixels), count, seed)
+        return Sample(
+            as_images(pixels[rows]),
+            torch.from_numpy(rows),
+            tuple(names[row] for row in rows),
+            None if labels is None else torch.from_numpy(labels[rows]),
+        )
+
+    def _part(self, which: Which) -> tuple[np.ndarray, list[str], np.ndarray | None]:
+        """Pixels, names and labels of either part."""
         if which not in get_args(Which):
             raise UsageError(f"which is {which!r}: it must be train or held_out")
-        pixels = self.train if which == "train" else self.held_out
-        chosen = torch.from_numpy(pixels[start : None if count is None else start + count])
-        return chosen.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        if which == "train":
+            return self.train, self.names, self.labels
+        return self.held_out, self.held_out_names, self.held_out_labels
 
     def _divide(self, pixels: np.ndarray, meta: dict[str, Any]) -> None:
         train, rows, labels = meta["train"], meta["names"], meta["labels"]
