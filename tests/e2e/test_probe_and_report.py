@@ -67,7 +67,14 @@ def test_a_report_on_other_photos_reads_them_as_the_model_does(run, tmp_path, co
     np.save(tmp_path / "grey.npy", rng.integers(0, 256, (100, 20, 20), dtype=np.uint8))
     said = copyfold("report", run, tmp_path / "grey.npy", "--out", tmp_path / "page.html").done()
     assert any("3 channels" in line for line in said.err)
+    assert any("grey.npy, 100 images: 25 are measured, and 75 others are the reference" in line for line in said.err)
+    page = (tmp_path / "page.html").read_text()
+    for word in ("held-out image", "held out:", "training image", "remembered"):
+        assert word not in page.split("Where the sentences come from")[0], word  # a table of all there are
+    assert "nearest reference image" in page
+    assert "novelty" not in json.loads((tmp_path / "page.json").read_text())["numbers"]
+    assert not any("held out" in line for line in said.err)
     np.save(tmp_path / "few.npy", rng.integers(0, 256, (10, 16, 16), dtype=np.uint8))
-    copyfold("report", run, tmp_path / "few.npy").refused(2, "at least 8", "give more images")
+    copyfold("report", run, tmp_path / "few.npy").refused(2, "at least 4", "and 8", "give more images")
     copyfold("report", run, "--out", tmp_path / "page.pdf").refused(2, "suffix .html")
     copyfold("report", tmp_path / "nothing").refused(2, "nothing")

@@ -96,7 +96,7 @@ def test_what_cannot_be_diagnosed_is_refused(photos):
     ],
 )
 def test_commands_ask_the_same_again(asked, line, photos, tmp_path):
-    subject = Subject(cf.Linear.tiny(), photos.images(), photos.images(), photos, cf.runs.Run(tmp_path))
+    subject = Subject(cf.Linear.tiny(), photos.sample(), photos.sample(), photos, cf.runs.Run(tmp_path))
     family = probe if isinstance(asked, cf.Probe) else sample
     given = command(subject, asked).split()
     assert " ".join(given[3:]) == line
@@ -105,7 +105,7 @@ def test_commands_ask_the_same_again(asked, line, photos, tmp_path):
 
 
 def test_an_adopted_model_is_asked_in_python(photos):
-    subject = Subject(cf.Linear.tiny(), photos.images(), photos.images(), photos)
+    subject = Subject(cf.Linear.tiny(), photos.sample(), photos.sample(), photos)
     found = command(subject, cf.Denoising(cf.Gaussian(0.3)))
     assert found == "cf.Denoising(corruption=cf.Gaussian(std=0.3))(model, x, rng)"
     assert eval(found.removesuffix("(model, x, rng)")) == cf.Denoising(cf.Gaussian(0.3))

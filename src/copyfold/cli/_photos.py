@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from copyfold.cli import _parsing, _screen
 from copyfold.data import Photos, Stream
+from copyfold.data.sampling import REFERENCE
 from copyfold.errors import UsageError
-from copyfold.pictures import evenly
 from copyfold.runs import Run
 from copyfold.types import Images
 
@@ -18,7 +17,6 @@ T = TypeVar("T")
 
 READING = ("fit", "limit", "layout", "skip_bad")
 STREAM = ("size", "fit", "flip", "channels", "buffer", "held_out", "seed", "skip_bad")
-REFERENCE = 1024  # training images that baselines are fitted on and neighbours are looked for among
 
 
 def flags(parser: ArgumentParser) -> None:
@@ -42,15 +40,13 @@ def own(run: Run) -> Photos | Stream:
 
 
 def given(run: Run, source: str, options: Namespace) -> Photos:
-    """Other photos, in the size and the channels of the run's model."""
-    return _read(run, source, {name: options[name] for name in READING})
+    """Other photos, in the size and the channels of the run's model: all of them, for nothing trains on them."""
+    return _read(run, source, {name: options[name] for name in READING} | {"whole": True})
 
 
 def reference(photos: Photos | Stream) -> Images:
-    """Training images, drawn evenly."""
-    if isinstance(photos, Stream):
-        return photos.images("train", REFERENCE)
-    return torch.cat([photos.images("train", 1, i) for i in evenly(len(photos), REFERENCE)])
+    """Training images, or other ones where they are given: to fit on, and to look for neighbours among."""
+    return photos.sample("train", REFERENCE).images
 
 
 def equipped(thing: T, **found: Callable[[], Any]) -> T:

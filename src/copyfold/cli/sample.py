@@ -51,7 +51,7 @@ def _parser():
     parser.add_argument("--start", type=str | None, help="Photographs to start from: what train takes as DATA.")
     _photos.flags(parser)
     parser.add_argument("--count", type=int, default=16, help="How many images.")
-    parser.add_argument("--seed", type=int, default=0, help="Of the noise.")
+    parser.add_argument("--seed", type=int, default=0, help="Of the noise, and of which photographs are taken.")
     parser.add_argument("--fps", type=int, default=12, help="Frames per second of a film.")
     parser.add_argument("--statistics", type=Statistics | None, help="As the model was trained, unless given.")
     _device.flag(parser)
@@ -70,5 +70,6 @@ def _start(options: Namespace, run: Run, rng: torch.Generator) -> tuple[Sampler,
     fitted = sampler is not options.sampler
     noise = sampler.noise(options.count, run.model.shape, rng) if fitted or options.start is None else None
     if noise is None:
-        return sampler, photos().images("held_out" if options.start is None else "train", options.count)
+        which = "held_out" if options.start is None else "train"
+        return sampler, photos().sample(which, options.count, options.seed).images
     return sampler, noise

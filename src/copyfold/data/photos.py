@@ -35,13 +35,15 @@ class Photos:
             that `suits`.
         fit: "crop" scales the short side to `size` and takes the centre; "pad" scales the long side and
             pads with black.
-        limit: At most so many images to train on, and at most so many held out, drawn by seed before
-            anything is decoded.
+        limit: At most so many images, and at most so many more held out, drawn by seed before anything is
+            decoded.
         flip: Whether training mirrors every image half of the time (`Batches` does it).
         layout: How to read an array: NHW, NCHW, NHWC or lsun. None finds out, or asks.
         skip_bad: Leave unreadable images out instead of raising.
         channels: 1 for grey or 3 for colour, whatever the images are; None finds out.
         seed: Draws what is held out and what `limit` takes.
+        whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be looked at.
+            Nothing can be trained on them.
         suits: Says whether a model takes images of a shape. None means multiples of 16.
         progress: Called as images are read.
 
@@ -57,7 +59,9 @@ class Photos:
     train: np.ndarray
     """The images to train on, uint8 N·H·W·C."""
     held_out: np.ndarray
-    """The images held out, uint8 N·H·W·C."""
+    """The images held out, uint8 N·H·W·C; none where `whole`."""
+    whole: bool
+    """Whether all images are in `train`, and only to be looked at."""
     labels: np.ndarray | None
     """Class numbers of `train`, where the source has them; -1 is a missing one."""
     held_out_labels: np.ndarray | None
@@ -85,13 +89,14 @@ class Photos:
         skip_bad: bool = False,
         channels: int | None = None,
         seed: int = 0,
+        whole: bool = False,
         suits: Suits | None = None,
         progress: Progress | None = None,
     ) -> None:
         _check(size, fit, limit, seed, channels)
-        self.flip = flip
+        self.flip, self.whole = flip, whole
         with recognise(source, layout) as opened:
-            make = _Making(opened, fit, limit, skip_bad, seed, channels, progress)
+            make = _Making(opened, fit, limit, skip_bad, seed, channels, whole, progress)
             pixels, meta, why = make(size, suits)
             self.size = pixels.shape[1]
             self.shape = (pixels.shape[3], self.size, self.size)
@@ -105,7 +110,7 @@ class Photos:
                 "skip_bad": skip_bad,
                 "channels": channels,
                 "seed": seed,
-            }
+            } | ({"whole": True} if whole else {})
             where = opened.where
         self.fingerprint = meta["fingerprint"]
         self._divide(pixels, meta)
@@ -160,7 +165,7 @@ class Photos:
     def _divide(self, pixels: np.ndarray, meta: dict[str, Any]) -> None:
         train, rows, labels = meta["train"], meta["names"], meta["labels"]
         # A single image is trained on and held out alike.
-        held = slice(train if len(rows) > train else 0, None)
+        held = slice(train if len(rows) > train or self.whole else 0, None)
         self.train, self.held_out = pixels[:train], pixels[held]
         self.names, self.held_out_names = rows[:train], rows[held]
         numbers = None if labels is None else np.asarray(labels, dtype=np.int64)
@@ -194,6 +199,7 @@ class _Making:
         skip_bad: bool,
         seed: int,
         channels: int | None,
+        whole: bool,
         progress: Progress | None,
     ) -> None:
         self.source = source
@@ -202,9 +208,11 @@ class _Making:
         self.skip_bad = skip_bad
         self.seed = seed
         self.channels = channels
+        self.whole = whole
         self.progress = progress
         identity = cache.digest(source.identity())
-        self.key = partial(cache.key, source.kind, identity, getattr(source, "layout", None), limit, seed)
+        taken = (limit, seed, "whole") if whole else (limit, seed)
+        self.key = partial(cache.key, source.kind, identity, getattr(source, "layout", None), *taken)
         self._listed: tuple[Listing, Choice] | None = None
 
     def __call__(self, size: int | None, suits: Suits | None) -> tuple[np.ndarray, dict[str, Any], str]:
@@ -230,7 +238,7 @@ class _Making:
         """List the images, and which of them are taken."""
         if self._listed is None:
             listing = self.source.listing()
-            self._listed = listing, choose(listing, self.limit, self.seed)
+            self._listed = listing, choose(listing, self.limit, self.seed, self.whole)
         return self._listed
 
     @cached_property
@@ -296,7 +304,7 @@ class _Making:
         rows = train + [int(index) for index in choice.held_out if index not in left_out]
         if not train:
             raise refuse(self.source, listing, bad, len(choice.all))
-        if len(rows) == len(train) > 1:  # all that was held out is unreadable
+        if len(rows) == len(train) > 1 and not self.whole:  # all that was held out is unreadable
             train.pop()
         grey = "read as grey: 1 channel" if self.channels else "every image is grey: 1 channel"
         notes = [*choice.notes, grey if shape[3] == 1 else "3 channels"]

@@ -26,7 +26,7 @@ FITTED = 256
 MAPPED = 500
 """Images whose codes are drawn on a map."""
 
-LOGGED = 512
+EVALUATED = 512
 """Held-out images that a row of the log is over: enough for two digits of a mean, and cheap."""
 
 DIAGNOSED = 256

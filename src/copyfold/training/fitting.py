@@ -188,6 +188,8 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
     """Refuse what would fail, or mean nothing, after minutes."""
     if model.shape != tuple(photos.shape):
         raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
+    if isinstance(photos, Photos) and photos.whole:
+        raise UsageError("photos read with whole=True hold nothing out: train on Photos(...) without it")
     objective.check(model)
     if plan.recompute and model.has_statistics and model.statistics == "running":
         raise UsageError("recompute would see other running averages the second time: give statistics='batch'")
