@@ -1,9 +1,9 @@
 """Say what a trained model learned, on one page that needs nothing else: report.html, and report.json beside it.
 
 Five sentences at the top, with the numbers and thresholds that they follow from; then what it keeps, what noise it
-removes, whether it copies, whether it is stable, what its layers see, what it makes, and its codes. Held-out images
-are measured, and training images are the reference: what baselines are fitted on, and neighbours looked for among.
-Of DATA, on which nothing is trained, a quarter is measured, and the others are the reference.
+removes, whether it copies, whether it is stable, what its layers see, what it makes, and its codes. Held-out
+images are measured, and training images are the reference: baselines are fitted on them, and neighbours looked for
+among them. Of DATA, on which nothing is trained, a quarter is measured, and the others are the reference.
 """
 
 from collections.abc import Sequence

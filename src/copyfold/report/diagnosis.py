@@ -112,10 +112,10 @@ def _divided(subject: Subject) -> str:
     measured, known, photos = len(subject.measured), len(subject.known), subject.photos
     if subject.training == "training":
         return (
-            f"{len(photos)} to train on, {len(photos.held_out)} held out: {measured} held-out images are measured, "
+            f"{len(photos)} to train on, {len(photos.held_out)} held out: {measured} held-out images are measured "
             f"and {known} training images are the reference"
         )
-    return f"{len(photos)} images: {measured} are measured, and {known} others are the reference"
+    return f"{len(photos)} images: {measured} are measured and {known} others are the reference"
 
 
 def _check(model: Autoencoder, photos: Photos | Stream) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+import copyfold as cf
 from copyfold.data import Photos, Sample, Stream
 from copyfold.data.sampling import stratified
 from copyfold.errors import UsageError
@@ -121,3 +122,44 @@ def test_a_stream_of_files_is_sampled_alike(tmp_path: Path) -> None:
     assert held_out.names == tuple(stream.held_out_names[row] for row in held_out.rows)
     with pytest.raises(UsageError, match="say how many"):
         stream.sample()
+
+
+def test_whole_photos_hold_nothing_out_and_do_not_speak_of_training(tmp_path: Path) -> None:
+    """All images of all splits, in order; beside the divided ones in the cache, whichever came first."""
+    for k in range(30):
+        place = tmp_path / "set" / ("train" if k < 20 else "test")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), (k, 0, 0), np.uint8)).save(place / f"{k:02}.png")
+    divided = Photos(tmp_path / "set", 8)
+    whole = Photos(tmp_path / "set", 8, whole=True)
+    assert (len(divided), len(divided.held_out)) == (20, 10)
+    assert (len(whole), len(whole.held_out), len(whole.held_out_names)) == (30, 0, 0)
+    assert sorted(whole.train[:, 0, 0, 0].tolist()) == list(range(30))
+    assert all(f"{k:02}.png" in name for k, name in zip(whole.train[:, 0, 0, 0], whole.names, strict=True))
+    assert set(whole.notes) == {"the splits train, test are taken together", "3 channels"}
+    assert divided.fingerprint != whole.fingerprint
+    assert Photos(tmp_path / "set", 8).fingerprint == divided.fingerprint
+    few = Photos(tmp_path / "set", 8, whole=True, limit=12)
+    assert len(few) == 12
+    assert few.names == [name for name in whole.names if name in few.names]
+    assert "limited to 12 of 30 images, drawn by seed 0" in few.notes
+    assert len(few.sample("held_out", 5)) == 0
+    recipe = few.recipe()
+    assert len(Photos(recipe.pop("data"), recipe.pop("size"), **recipe)) == 12
+
+
+def test_one_image_is_whole_too_and_bad_ones_are_left_out(tmp_path: Path) -> None:
+    for k in range(3):
+        Image.fromarray(np.full((8, 8, 3), k, np.uint8)).save(tmp_path / f"{k}.png")
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    assert Photos(tmp_path, 8, whole=True, skip_bad=True).names == ["1.png", "2.png"]
+    (tmp_path / "2.png").unlink()
+    one = Photos(tmp_path, 8, whole=True, skip_bad=True)
+    assert (len(one), len(one.held_out)) == (1, 0)
+
+
+def test_nothing_trains_on_whole_photos(tmp_path: Path) -> None:
+    photos = Photos(np.zeros((8, 16, 16, 1), np.uint8), whole=True)
+    with pytest.raises(UsageError, match="without it"):
+        cf.fit(cf.Linear(photos.shape), photos=photos, run=tmp_path / "run", epochs=1)
+    assert not (tmp_path / "run").exists()
