@@ -41,6 +41,25 @@ def test_a_probe_s_numbers_are_its_own(run, tmp_path, copyfold):
     assert (tmp_path / "denoising.png").stat().st_size > 1000
 
 
+def test_a_row_number_is_no_quantity(run, photos, tmp_path, copyfold):
+    """Which image is the nearest is said of each, by its name; a mean of rows would mean nothing."""
+    copyfold(
+        "probe", run, photos, "--probe=Nearest", "--probe.count=2", "--count=2", "--out", tmp_path / "two"
+    ).done()
+    said = copyfold("probe", run, photos, "--probe=Nearest", "--count=40", "--out", tmp_path).done()
+    found = json.loads((tmp_path / "nearest.json").read_text())
+    (line,) = [line for line in said.out if line.startswith("index")]
+    names = cf.Photos(photos, 16).names
+    assert found["index, by name"] == [names[row] for row in found["index"]]
+    assert line.split("  ")[-1] == ", ".join([*found["index, by name"][:5], "..."])
+    assert found["distance"].count(0) == 36  # the images that it was trained on are among them
+    assert [name for name, d in zip(found["index, by name"], found["distance"], strict=True) if not d] == [
+        name for name in cf.Photos(photos, 16, whole=True).names if name in names
+    ]
+    two = json.loads((tmp_path / "two" / "nearest.json").read_text())
+    assert np.shape(two["index, by name"]) == (2, 2)
+
+
 @pytest.fixture
 def classes(tmp_path):
     """Forty images of four brightnesses each, sorted, with labels."""
@@ -66,10 +85,10 @@ def test_other_photos_are_asked_about_evenly_and_all_of_them(run, classes, tmp_p
 
 
 def test_what_is_fitted_to_training_images_sees_all_classes(classes):
-    x = _photos.reference(cf.Photos(classes, 16))
+    x = _photos.reference(cf.Photos(classes, 16)).images
     assert len(x) == 144
     many = cf.Photos(np.repeat(np.arange(4, dtype=np.uint8) * 60, 500)[:, None, None] + np.zeros((8, 8), np.uint8))
-    x = _photos.reference(many)
+    x = _photos.reference(many).images
     assert len(x) == 1024
     assert (torch.bincount((x.mean((1, 2, 3)) * 255 / 60).round().long()) - 256).abs().max() < 20
 
@@ -102,9 +121,7 @@ def test_a_report_on_other_photos_reads_them_as_the_model_does(run, tmp_path, co
     np.save(tmp_path / "grey.npy", rng.integers(0, 256, (40, 20, 20), dtype=np.uint8))
     said = copyfold("report", run, tmp_path / "grey.npy", "--out", tmp_path / "page.html").done()
     assert any("3 channels" in line for line in said.err)
-    assert any(
-        "grey.npy, 40 images: 10 are measured and 30 others are the reference" in line for line in said.err
-    )
+    assert any("grey.npy, 40 images: 10 are measured and 30 others are the reference" in line for line in said.err)
     page = (tmp_path / "page.html").read_text()
     for word in ("held-out image", "held out:", "training image", "remembered"):
         assert word not in page.split("Where the sentences come from")[0], word  # a table of all there are

@@ -7,11 +7,10 @@ from typing import Any, TypeVar
 from jsonargparse import ArgumentParser, Namespace
 
 from copyfold.cli import _parsing, _screen
-from copyfold.data import Photos, Stream
+from copyfold.data import Photos, Sample, Stream
 from copyfold.data.sampling import REFERENCE
 from copyfold.errors import UsageError
 from copyfold.runs import Run
-from copyfold.types import Images
 
 T = TypeVar("T")
 
@@ -44,9 +43,9 @@ def given(run: Run, source: str, options: Namespace) -> Photos:
     return _read(run, source, {name: options[name] for name in READING} | {"whole": True})
 
 
-def reference(photos: Photos | Stream) -> Images:
+def reference(photos: Photos | Stream) -> Sample:
     """Training images, or other ones where they are given: to fit on, and to look for neighbours among."""
-    return photos.sample("train", REFERENCE).images
+    return photos.sample("train", REFERENCE)
 
 
 def equipped(thing: T, **found: Callable[[], Any]) -> T:

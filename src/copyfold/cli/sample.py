@@ -66,7 +66,7 @@ def _start(options: Namespace, run: Run, rng: torch.Generator) -> tuple[Sampler,
     ones.
     """
     photos = cache(lambda: _photos.chosen(run, options.start, options))
-    sampler = _photos.equipped(options.sampler, reference=lambda: _photos.reference(photos()))
+    sampler = _photos.equipped(options.sampler, reference=lambda: _photos.reference(photos()).images)
     fitted = sampler is not options.sampler
     noise = sampler.noise(options.count, run.model.shape, rng) if fitted or options.start is None else None
     if noise is None:
