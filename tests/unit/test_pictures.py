@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import av
@@ -408,6 +409,46 @@ def test_evenly_has_both_ends():
     assert pictures.evenly(30, 4) == [0, 10, 19, 29]
     assert pictures.evenly(3, 8) == [0, 1, 2]
     assert pictures.evenly(5, 1) == [0]
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(1, [0]), (5, [0, 1, 2, 3, 4]), (31, [0, 4, 9, 13, 17, 21, 26, 30])]
+)
+def test_a_strip_has_a_row_an_image_and_frames_from_left_to_right(length, shown):
+    """Each image with a brightness of its own, that rises by the frame."""
+    levels = torch.tensor([0, 100])[None, :] + torch.arange(length)[:, None]
+    film = (level.view(2, 1, 1, 1).expand(-1, 1, 4, 4) / 255 for level in levels)
+    picture = pictures.strip(film, scale=1)
+    assert picture.shape == (2 * 4 + 2, len(shown) * 6 - 2, 3)
+    assert picture[0, ::6, 0].tolist() == shown
+    assert picture[6, ::6, 0].tolist() == [100 + level for level in shown]
+
+
+def test_a_strip_of_a_long_film_is_even_and_holds_few_frames():
+    alive, most = weakref.WeakSet(), 0
+
+    def film():
+        nonlocal most
+        for i in range(1001):
+            frame = torch.full((1, 3, 2, 2), (i // 4) / 255)
+            alive.add(frame)
+            most = max(most, len(alive))
+            yield frame
+
+    levels = pictures.strip(film(), 5, scale=1)[0, ::4, 0].astype(int)
+    assert levels[0] == 0
+    assert levels[-1] == 250
+    assert abs(np.diff(levels) - 62.5).max() < 62.5 / 8
+    assert most < 5
+
+
+def test_a_strip_needs_frames_and_resizes_them():
+    with pytest.raises(UsageError, match="at least one step"):
+        pictures.strip(iter(()))
+    with pytest.raises(UsageError, match="count=1"):
+        pictures.strip(moving(3), 1)
+    growing = (torch.full((2, 1, side, side), 0.5) for side in (4, 8, 6))
+    assert pictures.strip(growing, scale=2).shape == (2 * 8 + 2, 3 * 8 + 4, 3)
 
 
 def test_a_film_says_nothing(tmp_path, capfd):

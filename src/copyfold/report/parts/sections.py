@@ -9,7 +9,7 @@ import torch
 from copyfold import pictures
 from copyfold.corruptions import Corruption, Gaussian, Masking, Mix
 from copyfold.data.sampling import MAPPED, SHOWN, stratified
-from copyfold.measures import mse, psnr
+from copyfold.measures import mse, psnr, spread
 from copyfold.probes.base import Reading, layers
 from copyfold.probes.denoising import Denoising, best_baseline
 from copyfold.probes.geometry import IdentityGap
@@ -29,6 +29,7 @@ from copyfold.types import Images, Statistics
 
 FEW, SOME = 16, 32  # images for what takes long
 STDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+ALIKE = 0.2  # of the spread of photos, under which images are all but the same
 EXACT = 90  # dB, from which on an image is found to the precision of its numbers
 NUMBERS_OF_CODES = 60_000_000  # that may be in memory together
 
@@ -235,6 +236,7 @@ def making(subject: Subject) -> Section:
     nearest_known = f"nearest {subject.training} image"
     numbers = {
         "likeness": (quality["sliced Wasserstein"] / quality["sliced Wasserstein, real"]).item(),
+        "variety": (spread(made)[0] / spread(subject.x)[0].clamp(min=1e-12)).item(),
         f"distance to the {nearest_known}": distances[0],
         f"distance to the {nearest_known}, {subject.held_out.replace('-', ' ')}": distances[1],
     } | {name: value.item() for name, value in quality.items()}
@@ -259,6 +261,11 @@ def making(subject: Subject) -> Section:
         f"images as patches of {subject.held_out} images are (sliced Wasserstein distance over a Laplacian "
         "pyramid)."
     )
+    if numbers["variety"] < ALIKE:
+        text += (
+            f" They are all but the same: they differ from each other by {numbers['variety']:.2f} of what photos "
+            "do (root mean square per pixel)."
+        )
     plate = Plate(pictures.comparison(rows, distances_shown), caption, command(subject, sampler))
     return Section("What it makes", text, (plate,), numbers)
 
