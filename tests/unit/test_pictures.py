@@ -14,6 +14,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from skimage import color
 
 from copyfold import pictures
 from copyfold.errors import UsageError
@@ -237,6 +238,65 @@ def test_scatter_of_classes_names_and_fractions():
     assert [text.get_text() for text in names.legends[0].get_texts()] == ["cat", "dog"]
     assert len(pictures.scatter(points, torch.rand(60)).axes) == 2
     assert not pictures.scatter(points).legends
+
+
+def looks(figure):
+    """Colour and shape of the points of every class."""
+    drawn = figure.axes[0].collections
+    return [(tuple(one.get_facecolor()[0][:3]), one.get_paths()[0].vertices.tobytes()) for one in drawn]
+
+
+@pytest.mark.parametrize("count", [2, 10, 24, 70])
+def test_classes_are_told_apart(count):
+    """By colour alone up to ten, by colour and marker up to 70; and their names are on the picture."""
+    points = torch.randn(140, 2, generator=torch.Generator().manual_seed(0))
+    figure = pictures.scatter(points, [f"class {i % count:02d}" for i in range(140)])
+    assert len(set(looks(figure))) == count
+    assert len({colour for colour, _ in looks(figure)}) == min(count, 10)
+    assert len(figure.legends[0].get_texts()) == count
+    assert_all_text_is_inside(figure)
+
+
+def test_of_more_classes_than_looks_there_is_no_legend():
+    assert not pictures.scatter(torch.rand(71, 2), torch.arange(71)).legends
+
+
+# Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision deficiency",
+# 2009, severity 1: what linear red, green and blue become
+EYES = {
+    "usual": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopia": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deuteranopia": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.01182, 0.04294, 0.968881),
+    ),
+    "tritanopia": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.3039),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("eyes", "least"), [("usual", 20), ("protanopia", 10), ("deuteranopia", 10), ("tritanopia", 10)]
+)
+def test_ten_colours_are_told_apart_by_colour_blind_eyes_too(eyes, least):
+    """CIEDE2000 of 2 is seen at a glance; the seven of Okabe and Ito are 11 apart at least, for each of these."""
+    points = torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
+    colours = np.array([colour for colour, _ in looks(pictures.scatter(points, torch.arange(20) % 10))])
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ np.array(EYES[eyes]).T).clip(0, 1)
+    lab = color.rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)[None])[0]
+    apart = [color.deltaE_ciede2000(a, b) for a, b in itertools.combinations(lab, 2)]
+    assert len(apart) == 45
+    assert min(apart) > least
+    assert min(color.deltaE_ciede2000(one, [100, 0, 0]) for one in lab) > least  # and from white
 
 
 def test_pyplot_is_never_loaded_and_drawing_libraries_only_when_used():
