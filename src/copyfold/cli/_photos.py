@@ -18,9 +18,9 @@ READING = ("fit", "limit", "layout", "skip_bad")
 STREAM = ("size", "fit", "flip", "channels", "buffer", "held_out", "seed", "skip_bad")
 
 
-def flags(parser: ArgumentParser) -> None:
-    """Add how DATA are read; the run's own images are read as they were for training."""
-    _parsing.takes(parser, Photos, *READING)
+def flags(parser: ArgumentParser, what: str = "DATA") -> None:
+    """Add how photos are read that are given; the run's own images are read as they were for training."""
+    _parsing.takes(parser, Photos, *READING, title=f"how {what} are read")
 
 
 def chosen(run: Run, source: str | None, options: Namespace) -> Photos | Stream:

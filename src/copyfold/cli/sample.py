@@ -17,6 +17,7 @@ from jsonargparse import Namespace
 
 from copyfold.cli import _device, _parsing, _photos, _screen
 from copyfold.measures import spread
+from copyfold.models.base import Autoencoder
 from copyfold.runs import Run
 from copyfold.samplers.base import Sampler
 from copyfold.types import Images
@@ -53,8 +54,8 @@ def command(arguments: Sequence[str]) -> int:
             pictures.save(pictures.strip(shown()), out)
         else:
             pictures.film(shown(), out, fps=options.fps)
-    if alike := _alike(made, x, len(model.code_shapes()) > 1):
-        _screen.log.warning("%s", alike)
+    if alike := _alike(made, x):
+        _screen.log.warning("%s; %s", alike, _advice(model))
     print(out)
     return 0
 
@@ -66,7 +67,7 @@ def _parser():
     parser.add_argument("run", help="The folder of a run.")
     parser.add_argument("--sampler", type=Sampler, help="How: Renoising, Walk, ...; --sampler.steps and so on.")
     parser.add_argument("--start", type=str | None, help="Photographs to start from: what train takes as DATA.")
-    _photos.flags(parser)
+    _photos.flags(parser, "the photographs of --start")
     parser.add_argument("--count", type=int, default=16, help="How many images.")
     parser.add_argument("--seed", type=int, default=0, help="Of the noise, and of which photographs are taken.")
     parser.add_argument("--fps", type=int, default=12, help="Frames per second of a film.")
@@ -92,8 +93,8 @@ def _start(options: Namespace, run: Run, rng: torch.Generator) -> tuple[Sampler,
     return sampler, noise
 
 
-def _alike(made: Images, start: Images, skips: bool) -> str:
-    """Whether the images made are blank or all but the same, as they are shown, and what to do; "" where not.
+def _alike(made: Images, start: Images) -> str:
+    """Whether the images made are blank or all but the same, as they are shown; "" where they are not.
 
     They are the same where they differ by less than a third of what the images at the start differ by, which even
     a perfect copy of 30 steps of Renoising does, or by a tenth of what the pixels of each differ by. Photographs,
@@ -102,15 +103,21 @@ def _alike(made: Images, start: Images, skips: bool) -> str:
     between, within = (value.item() for value in spread(made.detach().float().clamp(0, 1)))
     before = spread(start.float().clamp(0, 1))[0].item()
     if within < BLANK:
-        said = f"the images are blank: the pixels of each differ by {within:.3f} (root mean square)"
-    elif len(made) > 1 and (between < ALIKE[0] * before or between < ALIKE[1] * within):
-        said = f"the {len(made)} images are all but the same: they differ by {between:.3f} (root mean square)"
-        said += f", what they started from by {before:.3f}" if before else f", the pixels of each by {within:.3f}"
-    else:
+        return f"the images are blank: the pixels of each differ by {within:.3f} (root mean square)"
+    alike = between < ALIKE[0] * before or between < ALIKE[1] * within
+    if len(made) < 2 or not alike:
         return ""
-    if skips:
+    beside = f"what they started from by {before:.3f}" if before else f"the pixels of each by {within:.3f}"
+    return (
+        f"the {len(made)} images are all but the same: they differ by {between:.3f} (root mean square), {beside}"
+    )
+
+
+def _advice(model: Autoencoder) -> str:
+    """What to do about images that are all but the same."""
+    if len(model.code_shapes()) > 1:
         return (
-            f"{said}; the skips of this network hand its input on, noise included, and it has learned little of "
-            "what images look like: train one with --model.skips none or self"
+            "the skips of this network hand its input on, noise included, and it has learned little of what "
+            "images look like: train one with --model.skips none or self"
         )
-    return f"{said}; train it longer, or draw codes as they lie: --sampler FittedGaussian"
+    return "train it longer, or draw codes as they lie: --sampler FittedGaussian"

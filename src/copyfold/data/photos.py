@@ -31,16 +31,16 @@ class Photos:
     Args:
         source: A folder of images of any depth, a .npy or .npz file, a local dataset in parquet,
             `hf://owner/name[@revision]`, an array or tensor, or None for scikit-learn's digits.
-        size: The side in pixels. None takes the median short side, at most 128, moved to the nearest side
-            that `suits`.
+        size: The side in pixels. Unless given, the median short side, at most 128, moved to the nearest side
+            that the model takes (`suits`).
         fit: "crop" scales the short side to `size` and takes the centre; "pad" scales the long side and
             pads with black.
-        limit: At most so many images, and at most so many more held out, drawn by seed before anything is
+        limit: At most so many images of every part that they are divided into, drawn by seed before anything is
             decoded.
-        flip: Whether training mirrors every image half of the time (`Batches` does it).
-        layout: How to read an array: NHW, NCHW, NHWC or lsun. None finds out, or asks.
+        flip: Mirror every image half of the time in training (`Batches` does it).
+        layout: How to read an array: NHW, NCHW, NHWC or lsun. Found out unless given, or asked for.
         skip_bad: Leave unreadable images out instead of raising.
-        channels: 1 for grey or 3 for colour, whatever the images are; None finds out.
+        channels: 1 for grey or 3 for colour, whatever the images are; found out unless given.
         seed: Draws what is held out and what `limit` takes.
         whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be looked at.
             Nothing can be trained on them.
