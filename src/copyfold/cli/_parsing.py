@@ -24,7 +24,8 @@ class _Parser(ArgumentParser):
     """jsonargparse's, with our help: of the command, and of every class that an option can be."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"formatter_class": _help.Help} | kwargs)
+        kwargs.setdefault("formatter_class", _help.Help)
+        super().__init__(*args, **kwargs)
 
 
 def parser(command: str, description: str | None, families: Sequence[str] = _wording.FAMILIES) -> ArgumentParser:

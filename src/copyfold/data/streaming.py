@@ -213,7 +213,7 @@ class Stream:
         while most is not None and sizes[chosen].sum() < enough:
             most *= 2
             chosen = stratified(len(sizes), most, seed)
-        inside = np.concatenate([np.arange(ends[k] - sizes[k], ends[k]) for k in chosen])
+        inside = np.concatenate([np.arange(int(ends[k] - sizes[k]), int(ends[k])) for k in chosen])
         rows = inside[stratified(len(inside), count, seed)]
         pieces = np.searchsorted(ends, rows, side="right")
         within = rows - (ends - sizes)[pieces]

@@ -89,7 +89,7 @@ def choose(listing: Listing, limit: int | None, seed: int, whole: bool = False) 
 def _all(listing: Listing, limit: int | None, rng: np.random.Generator, seed: int) -> Choice:
     """Every image, or `limit` of them, to be looked at: what is said of them does not speak of training."""
     everything = np.sort(np.concatenate(list(listing.splits.values())))
-    notes = listing.notes
+    notes = tuple(listing.notes)
     if len(listing.splits) > 1:
         notes = (f"the splits {', '.join(listing.splits)} are taken together", *notes)
     if limit is not None and limit < len(everything):
