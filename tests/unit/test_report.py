@@ -110,6 +110,16 @@ def test_commands_ask_the_same_again(asked, line, photos, tmp_path):
     assert getattr(parsed, "probe" if family is probe else "sampler") == asked
 
 
+def test_commands_about_other_photos_name_them(tmp_path):
+    np.save(tmp_path / "other.npy", cf.scenes(20, 16, channels=1))
+    whole = cf.Photos(tmp_path / "other.npy", whole=True)
+    subject = Subject.of(cf.Linear(whole.shape, 2), whole, cf.runs.Run(tmp_path), 0)
+    line = f"copyfold probe {tmp_path} {tmp_path}/other.npy --probe Denoising"
+    assert command(subject, cf.Denoising()) == line
+    assert command(subject, cf.Walk()) == f"copyfold sample {tmp_path} --start {tmp_path}/other.npy --sampler Walk"
+    assert command(subject, cf.Renoising()) == f"copyfold sample {tmp_path} --sampler Renoising"
+
+
 def test_an_adopted_model_is_asked_in_python(photos):
     subject = Subject(cf.Linear.tiny(), photos.sample(), photos.sample(), photos)
     found = command(subject, cf.Denoising(cf.Gaussian(0.3)))
@@ -193,3 +203,16 @@ def test_what_is_made_is_not_remembered_from_photos_that_nothing_trained_on(repo
     said = sentences(section.numbers)["What it makes"]
     assert re.search(r"photos( from afar| at every scale)?\.$", said), said
     assert "training image nearest to it" in html.unescape(" ".join(report.html.split()))
+
+
+def test_a_report_says_where_all_that_is_made_is_the_same(photos, report):
+    assert report.numbers["variety"] > 0
+    subject = Subject.of(cf.Linear(photos.shape, latent_dim=8), photos, None, 0)
+    with torch.no_grad():
+        subject.model.decoder[0].weight.zero_()
+    section = sections.making(subject)
+    assert section.numbers["variety"] == pytest.approx(0, abs=1e-6)
+    assert "all but the same: they differ from each other by 0.00 of what photos do" in section.text
+    with torch.no_grad():
+        subject.model.decoder[0].weight.normal_(0, 5)
+    assert "all but the same" not in sections.making(subject).text
