@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from copyfold import runs
+from copyfold.data.sampling import DIAGNOSED, EVALUATED, stratified
 from copyfold.errors import Diverged
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
@@ -24,8 +25,6 @@ from copyfold.training.randomness import hashed, seeded
 
 log = logging.getLogger("copyfold")
 
-HELD_OUT_IMAGES = 512  # enough for two digits of a mean, and cheap
-DIAGNOSED = 256  # held-out images whose codes are looked at
 LOGGED = ("active_units", "dead_units", "always_on_units", "saturation")
 ROW_STEPS = 100  # a row of the log at least this often
 SLOW, PACES = 10, 20  # times the usual step, and how many steps in a row are that
@@ -52,7 +51,7 @@ class Logbook:
         self.steps = steps  # in an epoch
         self.average = MovingAverage(self.plan.average) if self.plan.average is not None else None
         self.patience = Patience(self.plan.patience) if self.plan.patience is not None else None
-        self.held_out = held_out[:HELD_OUT_IMAGES]
+        self.held_out = held_out[stratified(len(held_out), EVALUATED)]  # in every row of every run the same
         vector = [len(shape) for shape in model.code_shapes()] == [1]
         # maps only where they are meant to be so
         self.diagnosed = vector or bool(getattr(objective, "penalties", ()))
@@ -132,7 +131,7 @@ class Logbook:
         self.model.eval()
         statistics = self.model.statistics if size > 1 else "running"  # one image has none of its own
         for start in range(0, len(self.held_out) - size + 1, size):
-            batch = torch.from_numpy(self.held_out[start : start + size].copy()).permute(0, 3, 1, 2)
+            batch = torch.from_numpy(self.held_out[start : start + size]).permute(0, 3, 1, 2)
             x = to_images(batch.to(trainer.strategy.root_device), module.layout)
             watch: dict[str, torch.Tensor] = {}
             with trainer.precision_plugin.forward_context(), self.model.using(statistics):
@@ -143,7 +142,8 @@ class Logbook:
 
     def diagnose(self, trainer: lightning.Trainer) -> runs.Row:
         """What the numbers of a code do on some held-out images."""
-        pixels = torch.from_numpy(self.held_out[:DIAGNOSED].copy()).permute(0, 3, 1, 2)
+        chosen = stratified(len(self.held_out), DIAGNOSED)
+        pixels = torch.from_numpy(self.held_out[chosen]).permute(0, 3, 1, 2)
         if not self.diagnosed or len(pixels) < 2:
             return {}
         x = to_images(pixels.to(trainer.strategy.root_device), torch.contiguous_format)
