@@ -74,6 +74,13 @@ def test_the_logged_error_is_what_the_model_makes(tmp_path):
     assert run.history[-1]["held_out_fidelity"] == pytest.approx(found.item() * 64 / 2, rel=1e-4)
 
 
+def test_the_held_out_loss_of_a_model_that_does_not_change_is_one_number(tmp_path):
+    """Whatever was drawn before: another corruption at every look would choose best/ and end patience by chance."""
+    run = fit(tmp_path / "a", net=plain(), epochs=3, lr=1e-30)
+    assert len({row["loss"] for row in run.history}) == 3  # of other images, otherwise corrupted
+    assert len({row["held_out_loss"] for row in run.history}) == 1
+
+
 def test_training_lowers_the_loss(tmp_path):
     run = fit(tmp_path / "a", epochs=20, lr=1e-2)
     assert run.history[-1]["held_out_mse"] < 0.5 * run.history[0]["held_out_mse"]
