@@ -97,14 +97,13 @@ def check_fidelity(fidelity: Fidelity, model: Autoencoder | None = None) -> None
         return fidelity(model, model.encode(x) if z is None else z, x)
 
     with seeded():
-        for net, _ in accepted(name, model, lambda net: ask(_running(net))):
+        for net, _ in accepted(name, model, ask):
             x = images(net.shape)
             z = copied(net.encode(x))
             for m in maps(z):
                 m.requires_grad_()
             given = copied(z), x.clone()
-            with untouched(net, name):
-                answer, again = ask(net, x, z), ask(net, x, z)
+            answer, again = ask(net, x, z), ask(net, x, z)
             right = isinstance(answer, tuple) and len(answer) == 2 and all(isinstance(a, Tensor) for a in answer)
             require(right, f"{name}: gives {shown(answer)}: expected (loss, image), a scalar and D(z)")
             loss, image = answer
@@ -149,11 +148,10 @@ def check_penalty(penalty: Penalty, model: Autoencoder | None = None) -> None:
     advice = "if it needs the gradient of the code by x, write differentiates = True in the class"
     on_tuples = "take the code as one vector, copyfold.models.base.flat(z), or refuse such models in check"
     with seeded():
-        for net, _ in accepted(name, model, lambda net: paid(_running(net)), advice, on_tuples):
+        for net, _ in accepted(name, model, paid, advice, on_tuples):
             x = images(net.shape)
             _changes_no_code(name, penalty, net)
-            with untouched(net, name):
-                value, again = (_drawn(partial(paid, net, x)) for _ in range(2))
+            value, again = (_drawn(partial(paid, net, x)) for _ in range(2))
             _is_a_loss(name, "the penalty", value)
             alike = same(value.detach(), again.detach())
             require(alike, f"{name}: has two values for one torch.manual_seed: draw with torch's generator")
@@ -187,7 +185,7 @@ def check_objective(objective: Objective, model: Autoencoder | None = None) -> N
         return objective(model, images(model.shape) if x is None else x, watch, step)
 
     with seeded():
-        for net, _ in accepted(name, model, lambda net: ask(_running(net))):
+        for net, _ in accepted(name, model, ask):
             x, watch = images(net.shape), {}
             given = x.clone()
             with untouched(net, name), asked(f"{name} on {kind(net)}, at step 3"):
@@ -196,6 +194,7 @@ def check_objective(objective: Objective, model: Autoencoder | None = None) -> N
             require(
                 named, f"{name}: gives {shown(first)}: expected the terms of the loss by name, a dict of scalars"
             )
+            require(same(x, given), f"{name}: changes the images that it is given: work on a copy")
             for key, term in first.items():
                 _is_a_scalar(name, f"the term {key}", term)
                 alike = same(term.detach(), again[key].detach())
@@ -204,7 +203,6 @@ def check_objective(objective: Objective, model: Autoencoder | None = None) -> N
             for key, value in watch.items():
                 _is_a_scalar(name, f"watch[{key!r}]", value)
                 require(not value.requires_grad, f"{name}: watch[{key!r}] carries a gradient: detach it")
-            require(same(x, given), f"{name}: changes the images that it is given: work on a copy")
             _is_averaged(name, lambda images, net=net: torch.stack(list(ask(net, images).values())).sum(), x)
             with torch.autocast("cpu", torch.bfloat16), asked(f"{name} under bf16 mixed precision"):
                 halves = ask(net)
@@ -213,12 +211,6 @@ def check_objective(objective: Objective, model: Autoencoder | None = None) -> N
 
 
 # ---------------------------------------------------------------- what terms have in common
-
-
-def _running(model: Autoencoder) -> Autoencoder:
-    """With running statistics, so that an image costs the same in any batch."""
-    model.statistics = "running"
-    return model
 
 
 def _is_a_scalar(name: str, what: str, value: Any) -> None:

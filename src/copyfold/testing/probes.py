@@ -92,7 +92,7 @@ def check_baseline(baseline: Baseline, x: Images | None = None) -> None:
         other = type(baseline).tuned(noisy, clean, STD)
     alike = isinstance(other, type(baseline))
     require(alike, f"{name}: tuned gives {shown(other)}: expected a {name} with settings that suit these images")
-    _restores(f"{name}: as tuned: {name}", other, noisy)
+    _restores(f"{name} as tuned", other, noisy)
 
 
 def _restores(name: str, baseline: Baseline, noisy: Images) -> None:

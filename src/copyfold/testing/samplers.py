@@ -47,7 +47,9 @@ def check_sampler(sampler: Sampler, model: Autoencoder | None = None, x: Images 
     stored(sampler)
 
     def begin(model: Autoencoder) -> None:
-        next(iter(sampler(model, _given(model, x), Generator().manual_seed(5))), None)
+        """Look at one frame and let the film go, which closes a generator."""
+        with nothing_global(name):
+            next(iter(sampler(model, _given(model, x), Generator().manual_seed(5))), None)
 
     on_tuples = (
         "do to every map what you do to a code, with copyfold.samplers.base.on_maps, or refuse with UsageError"
@@ -93,10 +95,6 @@ def _makes_a_film(name: str, sampler: Sampler, model: Autoencoder, x: Images) ->
         sampler.random or not differs,
         f"{name}: says random = False, and its film depends on the generator's state: write random = True",
     )
-    with untouched(model, f"{name}: a film that is not looked at to its end"), asked(on):
-        film = iter(sampler(model, x, Generator().manual_seed(5)))
-        next(film, None)
-        del film  # a generator is closed when it is let go
 
 
 def _watched(name: str, sampler: Sampler, model: Autoencoder, x: Images) -> tuple[list[Images], list[int]]:
