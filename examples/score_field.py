@@ -33,4 +33,4 @@ slope = ((field * score).sum() / score.square().sum()).item()
 print(f"cosine {cosine:.4f}, slope {slope:.4f} over {len(points)} points where the density is not negligible")
 fields = {"what it learned: r(x) - x": field, "the score of the noisy density times σ²": score}
 title = f"A denoising autoencoder on eight Gaussians, noise of std {STD}: cosine {cosine:.3f}, slope {slope:.3f}"
-cf.save(cf.arrows(points, fields, density.sample(1500), title), "score-field.png")
+cf.save_picture(cf.arrows(points, fields, density.sample(1500), title), "score-field.png")

@@ -44,7 +44,7 @@ def command(arguments: Sequence[str]) -> int:
     write_text(folder / f"{name}.json", json.dumps({k: v.tolist() for k, v in reading.numbers.items()}) + "\n")
     print(folder / f"{name}.json")
     for figure in _figures(reading, pictures, labels):
-        pictures.save(figure, folder / f"{name}.png")
+        pictures.save_picture(figure, folder / f"{name}.png")
         print(folder / f"{name}.png")
     return 0
 

@@ -6,7 +6,7 @@ matplotlib and PyAV are imported when first needed.
 from copyfold.pictures.diagrams import diagram
 from copyfold.pictures.figures import arrows, comparison, curves, heatmaps, histograms, intervals, scatter
 from copyfold.pictures.films import evenly, film, sampled
-from copyfold.pictures.grids import Contrast, Picture, grid, png, save
+from copyfold.pictures.grids import Contrast, Picture, grid, png, save_picture
 
 __all__ = [
     "Contrast",
@@ -23,6 +23,6 @@ __all__ = [
     "intervals",
     "png",
     "sampled",
-    "save",
+    "save_picture",
     "scatter",
 ]
