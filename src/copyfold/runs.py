@@ -15,6 +15,8 @@ from copyfold.errors import CopyfoldError, UsageError
 from copyfold.files import locked, sweep, write_text, written
 from copyfold.models.base import Autoencoder, load
 
+__all__ = ["Run"]
+
 Row = dict[str, float]
 
 _OURS = (

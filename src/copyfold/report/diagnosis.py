@@ -18,6 +18,8 @@ from copyfold.report.parts.subject import Section, Subject
 from copyfold.runs import Run
 from copyfold.types import Progress
 
+__all__ = ["Report", "diagnose"]
+
 COMPARED, HELD = 8, 4  # images, at least: to fit baselines on, and to look at
 
 
