@@ -18,7 +18,7 @@ for step in range(STEPS):
     optimizer.param_groups[0]["lr"] = 5e-3 * (1 - step / STEPS)
     x = density.sample(512).float().view(-1, 1, 1, 2)
     optimizer.zero_grad()
-    sum(objective(model, x).values()).backward()
+    sum(objective(model, x).values(), torch.tensor(0.0)).backward()
     optimizer.step()
 
 axis = torch.linspace(-1.6, 1.6, 21)

@@ -27,7 +27,7 @@ SHOWN = ("measures", "runs")
 
 def names(package: str) -> dict[str, Any]:
     """What a module or package of copyfold offers, by name; all of it is imported."""
-    return {name: member for source in _sources(package) for name, member in _offered(source).items()}
+    return {name: member for source in sources(package) for name, member in offered(source).items()}
 
 
 def resolve(package: str, name: str) -> Any:
@@ -38,8 +38,8 @@ def resolve(package: str, name: str) -> Any:
     if not name.startswith("_"):
         if importlib.util.find_spec(f"{package}.{name}"):
             return importlib.import_module(f"{package}.{name}")
-        for source in _sources(package):
-            if name in (found := _offered(source)):
+        for source in sources(package):
+            if name in (found := offered(source)):
                 setattr(sys.modules[package], name, found[name])  # so that it is not looked for again
                 return found[name]
         raise AttributeError(f"{package} has no {name!r}: {nearest(name, listed(package))}")
@@ -56,11 +56,11 @@ def lazy(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     return partial(resolve, package), partial(listed, package)
 
 
-def _sources(package: str) -> Iterator[Any]:
+def sources(package: str) -> Iterator[Any]:
     """The modules that the names of a package come from, each imported when its turn comes."""
     if package == "copyfold":
         for family in FAMILIES:
-            yield from _sources(f"copyfold.{family}")
+            yield from sources(f"copyfold.{family}")
         return
     root = importlib.import_module(package)
     if "__all__" in vars(root) or not hasattr(root, "__path__"):
@@ -69,7 +69,7 @@ def _sources(package: str) -> Iterator[Any]:
         yield from modules(package)[1:]
 
 
-def _offered(module: Any) -> dict[str, Any]:
+def offered(module: Any) -> dict[str, Any]:
     """What one module offers, by name."""
     if "__all__" in vars(module):
         return {name: getattr(module, name) for name in module.__all__}

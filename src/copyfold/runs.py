@@ -34,7 +34,7 @@ class Run:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder: Path = Path(folder)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
