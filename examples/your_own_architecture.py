@@ -1,7 +1,7 @@
 """An architecture and a penalty of your own: trained, read back, and given to the command line.
 
-    python examples/your_own_architecture.py
-    copyfold train --import examples/your_own_architecture.py --model Pyramid --model.width 8 --epochs 2
+python examples/your_own_architecture.py
+copyfold train --import examples/your_own_architecture.py --model Pyramid --model.width 8 --epochs 2
 """
 
 from torch import nn

@@ -2,6 +2,8 @@
 
 from typing import get_args
 
+__all__ = ["CopyfoldError", "DataError", "Diverged", "UsageError"]
+
 
 class CopyfoldError(Exception):
     """Something failed that is not the caller's mistake: a full disk, a run folder in use."""

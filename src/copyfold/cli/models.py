@@ -41,7 +41,7 @@ def command(arguments: Sequence[str]) -> int:
     if options.picture:
         from copyfold import pictures
 
-        pictures.save(pictures.diagram(stages, _title(model), str(model.summary())), options.picture)
+        pictures.save_picture(pictures.diagram(stages, _title(model), str(model.summary())), options.picture)
     print("\n".join(_description(chosen, model, stages)))
     if options.picture:
         print(Path(options.picture))

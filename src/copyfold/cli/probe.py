@@ -47,7 +47,7 @@ def command(arguments: Sequence[str]) -> int:
     )
     print(folder / f"{name}.json")
     for figure in _figures(reading, pictures, labels):
-        pictures.save(figure, folder / f"{name}.png")
+        pictures.save_picture(figure, folder / f"{name}.png")
         print(folder / f"{name}.png")
     return 0
 

@@ -51,7 +51,7 @@ def command(arguments: Sequence[str]) -> int:
                 yield made
 
         if Path(out).suffix.lower() == ".png" and not sampler.generates():
-            pictures.save(pictures.strip(shown()), out)
+            pictures.save_picture(pictures.strip(shown()), out)
         else:
             pictures.film(shown(), out, fps=options.fps)
     if alike := _alike(made, x):

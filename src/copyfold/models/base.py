@@ -26,6 +26,8 @@ from copyfold.files import write_text, written
 from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.types import Code, Images, Shape, Statistics
 
+__all__ = ["Autoencoder", "load"]
+
 Output: TypeAlias = Literal["linear", "sigmoid"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"

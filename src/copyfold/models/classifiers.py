@@ -11,6 +11,8 @@ from copyfold.errors import UsageError, at_least
 from copyfold.models.blocks import norm
 from copyfold.types import Float, Images, Shape
 
+__all__ = ["CNN", "ViT"]
+
 
 class CNN(nn.Module):
     """A small convolutional classifier: blocks of two 3x3 convolutions, each half the size.

@@ -15,6 +15,8 @@ from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
 from copyfold.types import Float, Images, Statistics
 
+__all__ = ["Probe", "Reading", "layers"]
+
 
 @dataclass(frozen=True)
 class Reading:

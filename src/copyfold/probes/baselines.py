@@ -22,6 +22,8 @@ from copyfold.errors import UsageError
 from copyfold.measures import mse
 from copyfold.types import Float, Images
 
+__all__: list[str] = []  # they are asked for through `Denoising`, and are in the way among copyfold's own names
+
 D = TypeVar("D", bound="Baseline")
 
 FITTED = 200_000  # pixels that a linear filter is fitted on

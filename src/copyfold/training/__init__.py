@@ -1,8 +1,9 @@
 """Training: the only package that knows Lightning. `fit` takes a model, an objective and photos."""
 
-from copyfold.training.ending import Stopped
+from copyfold.training.classifying import fit_classifier
+from copyfold.training.ending import Stopped as Stopped
 from copyfold.training.fitting import fit
-from copyfold.training.plan import Plan
-from copyfold.training.ranks import rank
+from copyfold.training.plan import Plan as Plan
+from copyfold.training.ranks import rank as rank
 
-__all__ = ["Plan", "Stopped", "fit", "rank"]
+__all__ = ["fit", "fit_classifier"]
