@@ -107,6 +107,7 @@ def test_with_the_true_posterior_the_bound_is_the_evidence():
     torch.testing.assert_close(found["importance"], exact.log_prob(x), rtol=1e-6, atol=1e-6)
     many = bounds(model, x.view(5, 1, 1, D), draws=2000)
     torch.testing.assert_close(many["elbo"], exact.log_prob(x), rtol=0, atol=0.15)
+    torch.testing.assert_close(many["optimised"], many["elbo"])  # no steps: the encoder's own posterior
 
 
 def test_with_another_posterior_the_bound_is_below_and_rises_with_the_draws():
