@@ -22,7 +22,10 @@ Side: TypeAlias = tuple[int, int]
 
 
 class Middle(Recorded, ABC):
-    """What stands at the waist of a U-Net, between its deepest map and the code."""
+    """What stands at the waist of a U-Net, between its deepest map and the code.
+
+    `copyfold.testing.check_middle` tries one of your own.
+    """
 
     @abstractmethod
     def squeeze(self, channels: int, height: int, width: int) -> nn.Module:

@@ -15,7 +15,11 @@ from copyfold.types import Code, Images
 
 
 class Fidelity(Recorded, ABC):
-    """How well D(z) explains x, as a negative log-likelihood."""
+    """How well D(z) explains x, as a negative log-likelihood.
+
+    A function of z and x, in float32 under mixed precision too (`model.decode(z).float()`).
+    `copyfold.testing.check_fidelity` tries one of your own.
+    """
 
     @abstractmethod
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:

@@ -39,6 +39,8 @@ class Probe(Recorded, ABC):
     """Asks a trained autoencoder one question. It changes nothing in the model and draws nothing on a screen.
 
     What is read is where x and the model are; random numbers are drawn where the generator is, and then moved.
+    The same state of it gives the same reading, of finite numbers without a gradient. `still` looks at a model in
+    eval mode and puts back what it changes. `copyfold.testing.check_probe` tries one of your own.
     """
 
     @abstractmethod
