@@ -90,7 +90,11 @@ def test_a_description_nests():
 
 
 def test_what_is_built_is_what_was_described():
-    for base, made in ((Corruption, cf.Mix(0.25)), (Corruption, cf.Clean()), (Middle, cf.Affine(3, 2))):
+    grown = cf.Renoising(grow=((2, 32), (3, 64)))
+    for base, made in (
+        *((Corruption, cf.Mix(0.25)), (Corruption, cf.Gaussian((0.1, 0.2))), (Corruption, cf.Clean())),
+        *((Middle, cf.Affine(3, 2)), (Sampler, grown)),
+    ):
         assert catalogue.build(base, catalogue.describe(made)) == made
     assert catalogue.build(Corruption, {"class_path": "Gaussian"}) == cf.Gaussian()
 

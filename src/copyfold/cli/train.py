@@ -7,11 +7,13 @@ recipe, the log and pictures; `copyfold train --config RUN/recipe.yaml` trains t
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
+from copyfold import catalogue
 from copyfold.cli import _device, _parsing, _screen
 from copyfold.data import Photos, Stream
 from copyfold.errors import UsageError
@@ -25,9 +27,6 @@ LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no side up to th
 DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad", "channels")
 STREAM = ("buffer", "held_out")
 FOLDER = ("run", "resume", "overwrite")
-DEFAULTS = ("--model=UNet", "--objective=Classical")
-# In front of the user's arguments rather than as defaults: a default class would lend its own arguments, the
-# width of one architecture say, to the class that the user names.
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -78,19 +77,18 @@ def _photos(options: Namespace, make: Architecture, progress: Progress) -> Photo
 def _options(arguments: Sequence[str]) -> Namespace:
     """The options, with those of the run's own recipe beneath them where it is resumed."""
     parser = _parser()
-    options = _parsing.parse_over(parser, DEFAULTS, arguments)
-    recipe = Path(options.run) / "recipe.yaml" if options.run else None
-    if options.resume and recipe and recipe.is_file() and not options.config:
-        again = list(arguments)
-        for word in [word for word in again if word.partition("=")[0].endswith("+")]:
-            again.insert(0, word.partition("+")[0] + "=[]")  # the recipe has what this command adds
-        options = _parsing.parse_over(parser, DEFAULTS, [f"--config={recipe}", *again])
-    if not isinstance(options.data, str | None):
-        raise UsageError("data in --config cannot be that: it must be one folder, file or hf://owner/name")
-    return options
+    words, _ = _parsing.split(parser, arguments)
+    given = {word.flag: word.value for word in words}
+    recipe = Path(given.get("--run") or "") / "recipe.yaml"
+    if "--resume" not in given or "--config" in given or not given.get("--run") or not recipe.is_file():
+        return _parsing.parse(parser, arguments)
+    again = [
+        f"{flag.removesuffix('+')}=[]" for flag in given if flag.endswith("+")
+    ]  # the recipe has what is added
+    return _parsing.parse(parser, [f"--config={recipe}", *again, *arguments])
 
 
-def _parser() -> ArgumentParser:
+def _parser() -> _parsing.Parser:
     from copyfold.training import Plan, fit
 
     parser = _parsing.parser("train", __doc__)
@@ -99,22 +97,17 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--config",
-        action="config",
+        metavar="FILE",
         help=f"A recipe: a YAML file of options, or one of {', '.join(_parsing.recipes())}.",
     )
-    parser.add_argument(
-        "--model", type=Architecture, help="The architecture, UNet unless given; --model.width and so on set it."
-    )
-    parser.add_argument(
+    parser.add_choice("--model", Architecture, "The architecture; --model.width and so on set it.", "UNet")
+    parser.add_choice(
         "--core",
-        type=Architecture | None,
-        default=None,
-        help="What a model that wraps another, Variational, is put around; --core.hidden and so on set it.",
+        Architecture | None,
+        "What a model that wraps another, Variational, is put around; --core.hidden and so on set it.",
     )
-    parser.add_argument(
-        "--objective",
-        type=Objective,
-        help="What is made smaller, Classical unless given; --objective.corruption and so on.",
+    parser.add_choice(
+        "--objective", Objective, "What is made smaller; --objective.corruption and so on set it.", "Classical"
     )
     _parsing.takes(parser, Photos, *DATA)
     parser.add_argument(
@@ -130,8 +123,12 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _architecture(model: Callable[..., Autoencoder], core: Architecture | None) -> Architecture:
+def _architecture(model: partial[Autoencoder], core: Architecture | None) -> Architecture:
     """From a shape to the model, put around its core where there is one."""
+    first = next(iter(catalogue.parameters(model.func)), None)
+    if core is None and first is not None and first.name == "core":
+        name = model.func.__name__
+        raise UsageError(f"{name} wraps an autoencoder, and there is none: give it one, as in --core MLP")
 
     def make(shape: Shape) -> Autoencoder:
         return model(shape) if core is None else model(core(shape))
@@ -144,13 +141,22 @@ def _suits(architecture: Architecture) -> Callable[[Shape], bool]:
 
     def suits(shape: Shape) -> bool:
         try:
-            with torch.device("meta"):
-                architecture(shape)
+            empty(architecture, shape)
         except UsageError:
             if shape[1] > LARGE:  # it takes none: a side that halves well says why
-                with torch.device("meta"):
-                    architecture((shape[0], ROUND, ROUND))
+                empty(architecture, (shape[0], ROUND, ROUND))
             return False
         return True
 
     return suits
+
+
+def empty(architecture: Architecture, shape: Shape) -> Autoencoder:
+    """The model, without memory for its weights; a person's own, where it looks at numbers, with it."""
+    try:
+        with torch.device("meta"):
+            return architecture(shape)
+    except UsageError:
+        raise
+    except Exception:  # whatever is raised of numbers that are not there; what is wrong anyway is said now
+        return architecture(shape)
