@@ -1,6 +1,7 @@
 """Names resolve to classes of copyfold's own and to nothing else; what is written down comes back."""
 
 import sys
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,39 @@ def test_an_unknown_name_is_said_with_the_nearest(base, name, words):
 
 def test_a_name_is_found():
     assert catalogue.find(Corruption, "Gaussian") is cf.Gaussian
+
+
+def test_a_name_is_looked_for_among_classes_that_are_given():
+    class Local(cf.Clean):
+        """Known, and not among them."""
+
+    assert catalogue.find(Corruption, "Local") is catalogue.find(Corruption, "Local", [Local]) is Local
+    assert catalogue.find(Corruption, "elsewhere.Local", [Local]) is Local
+    assert catalogue.find(Corruption, "Gaussian", []) is cf.Gaussian
+    with pytest.raises(cf.UsageError, match="no Corruption is called 'Local'"):
+        catalogue.find(Corruption, "Local", [])
+
+
+def test_parameters_have_the_defaults_and_annotations_that_are_meant():
+    ramp = cf.Ramp()
+
+    class Own(Sampler):
+        """Of a person's own, annotated where it is needed."""
+
+        def __init__(self, steps: "int", schedule=ramp, **more):
+            self.steps, self.schedule = steps, schedule
+
+        def __call__(self, model, x, rng):
+            yield x
+
+    assert [(p.name, p.default) for p in catalogue.parameters(cf.Classical)] == [
+        ("corruption", cf.Clean()), ("fidelity", cf.SquaredError()), ("penalties", ())
+    ]  # fmt: skip
+    steps, schedule, more = catalogue.parameters(Own)
+    assert (steps.annotation, steps.default) == (int, steps.empty)
+    assert (schedule.annotation, schedule.default) == (cf.Schedule, cf.Ramp())
+    assert (more.annotation, more.kind) == (Any, more.VAR_KEYWORD)
+    assert catalogue.parameters(cf.Clean) == []
 
 
 def test_nearest_takes_case_and_slips():

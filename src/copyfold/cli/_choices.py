@@ -1,12 +1,10 @@
-"""Options that are classes: which classes there are, what was chosen, and the options that those have.
+"""What was chosen for options that are classes, and for the options that those have.
 
 `--model UNet --model.middle Affine --model.middle.hidden 8`, and the same in a recipe, become a tree of choices,
-from which the objects are made. Names are those of copyfold's own classes, and of those that came by --import or
-with a plug-in: nothing is ever imported because a word or a file names it.
+from which the objects are made.
 """
 
-import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +12,8 @@ from typing import Any, NamedTuple, get_args
 
 from copyfold import catalogue
 from copyfold.catalogue import Recorded
-from copyfold.cli import _imports, _values
+from copyfold.cli import _values
+from copyfold.cli._classes import described, named, names, option, options, plain
 from copyfold.errors import UsageError
 
 
@@ -70,55 +69,6 @@ def slot(hint: Any) -> Slot | None:
             rest.append(member)
     null = type(None) in _values.members(hint)
     return Slot(tuple(bases), items, tuple(rest), null, skip) if bases or items is not None else None
-
-
-# ---------------------------------------------------------------- the classes that there are
-
-
-def names(*bases: type) -> list[str]:
-    """The names that a class of these families can be called by: copyfold's own first."""
-    ours = [name for base in bases for name in catalogue.classes(base)]
-    others = [cls for base in bases for cls in _imports.offered(base)]
-    bare = [cls.__name__ for cls in others]
-    return [
-        *ours,
-        *(name if bare.count(name) == 1 else catalogue.path(cls) for cls, name in zip(others, bare, strict=True)),
-    ]
-
-
-def named(bases: Sequence[type], name: str, where: str, written: bool) -> type:
-    """The class of that name. `where` is the option; `written` says that a recipe has it.
-
-    UsageError where there is none, with the nearest, and for a recipe with what to import.
-    """
-    offer = [cls for base in bases for cls in _imports.offered(base)]
-    for base in bases:
-        for bare, cls in catalogue.classes(base).items():
-            if name in (bare, f"copyfold.{bare}", f"{cls.__module__}.{bare}"):
-                return cls
-    last = name.rpartition(".")[2]
-    alike = [cls for cls in offer if catalogue.path(cls) == name] or [
-        cls for cls in offer if cls.__name__ == last and (written or last == name)
-    ]
-    if len(alike) == 1:
-        return alike[0]
-    if len(alike) > 1:
-        said = ", ".join(sorted(map(catalogue.path, alike)))
-        raise UsageError(f"{where} {last} is the name of {len(alike)} classes: say which of {said}")
-    if written and last != name and all(part.isidentifier() for part in name.split(".")):
-        return catalogue.find(bases[0], name, offer)
-    near = catalogue.nearest(name, names(*bases))
-    own = f"; a class of your own is there with {_imports.FLAG} FILE.py" if last != name else ""
-    raise UsageError(f"{where} {_values.shown(name)} is not known: {near}{own}")
-
-
-def options(cls: type, skip: int = 0) -> dict[str, inspect.Parameter]:
-    """The arguments of a class that can be options, by name; its first `skip` are given later."""
-    return {
-        p.name: p
-        for p in catalogue.parameters(cls)[skip:]
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and _values.sayable(p.annotation)
-    }
 
 
 def chosen(value: Any) -> Any:
@@ -210,7 +160,7 @@ class Choices:
                 choice = choice[-1] if choice else None
             if not isinstance(choice, Choice):
                 raise UsageError(self._without_options(where, at.hint))
-            parameter = _known(where, part, choice.cls, skip)
+            parameter = option(where, part, choice.cls, skip)
             default = chosen(parameter.default)
             if part not in choice.given and default is not parameter.default:
                 choice.given[part] = default
@@ -237,7 +187,7 @@ class Choices:
         if found is None:
             if (bases := _families(hint)) and _has_class(read):
                 return self._read_any(where, bases, read, written)
-            return plain(where, hint, value)
+            return read if hint is Any else plain(where, hint, value)
         if read is None and found.null:
             return None
         if found.items is not None and isinstance(read, list):
@@ -277,55 +227,12 @@ class Choices:
         cls = named(bases, path, where, written)
         read = {}
         for name, item in given.items():
-            hint = _known(where, str(name), cls, skip).annotation
+            hint = option(where, str(name), cls, skip).annotation
             read[name] = self._read(f"{where}.{name}", hint, item, written)
         return Choice(cls, read)
 
 
-def described(cls: type, where: str, skip: int = 0) -> list[str]:
-    """A class in words, and its options: flag, default, and what it can be."""
-    head = f"{cls.__name__}: {inspect.cleandoc(cls.__doc__ or '')}".removesuffix(": ")
-    table = rows(cls, where, skip)
-    return [head, "", *(["options and their defaults:", *columns(table)] if table else ["it has no options"])]
-
-
-def rows(cls: type, where: str, skip: int) -> list[tuple[str, str, str]]:
-    """The options of a class: flag, default, and what it can be."""
-    found = options(cls, skip)
-    return [
-        (f"{where}.{p.name}", written(p.default), _values.expected(p.annotation, names)) for p in found.values()
-    ]
-
-
-def written(value: Any) -> str:
-    """A default as it would be typed, without the arguments of a class."""
-    if value is inspect.Parameter.empty:
-        return "required"
-    if isinstance(value, Recorded):
-        return type(value).__name__
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(written, value))}]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value) if str(value) else "''"
-
-
-def columns(table: Iterable[Sequence[str]]) -> list[str]:
-    """Rows as aligned text."""
-    table = list(table)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  " + "  ".join(f"{w:<{n}}" for w, n in zip(row, widths, strict=True)).rstrip() for row in table]
-
-
 # ---------------------------------------------------------------- parts
-
-
-def plain(where: str, hint: Any, value: Any) -> Any:
-    """What a value that is no class says for an annotation; UsageError where it does not fit."""
-    try:
-        return _values.read(hint, value)
-    except _values.Misfit:
-        raise UsageError(_values.invalid(where, value, hint, names)) from None
 
 
 def _over(former: Any, value: Any) -> Any:
@@ -333,15 +240,6 @@ def _over(former: Any, value: Any) -> Any:
     if isinstance(former, Choice) and isinstance(value, Choice) and former.cls is value.cls:
         return Choice(value.cls, former.given | {k: _over(former.given.get(k), v) for k, v in value.given.items()})
     return value
-
-
-def _known(where: str, name: str, cls: type, skip: int) -> inspect.Parameter:
-    """The argument of a class that an option is; UsageError with the nearest where it has none of that name."""
-    found = options(cls, skip)
-    if name not in found:
-        near = catalogue.nearest(name, found) if found else f"{cls.__name__} has none"
-        raise UsageError(f"{where}.{_values.shown(name)} is no option of {cls.__name__}: {near}")
-    return found[name]
 
 
 def _made(where: str, value: Any, skip: int = 0) -> Any:
@@ -355,7 +253,8 @@ def _made(where: str, value: Any, skip: int = 0) -> Any:
     name = value.cls.__name__
     for p in catalogue.parameters(value.cls)[skip:]:
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in value.given:
-            raise UsageError(f"{where}.{p.name} is required: {name} has no default for it")
+            said = "" if _values.sayable(p.annotation) else ", and no word can say what it is"
+            raise UsageError(f"{where}.{p.name} is required: {name} has no default for it{said}")
     given = {key: _made(f"{where}.{key}", item) for key, item in value.given.items()}
     if skip:
         return partial(value.cls, **given)

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, NoReturn
 
 import docstring_parser
 import yaml
-from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser, Namespace
 
 from copyfold import catalogue
-from copyfold.cli import _choices, _imports, _values
+from copyfold.cli import _choices, _classes, _imports, _values
 from copyfold.errors import UsageError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -40,7 +40,7 @@ class Parser(ArgumentParser):
         if default:
             self.defaults[name] = default
         found = _choices.slot(hint)
-        known = ", ".join(_choices.names(*found.families())) if found else ""
+        known = ", ".join(_classes.names(*found.families())) if found else ""
         self.add_argument(
             flag,
             metavar="CLASS",
@@ -67,7 +67,6 @@ class Word(NamedTuple):
 
 def parser(command: str, description: str | None) -> Parser:
     """A parser for one command, to which its options are added."""
-    set_parsing_settings(import_path_denylist=["*"])  # a value may name classes, and those are found by _choices
     text = inspect.cleandoc(description or "")
     made = Parser(prog=f"copyfold {command}", description=text, exit_on_error=False, allow_abbrev=False)
     made.add_argument(_imports.FLAG, metavar="NAME", default=argparse.SUPPRESS, help=_imports.HELP)
@@ -86,12 +85,13 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
     choices = _choices.Choices(parser.hints)
     for name, default in parser.defaults.items():
         choices.set(name, default)
-    configs = [word.value for word in words if word.flag == "--config" and "--config" in parser.flags()]
+    configs = [word.value for word in words if word.flag == "--config"] if "--config" in parser.flags() else []
     below: dict[str, Any] = {}
     for file in map(_recipe, configs):
         try:
             below |= _options(parser, choices, _loaded(Path(file)))
-            made = {name: choices.made(name) for name in parser.hints}
+            for name in parser.hints:
+                choices.made(name)
         except UsageError as error:
             raise UsageError(f"--config {file}: {error}") from None
     flags = _flags(parser, choices, [word for word in words if word.flag != "--config" or not configs])
@@ -197,10 +197,10 @@ def _plain(word: Word, action: argparse.Action) -> str:
         return word.flag
     hint = _hint(action)
     if word.value is None:
-        raise UsageError(f"{word.flag} needs a value: expected {_values.expected(hint, _choices.names)}")
+        raise UsageError(f"{word.flag} needs a value: expected {_values.expected(hint, _classes.names)}")
     if action.choices is not None and word.value not in action.choices:
         raise UsageError(f"{word.flag} {word.value} is invalid: expected {_values.either(action.choices)}")
-    _choices.plain(word.flag, hint, word.value)
+    _classes.plain(word.flag, hint, word.value)
     return f"{word.flag}={word.value}"
 
 
@@ -283,7 +283,7 @@ def _options(parser: Parser, choices: _choices.Choices, recipe: Mapping[str, Any
             choices.set(name, value)
         else:
             where = f"--{name}" if known[name].option_strings else name
-            found[name] = _choices.plain(where, _hint(known[name]), value)
+            found[name] = _classes.plain(where, _hint(known[name]), value)
     return found
 
 

@@ -1,7 +1,7 @@
 """Values as they are typed or stand in a recipe, against annotations: what fits, and what would."""
 
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from copyfold.catalogue import Recorded
 
@@ -24,6 +24,8 @@ WORDS: dict[Any, tuple[str, str, str]] = {  # one of them, several, an example
 }
 TYPED = ("builtins", "collections.abc", "pathlib")
 SHOWN = 80  # characters of a value, in a message
+
+set_parsing_settings(import_path_denylist=["*"])  # jsonargparse imports nothing that a value may name
 
 
 class Misfit(ValueError):
@@ -74,10 +76,8 @@ def read(hint: Any, value: Any) -> Any:
     """
     if isinstance(value, str) and aliases(value):
         raise Misfit
-    if hint is Any:
-        return load(value) if isinstance(value, str) else value
     try:
-        small = _reader(hint)
+        small = _reader(hint) if isinstance(hint, Hashable) else _reader.__wrapped__(hint)
         if isinstance(value, str):
             return small.parse_args([f"--value={value}"]).value
         return small.parse_object({"value": value}).value
@@ -117,7 +117,9 @@ def aliases(text: str) -> bool:
 
 def shown(value: Any) -> str:
     """A value for a message, in one line, and not more than that."""
-    text = "null" if value is None else " ".join(str(value).split())
+    if value is None or isinstance(value, list | dict):
+        value = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n")
+    text = " ".join(str(value).split()) or "''"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
@@ -145,6 +147,8 @@ def _words(hint: Any, names: Callable[[type], Iterable[str]]) -> list[str]:
     if get_origin(hint) in LISTS:
         example = _example(hint, names)
         return [f"{_several(hint, names)}, as in {example}" if example else _several(hint, names)]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return list(hint.__members__)
     return [WORDS[hint][0]] if hint in WORDS else []
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from copyfold import catalogue
-from copyfold.cli import _choices, _imports, _parsing
-from copyfold.cli._choices import columns, written
-from copyfold.cli.train import Architecture, empty
+from copyfold.cli import _classes, _imports, _parsing
+from copyfold.cli._classes import columns, written
+from copyfold.cli.train import Architecture, empty, wraps
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder, check_citizen
 from copyfold.models.conv import Conv
@@ -69,9 +69,8 @@ def _made(chosen: type[Autoencoder], options: Namespace) -> Autoencoder:
         if not 1 <= options[name] <= LARGEST:
             raise UsageError(f"--{name} {options[name]} is invalid: expected a number from 1 to {LARGEST}")
     core = options.core or Conv
-    wraps = catalogue.parameters(chosen)[0].name == "core"
     shape = (options.channels, options.size, options.size)
-    model = empty(lambda shape: options.model(core(shape) if wraps else shape), shape)
+    model = empty(lambda shape: options.model(core(shape) if wraps(chosen) else shape), shape)
     check_citizen(model)
     return model
 
@@ -79,9 +78,9 @@ def _made(chosen: type[Autoencoder], options: Namespace) -> Autoencoder:
 def _listing() -> list[str]:
     """Every architecture with the first line of its docstring; a person's own with where they are from."""
     ours = [(name, _head(cls)) for name, cls in catalogue.classes(Autoencoder).items()]
-    offered = [
-        (cls.__name__, f"{_head(cls)} ({_imports.origin(cls)})".lstrip()) for cls in _imports.offered(Autoencoder)
-    ]
+    names = _classes.names(Autoencoder)[len(ours) :]
+    known = zip(names, _imports.offered(Autoencoder), strict=True)
+    offered = [(name, f"{_head(cls)} ({_imports.origin(cls)})".lstrip()) for name, cls in known]
     width = max(len(name) for name, _ in (*ours, *offered))
     return [f"{name:<{width}}  {said}" for name, said in (*ours, *offered)]
 
@@ -95,7 +94,7 @@ def _description(chosen: type[Autoencoder], model: Autoencoder, stages: list[Sta
     """What it is, its options with their defaults, and this one's stages."""
     rows = [(stage.name, _shape(stage.shape), stage.what, _share(stage)) for stage in stages]
     return [
-        *_choices.described(chosen, "--model", skip=1),
+        *_classes.described(chosen, "--model", skip=1),
         "",
         f"{_title(model)}:",
         *columns(rows),

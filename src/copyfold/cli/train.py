@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from jsonargparse import Namespace
@@ -125,10 +126,9 @@ def _parser() -> _parsing.Parser:
 
 def _architecture(model: partial[Autoencoder], core: Architecture | None) -> Architecture:
     """From a shape to the model, put around its core where there is one."""
-    first = next(iter(catalogue.parameters(model.func)), None)
-    if core is None and first is not None and first.name == "core":
-        name = model.func.__name__
-        raise UsageError(f"{name} wraps an autoencoder, and there is none: give it one, as in --core MLP")
+    chosen = cast("type[Autoencoder]", model.func)
+    if core is None and wraps(chosen):
+        raise UsageError(f"{chosen.__name__} wraps an autoencoder, and there is none: give one, as in --core MLP")
 
     def make(shape: Shape) -> Autoencoder:
         return model(shape) if core is None else model(core(shape))
@@ -149,6 +149,11 @@ def _suits(architecture: Architecture) -> Callable[[Shape], bool]:
         return True
 
     return suits
+
+
+def wraps(cls: type[Autoencoder]) -> bool:
+    """Whether a model is put around another one: its first argument is `core`."""
+    return any(p.name == "core" for p in catalogue.parameters(cls)[:1])
 
 
 def empty(architecture: Architecture, shape: Shape) -> Autoencoder:
