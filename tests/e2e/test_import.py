@@ -142,19 +142,22 @@ FAST = ("--size=16", "--limit=16", "--epochs=1", "--precision=32")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with my_models.py, of which nothing is known afterwards."""
-    before = set(sys.modules)
+    """A folder with my_models.py, in a process that knows copyfold's classes only, before and after."""
+    known = catalogue._recorded
+    ours = {key: cls for key, cls in known.items() if catalogue.own(cls)}
+    monkeypatch.setattr(catalogue, "_recorded", ours)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_models.py").write_text(OWN)
     yield tmp_path
-    forget(before)
+    forget()
+    known.update({key: cls for key, cls in ours.items() if catalogue.own(cls)})
 
 
-def forget(before: set[str] | None = None) -> None:
+def forget() -> None:
     """What the next process would not know."""
-    for name in [name for name in sys.modules if name.startswith("my_") and name not in (before or ())]:
+    for name in [name for name in sys.modules if name.startswith("my_")]:
         del sys.modules[name]
     for key in [key for key in catalogue._recorded if key[0].startswith("my_")]:
         del catalogue._recorded[key]
