@@ -41,12 +41,8 @@ class Parser(ArgumentParser):
             self.defaults[name] = default
         found = _choices.slot(hint)
         known = ", ".join(_classes.names(*found.families())) if found else ""
-        self.add_argument(
-            flag,
-            metavar="CLASS",
-            default=default,
-            help=f"{help} One of {known}; {flag}.help CLASS says more of one.",
-        )
+        more = f"{flag}.OPTION sets what it takes, {flag}.help CLASS describes one"
+        self.add_argument(flag, metavar="CLASS", default=default, help=f"{help}; {more} ({known})")
 
     def flags(self) -> dict[str, argparse.Action]:
         """Every option by its flags."""

@@ -50,9 +50,9 @@ def command(arguments: Sequence[str]) -> int:
 def _parser():
     parser = _parsing.parser("models", __doc__)
     parser.usage = "copyfold models [NAME] [--model.OPTION VALUE ...] [--size N] [--channels N] [--picture FILE]"
-    parser.add_choice("--model", Architecture, "NAME; --model.width and so on set its options.")
+    parser.add_choice("--model", Architecture, "The architecture, which is NAME")
     parser.add_choice(
-        "--core", Architecture | None, "What a model that wraps another is put around; Conv unless given."
+        "--core", Architecture | None, "What a model that wraps another is put around, a Conv unless given"
     )
     parser.add_argument("--size", type=int, default=64, help="The side of the images.")
     parser.add_argument("--channels", type=int, default=3, help="3 for colour, 1 for grey.")

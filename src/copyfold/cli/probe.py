@@ -53,7 +53,7 @@ def _parser():
     parser = _parsing.parser("probe", __doc__)
     parser.add_argument("run", help="The folder of a run.")
     parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: the run's held-out images.")
-    parser.add_choice("--probe", Probe, "What to ask; --probe.layer and so on set it.", "Denoising")
+    parser.add_choice("--probe", Probe, "What to ask", "Denoising")
     parser.add_argument("--count", type=int, default=16, help="How many images.")
     parser.add_argument("--seed", type=int, default=0, help="Of every noise.")
     _device.flag(parser)

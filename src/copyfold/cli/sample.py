@@ -47,7 +47,7 @@ def _parser():
 
     parser = _parsing.parser("sample", __doc__)
     parser.add_argument("run", help="The folder of a run.")
-    parser.add_choice("--sampler", Sampler, "How; --sampler.steps and so on set it.", "Renoising")
+    parser.add_choice("--sampler", Sampler, "How images are made", "Renoising")
     parser.add_argument("--start", type=str | None, help="Photographs to start from: what train takes as DATA.")
     _photos.flags(parser)
     parser.add_argument("--count", type=int, default=16, help="How many images.")

@@ -101,15 +101,9 @@ def _parser() -> _parsing.Parser:
         metavar="FILE",
         help=f"A recipe: a YAML file of options, or one of {', '.join(_parsing.recipes())}.",
     )
-    parser.add_choice("--model", Architecture, "The architecture; --model.width and so on set it.", "UNet")
-    parser.add_choice(
-        "--core",
-        Architecture | None,
-        "What a model that wraps another, Variational, is put around; --core.hidden and so on set it.",
-    )
-    parser.add_choice(
-        "--objective", Objective, "What is made smaller; --objective.corruption and so on set it.", "Classical"
-    )
+    parser.add_choice("--model", Architecture, "The architecture", "UNet")
+    parser.add_choice("--core", Architecture | None, "What a model that wraps another, Variational, is put around")
+    parser.add_choice("--objective", Objective, "What is made smaller", "Classical")
     _parsing.takes(parser, Photos, *DATA)
     parser.add_argument(
         "--stream",
