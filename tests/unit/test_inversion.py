@@ -426,7 +426,7 @@ def test_the_essay_s_settings_are_its_scripts():
         ({"blur": (0.0, 1.0), "optimizer": "adam"}, "blur="),
         ({"jitter": -1, "optimizer": "adam"}, "jitter=-1"),
         ({"size": 1.5}, "share of the image's sides"),
-        ({"std": -0.1}, "no std is below 0"),
+        ({"std": -0.1}, "expected numbers of at least 0"),
         ({"clamp": True}, "give optimizer=adam, or descent"),
     ],
 )
