@@ -176,7 +176,7 @@ class NonLocalMeans(Baseline):
     def tuned(cls, noisy: Images, clean: Images, std: float) -> "NonLocalMeans":
         """The best of four h, two patches and three distances."""
         shown = _shown(clean)
-        settings = starmap(cls, product((0.5, 0.65, 0.8, 0.95), (5, 7), (3, 4, 6)))
+        settings = starmap(cls, product(*_MEANS))
         return best(settings, noisy[shown], clean[shown], std)
 
     def __call__(self, x: Images, std: float) -> Images:
@@ -215,7 +215,7 @@ class Wavelet(Baseline):
     def tuned(cls, noisy: Images, clean: Images, std: float) -> "Wavelet":
         """The best of three wavelets and four factors, told apart by 4 shifts in a quarter of the time."""
         shown = _shown(clean)
-        settings = (cls(*setting, shifts=4) for setting in product(("db1", "db2", "sym4"), (0.7, 0.85, 1.0, 1.2)))
+        settings = (cls(*setting, shifts=4) for setting in product(*_WAVELETS))
         return replace(best(settings, noisy[shown], clean[shown], std), shifts=8)
 
     def __call__(self, x: Images, std: float) -> Images:
@@ -265,6 +265,10 @@ def _shown(clean: Images) -> Tensor:
     """The numbers of the images that settings are compared on."""
     count = max(1, min(len(clean) // 4, TUNED // (clean.shape[2] * clean.shape[3])))
     return torch.linspace(0, len(clean) - 1, count, device=clean.device).long()
+
+
+_MEANS = (0.5, 0.65, 0.8, 0.95), (5, 7), (3, 4, 6)  # h, patch, distance
+_WAVELETS = ("db1", "db2", "sym4"), (0.7, 0.85, 1.0, 1.2)  # wavelet, factor
 
 
 def _soft(band: np.ndarray, std: float, factor: float) -> np.ndarray:
