@@ -14,9 +14,9 @@ import yaml
 
 import copyfold as cf
 from copyfold.data import Photos, scenes
-from copyfold.training.courier import Tally
 from copyfold.training.fitting import _relapse
-from copyfold.training.logbook import Pace
+from copyfold.training.loss import Tally
+from copyfold.training.metrics_log import Pace
 from copyfold.training.plan import Plan, layout, resolve
 
 
@@ -257,7 +257,7 @@ def test_a_code_of_maps_is_looked_at_where_it_pays_a_penalty(tmp_path):
 def test_what_was_learned_and_lost_again_is_said():
     found = _relapse([10.0, 20.0, 30.0], [0.02, 0.003, 0.05], 2e-3)
     assert len(found) == 1
-    for word in ("0.0500", "0.0030 at step 20", "smaller --lr than 0.002"):
+    for word in ("0.0500", "0.0030 at step 20", "--lr below 0.002"):
         assert word in found[0]
     assert _relapse([10.0, 20.0], [0.02, 0.003], 1e-3) == []
     assert _relapse([10.0, 20.0], [0.003, 0.006], 1e-3) == []
@@ -330,7 +330,7 @@ def test_the_average_of_the_weights_is_the_one_of_its_formula(tmp_path):
     for name, tensor in weights(averaged).items():
         assert torch.allclose(tensor.double(), expected[f"model.{name}"], atol=1e-6)
     kept = torch.load(averaged.checkpoint, weights_only=True)
-    assert all(torch.equal(t, states[-1][name]) for name, t in kept["current_model_state"].items())
+    assert all(torch.equal(t, states[-1][name]) for name, t in kept["state_dict"].items())
 
 
 def test_the_held_out_loss_is_that_of_the_average(tmp_path):

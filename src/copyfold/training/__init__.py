@@ -1,8 +1,8 @@
-"""Training: the only package that knows Lightning. `fit` takes a model, an objective and photos."""
+"""Training: the only package that knows Fabric. `fit` takes a model, an objective and photos."""
 
-from copyfold.training.ending import Stopped
+from copyfold.training.distributed import rank
 from copyfold.training.fitting import fit
 from copyfold.training.plan import Plan
-from copyfold.training.ranks import rank
+from copyfold.training.stopping import Stopped
 
 __all__ = ["Plan", "Stopped", "fit", "rank"]
