@@ -1,4 +1,4 @@
-"""What a training does beyond calling Lightning: repeatable, logged, held out, refused where it means nothing."""
+"""What a training does: repeatable, logged, held out, refused where it means nothing."""
 
 import csv
 import json
