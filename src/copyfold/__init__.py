@@ -3,7 +3,7 @@
     import copyfold as cf
     photos = cf.Photos("my/photos")
     run = cf.fit(cf.UNet(photos.shape), cf.Classical(), photos, run="runs/first")
-    restored = cf.restore(run.model, photos.images("held_out", 8))
+    restored = cf.restore(run.model, photos.sample("held_out", 8).images)
 
 Names are found in the families when they are first asked for; importing this module executes nothing else.
 """

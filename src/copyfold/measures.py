@@ -129,6 +129,19 @@ def flatness(x: Images) -> PerImage:
     return (spectrum.log().mean(dim=2).exp() / spectrum.mean(dim=2)).mean(dim=1)
 
 
+def spread(x: Images) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """How far images differ from each other, and how far the pixels of each from their mean: (between, within).
+
+        between^2 = mean over pixels and channels of the variance over images
+        within^2  = mean over images of the variance over pixels and channels
+
+    Root mean squares per pixel value, of variances that divide by the count. Of independent noise both are its
+    standard deviation (but for few images); of one image again and again `between` is 0, of flat images `within`.
+    """
+    rows = _rows(x)
+    return rows.var(0, correction=0).mean().sqrt(), rows.var(1, correction=0).mean().sqrt()
+
+
 def sliced_wasserstein(
     a: Tensor, b: Tensor, rng: Generator | None = None, projections: int = 128
 ) -> Float[Tensor, ""]:
@@ -192,11 +205,16 @@ def _at_least_single(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def _centred(x: Tensor) -> Float[Tensor, "b n"]:
-    """Each image a row, without its mean."""
+def _rows(x: Tensor) -> Float[Tensor, "b n"]:
+    """Each image a row."""
     if x.dim() != 4:
         raise UsageError(f"this measure needs images b, c, h, w, not {_size(x)}")
-    rows = _at_least_single(x).flatten(1)
+    return _at_least_single(x).flatten(1)
+
+
+def _centred(x: Tensor) -> Float[Tensor, "b n"]:
+    """Each image a row, without its mean."""
+    rows = _rows(x)
     return rows - rows.mean(dim=1, keepdim=True)
 
 

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import copyfold as cf
 from copyfold import catalogue
+from copyfold.cli import _photos
 from copyfold.probes.base import Probe
 
 QUICK = {"Evidence": None, "Inversion": ["--probe.steps=5"], "Stability": ["--probe.steps=5"]}
@@ -39,6 +41,58 @@ def test_a_probe_s_numbers_are_its_own(run, tmp_path, copyfold):
     assert (tmp_path / "denoising.png").stat().st_size > 1000
 
 
+def test_a_row_number_is_no_quantity(run, photos, tmp_path, copyfold):
+    """Which image is the nearest is said of each, by its name; a mean of rows would mean nothing."""
+    copyfold(
+        "probe", run, photos, "--probe=Nearest", "--probe.count=2", "--count=2", "--out", tmp_path / "two"
+    ).done()
+    said = copyfold("probe", run, photos, "--probe=Nearest", "--count=40", "--out", tmp_path).done()
+    found = json.loads((tmp_path / "nearest.json").read_text())
+    (line,) = [line for line in said.out if line.startswith("index")]
+    names = cf.Photos(photos, 16).names
+    assert found["index, by name"] == [names[row] for row in found["index"]]
+    assert line.split("  ")[-1] == ", ".join([*found["index, by name"][:5], "..."])
+    assert found["distance"].count(0) == 36  # the images that it was trained on are among them
+    assert [name for name, d in zip(found["index, by name"], found["distance"], strict=True) if not d] == [
+        name for name in cf.Photos(photos, 16, whole=True).names if name in names
+    ]
+    two = json.loads((tmp_path / "two" / "nearest.json").read_text())
+    assert np.shape(two["index, by name"]) == (2, 2)
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Forty images of four brightnesses each, sorted, with labels."""
+    labels = np.arange(160) // 40
+    noise = np.random.default_rng(0).integers(0, 20, (160, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "sorted.npz", images=noise + (60 * labels[:, None, None]).astype(np.uint8), labels=labels)
+    return tmp_path / "sorted.npz"
+
+
+def test_other_photos_are_asked_about_evenly_and_all_of_them(run, classes, tmp_path, copyfold):
+    line = ("probe", run, classes, "--probe=Latent", "--probe.nearest=5", "--out", tmp_path)
+    said = copyfold(*line, "--count=1000").done()
+    assert "over 160 images" in said.out  # and not a tenth fewer
+    assert not any("held out" in words or "train" in words for words in said.err), said.err
+    found = []
+    for seed in (0, 0, 1):
+        copyfold(*line, "--count=40", f"--seed={seed}").done()
+        found.append(json.loads((tmp_path / "latent.json").read_text()))
+    assert found[0]["purity by chance"] == pytest.approx(1 / 4, abs=0.03)  # all classes, as often as they are
+    assert found[0]["purity"] > 0.9  # labels are those of their images
+    assert found[0] == found[1]
+    assert found[0]["mean"] != found[2]["mean"]
+
+
+def test_what_is_fitted_to_training_images_sees_all_classes(classes):
+    x = _photos.reference(cf.Photos(classes, 16)).images
+    assert len(x) == 144
+    many = cf.Photos(np.repeat(np.arange(4, dtype=np.uint8) * 60, 500)[:, None, None] + np.zeros((8, 8), np.uint8))
+    x = _photos.reference(many).images
+    assert len(x) == 1024
+    assert (torch.bincount((x.mean((1, 2, 3)) * 255 / 60).round().long()) - 256).abs().max() < 20
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -64,10 +118,17 @@ def test_a_report_is_one_page_with_its_numbers(run, copyfold, tmp_path):
 
 def test_a_report_on_other_photos_reads_them_as_the_model_does(run, tmp_path, copyfold):
     rng = np.random.default_rng(0)
-    np.save(tmp_path / "grey.npy", rng.integers(0, 256, (100, 20, 20), dtype=np.uint8))
+    np.save(tmp_path / "grey.npy", rng.integers(0, 256, (40, 20, 20), dtype=np.uint8))
     said = copyfold("report", run, tmp_path / "grey.npy", "--out", tmp_path / "page.html").done()
     assert any("3 channels" in line for line in said.err)
+    assert any("grey.npy, 40 images: 10 are measured and 30 others are the reference" in line for line in said.err)
+    page = (tmp_path / "page.html").read_text()
+    for word in ("held-out image", "held out:", "training image", "remembered"):
+        assert word not in page.split("Where the sentences come from")[0], word  # a table of all there are
+    assert "nearest reference image" in page
+    assert "novelty" not in json.loads((tmp_path / "page.json").read_text())["numbers"]
+    assert not any("held out" in line for line in said.err)
     np.save(tmp_path / "few.npy", rng.integers(0, 256, (10, 16, 16), dtype=np.uint8))
-    copyfold("report", run, tmp_path / "few.npy").refused(2, "at least 8", "give more images")
+    copyfold("report", run, tmp_path / "few.npy").refused(2, "at least 4", "and 8", "give more images")
     copyfold("report", run, "--out", tmp_path / "page.pdf").refused(2, "suffix .html")
     copyfold("report", tmp_path / "nothing").refused(2, "nothing")

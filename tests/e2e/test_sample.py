@@ -1,9 +1,13 @@
 """Every sampler from the command line, and what its options mean there."""
 
+import shutil
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import copyfold as cf
 from copyfold import catalogue
 from copyfold.samplers.base import Sampler
 
@@ -89,3 +93,85 @@ def test_wrong_use_says_what_would_be_right(options, words, run, tmp_path, copyf
 def test_help_of_a_fitted_sampler(copyfold):
     said = "\n".join(copyfold("sample", "--sampler.help=FittedMixture").done().out)
     assert "--sampler.components" in said
+
+
+def frames(path, side=96):
+    """Rows and columns of the images on a picture, each `side` pixels long."""
+    with Image.open(path) as picture:
+        return tuple((length + 2) // (side + 2) for length in reversed(picture.size))
+
+
+def test_a_picture_of_what_goes_somewhere_is_a_strip_and_of_what_is_made_a_grid(run, tmp_path, copyfold):
+    line = ("sample", run, "--count=3", "--out", tmp_path / "a.png")
+    for sampler, steps, size in (
+        ("Interpolation", 31, (3, 8)),
+        ("Walk", 5, (3, 5)),
+        ("Traversal", 2, (3, 2)),
+        ("Renoising", 5, (1, 3)),
+    ):
+        copyfold(*line, f"--sampler={sampler}", f"--sampler.steps={steps}").done()
+        assert frames(tmp_path / "a.png") == size
+    copyfold(*line, "--sampler=Prior").done()
+    assert frames(tmp_path / "a.png") == (1, 3)
+
+
+def test_the_ends_of_an_interpolation_are_the_images_and_the_next_ones(run, tmp_path, copyfold):
+    copyfold("sample", run, "--sampler=Interpolation", "--count=4", "--out", tmp_path / "a.png").done()
+    with Image.open(tmp_path / "a.png") as picture:
+        x = np.asarray(picture).astype(int)
+    rows, columns = frames(tmp_path / "a.png")
+    for row in range(rows):
+        last, first = (
+            x[98 * at : 98 * at + 96, 98 * column : 98 * column + 96]
+            for at, column in ((row, columns - 1), ((row + 1) % rows, 0))
+        )
+        assert abs(last - first).max() <= 2  # rounding
+
+
+@pytest.fixture
+def with_model(run, tmp_path):
+    """The run, with another model in it."""
+
+    def made(model):
+        folder = shutil.copytree(run, tmp_path / "copied", dirs_exist_ok=True)
+        shutil.rmtree(folder / "model")
+        model.save(folder / "model")
+        return folder
+
+    return made
+
+
+def test_images_that_are_all_the_same_are_reported(run, with_model, tmp_path, copyfold):
+    def said(folder, *options):
+        lines = copyfold("sample", folder, "--sampler.steps=3", *options, "--out", tmp_path / "a.png").done().err
+        return [line for line in lines if "all but the same" in line or "blank" in line]
+
+    torch.manual_seed(0)
+    model = cf.Linear((3, 16, 16), latent_dim=4)
+    with torch.no_grad():
+        model.decoder[0].weight.mul_(10)
+    assert not said(with_model(model))
+    with torch.no_grad():
+        model.decoder[0].weight.zero_()
+        model.decoder[0].bias.uniform_(0, 1)
+    (line,) = said(with_model(model))
+    assert "the 16 images are all but the same: they differ by 0.000" in line
+    assert "--sampler FittedGaussian" in line
+    with torch.no_grad():
+        model.decoder[0].bias.fill_(0.5)
+    (line,) = said(with_model(model), "--sampler=Walk")
+    assert "the images are blank" in line
+    net = cf.UNet((3, 16, 16), width=4, depth=2, skips="concat", norm="none")
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+    (line,) = said(with_model(net))
+    assert "--model.skips none or self" in line
+
+
+def test_a_prior_of_a_model_that_has_none_is_a_control(run, with_model, tmp_path, copyfold):
+    line = ("--sampler=Prior", "--out", tmp_path / "a.png")
+    said = copyfold("sample", run, *line).done()
+    assert [words for words in said.err if "this UNet has no prior" in words and "FittedGaussian" in words]
+    vae = with_model(cf.Variational(cf.MLP((3, 16, 16), hidden=(8,), latent_dim=4), latent_dim=2))
+    assert not [words for words in copyfold("sample", vae, *line).done().err if "prior" in words]

@@ -138,6 +138,8 @@ def test_the_best_baseline_has_the_least_mean_and_is_not_the_model():
     name, errors = best_baseline(reading)
     assert (name, errors.tolist()) == ("wavelet", [1.0, 4.0])
     assert best_baseline(made(restored=[0.0], corrupted=[1.0], wavelet=[1.5]))[0] == "corrupted"
+    once = made(corrupted=[3.0, 3.0, 3.0], wavelet=[1.0, 1.0, 9.0])  # mostly better, and not on the mean
+    assert best_baseline(once)[0] == "corrupted"
 
 
 def test_ratios_are_per_image():

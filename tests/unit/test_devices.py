@@ -98,7 +98,7 @@ SMALLER: tuple[tuple[Any, dict[str, Any]], ...] = (
     (quality, {"PATCHES": 64}),
     (restoration, {"WHOLE": 1000, "TILE": 16, "MARGIN": 8}),
     (sections, {"SOME": 4, "Inversion": partial(cf.Inversion, steps=2)}),
-    (subject, {"SEEN": 8, "REFERENCE": 16}),
+    (subject, {"MEASURED": 8, "REFERENCE": 16}),
 )
 
 

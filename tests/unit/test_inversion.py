@@ -9,6 +9,7 @@ from torch import Generator, nn
 
 import copyfold as cf
 from copyfold.models.base import flat
+from copyfold.probes import inversion
 from copyfold.probes.base import layers, still, tap
 
 ESSAY = ("unet_variations", "unet_representations", "unet_linear_attention", "mlp_representations")
@@ -233,6 +234,23 @@ def test_lbfgs_only_goes_down_where_a_model_is_neither_linear_nor_smooth():
 # ---------------------------------------------------------------- what it does with models and images
 
 
+def test_the_direction_is_newton_s_along_the_pairs_and_scaled_across_them():
+    """On a quadratic of four axes, with the pairs of two of them."""
+    curvature, gradient = torch.tensor([[1.0, 4.0, 9.0, 16.0], [1.0, -2.0, 3.0, 5.0]]).view(2, 1, 1, 2, 2)
+    pairs = []
+    for s in torch.eye(4)[:2].view(-1, 1, 1, 2, 2):
+        y = curvature * s
+        pairs.append((s, y, 1 / (s * y).sum(dim=(1, 2, 3))))
+    expected = -gradient / curvature
+    expected[:, :, 1] = -0.1 * gradient[:, :, 1]
+    torch.testing.assert_close(inversion._direction(gradient, pairs, torch.tensor([0.1])), expected)
+
+
+def test_a_rate_goes_from_its_first_to_its_last_value():
+    assert inversion._span((1.0, 0.2), 3) == pytest.approx([1.0, 0.6, 0.2])
+    assert inversion._span((1.0, 0.2), 1) == [1.0]
+
+
 def test_a_film_is_lazy_and_has_a_frame_for_every_evaluation():
     model, x = unet(), pictures(2, 1, 16, 16, dtype=torch.float32)
     calls = []
@@ -306,6 +324,8 @@ def test_the_target_may_be_of_the_corrupted_image():
     torch.testing.assert_close(reading.images["found"], corrupted, rtol=0, atol=1e-6)
     torch.testing.assert_close(reading.numbers["image"], cf.distance(corrupted, x))
     torch.testing.assert_close(reading.numbers["corruption"], cf.distance(corrupted, x))
+    beside = torch.full((3,), 8 / 18, dtype=x.dtype)  # of what was shown, and not of the clean image
+    torch.testing.assert_close(reading.numbers["image, reference"], beside, rtol=4 / math.sqrt(128), atol=0)
     assert (reading.numbers["image, corrupted"] < 1e-5).all()
 
 

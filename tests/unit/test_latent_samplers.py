@@ -148,6 +148,14 @@ def test_a_fitted_mixture_keeps_the_moments_of_all_codes(clusters, rank):
     assert ((made.T.cov() - rows.T.cov()) / torch.outer(std, std)).abs().max() < 0.06
 
 
+def test_a_mixture_of_one_component_is_the_likeliest_normal_distribution():
+    """Whose covariance has the divisor n and not n - 1, which can be seen of five codes."""
+    x = torch.rand(5, 1, 1, 3, generator=rng(1))
+    (frame,) = cf.FittedMixture(x, components=1)(Pixels((1, 1, 3)), torch.zeros(20_000, 1, 1, 3), rng())
+    rows = x.flatten(1).double()
+    agree(frame, rows.mean(0), rows.T.cov(correction=0))
+
+
 def test_a_mixture_does_not_depend_on_the_scale_of_the_codes(clusters):
     """Nor on where they lie: codes of a thousandth are drawn a thousandth as far apart."""
     sampler, count = cf.FittedMixture(clusters, components=3), torch.zeros(50, 1, 2, 2)

@@ -211,3 +211,21 @@ def test_what_cannot_be_measured_is_refused(call):
     with pytest.raises(UsageError) as refusal:
         call()
     assert "\n" not in str(refusal.value)
+
+
+def test_spread_is_between_images_and_within_them():
+    x = torch.rand(6, 3, 5, 4, dtype=torch.float64, generator=seeded())
+    rows = x.flatten(1).numpy()
+    between, within = measures.spread(x)
+    assert between.item() == pytest.approx(np.sqrt(np.mean(np.square(rows - rows.mean(0)))))
+    assert within.item() == pytest.approx(np.sqrt(np.mean(np.square(rows - rows.mean(1, keepdims=True)))))
+    same = x[:1].expand(6, -1, -1, -1)
+    assert measures.spread(same)[0] == 0
+    assert measures.spread(same)[1] > 0.2
+    flat = x[:, :1, :1, :1].expand(-1, 3, 5, 4)
+    assert measures.spread(flat)[0] > 0.1
+    assert measures.spread(flat)[1] == 0
+    noise = 0.2 * torch.randn(64, 3, 32, 32, generator=seeded())
+    assert [value.item() for value in measures.spread(noise)] == pytest.approx(
+        [0.2 * (63 / 64) ** 0.5, 0.2], rel=0.01
+    )

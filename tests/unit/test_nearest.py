@@ -32,6 +32,16 @@ def test_they_are_scikit_learn_s(count, monkeypatch):
     torch.testing.assert_close(found["distance"], expected, rtol=1e-5, atol=0)
 
 
+def test_a_row_is_no_quantity_and_a_count_is_one():
+    x = images(6)
+    reading = cf.Nearest()(cf.Linear((3, 6, 5), 2), x, Generator())
+    assert list(reading.numbers) == ["distance", "index", "ratio"]
+    assert list(reading.quantities) == ["distance", "ratio"]
+    counts = cf.CodeStatistics()(cf.Linear((3, 6, 5), 2), x, Generator())
+    assert {"units", "dead_units"} < set(counts.quantities)
+    assert set(counts.quantities) == set(counts.numbers)
+
+
 def test_the_nearest_image_is_shown_and_the_ratio_is_of_the_first_two():
     x, reference = images(4), images(30, 1)
     reading = cf.Nearest(reference)(cf.Linear((3, 6, 5), 2), x, Generator())

@@ -110,6 +110,21 @@ def test_diagnostics_are_against_the_clean_image_and_no_part_of_the_loss():
     torch.testing.assert_close(watch["psnr"], (-10 * errors.log10()).mean())
 
 
+def test_what_is_to_be_explained_is_the_clean_image():
+    """A denoiser is told what it should have seen, and not what it saw."""
+    model, x = Fixed(torch.full((5, 1, 4, 4), 0.5)), pictures()
+    loss = cf.Classical(cf.Gaussian(10.0))(model, x)["fidelity"]
+    torch.testing.assert_close(loss, (x - 0.5).square().sum() / 2 / len(x))
+
+
+def test_what_is_outside_is_counted_on_both_sides():
+    image = torch.full((5, 1, 4, 4), 0.5)
+    image[:, :, 0], image[:, :, 1, 0] = -0.1, 1.1
+    watch = {}
+    cf.Classical()(Fixed(image), pictures(), watch)
+    assert watch["outside"] == 5 / 16
+
+
 def test_the_encoder_sees_the_corrupted_image_and_runs_once():
     model, seen = cf.Linear((1, 4, 4), 3), []
     model.encoder.register_forward_hook(lambda module, args, out: seen.append(args[0]))
@@ -282,10 +297,10 @@ def test_the_divergence_is_torch_s_and_monte_carlo_s():
 
 
 def test_free_bits_are_per_dimension_of_the_batch_s_mean_and_warm_up_is_a_line():
-    q = Normal(torch.tensor([[0.0, 2.0], [0.1, 1.0]]), torch.ones(2, 2))
+    q = Normal(torch.tensor([[0.0, 2.0], [0.1, 0.0]]), torch.ones(2, 2))
     kl = cf.divergence(q).mean(0)
     penalty = cf.Divergence(free_bits=0.5)(cf.Variational.tiny(), pictures(2), q.mean, q)
-    torch.testing.assert_close(penalty, 0.5 + kl[1])
+    torch.testing.assert_close(penalty, 0.5 + kl[1])  # of which one image pays nothing
     assert [cf.Divergence(warm_up=4).share(step) for step in (0, 1, 3, 100)] == [0.25, 0.5, 1.0, 1.0]
     model = cf.Variational.tiny()
     x = torch.rand(4, *model.shape)

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from skimage import color
 
 from copyfold import pictures
 from copyfold.errors import UsageError
@@ -238,6 +240,65 @@ def test_scatter_of_classes_names_and_fractions():
     assert not pictures.scatter(points).legends
 
 
+def looks(figure):
+    """Colour and shape of the points of every class."""
+    drawn = figure.axes[0].collections
+    return [(tuple(one.get_facecolor()[0][:3]), one.get_paths()[0].vertices.tobytes()) for one in drawn]
+
+
+@pytest.mark.parametrize("count", [2, 10, 24, 70])
+def test_classes_are_told_apart(count):
+    """By colour alone up to ten, by colour and marker up to 70; and their names are on the picture."""
+    points = torch.randn(140, 2, generator=torch.Generator().manual_seed(0))
+    figure = pictures.scatter(points, [f"class {i % count:02d}" for i in range(140)])
+    assert len(set(looks(figure))) == count
+    assert len({colour for colour, _ in looks(figure)}) == min(count, 10)
+    assert len(figure.legends[0].get_texts()) == count
+    assert_all_text_is_inside(figure)
+
+
+def test_of_more_classes_than_looks_there_is_no_legend():
+    assert not pictures.scatter(torch.rand(71, 2), torch.arange(71)).legends
+
+
+# Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision deficiency",
+# 2009, severity 1: what linear red, green and blue become
+EYES = {
+    "usual": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopia": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deuteranopia": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.01182, 0.04294, 0.968881),
+    ),
+    "tritanopia": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.3039),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("eyes", "least"), [("usual", 20), ("protanopia", 10), ("deuteranopia", 10), ("tritanopia", 10)]
+)
+def test_ten_colours_are_told_apart_by_colour_blind_eyes_too(eyes, least):
+    """CIEDE2000 of 2 is seen at a glance; the seven of Okabe and Ito are 11 apart at least, for each of these."""
+    points = torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
+    colours = np.array([colour for colour, _ in looks(pictures.scatter(points, torch.arange(20) % 10))])
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ np.array(EYES[eyes]).T).clip(0, 1)
+    lab = color.rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)[None])[0]
+    apart = [color.deltaE_ciede2000(a, b) for a, b in itertools.combinations(lab, 2)]
+    assert len(apart) == 45
+    assert min(apart) > least
+    assert min(color.deltaE_ciede2000(one, [100, 0, 0]) for one in lab) > least  # and from white
+
+
 def test_pyplot_is_never_loaded_and_drawing_libraries_only_when_used():
     code = """
 import sys, torch, copyfold.pictures as p
@@ -408,6 +469,46 @@ def test_evenly_has_both_ends():
     assert pictures.evenly(30, 4) == [0, 10, 19, 29]
     assert pictures.evenly(3, 8) == [0, 1, 2]
     assert pictures.evenly(5, 1) == [0]
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(1, [0]), (5, [0, 1, 2, 3, 4]), (31, [0, 4, 9, 13, 17, 21, 26, 30])]
+)
+def test_a_strip_has_a_row_an_image_and_frames_from_left_to_right(length, shown):
+    """Each image with a brightness of its own, that rises by the frame."""
+    levels = torch.tensor([0, 100])[None, :] + torch.arange(length)[:, None]
+    film = (level.view(2, 1, 1, 1).expand(-1, 1, 4, 4) / 255 for level in levels)
+    picture = pictures.strip(film, scale=1)
+    assert picture.shape == (2 * 4 + 2, len(shown) * 6 - 2, 3)
+    assert picture[0, ::6, 0].tolist() == shown
+    assert picture[6, ::6, 0].tolist() == [100 + level for level in shown]
+
+
+def test_a_strip_of_a_long_film_is_even_and_holds_few_frames():
+    alive, most = weakref.WeakSet(), 0
+
+    def film():
+        nonlocal most
+        for i in range(1001):
+            frame = torch.full((1, 3, 2, 2), (i // 4) / 255)
+            alive.add(frame)
+            most = max(most, len(alive))
+            yield frame
+
+    levels = pictures.strip(film(), 5, scale=1)[0, ::4, 0].astype(int)
+    assert levels[0] == 0
+    assert levels[-1] == 250
+    assert abs(np.diff(levels) - 62.5).max() < 62.5 / 8
+    assert most < 5
+
+
+def test_a_strip_needs_frames_and_resizes_them():
+    with pytest.raises(UsageError, match="at least one step"):
+        pictures.strip(iter(()))
+    with pytest.raises(UsageError, match="count=1"):
+        pictures.strip(moving(3), 1)
+    growing = (torch.full((2, 1, side, side), 0.5) for side in (4, 8, 6))
+    assert pictures.strip(growing, scale=2).shape == (2 * 8 + 2, 3 * 8 + 4, 3)
 
 
 def test_a_film_says_nothing(tmp_path, capfd):

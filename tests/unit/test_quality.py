@@ -135,6 +135,13 @@ def test_brightness_is_in_the_coarsest_level_alone():
     assert shifted["16x16"].item() == pytest.approx(1 / std, rel=0.1)  # borders count less often
 
 
+@pytest.mark.usefixtures("few")
+def test_lost_contrast_is_seen_in_the_reference_s_units():
+    """Half of it is half a standard deviation away, at every level."""
+    x = torch.randn(40, 1, 32, 32, generator=seeded(1))
+    assert [v.item() for v in patch_wasserstein(x / 2, x, seeded(2)).values()] == pytest.approx([0.5] * 2, rel=0.1)
+
+
 # ---------------------------------------------------------------- what is seen
 
 

@@ -120,6 +120,9 @@ def test_a_colour_model_sees_grey_as_colour():
     with model.using("running"), torch.no_grad():
         expected = model(x.expand(-1, 3, -1, -1)).mean(1, keepdim=True).clamp(0, 1)
     torch.testing.assert_close(restore(model, x), expected)
+    model = same()
+    model.forward = lambda x: x * torch.tensor([0.2, 0.4, 0.9]).view(3, 1, 1)
+    torch.testing.assert_close(restore(model, x), 0.5 * x)
 
 
 def test_a_model_of_one_size_runs_at_it():

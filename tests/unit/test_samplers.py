@@ -5,8 +5,10 @@ import torch
 from torch import Generator
 
 import copyfold as cf
+from copyfold import catalogue
+from copyfold.cli import sample
 from copyfold.samplers.base import perturbed, unflat
-from known import Halves, Pixels
+from known import Blind, Halves, Identity, Pixels
 
 
 class Halving(Pixels):
@@ -18,6 +20,64 @@ class Halving(Pixels):
 
 def rng(seed: int = 3) -> Generator:
     return Generator().manual_seed(seed)
+
+
+# ---------------------------------------------------------------- what a sampler makes
+
+
+def test_some_make_images_of_nothing_and_some_go_from_image_to_image():
+    generates = {name for name, cls in catalogue.classes(cf.Sampler).items() if cls.generates()}
+    assert generates == {"Renoising", "Prior", "FittedGaussian", "FittedMixture"}
+    for name, cls in catalogue.classes(cf.Sampler).items():
+        given = {"reference": torch.rand(4, 1, 4, 4)} if "reference" in cls.__dataclass_fields__ else {}
+        assert (cls(**given).noise(2, (1, 4, 4), rng()) is not None) == (name in generates)
+
+
+@pytest.mark.parametrize("sampler", [cf.Prior(), cf.Traversal(unit="prior")], ids=str)
+def test_a_model_without_a_prior_is_doubted(sampler, caplog):
+    """In a sentence for whoever shows the images: a study takes them for a control, and nothing is logged."""
+    assert "this Linear has no prior" in (said := sampler.doubt(cf.Linear.tiny()))
+    assert "FittedGaussian" in said
+    assert sampler.doubt(cf.Variational.tiny()) == ""
+    assert cf.Renoising().doubt(cf.Linear.tiny()) == cf.Traversal().doubt(cf.Linear.tiny()) == ""
+    model = cf.Linear.tiny()
+    assert all(frame.isfinite().all() for frame in sampler(model, torch.rand(3, *model.shape), rng()))
+    assert not caplog.records
+
+
+def left_of_noise(steps: int) -> float:
+    """The std of what Renoising makes of noise N(m, 1) with a perfect copy: v <- c^2 v + (1 - c)^2."""
+    v = 1.0
+    for n in range(1, steps):
+        c = n / steps
+        v = c**2 * v + (1 - c) ** 2
+    return v**0.5
+
+
+@pytest.mark.parametrize("steps", [1, 30, 200])
+def test_a_copy_makes_noise_that_differs_as_the_equation_says(steps):
+    sampler = cf.Renoising(steps, mean=0.5, std=0.12)  # so that next to nothing is beyond 0 and 1
+    start = sampler.noise(64, (1, 16, 16), rng())
+    *_, made = sampler(Identity((1, 16, 16)), start, rng(4))
+    (before, _), (between, within) = cf.spread(start), cf.spread(made)
+    assert (between / before).item() == pytest.approx(left_of_noise(steps), rel=0.02)
+    assert within.item() == pytest.approx(between.item(), rel=0.03)
+    assert ("all but the same" in sample._alike(made, start)) == (steps > 1)
+
+
+def test_one_image_again_and_again_and_blank_ones_are_found():
+    start = cf.Renoising().noise(16, (1, 8, 8), rng())
+    (frame,) = cf.Renoising(1)(Blind((1, 8, 8)), start, rng())
+    assert sample._alike(frame, start).startswith("the images are blank")
+    digit = torch.rand(1, 1, 8, 8, generator=rng())
+    same = digit + 0.01 * torch.randn(16, 1, 8, 8, generator=rng())
+    for before in (start, torch.zeros_like(start)):  # the pixels of the second are not looked at
+        said = sample._alike(same, before)
+        assert said.startswith("the 16 images are all but the same: they differ by 0.010")
+        assert not sample._alike(torch.rand(16, 1, 8, 8, generator=rng()), before)
+    assert not sample._alike(same[:1], start[:1])  # one image is as it is
+    assert sample._alike(torch.full((4, 1, 8, 8), 7.0), start[:4]).startswith("the images are blank")
+    assert not sample._alike(torch.full((4, 1, 8, 8), torch.nan), start[:4])
 
 
 # ---------------------------------------------------------------- renoising

@@ -18,6 +18,8 @@ from copyfold.training.fitting import _relapse
 from copyfold.training.loss import Tally
 from copyfold.training.metrics_log import Pace
 from copyfold.training.plan import Plan, layout, resolve
+from copyfold.training.randomness import hashed
+from copyfold.training.stopping import Clock
 
 
 def photos(count: int = 40, **options) -> Photos:
@@ -74,6 +76,29 @@ def test_the_logged_error_is_what_the_model_makes(tmp_path):
     assert run.history[-1]["held_out_fidelity"] == pytest.approx(found.item() * 64 / 2, rel=1e-4)
 
 
+def test_the_held_out_loss_of_a_model_that_does_not_change_is_one_number(tmp_path):
+    """Whatever was drawn before: with another corruption at every look, best/ would be chosen by chance."""
+    run = fit(tmp_path / "a", net=plain(), epochs=3, lr=1e-30)
+    assert len({row["loss"] for row in run.history}) == 3  # of other images, otherwise corrupted
+    assert len({row["held_out_loss"] for row in run.history}) == 1
+
+
+def test_looking_at_held_out_images_leaves_the_model_as_it_is(tmp_path):
+    """Also what its norms record: with other held-out images the same model comes out."""
+    other = photos()
+    other.held_out = 255 - other.held_out
+    runs = [fit(tmp_path / "a"), fit(tmp_path / "b", seen=other)]
+    assert runs[0].history[-1]["held_out_loss"] != runs[1].history[-1]["held_out_loss"]
+    assert alike(*runs)
+
+
+def test_a_penalty_that_is_warmed_up_counts_whole_on_held_out_images(tmp_path):
+    objective = cf.Classical(penalties=(cf.Divergence(warm_up=1000),))
+    net = cf.Variational(plain(), latent_dim=4)
+    (row,) = cf.fit(net, objective, photos(), tmp_path / "a", epochs=1, batch=8, precision="32").history
+    assert 0 < row["Divergence"] < 0.01 * row["held_out_Divergence"]
+
+
 def test_training_lowers_the_loss(tmp_path):
     run = fit(tmp_path / "a", epochs=20, lr=1e-2)
     assert run.history[-1]["held_out_mse"] < 0.5 * run.history[0]["held_out_mse"]
@@ -93,6 +118,21 @@ def test_a_resumed_training_continues_its_log_and_its_weights(tmp_path):
     assert [row["step"] for row in part.history] == [row["step"] for row in whole.history]
     pairs = zip(whole.model.parameters(), part.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_resume_counts_on_from_the_time_and_the_lowest_loss_of_before(tmp_path):
+    run = fit(tmp_path / "a")
+    state = torch.load(run.checkpoint, weights_only=True)
+    torch.save(state | {"seconds": 1000.0, "lowest": 0.0}, run.checkpoint)
+    best = (run.folder / "best" / "model.safetensors").read_bytes()
+    again = fit(tmp_path / "a", epochs=4, resume=True)
+    assert [row["seconds"] > 1000 for row in again.history] == [False, False, True, True]
+    assert (run.folder / "best" / "model.safetensors").read_bytes() == best
+
+
+def test_every_step_of_every_seed_and_process_draws_its_own():
+    seeds = [hashed(seed, step, rank) for seed in range(4) for step in range(-1, 6) for rank in range(3)]
+    assert len(set(seeds)) == len(seeds)
 
 
 def test_a_finished_training_is_left_as_it_is(tmp_path):
@@ -214,6 +254,14 @@ def test_a_constant_rate_is_one_and_a_cosine_rises_and_ends_at_nothing():
         Plan(1, None, 16, 1e-2, 0, "32", "linear")
 
 
+def test_how_much_is_done_is_counted_in_epochs_or_minutes_whichever_ends_first():
+    assert Clock(None, before=1e6).done(8, Plan(epochs=4), length=4) == 0.5
+    assert Clock(2, before=30).done(8, Plan(minutes=2), length=4) == pytest.approx(0.25, abs=1e-3)
+    both = Plan(epochs=4, minutes=2)
+    found = [Clock(2, before=seconds).done(8, both, length=4) for seconds in (30, 90)]
+    assert found == [0.5, pytest.approx(0.75, abs=1e-3)]
+
+
 def test_a_cosine_resumes_as_if_it_had_not_stopped(tmp_path):
     """The rate is a function of the step: half a training and its resume leave what one training does."""
     calls = []
@@ -291,6 +339,22 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(tmp_path):
         assert torch.allclose(a, b, atol=1e-5)
     assert [row["step"] for row in parts.history] == [row["step"] for row in whole.history]
     assert parts.history[-1]["loss"] == pytest.approx(whole.history[-1]["loss"], rel=1e-4)
+
+
+def test_every_part_of_a_batch_is_corrupted_in_its_own_way(tmp_path):
+    drawn = []
+
+    class Noted(cf.Gaussian):
+        def __call__(self, x, rng=None):
+            noisy = super().__call__(x, rng)
+            drawn.append((noisy - x).flatten())
+            return noisy
+
+    cf.fit(
+        plain(), cf.Classical(Noted()), photos(), tmp_path / "a", epochs=1, batch=8, accumulate=2, precision="32"
+    )
+    assert len(drawn) == 4 * 2 + 1  # and the held-out images
+    assert torch.pdist(torch.stack(drawn)).min() > 1
 
 
 @pytest.mark.parametrize("make", [model, lambda: cf.UNet((1, 8, 8), width=4, depth=1)])

@@ -60,6 +60,8 @@ def test_the_posterior_is_the_one_of_its_layers():
     draws = torch.stack([model.draw(x) for _ in range(1000)])
     assert ((draws.mean(0) - mean) / (q.stddev / 1000**0.5)).abs().max() < 4.5
     torch.testing.assert_close(draws.std(0), q.stddev, rtol=0.15, atol=0)
+    model.draw(x).sum().backward()
+    assert model.head.weight.grad.abs().min() > 0  # a draw carries gradients to mean and variance
 
 
 def test_a_tuple_of_maps_cannot_be_a_waist():

@@ -13,11 +13,19 @@ import yaml
 from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from copyfold import catalogue
-from copyfold.cli import _wording
+from copyfold.cli import _help, _wording
 from copyfold.errors import UsageError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 RECIPE_LENGTH = 16_000  # one has a thousand characters; libyaml crashes on what is nested 20,000 deep
+
+
+class _Parser(ArgumentParser):
+    """jsonargparse's, with our help: of the command, and of every class that an option can be."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", _help.Help)
+        super().__init__(*args, **kwargs)
 
 
 def parser(command: str, description: str | None, families: Sequence[str] = _wording.FAMILIES) -> ArgumentParser:
@@ -29,7 +37,7 @@ def parser(command: str, description: str | None, families: Sequence[str] = _wor
     ours = [f"{place}.{name}" for name, cls in known for place in ("copyfold", cls.__module__)]
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=ours)
     text = inspect.cleandoc(description or "")
-    return ArgumentParser(prog=f"copyfold {command}", description=text, exit_on_error=False, allow_abbrev=False)
+    return _Parser(prog=f"copyfold {command}", description=text, exit_on_error=False, allow_abbrev=False)
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str], below: Namespace | None = None) -> Namespace:
@@ -122,25 +130,30 @@ class Given(argparse.Action):
             setattr(namespace, self.dest, values)
 
 
-def takes(parser: ArgumentParser, function: Callable[..., Any], *names: str, but: Sequence[str] = ()) -> None:
+def takes(
+    parser: ArgumentParser, function: Callable[..., Any], *names: str, title: str, but: Sequence[str] = ()
+) -> Any:
     """Add the named parameters of a function or class as flags: types, defaults and help from its signature.
 
-    A yes-or-no parameter becomes a pair of flags, --skip-bad and --no-skip-bad. `but` are those not to be taken
-    that jsonargparse finds behind the function's **keywords.
+    They stand together in the help, under a title that says what they are for in this command. A yes-or-no
+    parameter becomes a pair of flags, --skip-bad and --no-skip-bad. `but` are those not to be taken that
+    jsonargparse finds behind the function's **keywords. Returns their group, for others to be added to it.
     """
     parameters = inspect.signature(function).parameters
     switches = [name for name in names if parameters[name].annotation is bool]
     skip: set[str | int] = {name for name in parameters if name not in names or name in switches}
     skip |= set(but)
+    group = parser.add_argument_group(title)
     if inspect.isclass(function):
-        parser.add_class_arguments(function, skip=skip)
+        group.add_class_arguments(function, skip=skip, as_group=False)
     else:
-        parser.add_function_arguments(function, skip=skip)
+        group.add_function_arguments(function, skip=skip, as_group=False)
     helps = {p.arg_name: p.description for p in docstring_parser.parse(inspect.getdoc(function) or "").params}
     for name in switches:
-        parser.add_argument(
+        group.add_argument(
             f"--{name.replace('_', '-')}",
             action=ActionYesNo(no_prefix="no-"),
             default=parameters[name].default,
             help=helps.get(name),
         )
+    return group

@@ -4,26 +4,23 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from copyfold.cli import _parsing, _screen
-from copyfold.data import Photos, Stream
+from copyfold.data import Photos, Sample, Stream
+from copyfold.data.sampling import REFERENCE
 from copyfold.errors import UsageError
-from copyfold.pictures import evenly
 from copyfold.runs import Run
-from copyfold.types import Images
 
 T = TypeVar("T")
 
 READING = ("fit", "limit", "layout", "skip_bad")
 STREAM = ("size", "fit", "flip", "channels", "buffer", "held_out", "seed", "skip_bad")
-REFERENCE = 1024  # training images that baselines are fitted on and neighbours are looked for among
 
 
-def flags(parser: ArgumentParser) -> None:
-    """Add how DATA are read; the run's own images are read as they were for training."""
-    _parsing.takes(parser, Photos, *READING)
+def flags(parser: ArgumentParser, what: str = "DATA") -> None:
+    """Add how photos are read that are given; the run's own images are read as they were for training."""
+    _parsing.takes(parser, Photos, *READING, title=f"how {what} are read")
 
 
 def chosen(run: Run, source: str | None, options: Namespace) -> Photos | Stream:
@@ -42,15 +39,13 @@ def own(run: Run) -> Photos | Stream:
 
 
 def given(run: Run, source: str, options: Namespace) -> Photos:
-    """Other photos, in the size and the channels of the run's model."""
-    return _read(run, source, {name: options[name] for name in READING})
+    """Other photos, in the size and the channels of the run's model: all of them, for nothing trains on them."""
+    return _read(run, source, {name: options[name] for name in READING} | {"whole": True})
 
 
-def reference(photos: Photos | Stream) -> Images:
-    """Training images, drawn evenly."""
-    if isinstance(photos, Stream):
-        return photos.images("train", REFERENCE)
-    return torch.cat([photos.images("train", 1, i) for i in evenly(len(photos), REFERENCE)])
+def reference(photos: Photos | Stream) -> Sample:
+    """Training images, or other ones where they are given: to fit on, and to look for neighbours among."""
+    return photos.sample("train", REFERENCE)
 
 
 def equipped(thing: T, **found: Callable[[], Any]) -> T:

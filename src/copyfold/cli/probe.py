@@ -4,18 +4,21 @@ Probes that compare with training images, fit baselines on them, or look for the
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from copyfold.cli import _device, _parsing, _photos
+from copyfold.data.sampling import SHOWN, stratified
 from copyfold.probes.base import Probe, Reading
 
-SHOWN = 8
 SPREAD = (0.1, 0.5, 0.9)
+NAMED = 5  # images in a line
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -26,22 +29,22 @@ def command(arguments: Sequence[str]) -> int:
     options = _parsing.parse(_parser(), ["--probe=Denoising", *arguments])
     _parsing.at_least(options, count=1, seed=0)
     device, run = _device.chosen(options.device), runs.open(options.run)
-    photos = _photos.own(run)
-    source, which = photos, "held_out"
-    if options.data is not None:
-        source, which = _photos.given(run, options.data, options), "train"
-    x = source.images(which, options.count)
-    labels = source.labels if which == "train" else source.held_out_labels
-    probe = _photos.equipped(
-        options.probe,
-        reference=lambda: _photos.reference(photos),
-        labels=lambda: None if labels is None else torch.from_numpy(labels[: len(x)]),
-    )
-    found = probe(run.model.to(device), x.to(device), torch.Generator().manual_seed(options.seed))
+    own = cache(lambda: _photos.own(run))
+    if options.data is None:
+        asked = own().sample("held_out", options.count, options.seed)
+    else:
+        asked = _photos.given(run, options.data, options).sample("train", options.count, options.seed)
+    x, labels = asked.images.to(device), asked.labels
+    reference = cache(lambda: _photos.reference(own()))
+    probe = _photos.equipped(options.probe, reference=lambda: reference().images, labels=lambda: labels)
+    found = probe(run.model.to(device), x, torch.Generator().manual_seed(options.seed))
     reading = Reading(*({k: v.cpu() for k, v in part.items()} for part in (found.numbers, found.images)))
-    print("\n".join(_table(reading, len(x))))
+    names = _named(reading, reference().names) if reference.cache_info().currsize else {}
+    print("\n".join(_table(reading, names, len(x))))
     name, folder = type(probe).__name__.lower(), Path(options.out or run.folder / "findings")
-    write_text(folder / f"{name}.json", json.dumps({k: v.tolist() for k, v in reading.numbers.items()}) + "\n")
+    write_text(
+        folder / f"{name}.json", json.dumps({k: v.tolist() for k, v in reading.numbers.items()} | names) + "\n"
+    )
     print(folder / f"{name}.json")
     for figure in _figures(reading, pictures, labels):
         pictures.save(figure, folder / f"{name}.png")
@@ -57,23 +60,35 @@ def _parser():
         "--probe", type=Probe, help="What to ask: Denoising, Inversion, ...; --probe.layer and so on."
     )
     parser.add_argument("--count", type=int, default=16, help="How many images.")
-    parser.add_argument("--seed", type=int, default=0, help="Of every noise.")
+    parser.add_argument("--seed", type=int, default=0, help="Of every noise, and of which images are asked about.")
     _device.flag(parser)
     parser.add_argument("--out", type=str | None, help="The folder for what is found; RUN/findings.")
     _photos.flags(parser)
     return parser
 
 
-def _table(reading: Reading, count: int) -> list[str]:
-    """A line a number: its mean over the images and how it spreads, or the one value for all."""
-    width = max(map(len, reading.numbers))
+def _named(reading: Reading, names: Sequence[str]) -> dict[str, Any]:
+    """Which images of the reference its rows are, where a reading has rows of it."""
+    rows = {name: value for name, value in reading.numbers.items() if name not in reading.quantities}
+    return {f"{name}, by name": np.array(names)[value.numpy()].tolist() for name, value in rows.items()}
+
+
+def _table(reading: Reading, names: Mapping[str, list[Any]], count: int) -> list[str]:
+    """A line a number: its mean over the images and how it spreads, or the one value for all.
+
+    Of rows, which are no quantities, the names of the first few.
+    """
+    width = max(map(len, (*reading.numbers, *names)))
     lines = [f"{'':<{width}}  {'mean':>10} {'10 %':>10} {'50 %':>10} {'90 %':>10}"]
-    for name, value in reading.numbers.items():
+    for name, value in reading.quantities.items():
         v = value.double()
         cells = [v.mean().item()]
         if v.dim():
             cells += v.flatten().quantile(torch.tensor(SPREAD, dtype=v.dtype)).tolist()
         lines.append(f"{name:<{width}}  " + " ".join(f"{cell:>10.5g}" for cell in cells))
+    for name, found in names.items():
+        said = [str(one) for one in found[:NAMED]] + ["..."] * (len(found) > NAMED)
+        lines.append(f"{name:<{width}}  {', '.join(said)}")
     return [*lines, f"over {count} images"]
 
 
@@ -81,11 +96,12 @@ def _figures(reading: Reading, pictures: Any, labels: Any) -> list[Any]:
     """The images that were found, or the map of the codes."""
     if "map" in reading.numbers:
         points = reading.numbers["map"]
-        return [pictures.scatter(points, None if labels is None else labels[: len(points)])]
+        return [pictures.scatter(points, labels)]
     if not reading.images:
         return []
-    captions = {name: f"{_mean(v):.4g}" for name, v in reading.numbers.items() if name in reading.images}
-    return [pictures.comparison({name: images[:SHOWN] for name, images in reading.images.items()}, captions)]
+    captions = {name: f"{_mean(v):.4g}" for name, v in reading.quantities.items() if name in reading.images}
+    shown = stratified(len(next(iter(reading.images.values()))), SHOWN).tolist()
+    return [pictures.comparison({name: images[shown] for name, images in reading.images.items()}, captions)]
 
 
 def _mean(value: Tensor) -> float:

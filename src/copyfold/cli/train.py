@@ -116,17 +116,17 @@ def _parser() -> ArgumentParser:
         type=Objective,
         help="What is made smaller, Classical unless given; --objective.corruption and so on.",
     )
-    _parsing.takes(parser, Photos, *DATA)
-    parser.add_argument(
+    _parsing.takes(parser, Photos, *DATA, title="how images are read")
+    stream = _parsing.takes(parser, Stream, *STREAM, title="a stream: images read again in every epoch")
+    stream.add_argument(
         "--stream",
         action=_parsing.ActionYesNo(no_prefix="no-"),
         default=False,
-        help="Read the images anew in every epoch, for more of them than memory or the disk hold; needs --size.",
+        help="Read the images again in every epoch, for more of them than memory or the disk hold; needs --size.",
     )
-    _parsing.takes(parser, Stream, *STREAM)
     choices = [field.name for field in fields(Plan)]
-    _parsing.takes(parser, fit, *FOLDER, but=choices)
-    _parsing.takes(parser, Plan, *choices)
+    _parsing.takes(parser, fit, *FOLDER, title="the run's folder", but=choices)
+    _parsing.takes(parser, Plan, *choices, title="how to train")
     return parser
 
 

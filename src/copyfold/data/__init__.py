@@ -3,6 +3,7 @@
 from copyfold.data.batches import Batches
 from copyfold.data.images import open_image, to_pixels
 from copyfold.data.photos import Photos
+from copyfold.data.sampling import Sample
 from copyfold.data.streaming import Stream
 from copyfold.data.survey import Survey, survey
 from copyfold.data.synthetic import GaussianMixture, ring, scenes
@@ -11,6 +12,7 @@ __all__ = [
     "Batches",
     "GaussianMixture",
     "Photos",
+    "Sample",
     "Stream",
     "Survey",
     "open_image",

@@ -15,6 +15,7 @@ from copyfold.data.reading.decoding import Fit
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.preparation import LARGEST, Bad, Choice, choose, median_side, prepared, refuse
 from copyfold.data.reading.sources import Listing, Source
+from copyfold.data.sampling import Sample, as_images, stratified
 from copyfold.errors import UsageError
 from copyfold.types import Images, Progress, Shape
 
@@ -30,17 +31,19 @@ class Photos:
     Args:
         source: A folder of images of any depth, a .npy or .npz file, a local dataset in parquet,
             `hf://owner/name[@revision]`, an array or tensor, or None for scikit-learn's digits.
-        size: The side in pixels. None takes the median short side, at most 128, moved to the nearest side
-            that `suits`.
+        size: The side in pixels. Unless given, the median short side, at most 128, moved to the nearest side
+            that the model takes (`suits`).
         fit: "crop" scales the short side to `size` and takes the centre; "pad" scales the long side and
             pads with black.
-        limit: At most so many images to train on, and at most so many held out, drawn by seed before
-            anything is decoded.
-        flip: Whether training mirrors every image half of the time (`Batches` does it).
-        layout: How to read an array: NHW, NCHW, NHWC or lsun. None finds out, or asks.
+        limit: At most so many images of every part that they are divided into, drawn by seed before anything is
+            decoded.
+        flip: Mirror every image half of the time in training (`Batches` does it).
+        layout: How to read an array: NHW, NCHW, NHWC or lsun. Found out unless given, or asked for.
         skip_bad: Leave unreadable images out instead of raising.
-        channels: 1 for grey or 3 for colour, whatever the images are; None finds out.
+        channels: 1 for grey or 3 for colour, whatever the images are; found out unless given.
         seed: Draws what is held out and what `limit` takes.
+        whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be looked at.
+            Nothing can be trained on them.
         suits: Says whether a model takes images of a shape. None means multiples of 16.
         progress: Called as images are read.
 
@@ -56,7 +59,9 @@ class Photos:
     train: np.ndarray
     """The images to train on, uint8 N·H·W·C."""
     held_out: np.ndarray
-    """The images held out, uint8 N·H·W·C."""
+    """The images held out, uint8 N·H·W·C; none where `whole`."""
+    whole: bool
+    """Whether all images are in `train`, and only to be looked at."""
     labels: np.ndarray | None
     """Class numbers of `train`, where the source has them; -1 is a missing one."""
     held_out_labels: np.ndarray | None
@@ -84,13 +89,14 @@ class Photos:
         skip_bad: bool = False,
         channels: int | None = None,
         seed: int = 0,
+        whole: bool = False,
         suits: Suits | None = None,
         progress: Progress | None = None,
     ) -> None:
         _check(size, fit, limit, seed, channels)
-        self.flip = flip
+        self.flip, self.whole = flip, whole
         with recognise(source, layout) as opened:
-            make = _Making(opened, fit, limit, skip_bad, seed, channels, progress)
+            make = _Making(opened, fit, limit, skip_bad, seed, channels, whole, progress)
             pixels, meta, why = make(size, suits)
             self.size = pixels.shape[1]
             self.shape = (pixels.shape[3], self.size, self.size)
@@ -104,7 +110,7 @@ class Photos:
                 "skip_bad": skip_bad,
                 "channels": channels,
                 "seed": seed,
-            }
+            } | ({"whole": True} if whole else {})
             where = opened.where
         self.fingerprint = meta["fingerprint"]
         self._divide(pixels, meta)
@@ -127,17 +133,39 @@ class Photos:
         return Batches(self.train, batch, seed, self.flip, rank, world)
 
     def images(self, which: Which = "train", count: int | None = None, start: int = 0) -> Images:
-        """Return `count` images (None: all) from `start` on, as float32 N·C·H·W in [0, 1]."""
+        """Return `count` images (None: all) from `start` on, as float32 N·C·H·W in [0, 1].
+
+        To look at some images of a set, take a `sample`: the first of a folder may all be of one kind.
+        """
+        return as_images(self._part(which)[0][start : None if count is None else start + count])
+
+    def sample(self, which: Which = "train", count: int | None = None, seed: int = 0) -> Sample:
+        """Return `count` images (None: all) spread evenly over the set, with their rows, names and labels.
+
+        One of each of `count` equal parts of the set, drawn by `seed` (see `stratified`), in the set's order; all
+        where there are no more. Other seeds give other images.
+        """
+        pixels, names, labels = self._part(which)
+        rows = stratified(len(pixels), count, seed)
+        return Sample(
+            as_images(pixels[rows]),
+            torch.from_numpy(rows),
+            tuple(names[row] for row in rows),
+            None if labels is None else torch.from_numpy(labels[rows]),
+        )
+
+    def _part(self, which: Which) -> tuple[np.ndarray, list[str], np.ndarray | None]:
+        """Pixels, names and labels of either part."""
         if which not in get_args(Which):
             raise UsageError(f"which is {which!r}: it must be train or held_out")
-        pixels = self.train if which == "train" else self.held_out
-        chosen = torch.from_numpy(pixels[start : None if count is None else start + count])
-        return chosen.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        if which == "train":
+            return self.train, self.names, self.labels
+        return self.held_out, self.held_out_names, self.held_out_labels
 
     def _divide(self, pixels: np.ndarray, meta: dict[str, Any]) -> None:
         train, rows, labels = meta["train"], meta["names"], meta["labels"]
         # A single image is trained on and held out alike.
-        held = slice(train if len(rows) > train else 0, None)
+        held = slice(train if len(rows) > train or self.whole else 0, None)
         self.train, self.held_out = pixels[:train], pixels[held]
         self.names, self.held_out_names = rows[:train], rows[held]
         numbers = None if labels is None else np.asarray(labels, dtype=np.int64)
@@ -171,6 +199,7 @@ class _Making:
         skip_bad: bool,
         seed: int,
         channels: int | None,
+        whole: bool,
         progress: Progress | None,
     ) -> None:
         self.source = source
@@ -179,9 +208,11 @@ class _Making:
         self.skip_bad = skip_bad
         self.seed = seed
         self.channels = channels
+        self.whole = whole
         self.progress = progress
         identity = cache.digest(source.identity())
-        self.key = partial(cache.key, source.kind, identity, getattr(source, "layout", None), limit, seed)
+        taken = (limit, seed, "whole") if whole else (limit, seed)
+        self.key = partial(cache.key, source.kind, identity, getattr(source, "layout", None), *taken)
         self._listed: tuple[Listing, Choice] | None = None
 
     def __call__(self, size: int | None, suits: Suits | None) -> tuple[np.ndarray, dict[str, Any], str]:
@@ -207,7 +238,7 @@ class _Making:
         """List the images, and which of them are taken."""
         if self._listed is None:
             listing = self.source.listing()
-            self._listed = listing, choose(listing, self.limit, self.seed)
+            self._listed = listing, choose(listing, self.limit, self.seed, self.whole)
         return self._listed
 
     @cached_property
@@ -273,7 +304,7 @@ class _Making:
         rows = train + [int(index) for index in choice.held_out if index not in left_out]
         if not train:
             raise refuse(self.source, listing, bad, len(choice.all))
-        if len(rows) == len(train) > 1:  # all that was held out is unreadable
+        if len(rows) == len(train) > 1 and not self.whole:  # all that was held out is unreadable
             train.pop()
         grey = "read as grey: 1 channel" if self.channels else "every image is grey: 1 channel"
         notes = [*choice.notes, grey if shape[3] == 1 else "3 channels"]

@@ -19,6 +19,7 @@ from copyfold.data.reading.mixing import AT_ONCE, Piece, Place, generator, inter
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
 from copyfold.data.reading.shards import Coded, Shards, find
+from copyfold.data.sampling import Sample, as_images, stratified
 from copyfold.errors import DataError, UsageError, at_least, one_of
 from copyfold.types import Images, Progress, Shape
 
@@ -135,14 +136,29 @@ class Stream:
         """
         one_of(Which, "which", which)
         if which == "held_out":
-            chosen = self.held_out[start : None if count is None else start + count]
-        elif count is None:
+            return as_images(self.held_out[start : None if count is None else start + count])
+        if count is None:
             raise UsageError("a stream does not give all its images at once: say how many, images('train', count)")
-        else:
-            places = interleaved(_drawn(self._pieces, self.seed, "shown"))
-            chosen, _ = self._decoded(self._read(islice(places, start, start + count)))
-        pixels = torch.from_numpy(chosen).permute(0, 3, 1, 2)
-        return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        places = interleaved(_drawn(self._pieces, self.seed, "shown"))
+        return as_images(self._decoded(self._read(islice(places, start, start + count)))[0])
+
+    def sample(self, which: Which = "train", count: int | None = None, seed: int = 0) -> Sample:
+        """Return `count` images spread evenly over the set, as `Photos.sample` does; there are no labels.
+
+        Those to train on come out of all files of a folder, or out of at most 32 row groups where these hold
+        enough, themselves spread evenly: each is read from its beginning to the last image that is wanted. Their
+        rows count through all images to train on. All of them (count=None) are refused, as by `images`.
+        """
+        one_of(Which, "which", which)
+        if which == "held_out":
+            rows = stratified(len(self.held_out), count, seed)
+            names = tuple(self.held_out_names[row] for row in rows)
+            return Sample(as_images(self.held_out[rows]), torch.from_numpy(rows), names)
+        if count is None:
+            raise UsageError("a stream does not give all its images at once: say how many, sample('train', count)")
+        rows, places = self._spread(count, seed)
+        pixels, names, readable = self._decoded(self._read(places))
+        return Sample(as_images(pixels), torch.from_numpy(rows[readable]), tuple(names))
 
     def encoded(self, seed: int, epoch: int, start: int, rank: int, world: int) -> Iterator[Found]:
         """Encoded images of a process's part of an epoch, from the start-th on; those before are not read."""
@@ -178,7 +194,7 @@ class Stream:
         grey = channels == 1 or (channels is None and all(grey for _, grey in looks))
         self.shape = (1 if grey else 3, self.size, self.size)
         self.workers = 1 if np.median([side for side, _ in looks]) < SMALL else cores()
-        self.held_out, self.held_out_names = self._decoded(found)
+        self.held_out, self.held_out_names, _ = self._decoded(found)
         said = "read as grey" if channels == 1 else "every image held out is grey"
         self.notes = (f"{said}: 1 channel" if grey else "3 channels",)
         if left := len(places) - len(self.held_out):
@@ -188,17 +204,32 @@ class Stream:
         with Reading(self._shards) as read:
             return [read(place) for place in places]
 
-    def _decoded(self, found: list[Found]) -> tuple[np.ndarray, list[str]]:
-        """Those of some images that can be read, uint8 N·H·W·C, and their names."""
+    def _spread(self, count: int, seed: int) -> tuple[np.ndarray, list[Place]]:
+        """Rows spread evenly over the pieces, or over as few as may be opened, and where these rows are."""
+        sizes = np.array([len(piece.rows) for piece in self._pieces])
+        ends = sizes.cumsum()
+        most, enough = self._shards.opened, min(count, len(self))
+        chosen = stratified(len(sizes), most, seed)
+        while most is not None and sizes[chosen].sum() < enough:
+            most *= 2
+            chosen = stratified(len(sizes), most, seed)
+        inside = np.concatenate([np.arange(int(ends[k] - sizes[k]), int(ends[k])) for k in chosen])
+        rows = inside[stratified(len(inside), count, seed)]
+        pieces = np.searchsorted(ends, rows, side="right")
+        within = rows - (ends - sizes)[pieces]
+        return rows, [
+            (self._pieces[k], self._pieces[k].rows[n])
+            for k, n in zip(pieces.tolist(), within.tolist(), strict=True)
+        ]
+
+    def _decoded(self, found: list[Found]) -> tuple[np.ndarray, list[str], list[int]]:
+        """Those of some images that can be read, uint8 N·H·W·C, their names, and which they are."""
         images = [self.pixels(one) for one in found]
         good = self.readable(images)
-        names = [
-            self._shards.name(piece.part, row)
-            for ((piece, row), _), image in zip(found, images, strict=True)
-            if not isinstance(image, str)
-        ]
+        which = [k for k, image in enumerate(images) if not isinstance(image, str)]
+        names = [self._shards.name(piece.part, row) for (piece, row), _ in (found[k] for k in which)]
         empty = np.empty((0, self.size, self.size, self.shape[0]), np.uint8)
-        return np.stack(good) if good else empty, names
+        return np.stack(good) if good else empty, names, which
 
 
 class StreamBatches:

@@ -5,7 +5,7 @@ matplotlib and PyAV are imported when first needed.
 
 from copyfold.pictures.diagrams import diagram
 from copyfold.pictures.figures import arrows, comparison, curves, heatmaps, histograms, intervals, scatter
-from copyfold.pictures.films import evenly, film, sampled
+from copyfold.pictures.films import evenly, film, sampled, strip
 from copyfold.pictures.grids import Contrast, Picture, grid, png, save
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "sampled",
     "save",
     "scatter",
+    "strip",
 ]

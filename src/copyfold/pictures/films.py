@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.nn import functional as F
 
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, at_least
 from copyfold.files import written
 from copyfold.pictures.grids import Contrast, Picture, enlarged, png, tiled, to_bytes, visible_scale
 from copyfold.types import Film, Images
@@ -41,13 +41,43 @@ def film(
         raise UsageError(f"a film is written to {', '.join(_WRITERS)}, not {path.suffix!r}: rename {path}")
     if not 0.01 <= fps <= 1000:
         raise UsageError(f"a film shows between 0.01 and 1000 frames per second, not {fps}")
-    pictures = _pictures(frames, columns, scale, contrast)
+    pictures = (tiled(cells, columns, gap=2) for cells in _cells(frames, scale, contrast))
     first = next(pictures, None)
     if first is None:
         raise UsageError(f"the film for {path} has no frames: ask for at least one step")
     write, rate = _WRITERS[path.suffix.lower()], Fraction(fps).limit_denominator(1000)
     with written(path) as temporary:
         return write(temporary, itertools.chain([first], pictures), rate)
+
+
+def strip(
+    frames: Film | Iterable[Images],
+    count: int = 8,
+    scale: int | None = None,
+    contrast: Contrast = "raw",
+) -> Picture:
+    """A film on one picture: a row an image, and `count` of its frames from left to right.
+
+    Frames are taken evenly, the first and the last among them, of a film of any length, of which no more than
+    16 x count are ever held. Images that change their size on the way are resized to their first. Raises
+    UsageError for a film without frames.
+    """
+    at_least(2, count=count)
+    kept: list[np.ndarray] = []
+    last, every, length = None, 1, 0
+    for length, last in enumerate(_cells(frames, scale, contrast), 1):
+        if (length - 1) % every == 0:
+            kept.append(last)
+        if len(kept) == 16 * count:  # every other one is enough
+            kept, every = kept[::2], 2 * every
+    if last is None:
+        raise UsageError(
+            "a strip is made of the frames of a film, and this one has none: ask for at least one step"
+        )
+    if (length - 1) % every:
+        kept.append(last)
+    chosen = np.stack([kept[i] for i in evenly(len(kept), count)], axis=1)  # image, frame, height, width, colour
+    return tiled(chosen.reshape(-1, *chosen.shape[2:]), chosen.shape[1], gap=2)
 
 
 def sampled(frames: Film | Iterable[Images], indices: Sequence[int]) -> list[Images]:
@@ -75,10 +105,8 @@ def evenly(length: int, count: int) -> list[int]:
     return np.linspace(0, length - 1, min(length, count)).round().astype(int).tolist()
 
 
-def _pictures(
-    frames: Iterable[Images], columns: int | None, scale: int | None, contrast: Contrast
-) -> Iterator[Picture]:
-    """The frames as grids of one size, that of the first."""
+def _cells(frames: Iterable[Images], scale: int | None, contrast: Contrast) -> Iterator[np.ndarray]:
+    """The images of every frame as bytes b, h, w, 3, of one size, that of the first."""
     shape: tuple[int, ...] = ()
     for images in frames:
         cells = to_bytes(images, contrast)
@@ -91,7 +119,7 @@ def _pictures(
         if rest or (cells.shape[1] * factor, cells.shape[2] * factor) != shape[1:]:
             x = F.interpolate(images.detach().float(), size=shape[1:], mode="bilinear", antialias=True)
             cells, factor = to_bytes(x, contrast), 1
-        yield tiled(enlarged(cells, factor), columns, gap=2)
+        yield enlarged(cells, factor)
 
 
 def _write_mp4(path: Path, pictures: Iterator[Picture], fps: Fraction) -> int:

@@ -18,10 +18,19 @@ from copyfold.types import Float, Images, Statistics
 
 @dataclass(frozen=True)
 class Reading:
-    """What a probe found: numbers per image (or one for all), and the images to look at."""
+    """What a probe found: numbers per image (or one for all), and the images to look at.
+
+    Floating point numbers are quantities, counts among them. Whole numbers (an integer dtype) are names, such as
+    the row of a reference image, of which neither a mean nor an order means anything.
+    """
 
     numbers: dict[str, Tensor]
     images: dict[str, Images] = field(default_factory=dict[str, Images])
+
+    @property
+    def quantities(self) -> dict[str, Tensor]:
+        """The numbers of which a mean says something."""
+        return {name: value for name, value in self.numbers.items() if value.is_floating_point()}
 
 
 class Probe(Recorded, ABC):

@@ -14,11 +14,11 @@ from copyfold.models.base import Autoencoder
 from copyfold.report.parts import sections
 from copyfold.report.parts.page import page
 from copyfold.report.parts.sentences import SENTENCES, sentences
-from copyfold.report.parts.subject import Section, Subject
+from copyfold.report.parts.subject import HELD, Section, Subject
 from copyfold.runs import Run
 from copyfold.types import Progress
 
-COMPARED, HELD = 8, 4  # images, at least: to fit baselines on, and to look at
+COMPARED = 8  # images to fit baselines on, at least
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ def diagnose(
     Args:
         model: Any Autoencoder: one of ours or an adopted one. Nothing in it is changed.
         photos: Images of the model's shape. Numbers are over up to 128 held-out ones; the classical baselines
-            are fitted on up to 1,024 training ones.
+            are fitted on up to 1,024 training ones, both spread evenly over the photos. Of `whole` photos, which
+            are not those that it was trained on, a quarter of 1,152 at most is measured beside the others.
         run: The run that the model comes from, for its loss curves and its recipe.
-        seed: Of every noise.
+        seed: Of every noise, and of which images are looked at.
         progress: Called after each part.
 
     It is computed where the model is. Batch norm uses its running averages wherever an image's result must not
@@ -99,11 +100,22 @@ def facts(subject: Subject) -> dict[str, Any]:
     return {
         "model": model.name if hasattr(model, "name") else type(model).__name__,
         "summary": str(model.summary()),
-        "photos": f"{recipe.get('data') or 'given'}, {len(photos)} to train on, {len(photos.held_out)} "
-        f"held out, {channels} x {height} x {width}",
+        "photos": f"{photos.recipe()['data'] or 'the digits'}, {_divided(subject)}, "
+        f"{channels} x {height} x {width}",
         "training": trained,
         "recipe": recipe,
     }
+
+
+def _divided(subject: Subject) -> str:
+    """Which of the photos are measured, and beside which others."""
+    measured, known, photos = len(subject.measured), len(subject.known), subject.photos
+    if subject.training == "training":
+        return (
+            f"{len(photos)} to train on, {len(photos.held_out)} held out: {measured} held-out images are measured "
+            f"and {known} training images are the reference"
+        )
+    return f"{len(photos)} images: {measured} are measured and {known} others are the reference"
 
 
 def _check(model: Autoencoder, photos: Photos | Stream) -> None:
@@ -113,7 +125,13 @@ def _check(model: Autoencoder, photos: Photos | Stream) -> None:
             f"the model is for images of {model.shape}, the photos are {photos.shape}: make them with "
             f"Photos(..., size={model.shape[1]})"
         )
-    if len(photos.held_out) < HELD or len(photos) < COMPARED:
+    if isinstance(photos, Photos) and photos.whole:
+        if len(photos) < HELD + COMPARED:
+            raise UsageError(
+                f"a diagnosis needs at least {HELD} images to measure and {COMPARED} to compare with, there are "
+                f"{len(photos)}: give more images"
+            )
+    elif len(photos.held_out) < HELD or len(photos) < COMPARED:
         raise UsageError(
             f"a diagnosis needs at least {COMPARED} images to compare with and {HELD} held out, there are "
             f"{len(photos)} and {len(photos.held_out)}: give more images"

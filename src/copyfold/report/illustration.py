@@ -9,18 +9,17 @@ import torch
 from copyfold import pictures
 from copyfold.corruptions import Corruption, Gaussian, Mix
 from copyfold.data import Photos, Stream
+from copyfold.data.sampling import FITTED, MEASURED, SHOWN, stratified
 from copyfold.probes.denoising import Denoising
 from copyfold.runs import Run
-
-SHOWN, MEASURED, FITTED = 8, 128, 256
 
 
 def illustrate(run: Run, photos: Photos | Stream) -> list[Path]:
     """Write the pictures that every training ends with into findings/, and return their paths.
 
     loss.png, and a denoising picture for Gaussian noise of std 0.2 and for Mix(0.5, 0.7, 0.2) each, with the
-    numbers over up to 128 held-out images as one batch. With fewer than 2 held-out images, the loss only. Computed
-    where `run.model` is.
+    numbers over up to 128 held-out images as one batch, and baselines fitted on up to 256 training images, both
+    spread evenly over the photos. With fewer than 2 held-out images, the loss only. Computed where `run.model` is.
     """
     made = [run.folder / "findings" / "loss.png"]
     pictures.save(loss_curve(run), made[0])
@@ -41,8 +40,8 @@ def loss_curve(run: Run, title: str = "Reconstruction") -> Any:
 
 def denoising(run: Run, photos: Photos | Stream, corruption: Corruption) -> Any:
     """Clean, corrupted, restored with either statistics, and the baselines, with each one's mean error."""
-    x = photos.images("held_out", MEASURED).to(next(run.model.parameters()))
-    probe = Denoising(corruption, photos.images("train", FITTED))
+    x = photos.sample("held_out", MEASURED).images.to(next(run.model.parameters()))
+    probe = Denoising(corruption, photos.sample("train", FITTED).images)
     reading = probe(run.model, x, torch.Generator().manual_seed(0))
     images, numbers = dict(reading.images), dict(reading.numbers)
     if run.model.has_statistics:
@@ -53,8 +52,9 @@ def denoising(run: Run, photos: Photos | Stream, corruption: Corruption) -> Any:
             numbers[f"{name}, batch statistics"] = other.numbers[name]
     order = list(reading.images)
     names = sorted(images, key=lambda name: order.index(name.split(",")[0]))
+    shown = stratified(len(x), SHOWN).tolist()
     return pictures.comparison(
-        {name: images[name][:SHOWN] for name in names},
+        {name: images[name][shown] for name in names},
         {name: f"{errors.mean().item():.4f}" for name, errors in numbers.items()},
         f"{corruption}: squared error per pixel, mean of {len(x)} held-out images",
     )

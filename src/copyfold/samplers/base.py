@@ -33,6 +33,20 @@ class Sampler(Recorded, ABC):
         del count, shape, rng
         return None
 
+    @classmethod
+    def generates(cls) -> bool:
+        """Whether it makes images out of nothing, which are then its last frame: where it says what `noise` is.
+
+        The film of another one goes somewhere, from photographs to other images, and is itself what is made. A
+        still picture of it is a strip of its frames (`pictures.strip`).
+        """
+        return cls.noise is not Sampler.noise
+
+    def doubt(self, model: Autoencoder) -> str:
+        """Why images that it makes with this model may mean nothing, in a sentence; "" where nothing is known."""
+        del model
+        return ""
+
 
 def on_maps(change: Callable[..., Tensor], *codes: Code) -> Code:
     """`change` of these codes: of their tensors, or map by map where they are tuples of maps."""

@@ -34,9 +34,23 @@ class Prior(Sampler):
         """Images that say how many; their pixels are not looked at."""
         return torch.zeros(count, *shape, device=rng.device)
 
+    def doubt(self, model: Autoencoder) -> str:
+        """That a deterministic model has no prior."""
+        return unlike_prior(model)
+
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
         """Yield the one frame."""
         maps = [noise_like(x.new_empty(len(x), *shape), rng=rng) for shape in model.code_shapes()]
         image = model.decode(tuple(maps) if len(maps) > 1 else maps[0])
         yield image + noise_like(image, 0.0, self.std, rng) if self.std else image
+
+
+def unlike_prior(model: Autoencoder) -> str:
+    """Why codes drawn from N(0, I) may mean nothing to this model, in a sentence; "" where it has that prior."""
+    if model.stochastic:
+        return ""
+    return (
+        f"this {type(model).__name__} has no prior: nothing has made its codes look like N(0, I), and what it "
+        "makes of such codes is a control at best; FittedGaussian draws codes as they lie"
+    )

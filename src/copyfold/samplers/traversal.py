@@ -9,6 +9,7 @@ from torch import Generator
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, flat
 from copyfold.samplers.base import Sampler, parts, unflat
+from copyfold.samplers.latent import unlike_prior
 from copyfold.types import Film, Images
 
 BATCH = 64  # reference images encoded at a time
@@ -41,6 +42,10 @@ class Traversal(Sampler):
         at_least(0, dim=self.dim)
         at_least(2, steps=self.steps)
         one_of(Unit, "unit", self.unit)
+
+    def doubt(self, model: Autoencoder) -> str:
+        """That a deterministic model has no prior whose units could be counted in."""
+        return unlike_prior(model) if self.unit == "prior" else ""
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:

@@ -14,13 +14,14 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import torch
 from torch import Generator, Tensor
 
-from copyfold import __version__, catalogue
+from copyfold import catalogue
 from copyfold.data import Photos
 from copyfold.errors import DataError, Diverged, UsageError
 from copyfold.files import write_text
 from copyfold.models.base import Autoencoder, load
 from copyfold.objectives.base import Classical, Objective
 from copyfold.runs import Run
+from copyfold.studies.provenance import code_digest
 from copyfold.training import fit
 from copyfold.training.plan import resolve
 from copyfold.types import Images, Progress, Shape
@@ -92,9 +93,9 @@ BUDGETS = {
 class Lab:
     """Images and trained models for studies.
 
-    A model is trained once: `cache` keeps it by its architecture, objective, images, plan and seed, and by the
-    version of copyfold and torch that made it, so that studies share models and a suite that was stopped goes on.
-    What another process trains into the same cache is waited for.
+    A model is trained once: `cache` keeps it by its architecture, objective, images, plan, precision and seed, and
+    by the version of torch and the code of copyfold that made it (`code_digest`), so that studies share models and
+    a suite that was stopped goes on. What another process trains into the same cache is waited for.
 
     Args:
         budget: How much to spend.
@@ -115,11 +116,11 @@ class Lab:
         self.seeds = range(self.budget.seeds)
         self._photos: dict[tuple[str, int, int | None], Photos] = {}
         self.begin()
-        others = [p.name for p in self.cache.glob("*") if p.is_dir() and p.name != self._version]
+        others = [p.name for p in self.cache.glob("*") if p.is_dir() and p.name != self._torch]
         if others:
             log.warning(
                 "%s: the models of %s are not used by %s: delete them for the space",
-                self.cache, ", ".join(sorted(others)), self._version,
+                self.cache, ", ".join(sorted(others)), self._torch,
             )  # fmt: skip
 
     def begin(self) -> None:
@@ -199,19 +200,14 @@ class Lab:
         epochs = [self.whole(photos, count, batch) // (len(photos) // batch) for count in steps]
         objective = objective or Classical()
         model = self.untrained(make, photos, seed)
-        what = {
-            "model": type(model).__name__,
-            "config": model.config,
-            "objective": catalogue.describe(objective),
-            "images": hashlib.blake2b(photos.train.tobytes(), digest_size=8).hexdigest(),
-            "plan": {"batch": batch, "lr": lr, "seed": seed, **plan},
-        }
-        key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
-        folder = self.cache / self._version / f"{type(model).__name__}-{key}"
-        looks = {count: folder / f"after-{count}" for count in epochs}
         with _quiet():
             precision = resolve(plan.get("precision", "auto"))
         self.precisions.add(precision)
+        plan = {"batch": batch, "lr": lr, "seed": seed, **plan, "precision": precision}
+        what = _recipe(model, objective, photos, plan)
+        key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
+        folder = self.cache / self._torch / f"{type(model).__name__}-{key}"
+        looks = {count: folder / f"after-{count}" for count in epochs}
         run = Run(folder / ("training-" + "-".join(map(str, epochs))))  # what was stopped goes on only as it was
         start = time.monotonic()
         with Run(folder).locked(wait=True):
@@ -221,11 +217,11 @@ class Lab:
             for count, look in missing.items():
                 with _quiet():
                     fit(
-                        model, objective, photos, run.folder, resume=True, progress=self.progress,
-                        batch=batch, lr=lr, seed=seed, epochs=count, **plan,
+                        model, objective, photos, run.folder,
+                        resume=True, progress=self.progress, epochs=count, **plan,
                     )  # fmt: skip
                 model.save(look)
-                cost = {"seconds": round(run.history[-1]["seconds"], 1), "precision": precision}
+                cost = {"seconds": round(run.history[-1]["seconds"], 1)}
                 write_text(look / "made.json", json.dumps(what | cost, indent=1) + "\n")
             if run.folder.is_dir():
                 (run.folder / "log.csv").replace(folder / f"{run.folder.name}.csv")
@@ -269,8 +265,8 @@ class Lab:
             self.notes.append(sentence)
 
     @property
-    def _version(self) -> str:
-        return f"copyfold-{__version__}-torch-{torch.__version__.split('+')[0]}"
+    def _torch(self) -> str:
+        return f"torch-{torch.__version__.split('+')[0]}"
 
 
 def sources(given: Sequence[str]) -> dict[str, str]:
@@ -296,6 +292,19 @@ def sources(given: Sequence[str]) -> dict[str, str]:
                 f"--data {word} is neither a folder nor NAME=SOURCE with one of {', '.join(SETS)}, nor hub"
             )
     return found
+
+
+def _recipe(model: Autoencoder, objective: Objective, photos: Photos, plan: dict[str, Any]) -> dict[str, Any]:
+    """What a trained model follows from, as plain data: the cache knows it by this."""
+    return {
+        "model": type(model).__name__,
+        "config": model.config,
+        "objective": catalogue.describe(objective),
+        "images": hashlib.blake2b(photos.train.tobytes(), digest_size=8).hexdigest(),
+        "flip": photos.flip,
+        "plan": plan,
+        "code": code_digest(model, objective),
+    }
 
 
 def _evenly(length: int, count: int) -> Tensor:

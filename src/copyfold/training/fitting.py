@@ -190,6 +190,8 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
     if not any(p.requires_grad for p in model.parameters()):
         raise UsageError(f"{type(model).__name__} has no weights that can be trained")
     _check_written(objective)
+    if isinstance(photos, Photos) and photos.whole:
+        raise UsageError("photos read with whole=True hold nothing out: train on Photos(...) without it")
     objective.check(model)
     if plan.recompute and model.has_statistics and model.statistics == "running":
         raise UsageError("recompute would see other running averages the second time: give statistics='batch'")

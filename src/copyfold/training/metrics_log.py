@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from copyfold import runs
+from copyfold.data.sampling import DIAGNOSED, EVALUATED, stratified
 from copyfold.errors import Diverged
 from copyfold.probes.latent import CodeStatistics
 from copyfold.training.loss import Loss, Tally, to_images
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("copyfold")
 
-HELD_OUT_IMAGES = 512  # enough for two digits of a mean, and cheap
-DIAGNOSED = 256  # held-out images whose codes are looked at
 LOGGED = ("active_units", "dead_units", "always_on_units", "saturation")
 ROW_STEPS = 100  # a row of the log at least this often
 SLOW, PACES = 10, 20  # times the usual step, and how many steps in a row are that
@@ -49,7 +48,7 @@ class MetricsLog:
     ) -> None:
         self.run, self.state, self.loss, self.plan, self.fabric = run, state, loss, plan, fabric
         self.length = length  # batches in an epoch
-        self.held_out = held_out[:HELD_OUT_IMAGES]
+        self.held_out = held_out[stratified(len(held_out), EVALUATED)]  # in every row of every run the same
         vector = [len(shape) for shape in state.model.code_shapes()] == [1]
         # maps only where they are meant to be so
         self.diagnosed = vector or bool(getattr(loss.objective, "penalties", ()))
@@ -141,7 +140,7 @@ class MetricsLog:
         training = model.training
         model.eval()
         for start in range(0, len(self.held_out) - size + 1, size):
-            batch = torch.from_numpy(self.held_out[start : start + size].copy()).permute(0, 3, 1, 2)
+            batch = torch.from_numpy(self.held_out[start : start + size]).permute(0, 3, 1, 2)
             x = to_images(batch.to(device), self.loss.layout)
             watch: dict[str, Tensor] = {}
             with self.fabric.autocast(), model.using(statistics):
@@ -152,7 +151,8 @@ class MetricsLog:
 
     def _diagnose(self) -> runs.Row:
         """What the numbers of a code do on some held-out images."""
-        pixels = torch.from_numpy(self.held_out[:DIAGNOSED].copy()).permute(0, 3, 1, 2)
+        chosen = stratified(len(self.held_out), DIAGNOSED)
+        pixels = torch.from_numpy(self.held_out[chosen]).permute(0, 3, 1, 2)
         if not self.diagnosed or len(pixels) < 2:
             return {}
         model, training = self.state.shown, self.state.shown.training

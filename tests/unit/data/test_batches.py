@@ -49,6 +49,7 @@ def test_epochs_differ_and_seeds_differ(pixels: np.ndarray) -> None:
     assert sorted(first) == sorted(second) == sorted(other) == list(range(23))
     assert first != second
     assert first != other
+    assert second != other  # nor is one seed's order another's an epoch later
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -490,3 +490,36 @@ def test_real_datasets(real: Callable[[str], Path], name: str) -> None:
     if name == "landscapes":
         assert hashes(stream.held_out) == hashes(photos.held_out)
     assert next(iter(stream.batches(64))).shape == (64, *photos.shape)
+
+
+def test_a_sample_opens_a_few_row_groups_all_over_the_set(sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And as many more as it needs; of 25, in the order of the set."""
+    stream = Stream(sharded, 8, held_out=10)
+    opened, chunks = [], shards.Tables._chunks
+    monkeypatch.setattr(shards.Tables, "_chunks", lambda *args: opened.append(args[1:]) or chunks(*args))
+    monkeypatch.setattr(shards.Tables, "opened", 5)
+    sample = stream.sample("train", 15)
+    found = numbers((255 * sample.images).round().to(torch.uint8))
+    assert len(set(opened)) in (4, 5)  # a row group of two may have no image among them
+    assert [int(name.split()[-1]) + 42 * int(name.split("train-")[1][:5]) for name in sample.names] == found
+    assert len({number // 42 for number in found}) >= 4  # files
+    assert found == sorted(set(found))
+    assert not set(found) & set(numbers(stream.held_out))
+    opened.clear()
+    assert len(stream.sample("train", 60)) == 60
+    assert 5 < len(set(opened)) <= 10  # which hold 60
+    everything = stream.sample("train", 200)
+    assert torch.equal(everything.images[sample.rows], sample.images)
+
+
+def test_a_sample_leaves_out_what_cannot_be_read_and_keeps_names_with_images(tmp_path: Path) -> None:
+    coded = [png(k) for k in range(40)]
+    coded[7] = coded[21] = b"no picture"
+    write(tmp_path / "set" / "a.parquet", coded, group=10)
+    stream = Stream(tmp_path / "set", 8, held_out=2, skip_bad=True)
+    sample = stream.sample("train", 40)
+    found = numbers((255 * sample.images).round().to(torch.uint8))
+    assert sorted(found + numbers(stream.held_out)) == [k for k in range(40) if k not in (7, 21)]
+    assert [int(name.split()[-1]) for name in sample.names] == found
+    with pytest.raises(DataError, match="row 7"):
+        Stream(tmp_path / "set", 8, held_out=2).sample("train", 40)

@@ -3,14 +3,18 @@
 import csv
 import json
 import logging
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from copyfold.corruptions import Gaussian
+from copyfold.data import Photos
 from copyfold.errors import DataError, Diverged, UsageError
 from copyfold.models.dense import Linear
+from copyfold.objectives.base import Classical
 from copyfold.studies import lab as laboratory
 from copyfold.studies.lab import BUDGETS, Lab, sources
 
@@ -42,6 +46,46 @@ def test_another_recipe_is_another_model(lab, change):
     first, other = lab.trained(Linear, photos, 0, steps=8), lab.trained(Linear, photos, **plan)
     assert not weights(first).equal(weights(other))
     assert len(list(lab.cache.glob("*/*/*/made.json"))) == 2
+
+
+def test_another_objective_is_another_model(lab):
+    """A denoiser is not served as a copier."""
+    photos = lab.photos("landscapes")
+    copier, denoiser = (lab.trained(Linear, photos, 0, objective=o) for o in (None, Classical(Gaussian(0.3))))
+    assert not weights(copier).equal(weights(denoiser))
+    assert weights(copier).equal(weights(lab.trained(Linear, photos, 0, objective=Classical())))
+
+
+def test_another_size_is_another_model(lab):
+    photos = lab.photos("landscapes")
+    narrow, wide = (lab.trained(partial(Linear, latent_dim=n), photos, 0) for n in (2, 4))
+    assert len(weights(narrow)) < len(weights(wide))
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"flip": True}])
+def test_other_images_make_another_model(lab, change):
+    first, other = (lab.trained(Linear, Photos(None, 16, limit=64, **each), 0) for each in ({}, change))
+    assert not weights(first).equal(weights(other))
+
+
+def test_another_precision_is_another_model(lab, monkeypatch):
+    """And it is what "auto" means on a machine that counts, and not the word."""
+    photos = lab.photos("landscapes")
+    models = {precision: lab.trained(Linear, photos, 0, precision=precision) for precision in ("32", "bf16")}
+    assert not weights(models["32"]).equal(weights(models["bf16"]))
+    for best, model in models.items():
+        monkeypatch.setattr(laboratory, "resolve", lambda asked, best=best: best if asked == "auto" else asked)
+        assert weights(lab.trained(Linear, photos, 0)).equal(weights(model))
+    assert lab.precisions == {"32", "bf16"}
+
+
+def test_what_other_code_trained_is_trained_again(lab, monkeypatch):
+    photos = lab.photos("landscapes")
+    lab.trained(Linear, photos, 0)
+    monkeypatch.setattr(laboratory, "code_digest", lambda model, objective: "0123456789abcdef")
+    lab.trained(Linear, photos, 0)
+    made = [json.loads(path.read_text()) for path in lab.cache.glob("*/*/*/made.json")]
+    assert len({each["code"] for each in made}) == len(made) == 2
 
 
 def test_a_course_is_one_training_looked_at(lab):
@@ -88,7 +132,7 @@ def test_what_is_kept_is_the_models_and_the_log(lab):
     assert made["model"] == "Linear"
     rows = list(csv.DictReader((folder / "training-2.csv").read_text().splitlines()))
     assert made["seconds"] == pytest.approx(float(rows[-1]["seconds"]), abs=0.06)
-    assert made["precision"] in ("bf16", "32")
+    assert made["plan"]["precision"] in ("bf16", "32")
 
 
 def test_models_of_another_version_are_named_and_not_used(tmp_path, caplog):
@@ -113,7 +157,10 @@ def test_images_are_spread_over_the_set_and_the_same_each_time(lab):
     assert x.equal(lab.images(photos))
     everything = lab.images(photos, "train", 10_000)
     assert len(everything) == len(photos)
-    assert x[0].equal(photos.images("held_out", 1)[0])
+    everyone = photos.images("held_out")
+    assert len(everyone) > 16
+    assert x[0].equal(everyone[0])
+    assert x[-1].equal(everyone[-1])
     assert 0 <= x.min() < x.max() <= 1
 
 

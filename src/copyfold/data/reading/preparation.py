@@ -36,7 +36,7 @@ Bad = list[tuple[int, str]]
 class Choice:
     """Which images are trained on and which are held out, as indices into a listing.
 
-    None held out means that the one image trained on is held out too.
+    None held out means that the one image trained on is held out too, or that all are to be looked at only.
     """
 
     train: np.ndarray
@@ -49,14 +49,18 @@ class Choice:
         return np.concatenate([self.train, self.held_out])
 
 
-def choose(listing: Listing, limit: int | None, seed: int) -> Choice:
+def choose(listing: Listing, limit: int | None, seed: int, whole: bool = False) -> Choice:
     """Divide the images into those to train on and those held out, at most `limit` of each.
+
+    `whole` does not divide them: all of them, of every split and in order, are in the first part.
 
     A test split is held out, or else a validation split; without either, a tenth of the images, drawn by
     seed. Images to train on keep their order. Those held out come in an order drawn by seed, so that the
     first few are a fair sample even where a source is sorted by class.
     """
     rng = np.random.default_rng(seed)
+    if whole:
+        return _all(listing, limit, rng, seed)
     held_name = next((name for name in HELD_OUT if name in listing.splits), None)
     rest = [name for name in listing.splits if name not in HELD_OUT]
     if held_name is not None and rest:
@@ -80,6 +84,18 @@ def choose(listing: Listing, limit: int | None, seed: int) -> Choice:
         notes += (f"limited to {limit} of {len(train)} images to train on, drawn by seed {seed}",)
         train = np.sort(rng.permutation(train)[:limit])
     return Choice(train, held_out[:limit], notes)
+
+
+def _all(listing: Listing, limit: int | None, rng: np.random.Generator, seed: int) -> Choice:
+    """Every image, or `limit` of them, to be looked at: what is said of them does not speak of training."""
+    everything = np.sort(np.concatenate(list(listing.splits.values())))
+    notes = tuple(listing.notes)
+    if len(listing.splits) > 1:
+        notes = (f"the splits {', '.join(listing.splits)} are taken together", *notes)
+    if limit is not None and limit < len(everything):
+        notes += (f"limited to {limit} of {len(everything)} images, drawn by seed {seed}",)
+        everything = np.sort(rng.permutation(everything)[:limit])
+    return Choice(everything, everything[:0], notes)
 
 
 def median_side(source: Source, chosen: np.ndarray, progress: Progress | None) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from copyfold.data.reading import cache
 from copyfold.data.reading.cache import UNFINISHED
@@ -37,6 +37,9 @@ class Shards(ABC):
     splits: dict[str, list[Piece]]
     """What is in it, by the names that the source itself uses."""
 
+    opened: ClassVar[int | None]
+    """Pieces that are opened to look at some of its images; None: as many as there are."""
+
     @abstractmethod
     def name(self, part: int, row: int) -> str:
         """What messages call an image."""
@@ -48,6 +51,8 @@ class Shards(ABC):
 
 class Files(Shards):
     """A folder of image files; a piece is 16 that follow each other."""
+
+    opened = None
 
     def __init__(self, folder: Folder) -> None:
         self.where = folder.where
@@ -73,6 +78,8 @@ class Files(Shards):
 
 class Tables(Shards):
     """Parquet files, here or on the Hub: `datasets` finds them and their splits. A piece is a row group."""
+
+    opened = 32
 
     def __init__(self, source: Parquet | Hub, progress: Progress | None) -> None:
         self.where = source.where

@@ -13,9 +13,12 @@ def command(subject: Subject, asked: Probe | Sampler) -> str:
     """A command line where the model is a run's; else Python, which an adopted model has anyway."""
     if subject.run is None:
         return f"{_python(asked)}(model, x, rng)"
-    family = "probe" if isinstance(asked, Probe) else "sample"
-    option = "--probe" if isinstance(asked, Probe) else "--sampler"
-    words = ["copyfold", family, str(subject.run.folder), *_flags(option, asked)]
+    given = [str(subject.photos.recipe()["data"])] if subject.training != "training" else []
+    if isinstance(asked, Probe):
+        words = ["copyfold", "probe", str(subject.run.folder), *given, *_flags("--probe", asked)]
+    else:
+        start = ["--start", *given] if given and not asked.generates() else []
+        words = ["copyfold", "sample", str(subject.run.folder), *start, *_flags("--sampler", asked)]
     return " ".join(shlex.quote(word) for word in words)
 
 

@@ -8,7 +8,8 @@ import torch
 
 from copyfold import pictures
 from copyfold.corruptions import Corruption, Gaussian, Masking, Mix
-from copyfold.measures import mse, psnr
+from copyfold.data.sampling import MAPPED, SHOWN, stratified
+from copyfold.measures import mse, psnr, spread
 from copyfold.probes.base import Reading, layers
 from copyfold.probes.denoising import Denoising, best_baseline
 from copyfold.probes.geometry import IdentityGap
@@ -26,9 +27,9 @@ from copyfold.samplers.renoising import Renoising
 from copyfold.samplers.walk import Walk
 from copyfold.types import Images, Statistics
 
-SHOWN = 8  # images across a picture
 FEW, SOME = 16, 32  # images for what takes long
 STDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+ALIKE = 0.2  # of the spread of photos, under which images are all but the same
 EXACT = 90  # dB, from which on an image is found to the precision of its numbers
 NUMBERS_OF_CODES = 60_000_000  # that may be in memory together
 
@@ -47,7 +48,7 @@ def training(subject: Subject) -> Section:
 
 @torch.no_grad()
 def reconstructions(subject: Subject) -> Section:
-    """The best, the median and the worst of the held-out images."""
+    """The best, the median and the worst of the images measured."""
     x, mean = subject.x, subject.reference.mean(0)
     with subject.model.using("running"):
         y = torch.cat([subject.model(part) for part in x.split(FEW)])
@@ -69,14 +70,16 @@ def reconstructions(subject: Subject) -> Section:
         {"reconstruction": f"errors {errors.min():.4f}, {errors.median():.4f}, {errors.max():.4f}"},
     )
     caption = (
-        f"How to read it: three best, two middling and three worst of {n} held-out images, left to right. The "
-        "text says the squared error per pixel of the best, the middle and the worst."
+        f"How to read it: three best, two middling and three worst of {n} {subject.held_out} images, left to "
+        "right. The text says the squared error per pixel of the best, the middle and the worst."
     )
     if subject.model.stochastic:
         used = CodeStatistics()(subject.model, x, subject.rng).numbers
         numbers["used"] = (used["active_units"] / used["units"]).item()
-    text = f"Held-out images, encoded and decoded: {numbers['mse']:.4f} squared error per pixel, where the mean "
-    text += f"training image leaves {base:.4f}."
+    text = (
+        f"{subject.held_out.capitalize()} images, encoded and decoded: {numbers['mse']:.4f} squared error per "
+        f"pixel, where the mean {subject.training} image leaves {base:.4f}."
+    )
     again = "" if subject.run is None else f"copyfold denoise {subject.run.folder} IMAGE --out FOLDER"
     return Section("What it keeps", text, (Plate(figure, caption, again),), numbers)
 
@@ -101,13 +104,15 @@ def noise(subject: Subject) -> Section:
         "rival": shown["restored"] / errors.mean().item(),
         "rival left": errors.mean().item() / shown["corrupted"],
     } | numbers
-    rows = {name: readings[2].images[name][:SHOWN] for name in ("clean", "corrupted", "restored", best)}
+    images = {name: readings[2].images[name] for name in ("clean", "corrupted", "restored", best)}
+    rows = {name: _spread(found, SHOWN) for name, found in images.items()}
     figure = pictures.comparison(rows, {name: f"{shown[name]:.4f}" for name in rows if name in shown})
     again = command(subject, Denoising(corruptions[2]))
     text = (
-        f"Noise of std 0.2 on {len(subject.x[:SOME])} held-out images: the model leaves {shown['restored']:.4f} "
-        f"of {shown['corrupted']:.4f} squared error per pixel, the best baseline, {best}, {errors.mean():.4f}. "
-        "The baselines are told the std and tuned on training images; the model is not."
+        f"Noise of std 0.2 on {len(readings[2].images['clean'])} {subject.held_out} images: the model leaves "
+        f"{shown['restored']:.4f} of {shown['corrupted']:.4f} squared error per pixel, the best baseline, {best}, "
+        f"{errors.mean():.4f}. The baselines are told the std and tuned on {subject.training} images; the model "
+        "is not."
     )
     captions = (
         "How to read it: lower is better. Where the model's line is under every filter's, it has learned more "
@@ -121,15 +126,15 @@ def noise(subject: Subject) -> Section:
 
 
 def _denoised(subject: Subject, corruption: Corruption) -> Reading:
-    return Denoising(corruption, subject.reference)(subject.model, subject.x[:SOME], subject.rng)
+    return Denoising(corruption, subject.reference)(subject.model, subject.few(SOME), subject.rng)
 
 
 def copying(subject: Subject) -> Section:
     """How far from the identity."""
     probe = IdentityGap()
-    reading = probe(subject.model, subject.x[:SOME], subject.rng)
+    reading = probe(subject.model, subject.few(SOME), subject.rng)
     gap, passed, jacobian = (reading.numbers[name].median().item() for name in ("gap", "passed", "jacobian"))
-    x = subject.x[:SHOWN]
+    x = subject.few(SHOWN)
     noisy = probe.corruption(x, subject.rng)
     with torch.no_grad(), subject.model.using("running"):
         restored = subject.model(noisy)
@@ -156,8 +161,8 @@ def stability(subject: Subject) -> Section:
     """Where its own map leads."""
     probe = Stability(steps=60, reference=subject.reference)
     values = Stability(steps=1, values=1, reference=subject.reference)
-    walked = replace(probe, values=0)(subject.model, subject.x[:SOME], subject.rng).numbers
-    stretch = values(subject.model, subject.x[:SHOWN], subject.rng).numbers["singular values"][:, 0]
+    walked = replace(probe, values=0)(subject.model, subject.few(SOME), subject.rng).numbers
+    stretch = values(subject.model, subject.few(SHOWN), subject.rng).numbers["singular values"][:, 0]
     numbers = {
         "walking": walked["fraction"].item(),
         "walking, low": walked["fraction, low"].item(),
@@ -171,26 +176,26 @@ def stability(subject: Subject) -> Section:
         "tau": walked["tau"].item(),
     }
     walk = Walk(steps=60, std=0.0)
-    rows = _filmed(subject, walk, subject.x[:SHOWN], (1, 3, 10, 30, 60), "running")
+    rows = _filmed(subject, walk, subject.few(SHOWN), (1, 3, 10, 30, 60), "running")
     caption = (
         "How to read it: every row is the output of the model given the row above, without noise, after so "
         "many steps. Where a column changes into another image or fades, the model does not hold on to that "
         "image."
     )
     text = (
-        f"{walked['walks'].sum():.0f} of {len(walked['walks'])} held-out images walk away within {probe.steps} "
-        f"steps ({numbers['walking']:.0%}, 95 % interval {numbers['walking, low']:.0%} to "
+        f"{walked['walks'].sum():.0f} of {len(walked['walks'])} {subject.held_out} images walk away within "
+        f"{probe.steps} steps ({numbers['walking']:.0%}, 95 % interval {numbers['walking, low']:.0%} to "
         f"{numbers['walking, high']:.0%}): farther than {numbers['tau']:.3f} per pixel from where they came to "
         "first, half of the distance between neighbouring photos, or to another nearest one. Batch norms, if "
         "any, use their running averages."
     )
-    plate = Plate(pictures.comparison({"image": subject.x[:SHOWN]} | rows), caption, command(subject, walk))
+    plate = Plate(pictures.comparison({"image": subject.few(SHOWN)} | rows), caption, command(subject, walk))
     return Section("Is its manifold stable?", text, (plate,), numbers)
 
 
 def seeing(subject: Subject) -> Section:
     """An image per layer."""
-    x = subject.x[:4]
+    x = subject.few(4)
     names = layers(subject.model, x, 6)
     rows: dict[str, Images] = {"image": x}
     captions, numbers = {}, {}
@@ -216,7 +221,7 @@ def seeing(subject: Subject) -> Section:
 
 
 def making(subject: Subject) -> Section:
-    """What it makes, beside the nearest training images."""
+    """What it makes, beside the nearest images that it was trained on."""
     sampler: Sampler = Prior() if subject.model.stochastic else Renoising()
     count = min(len(subject.x), len(subject.reference) // 2, 64)
     start = sampler.noise(count, subject.model.shape, subject.rng)
@@ -228,29 +233,39 @@ def making(subject: Subject) -> Section:
     real = nearest(subject.model, subject.x, subject.rng)
     quality = Quality(subject.reference, floor=subject.x)(subject.model, made, subject.rng).numbers
     distances = near.numbers["distance"].median().item(), real.numbers["distance"].median().item()
+    nearest_known = f"nearest {subject.training} image"
     numbers = {
         "likeness": (quality["sliced Wasserstein"] / quality["sliced Wasserstein, real"]).item(),
-        "novelty": distances[0] / max(distances[1], 1e-12),
-        "distance to the nearest training image": distances[0],
-        "distance to the nearest training image, held out": distances[1],
+        "variety": (spread(made)[0] / spread(subject.x)[0].clamp(min=1e-12)).item(),
+        f"distance to the {nearest_known}": distances[0],
+        f"distance to the {nearest_known}, {subject.held_out.replace('-', ' ')}": distances[1],
     } | {name: value.item() for name, value in quality.items()}
+    if subject.training == "training":  # other photos cannot be remembered
+        numbers["novelty"] = distances[0] / max(distances[1], 1e-12)
     name = type(sampler).__name__
     walk = Walk(steps=30)
     rows = {
         f"made from noise ({name})": made[:SHOWN],
-        "nearest training image": near.images["nearest"][:SHOWN],
-        **{f"walked, {k}": v for k, v in _filmed(subject, walk, subject.x[:SHOWN], (30,), None).items()},
+        nearest_known: near.images["nearest"][:SHOWN],
+        **{f"walked, {k}": v for k, v in _filmed(subject, walk, subject.few(SHOWN), (30,), None).items()},
     }
-    distances_shown = {"nearest training image": f"{distances[0]:.3f} away; held-out images {distances[1]:.3f}"}
+    distances_shown = {nearest_known: f"{distances[0]:.3f} away; {subject.held_out} images {distances[1]:.3f}"}
+    twice = "the same picture twice would mean that it was remembered. " if "novelty" in numbers else ""
     caption = (
-        "How to read it: the first row is made from nothing but noise, the second is the training image "
-        "nearest to it: the same picture twice would mean that it was remembered. The last row set out from "
-        f"held-out images and walked {walk.steps} noisy steps through the codes."
+        f"How to read it: the first row is made from nothing but noise, the second is the {subject.training} "
+        f"image nearest to it. {twice.capitalize()}The last row set out from {subject.held_out} images and walked "
+        f"{walk.steps} noisy steps through the codes."
     )
     text = (
-        f"Patches of what it makes are {numbers['likeness']:.1f} times as far from those of training images as "
-        "patches of held-out images are (sliced Wasserstein distance over a Laplacian pyramid)."
+        f"Patches of what it makes are {numbers['likeness']:.1f} times as far from those of {subject.training} "
+        f"images as patches of {subject.held_out} images are (sliced Wasserstein distance over a Laplacian "
+        "pyramid)."
     )
+    if numbers["variety"] < ALIKE:
+        text += (
+            f" They are all but the same: they differ from each other by {numbers['variety']:.2f} of what photos "
+            "do (root mean square per pixel)."
+        )
     plate = Plate(pictures.comparison(rows, distances_shown), caption, command(subject, sampler))
     return Section("What it makes", text, (plate,), numbers)
 
@@ -258,9 +273,8 @@ def making(subject: Subject) -> Section:
 def codes(subject: Subject) -> Section:
     """The map of the codes."""
     size = subject.model.summary().code_size
-    count = max(SHOWN, min(len(subject.reference), 500, NUMBERS_OF_CODES // size))
-    x = subject.reference[:count]
-    labels = None if subject.photos.labels is None else torch.from_numpy(subject.photos.labels[:count])
+    drawn = subject.known.some(max(SHOWN, min(MAPPED, NUMBERS_OF_CODES // size)), subject.seed)
+    x, labels = drawn.images, drawn.labels
     probe = Latent(labels=labels)
     found = probe(subject.model, x, subject.rng).numbers
     numbers: dict[str, float] = {name: v.item() for name, v in found.items() if v.dim() == 0}
@@ -271,8 +285,8 @@ def codes(subject: Subject) -> Section:
     figure = pictures.scatter(found["map"], kinds)
     coloured = "how bright the image is" if labels is None else "its label"
     caption = (
-        "How to read it: each point is the code of a training image, in two dimensions by t-SNE; its colour is "
-        f"{coloured}. Neighbours are alike to the model; distances between far groups mean nothing."
+        f"How to read it: each point is the code of a {subject.training} image, in two dimensions by t-SNE; its "
+        f"colour is {coloured}. Neighbours are alike to the model; distances between far groups mean nothing."
     )
     text = (
         f"A code has {size:,} numbers; over {len(x)} images they vary in about "
@@ -284,6 +298,11 @@ def codes(subject: Subject) -> Section:
             f"{numbers['purity by chance']:.0%} would."
         )
     return Section("Its codes", text, (Plate(figure, caption, command(subject, probe)),), numbers)
+
+
+def _spread(images: Images, count: int) -> Images:
+    """At most so many of some images, spread evenly over them."""
+    return images[torch.from_numpy(stratified(len(images), count)).to(images.device)]
 
 
 def _filmed(

@@ -27,7 +27,7 @@ SENTENCES: dict[str, tuple[Scale, ...]] = {
     "What it keeps": (
         Scale(
             "kept",
-            "1 - mse(D(E(x)), x) / mse(mean training image, x), over held-out images",
+            "1 - mse(D(E(x)), x) / mse(mean of the reference, x), over the images measured",
             (
                 (
                     BELOW,
@@ -117,7 +117,7 @@ SENTENCES: dict[str, tuple[Scale, ...]] = {
         ),
         Scale(
             "stretch",
-            "largest singular value of the Jacobian of D(E(.)) at held-out images, median",
+            "largest singular value of the Jacobian of D(E(.)) at images, median",
             (
                 (
                     BELOW,
@@ -156,4 +156,5 @@ SENTENCES: dict[str, tuple[Scale, ...]] = {
 
 def sentences(numbers: Mapping[str, float]) -> dict[str, str]:
     """One sentence per question, from numbers by name."""
-    return {topic: "".join(scale.says(numbers) for scale in scales) for topic, scales in SENTENCES.items()}
+    said = {topic: "".join(scale.says(numbers) for scale in scales) for topic, scales in SENTENCES.items()}
+    return {topic: text if text.endswith(".") or not text else f"{text}." for topic, text in said.items()}

@@ -4,15 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Generator
 
-from copyfold.data import Photos, Stream
+from copyfold.data import Photos, Sample, Stream
+from copyfold.data.sampling import MEASURED, REFERENCE, stratified
 from copyfold.models.base import Autoencoder
 from copyfold.runs import Run
 from copyfold.types import Images
 
-SEEN, REFERENCE = 128, 1024  # held-out images that numbers are over; training images that baselines are fitted on
+HELD = 4  # images to measure, at least
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,10 @@ class Subject:
     """A model, the photos it is looked at with, and the run it comes from where it has one."""
 
     model: Autoencoder
-    x: Images
-    """Held-out images."""
-    reference: Images
-    """Images that it was trained on, where it was trained on these photos."""
+    measured: Sample
+    """Images that numbers are over, where the model is: held-out ones, of photos that hold some out."""
+    known: Sample
+    """Images beside them, to fit baselines on and look for neighbours among: training images, of such photos."""
     photos: Photos | Stream
     run: Run | None = None
     seed: int = 0
@@ -32,8 +34,32 @@ class Subject:
     def of(cls, model: Autoencoder, photos: Photos | Stream, run: Run | None, seed: int) -> "Subject":
         """The same images for every part of the page, where the model is."""
         device = next(model.parameters(), torch.empty(0)).device
-        x, reference = photos.images("held_out", SEEN), photos.images("train", REFERENCE)
-        return cls(model, x.to(device), reference.to(device), photos, run, seed)
+        measured, known = _chosen(photos, seed)
+        return cls(model, measured.to(device), known.to(device), photos, run, seed)
+
+    @property
+    def x(self) -> Images:
+        """The images measured."""
+        return self.measured.images
+
+    @property
+    def reference(self) -> Images:
+        """The images beside them."""
+        return self.known.images
+
+    def few(self, count: int) -> Images:
+        """So many of the images measured, spread evenly over them."""
+        return self.measured.some(count, self.seed).images
+
+    @property
+    def held_out(self) -> str:
+        """What to call the images measured: nothing is held out of photos that nothing trained on."""
+        return "measured" if _whole(self.photos) else "held-out"
+
+    @property
+    def training(self) -> str:
+        """What to call the images beside them."""
+        return "reference" if _whole(self.photos) else "training"
 
     @property
     def rng(self) -> Generator:
@@ -63,6 +89,20 @@ class Section:
     text: str
     plates: tuple[Plate, ...] = ()
     numbers: dict[str, float] = field(default_factory=dict[str, float])
+
+
+def _whole(photos: Photos | Stream) -> bool:
+    """Whether photos are only looked at, with nothing held out."""
+    return isinstance(photos, Photos) and photos.whole
+
+
+def _chosen(photos: Photos | Stream, seed: int) -> tuple[Sample, Sample]:
+    """The images to measure and those beside them; of photos that hold nothing out, a quarter is measured."""
+    if not _whole(photos):
+        return photos.sample("held_out", MEASURED, seed), photos.sample("train", REFERENCE, seed)
+    both = photos.sample("train", MEASURED + REFERENCE, seed)
+    rows = stratified(len(both), min(MEASURED, max(HELD, len(both) // 4)), seed)
+    return both.at(rows), both.at(np.setdiff1d(np.arange(len(both)), rows))
 
 
 Part: TypeAlias = Callable[[Subject], Section]

@@ -1,0 +1,91 @@
+"""Some images of a set, spread evenly over it; and how many are looked at where not all are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from copyfold.errors import at_least
+from copyfold.types import Images, Int
+
+SHOWN = 8
+"""Images across a picture."""
+
+MEASURED = 128
+"""Images that the numbers of a report or a picture are over."""
+
+REFERENCE = 1024
+"""Training images that baselines are fitted on and neighbours are looked for among."""
+
+FITTED = 256
+"""The same for the pictures after every training, which are to take seconds."""
+
+MAPPED = 500
+"""Images whose codes are drawn on a map."""
+
+EVALUATED = 512
+"""Held-out images that a row of the log is over: enough for two digits of a mean, and cheap."""
+
+DIAGNOSED = 256
+"""Those of them whose codes are looked at."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some images of a set in its order, each with its row, its name and its label.
+
+    `rows` count from 0 in what was sampled: `photos.train` or `photos.held_out`. `labels` are None where there
+    are none; -1 is a missing one.
+    """
+
+    images: Images
+    rows: Int[Tensor, "n"]
+    names: tuple[str, ...]
+    labels: Int[Tensor, "n"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, places: Sequence[int] | np.ndarray) -> "Sample":
+        """Those at these places in the sample, each with what belongs to it."""
+        index = torch.as_tensor(places, dtype=torch.long)
+        return Sample(
+            self.images[index.to(self.images.device)],
+            self.rows[index],
+            tuple(self.names[i] for i in index.tolist()),
+            None if self.labels is None else self.labels[index],
+        )
+
+    def some(self, count: int, seed: int = 0) -> "Sample":
+        """At most `count` of them, spread as evenly as the sample itself; see `stratified`."""
+        return self.at(stratified(len(self), count, seed))
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same, with the images there."""
+        return replace(self, images=self.images.to(device))
+
+
+def stratified(length: int, count: int | None, seed: int = 0) -> np.ndarray:
+    """Draw one row from each of `count` equal parts of the rows 0 .. length - 1, and return them rising.
+
+    The parts begin at a row drawn by seed, and the last of them goes on at row 0, so that every row is as likely
+    as any other. Of a class whose images lie in one piece comes its share, but for one image more or less at each
+    of its two ends; an order that repeats itself gets no hold on the draw, as it would on every k-th row. All
+    rows where `count` is None or no less than `length`. The same for the same seed, whatever torch has drawn.
+    Stratified sampling, as in Cochran, "Sampling Techniques" (3rd edition, 1977), chapter 5.
+    """
+    if count is None or count >= length:
+        return np.arange(length)
+    at_least(1, count=count)
+    rng = np.random.default_rng(seed)
+    ends = np.arange(count + 1) * length // count
+    return np.sort((rng.integers(ends[:-1], ends[1:]) + rng.integers(length)) % length)
+
+
+def as_images(pixels: np.ndarray) -> Images:
+    """Pixels, uint8 N·H·W·C, as float32 N·C·H·W in [0, 1]."""
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return x.to(torch.float32, memory_format=torch.contiguous_format).div_(255)

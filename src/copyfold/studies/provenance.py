@@ -1,0 +1,102 @@
+"""Which code a trained model comes from: a digest of the sources that its training depends on."""
+
+import ast
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import chain
+from pathlib import Path
+
+from copyfold.catalogue import Recorded
+from copyfold.models.base import Autoencoder
+from copyfold.objectives.base import Objective
+
+TRAINING = "copyfold.training.fitting"
+READERS = "copyfold.data.reading"  # what they make of a file are pixels, by which a training is known anyway
+LIBRARIES = {"torch", "huggingface_hub", *sys.stdlib_module_names}
+
+
+def code_digest(model: Autoencoder, objective: Objective) -> str:
+    """Identify the code that training this model depends on, by 16 hexadecimal digits.
+
+    That is the source of every module that defines a class of the model's parts or of the objective's, of
+    `fit`, and of all that these import within copyfold, but for the readers of image files. Comments,
+    docstrings and layout do not count, nor does another architecture, sampler, probe or study. Of a class from
+    elsewhere, such as a user's own, the module counts that it was defined in, where it has a source: not in a
+    notebook. Every source counts as it was when it was first asked for, which is the code that runs.
+    """
+    kinds = {kind for part in _parts(model, objective) for kind in type(part).__mro__}
+    foreign = [kind for kind in kinds if kind.__module__.partition(".")[0] not in {"copyfold", *LIBRARIES}]
+    theirs = [_read(_source(kind)) for kind in foreign]
+    sources, found = _sources(), dict[str, str]()
+    waiting = {TRAINING, *(kind.__module__ for kind in kinds), *chain(*(imported for _, imported in theirs))}
+    while waiting:
+        name = waiting.pop()
+        if name in sources and name not in found and not name.startswith(READERS):
+            found[name], imported = _read(sources[name])
+            waiting |= imported
+    return _hash(sorted({*found.values(), *(digest for digest, _ in theirs)}))
+
+
+def _parts(model: Autoencoder, objective: Objective) -> Iterator[object]:
+    """A model's modules, an objective, and the configurations within them."""
+    modules = list(model.modules())
+    yield from modules
+    yield from _within([objective, *chain(*(vars(module).values() for module in modules))])
+
+
+def _within(values: Iterable[object]) -> Iterator[object]:
+    """Every configuration among some values, and in turn what it is made of."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _within(value)
+        elif isinstance(value, Recorded) and not isinstance(value, Autoencoder):
+            yield value
+            yield from _within(vars(value).values())
+
+
+@cache
+def _sources() -> dict[str, str]:
+    """The source of every module of copyfold by its name."""
+    root = Path(__file__).parents[1]
+    paths = {path: path.relative_to(root.parent).with_suffix("").parts for path in root.rglob("*.py")}
+    names = {path: ".".join(parts).removesuffix(".__init__") for path, parts in paths.items()}
+    return {name: path.read_text(encoding="utf-8") for path, name in names.items()}
+
+
+@cache
+def _source(kind: type) -> str:
+    """The source of the module that defines a class of someone else's; nothing where there is none."""
+    try:
+        return inspect.getsource(sys.modules[kind.__module__])
+    except (KeyError, OSError, TypeError):
+        return ""
+
+
+@cache
+def _read(source: str) -> tuple[str, frozenset[str]]:
+    """A digest of what a source does, and the names of the modules that it may import."""
+    tree, imported = ast.parse(source), set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [statement for statement in node.body if not _is_text(statement)]
+    return _hash([ast.dump(tree)]), frozenset(imported)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a string and nothing else, as docstrings are."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,81 @@
+"""--help of every command: groups that say what they are for there, and words in place of types."""
+
+import re
+
+import pytest
+
+from copyfold import catalogue
+from copyfold.cli import commands
+from copyfold.models.base import Autoencoder
+from copyfold.objectives.base import Objective
+from copyfold.probes.base import Probe
+from copyfold.samplers.base import Sampler
+
+LEAKED = re.compile(
+    r"Callable|Optional|Union|Literal|Sequence|<class|Tensor|\bnull\b|\| |init_args|class_path|CLASS_PATH|type:"
+    r"|copyfold\.[A-Z]"
+)
+
+
+def helped(copyfold, *arguments) -> str:
+    """What the help says, its lines joined."""
+    return " ".join(" ".join(copyfold(*arguments).done().out).split())
+
+
+@pytest.mark.parametrize("name", commands())
+def test_the_help_of_a_command_speaks_in_words(name, copyfold):
+    said = helped(copyfold, name, "--help")
+    assert not LEAKED.findall(said)
+    assert said.count("(") == said.count(")")
+
+
+TITLES = {
+    "train": [
+        "how images are read",
+        "a stream: images read again in every epoch",
+        "the run's folder",
+        "how to train",
+    ],
+    "sample": ["how the photographs of --start are read"],
+    "probe": ["how DATA are read"],
+    "report": ["how DATA are read"],
+    "embed": ["how DATA are read"],
+}
+
+
+@pytest.mark.parametrize("name", commands())
+def test_groups_say_what_they_are_for_in_this_command(name, copyfold):
+    lines = copyfold(name, "--help").done().out
+    lines = lines[lines.index("options:") + 1 :]
+    found = [line.rstrip(":") for line in lines if re.fullmatch(r"\S.*:", line)]
+    assert found == TITLES.get(name, [])
+    if name != "train":  # which alone divides what it is given
+        assert "held out, drawn" not in helped(copyfold, name, "--help")
+
+
+def test_switches_stand_with_what_they_belong_to(copyfold):
+    said = helped(copyfold, "train", "--help")
+    places = [
+        said.rindex(word) for word in ("how images are read:", "--no-skip-bad", "--no-stream", "the run's folder:")
+    ]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "base"),
+    [
+        ("train", "--model", Autoencoder),
+        ("train", "--objective", Objective),
+        ("probe", "--probe", Probe),
+        ("sample", "--sampler", Sampler),
+    ],
+)
+def test_what_an_option_can_be_is_listed_by_name_and_each_is_helped(command, option, base, copyfold):
+    known = catalogue.classes(base)
+    (listed,) = re.findall(rf" {option} [A-Z]+ [^(]*\(([^)]*)\)", helped(copyfold, command, "--help"))
+    assert set(known) <= set(listed.split(", "))  # those that tests define are known too
+    for name in known:
+        said = helped(copyfold, command, f"{option}.help={name}").partition("Help for")[2].partition(": ")[2]
+        assert not LEAKED.findall(said), name
+        assert not re.search(r"(\([^()]+\)) \1", said), name  # not everything twice
+        assert not re.search(r"\.(reference|labels)\b", said), name  # what cannot be typed

@@ -1,0 +1,141 @@
+"""A digest that changes with what a training does, and with nothing else."""
+
+import importlib.util
+import sys
+from types import ModuleType
+
+import pytest
+
+import copyfold as cf
+from copyfold.models.unet import Affine, Middle
+from copyfold.studies import provenance
+from copyfold.studies.provenance import code_digest
+
+OWN = """
+from dataclasses import dataclass
+
+from copyfold.corruptions import Corruption
+from copyfold.models.unet import Affine
+
+
+@dataclass(frozen=True)
+class Dim(Corruption):
+    def __call__(self, x, rng=None):
+        return 0.5 * x
+
+
+class Waist(Affine):
+    pass
+"""
+COMMENTED = """
+'''Half of the light.'''
+from dataclasses import dataclass
+from copyfold.corruptions import (
+    Corruption,  # what a corruption is
+)
+from copyfold.models.unet import Affine
+@dataclass(frozen=True)
+class Dim(Corruption):
+    "Half of the light."
+    def __call__(self, x, rng=None):
+        '''Half of it.'''
+        return (0.5 * x)  # half
+class Waist(Affine):
+    pass
+"""
+
+
+def digest(model=None, objective=None) -> str:
+    return code_digest(model or cf.MLP.tiny(), objective or cf.Classical())
+
+
+def unet(middle: Middle) -> cf.UNet:
+    return cf.UNet((1, 32, 32), width=4, depth=2, middle=middle)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Defines classes of a user's own, in a module that is always called the same."""
+
+    def define(source: str, file: str) -> ModuleType:
+        path = tmp_path / file
+        path.write_text(source)
+        spec = importlib.util.spec_from_file_location("somebodys", path)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "somebodys", module)
+        spec.loader.exec_module(module)
+        return module
+
+    return define
+
+
+def changed(monkeypatch, module: str, line: str = "ANOTHER = 1") -> None:
+    """One line more in a module of copyfold."""
+    sources = provenance._sources()
+    assert module in sources
+    monkeypatch.setattr(provenance, "_sources", lambda: sources | {module: f"{sources[module]}\n{line}\n"})
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("models.dense", "models.blocks", "models.base", "objectives.base", "objectives.fidelities"),
+        *("corruptions", "training.fitting", "training.loop", "training.loss", "training.metrics_log"),
+        *("training.plan", "training.randomness", "data.batches", "data.photos"),
+    ],
+)
+def test_what_a_training_does_counts(module, monkeypatch):
+    before = digest()
+    changed(monkeypatch, f"copyfold.{module}")
+    assert digest() != before
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("models.attention", "objectives.penalties", "samplers.walk", "probes.stability", "studies.lab"),
+        *("cli.train", "report.diagnosis", "pictures.films", "data.reading.decoding", "training.classifying"),
+    ],
+)
+def test_what_another_model_or_a_page_does_is_no_matter(module, monkeypatch):
+    before = digest()
+    changed(monkeypatch, f"copyfold.{module}")
+    assert digest() == before
+
+
+def test_comments_do_not_count(monkeypatch):
+    before = digest()
+    changed(monkeypatch, "copyfold.models.dense", "# a comment\n'a sentence'")
+    assert digest() == before
+
+
+@pytest.mark.parametrize(
+    ("module", "model", "objective"),
+    [
+        ("objectives.penalties", None, cf.Classical(penalties=(cf.L1(),))),
+        ("models.conv", cf.Variational.tiny(), None),
+        ("models.variational", cf.Variational.tiny(), None),
+        ("models.unet", unet(Affine(8, 4)), None),
+    ],
+)
+def test_parts_of_a_model_and_of_an_objective_count(module, model, objective, monkeypatch):
+    before = digest(model, objective)
+    changed(monkeypatch, f"copyfold.{module}")
+    assert digest(model, objective) != before
+
+
+@pytest.mark.parametrize(
+    "use", [lambda own: {"objective": cf.Classical(own.Dim())}, lambda own: {"model": unet(own.Waist(8, 4))}]
+)
+def test_classes_of_a_users_own_count_by_what_they_do(use, own):
+    half = digest(**use(own(OWN, "half.py")))
+    assert half == digest(**use(own(COMMENTED, "commented.py")))
+    assert half != digest(**use(own(OWN.replace("0.5", "0.7"), "more.py")))
+
+
+def test_a_class_without_a_source_is_none_the_less_known_by_its_bases(own, monkeypatch):
+    objective = cf.Classical(own(OWN, "half.py").Dim())
+    monkeypatch.delitem(sys.modules, "somebodys")
+    before = digest(objective=objective)
+    changed(monkeypatch, "copyfold.corruptions")
+    assert digest(objective=objective) != before

@@ -1,0 +1,913 @@
+"""copyfold.testing: good classes of any kind pass, and for every demand there is a class that fails it."""
+
+import ast
+import inspect
+import random
+import re
+import threading
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.distributions import Normal
+
+import copyfold as cf
+from copyfold.models.base import flat
+from copyfold.models.blocks import BatchNorm
+from copyfold.probes.base import Reading, still
+from copyfold.samplers.base import perturbed
+from copyfold.testing import (
+    check_architecture,
+    check_baseline,
+    check_corruption,
+    check_fidelity,
+    check_middle,
+    check_objective,
+    check_penalty,
+    check_probe,
+    check_sampler,
+    check_schedule,
+    demands,
+)
+from copyfold.testing.demands import maps
+
+# ---------------------------------------------------------------- good classes
+
+
+class Plain(cf.Autoencoder):
+    """No dataclass, no tiny, no statistics, no encoder; torch's batch norm, and a buffer that is not saved."""
+
+    def __init__(self, shape=(1, 8, 8), width=3, scale=2.0):
+        super().__init__(shape)
+        self.width, self.scale = width, scale
+        self.inward = nn.Sequential(nn.Conv2d(shape[0], width, 2, 2), nn.BatchNorm2d(width))
+        self.outward = nn.ConvTranspose2d(width, shape[0], 2, 2)
+        self.register_buffer("gain", torch.full((1,), float(scale)), persistent=False)
+
+    def encode(self, x):
+        return self.gain * self.inward(x)
+
+    def decode(self, z):
+        return self.outward(z / self.gain)
+
+
+class Normed(cf.Autoencoder):
+    """copyfold's batch norm, `output`, `statistics`, sides of any multiple of 2."""
+
+    multiple = 2
+
+    def __init__(self, shape=(1, 8, 8), output="linear", statistics="batch"):
+        super().__init__(shape, output)
+        self.encoder = nn.Sequential(nn.Conv2d(shape[0], 4, 2, 2), BatchNorm(4), nn.GELU())
+        self.decoder = nn.ConvTranspose2d(4, shape[0], 2, 2)
+        self.statistics = statistics
+
+    def encode(self, x):
+        return self.encoder(x)
+
+    def logits(self, z):
+        return self.decoder(z)
+
+
+class Zeroed(Normed):
+    """Its last layer starts at zero, and keeps the gradient from all others."""
+
+    def __init__(self, shape=(1, 8, 8), output="linear", statistics="batch"):
+        super().__init__(shape, output, statistics)
+        nn.init.zeros_(self.decoder.weight)
+
+
+class Maps(Plain):
+    """Its code is a tuple of maps; one layer is frozen."""
+
+    def __init__(self, shape=(3, 8, 6)):
+        super().__init__(shape, 4)
+        self.past = nn.Conv2d(shape[0], 2, 3, padding=1)
+        self.back = nn.Conv2d(2, shape[0], 3, padding=1).requires_grad_(False)
+
+    def encode(self, x):
+        return super().encode(x), self.past(x)
+
+    def decode(self, z):
+        return super().decode(z[0]) + self.back(z[1])
+
+
+class Drawn(cf.Autoencoder):
+    """A posterior of its own, and a square layer with its transpose."""
+
+    stochastic = True
+
+    def __init__(self, shape=(1, 4, 4), latent_dim=3):
+        super().__init__(shape)
+        self.latent_dim = latent_dim
+        self.heads = nn.Linear(shape[1] * shape[2], 2 * latent_dim)
+        self.out = nn.Linear(latent_dim, shape[1] * shape[2])
+
+    def posterior(self, x):
+        mean, log_std = self.heads(x.flatten(1)).float().chunk(2, 1)
+        return Normal(mean, log_std.exp())
+
+    def encode(self, x):
+        return self.posterior(x).mean
+
+    def logits(self, z):
+        return self.out(z).unflatten(1, self.shape)
+
+
+class Twice(cf.Objective):
+    """Reconstruction, and reconstruction of a darker image; no dataclass."""
+
+    def __init__(self, dark=0.5):
+        self.dark = dark
+
+    def __call__(self, model, x, watch=None, step=None):
+        terms = {}
+        for name, y in (("light", x), ("dark", self.dark * x)):
+            error = (model(y).float() - y).square()
+            terms[name] = error.sum() / len(x)
+            if watch is not None:
+                watch[name] = error.detach().mean()
+        return terms
+
+
+class Rows(cf.Corruption):
+    """Every so many rows are lost, at random."""
+
+    def __init__(self, every=2):
+        self.every = every
+
+    def __call__(self, x, rng=None):
+        first = int(torch.randint(self.every, (), generator=rng))
+        lost = x.clone()
+        lost[..., first :: self.every, :] = 0
+        return lost
+
+
+class Cubes(cf.Fidelity):
+    """The cubed error."""
+
+    def __call__(self, model, z, x):
+        image = model.decode(z).float()
+        return (x - image).abs().pow(3).sum() / len(x), image
+
+
+@dataclass(frozen=True)
+class Square(cf.Penalty):
+    """The squared code."""
+
+    weight: float = 1.0
+
+    def __call__(self, model, x, z, q=None):
+        return self.weight * flat(z).square().sum() / len(x)
+
+
+class Fading(cf.Sampler):
+    """A walk with less noise at every step."""
+
+    def __init__(self, steps=3, std=0.5):
+        self.steps, self.std = steps, std
+
+    @torch.no_grad()
+    def __call__(self, model, x, rng):
+        for n in range(1, self.steps + 1):
+            x = model.decode(perturbed(model.encode(x), self.std / n, rng))
+            yield x
+
+
+class Blend(cf.Sampler):
+    """One reconstruction, faded in; how many frames there are is no argument."""
+
+    random = False
+
+    @torch.no_grad()
+    def __call__(self, model, x, rng):
+        y = model(x)
+        for share in (0.0, 0.5, 1.0):
+            yield x.lerp(y, share)
+
+
+class Half(cf.Schedule):
+    """Half and half."""
+
+    def __call__(self, n, steps):
+        return 0.0, 0.5, 0.5
+
+
+class Spread(cf.Probe):
+    """The std of the code under noise."""
+
+    def __init__(self, std=0.1):
+        self.std = std
+
+    @torch.no_grad()
+    def __call__(self, model, x, rng):
+        noisy = cf.Gaussian(self.std)(x, rng)
+        with still(model):
+            return Reading({"std": flat(model.encode(noisy)).std(0)}, {"noisy": noisy})
+
+
+class Median(cf.Baseline):
+    """The median of three columns."""
+
+    def __init__(self, times=1):
+        self.times = times
+
+    def __call__(self, x, std):
+        for _ in range(self.times):
+            x = F.pad(x, (1, 1, 0, 0), "replicate").unfold(3, 3, 1).median(-1).values
+        return x
+
+
+class Flat(cf.Middle):
+    """One linear layer each way."""
+
+    def __init__(self, latent_dim=4):
+        self.latent_dim = latent_dim
+
+    def squeeze(self, channels, height, width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, self.latent_dim))
+
+    def expand(self, channels, height, width):
+        return nn.Sequential(
+            nn.Linear(self.latent_dim, channels * height * width), nn.Unflatten(1, (channels, height, width))
+        )
+
+
+GOOD = [
+    *(partial(check_architecture, model()) for model in (Plain, Normed, Zeroed, Maps, Drawn)),
+    partial(check_architecture, cf.Variational(Plain(), 3)),
+    partial(check_architecture, Normed().eval(), Twice()),
+    partial(check_middle, Flat()),
+    partial(check_corruption, Rows()),
+    partial(check_corruption, Rows(3), torch.rand(2, 1, 5, 7)),
+    partial(check_fidelity, Cubes()),
+    partial(check_penalty, Square()),
+    partial(check_penalty, Square(0.1), Maps()),
+    partial(check_objective, Twice()),
+    partial(check_sampler, Fading()),
+    partial(check_sampler, Blend()),
+    partial(check_sampler, Fading(), Plain(), torch.rand(3, 1, 8, 8)),
+    partial(check_sampler, cf.Renoising(3, grow=((2, 32),)), Normed((3, 16, 12))),
+    partial(check_schedule, Half()),
+    partial(check_probe, Spread()),
+    partial(check_probe, Spread(), Maps()),
+    partial(check_baseline, Median()),
+]
+
+
+@pytest.mark.parametrize("check", GOOD, ids=lambda check: f"{check.func.__name__}-{type(check.args[0]).__name__}")
+def test_a_good_class_passes_and_everything_is_left_as_it_was(check):
+    models = [given for given in check.args if isinstance(given, nn.Module)]
+    generator = torch.get_rng_state()
+    before = [{k: v.clone() for k, v in model.state_dict().items()} for model in models]
+    modes = [model.training for model in models]
+    check()
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert [model.training for model in models] == modes
+    assert all(p.grad is None for model in models for p in model.parameters())
+    for model, state in zip(models, before, strict=True):
+        assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+
+
+# ---------------------------------------------------------------- faulty classes, one for every demand
+
+CHECKS = {
+    cf.Autoencoder: check_architecture,
+    cf.Middle: check_middle,
+    cf.Corruption: check_corruption,
+    cf.Fidelity: check_fidelity,
+    cf.Penalty: check_penalty,
+    cf.Objective: check_objective,
+    cf.Sampler: check_sampler,
+    cf.Schedule: check_schedule,
+    cf.Probe: check_probe,
+    cf.Baseline: check_baseline,
+}
+numbers = count()
+
+
+def faulty(base, *arguments, **methods):
+    """An instance of a class called Faulty that differs from a good one in these methods."""
+    own = {"__module__": __name__, "__qualname__": f"n{next(numbers)}.Faulty"}
+    return type("Faulty", (base,), own | methods)(*arguments)
+
+
+def by(names, function):
+    """A method of these arguments, by a function that names those that it looks at."""
+
+    def method(self, *given):
+        known = {"self": self} | dict.fromkeys(names.split()) | dict(zip(names.split(), given, strict=False))
+        return function(**{name: known[name] for name in inspect.signature(function).parameters})
+
+    return method
+
+
+def throws(error):
+    raise error
+
+
+# ---------------------------------------------------------------- architectures
+
+
+def encoding(function, base=Plain, **more):
+    return faulty(base, encode=by("x", function), **more)
+
+
+def decoding(function, base=Plain, **more):
+    return faulty(base, decode=by("z", function), **more)
+
+
+def built(function, base=Plain, **more):
+    """A model whose constructor does something more."""
+
+    def init(self, shape=(1, 8, 8)):
+        base.__init__(self, shape)
+        function(self)
+
+    return faulty(base, __init__=init, **more)
+
+
+def forgetful(self, shape=(1, 8, 8), depth=1):
+    Plain.__init__(self, shape)
+
+
+def unread(self, shape=(1, 8, 8), output="linear"):
+    Plain.__init__(self, shape)
+
+
+def early(self, shape=(1, 8, 8), statistics="batch"):
+    cf.Autoencoder.__init__(self, shape)
+    self.statistics = statistics
+    self.encoder, self.decoder = nn.Sequential(nn.Conv2d(1, 4, 2, 2), BatchNorm(4)), nn.ConvTranspose2d(4, 1, 2, 2)
+
+
+def counting(self, x):
+    self.calls += 1
+    return Plain.encode(self, x)
+
+
+def without_std(self, x):
+    mean, other = self.heads(x.flatten(1)).chunk(2, 1)
+    return Normal(mean, -other.exp(), validate_args=False)
+
+
+def twins():
+    """An instance of a class, after which another of its name was defined."""
+    own = {"__module__": __name__, "__qualname__": "Faulty"}
+    first, _ = type("Faulty", (Plain,), own), type("Faulty", (Plain,), own)
+    return first()
+
+
+deaf = property(lambda self: self.__dict__.get("s", "batch"), lambda self, s: self.__dict__.update(s=s))
+only_codes = faulty(
+    Twice, __call__=by("model x", lambda model, x: {"code": flat(model.encode(x)).square().mean()})
+)
+in_double = faulty(Twice, __call__=by("model x", lambda model, x: {"loss": model(x).double().square().mean()}))
+
+ARCHITECTURES = {
+    "class": (Plain, r"Plain: is a class: give an instance, Plain\("),
+    "no model": (partial(check_architecture, nn.Linear(2, 2)), r"Linear: is no Autoencoder: derive it from"),
+    "not stored": (faulty(Plain, __init__=forgetful), "depth is not stored; write self.depth = depth"),
+    "nothing to train": (built(lambda self: self.requires_grad_(False)), "has no weights that can be trained"),
+    "no copy": (built(lambda self: setattr(self, "lock", threading.Lock())), r"a copy of it .* failed: TypeError"),
+    "idle parameter": (
+        built(lambda self: setattr(self, "idle", nn.Linear(2, 2))),
+        r"^Faulty: parameter idle.weight \(and 1 more\) gets no gradient from the reconstruction: use it in "
+        r"encode or decode, or freeze it with requires_grad_\(False\)$",
+    ),
+    "idle in the objective": (
+        partial(check_architecture, Normed(), only_codes),
+        r"Normed: parameter decoder.weight \(and 1 more\) gets no gradient from the objective",
+    ),
+    "refused by the objective": (
+        partial(check_architecture, Plain(), cf.Classical(penalties=(cf.Divergence(),))),
+        "Plain: a step of training: Divergence needs a",
+    ),
+    "NaN": (
+        encoding(lambda self, x: Plain.encode(self, x) + (0 * self.inward(x)).sqrt()),
+        "the gradient of inward.0.weight is NaN or infinite: keep divisions",
+    ),
+    "NaN in bf16": (
+        encoding(lambda self, x: (z := Normed.encode(self, x)) / (0 * z + 1 + 1e-4 - 1), Normed),
+        "the loss is NaN or infinite under bf16 mixed precision",
+    ),
+    "loss in float64": (partial(check_architecture, Plain(), in_double), "Plain: the loss is torch.float64"),
+    "records nothing": (
+        faulty(Normed, train=lambda self, mode=True: nn.Module.train(self, False)),
+        "the batch norm encoder.1 records no averages in training mode",
+    ),
+    "no code": (encoding(lambda self, x: [self.inward(x)]), "encode must give a tensor with a row per image"),
+    "whole numbers": (
+        encoding(
+            lambda self, x: Plain.encode(self, x).to(torch.float if self.training or len(x) == 2 else torch.int)
+        ),
+        "encode must give a float tensor with a row per image",
+    ),
+    "images in place": (
+        encoding(lambda self, x: Plain.encode(self, x.sub_(0.5))),
+        "encode changes the images that it is given: use no inplace=True in the first layer",
+    ),
+    "random code": (
+        encoding(lambda self, x: (z := Plain.encode(self, x)) + torch.randn_like(z)),
+        "encode gives another code for the same images in eval mode: let it give the mean",
+    ),
+    "code in place": (
+        decoding(lambda self, z: Plain.decode(self, z if self.training else z.mul_(2))),
+        "decode changes the code that it is given: use no inplace=True",
+    ),
+    "no images": (decoding(lambda self, z: Plain.decode(self, z)[..., 1:]), r"decode must give images of \(2, 1"),
+    "no images of four": (
+        decoding(lambda self, z: Plain.decode(self, z)[..., (not self.training and len(z) == 4) :]),
+        "decode gives a tensor of 4x1x8x7 for the code of 4x1x8x8: expected images of",
+    ),
+    "NaN in eval mode": (
+        decoding(lambda self, z: Plain.decode(self, z) / self.training),
+        "decode gives NaN or infinite values in eval",
+    ),
+    "random images": (
+        decoding(lambda self, z: F.dropout(Plain.decode(self, z), 0.5)),
+        "decode gives other images for the same code",
+    ),
+    "forward": (
+        faulty(Plain, forward=lambda self, x: x + self.decode(self.encode(x))),
+        r"model\(x\) is not decode\(encode\(x\)\): leave forward to copyfold.Autoencoder",
+    ),
+    "draws another shape": (
+        faulty(Plain, draw=lambda self, x: self.encode(x)[:, : 3 if self.training else 1]),
+        r"draw gives \[\(4, 1, 4, 4\)\]: expected the shapes of encode, \[\(4, 3, 4",
+    ),
+    "hidden posterior": (faulty(Drawn, stochastic=False), "has a posterior, and stochastic is False: write"),
+    "no posterior": (faulty(Plain, stochastic=True), "is stochastic, and posterior gives a None"),
+    "not the mean": (
+        faulty(Drawn, encode=lambda self, x: self.posterior(x).mean + 1),
+        "encode is not the mean of the posterior",
+    ),
+    "std": (faulty(Drawn, posterior=without_std), "the posterior has a std of 0 or less"),
+    "draws the mean": (
+        faulty(Drawn, draw=lambda self, x: self.encode(x) if not self.training else self.posterior(x).rsample()),
+        "draw gives the mean of the posterior: leave draw to",
+    ),
+    "output not used": (faulty(Plain, __init__=unread), "output='sigmoid' is not used: write super"),
+    "output not obeyed": (decoding(lambda self, z: self.logits(z), Normed), r"with output='sigmoid' decode\(z\)"),
+    "statistics too early": (faulty(Normed, __init__=early), "statistics='running' is not used: write"),
+    "statistics reach nothing": (faulty(Normed, statistics=deaf), "'running' does not reach the batch norm"),
+    "counts": (
+        built(lambda self: self.register_buffer("calls", torch.zeros(())), encode=counting),
+        r"in eval mode model\(x\): changes the model's weights or buffers",
+    ),
+    "mode": (encoding(lambda self, x: self.train() and Drawn.encode(self, x), Drawn), "changes the model's mode"),
+    "images together": (
+        encoding(lambda self, x: (z := Plain.encode(self, x)) - z.mean(0)),
+        "an image's result depends on the others of its batch, in eval mode with running statistics",
+    ),
+    "summary": (faulty(Plain, code_shapes=lambda self: ((7,),)), r"summary\(\) says code_size=7: there are 48;"),
+    "view": (
+        encoding(lambda self, x: Maps.encode(self, x.view(len(x), -1).view(x.shape)), Maps),
+        "channels-last images failed: RuntimeError: view .*: images come channels last, too: use flatten and",
+    ),
+    "order of memory": (
+        encoding(lambda self, x: Maps.encode(self, x + x.as_strided(x.shape, (144, 48, 6, 1))), Maps),
+        "channels-last images give another result: images come",
+    ),
+    "multiple": (faulty(Drawn, multiple=1), "2x1x3x5 failed: RuntimeError: .* set None where shape fixes the"),
+    "another multiple": (faulty(Normed, multiple=3), "gives 2x1x8x14 for 2x1x9x15: multiple=3 says that sides"),
+    "another class": (twins(), "is loaded as another class of that name"),
+    "not loaded": (faulty(Plain, load_state_dict=lambda self, state, **_: None), "inward.0.weight is loaded with"),
+    "hidden numbers": (
+        built(
+            lambda self: setattr(self, "unit", [torch.rand(1, 1, 8, 8)]),
+            decode=lambda self, z: Plain.decode(self, z) + self.unit[0],
+        ),
+        r"gives other images once it is loaded: make all that .* a buffer \(register_buffer\) or an argument",
+    ),
+    "sees farther": (
+        decoding(lambda self, z: F.avg_pool2d(Plain.decode(self, z), 5, 1, 2)),
+        "a pixel of the output depends on . pixels along an axis, its layers say .: make them in the order",
+    ),
+}
+
+
+class Forking(nn.Linear):
+    """A layer with another in it that is not used."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.idle = nn.Linear(1, 1)
+
+
+def squeezing(function):
+    return faulty(Flat, squeeze=by("c h w", function))
+
+
+MIDDLES = {
+    "no module": (squeezing(lambda: torch.relu), "squeeze gives a .*: expected a torch module"),
+    "no code": (squeezing(lambda: nn.Flatten(0)), "squeeze makes a tensor of 2048 of 4x8x8x8: expected a tensor"),
+    "other maps": (faulty(Flat, expand=by("c", lambda c: nn.Linear(4, c))), "expand makes 4x8 of the code of"),
+    "an error": (faulty(Flat, expand=by("c", lambda c: nn.Linear(5, c))), "squeeze and expand of 8x8x8 failed"),
+    "an idle layer": (
+        squeezing(lambda c, h, w: nn.Sequential(nn.Flatten(), Forking(c * h * w, 4))),
+        "Faulty: in a UNet: parameter encoder.squeeze.1.idle.weight",
+    ),
+}
+
+# ---------------------------------------------------------------- corruptions, fidelities, penalties, objectives
+
+
+def corrupting(function):
+    return faulty(Rows, __call__=by("x rng", function))
+
+
+def storing(value):
+    return faulty(Rows, __init__=lambda self, every=2: self.__dict__.update(every=value(every)))
+
+
+CORRUPTIONS = {
+    "not stored": (faulty(Rows, __init__=lambda self, every=2, more=1: Rows.__init__(self)), "more is not stored"),
+    "stored changed": (storing(lambda every: 2 * every), r"stores {'every': 4}, and made again from that"),
+    "not made again": (storing(lambda every: [int(every)]), r"made again from what it stores, \['every'\]"),
+    "no generator": (faulty(Rows, __call__=lambda self, x: x), r"failed: TypeError.*: define __call__\(self, x"),
+    "in place": (corrupting(lambda x: x.mul_(0.5)), "changes the images that it is given: work on a copy"),
+    "global generator": (corrupting(lambda x: x + torch.randn_like(x)), "uses torch's global generator although"),
+    "another generator": (corrupting(lambda x: x + random.random()), "gives two results for the same state of"),
+    "not reproducible": (
+        corrupting(lambda x, rng: x if rng else x + random.random()),
+        "without a generator it gives two results for the same torch.manual_seed",
+    ),
+    "other shape": (corrupting(lambda x: x[..., 1:]), "gives a tensor of 4x3x16x11 for 4x3x16x12: expected"),
+    "other type": (corrupting(lambda x: x.double()), "gives torch.float64 on cpu for torch.float32 on cpu: keep"),
+    "float32 alone": (corrupting(lambda x: x.float()), "gives torch.float32 for torch.float64: keep the dtype of"),
+    "NaN": (corrupting(lambda x: x / 0), "gives NaN or infinite values"),
+    "no gradient": (corrupting(lambda x: x.detach()), "stops the gradient to the images: use no .detach"),
+}
+
+
+def judging(loss, image=lambda y, x: y, **more):
+    """A fidelity by its loss, of images y and x, and by its second result."""
+
+    def call(self, model, z, x):
+        y = model.decode(z)
+        return by("model x y z", loss)(self, model, x, y, z), image(y, x)
+
+    return faulty(Cubes, __call__=call, **more)
+
+
+def squares(y):
+    return y.float().square().sum() / len(y)
+
+
+FIDELITIES = {
+    "no image": (
+        faulty(Cubes, __call__=by("m z x", lambda m, z: squares(m.decode(z)))),
+        r"expected \(loss, image\)",
+    ),
+    "not the image": (judging(lambda y: squares(y), lambda y, x: x), "its second result is not the image: return"),
+    "a map": (judging(lambda y: y.square()), "the loss is a tensor of 4x3x16x12: expected a scalar tensor"),
+    "bf16": (judging(lambda y: y.square().sum() / len(y)), "the loss under bf16 mixed precision is"),
+    "NaN": (judging(lambda y: y.float().sum() / 0), "the loss is NaN or infinite"),
+    "detached": (judging(lambda y: squares(y.detach())), "the loss has no gradient: use no .item"),
+    "not by the code": (judging(lambda model, x: squares(model(x))), "the loss has no gradient by the code"),
+    "summed": (judging(lambda y: squares(y) * len(y)), "4 images cost .*, the same images twice .*: average over"),
+    "random": (judging(lambda y: squares(y) * random.random()), "gives two losses for the same code: draw"),
+    "in place": (judging(lambda y, x: squares(y - x.mul_(2))), "changes the code or the images that it is given"),
+    "mode": (judging(lambda y, model: squares(y) + (model.train() is None)), "changes the model's mode: go back"),
+    "refuses all": (
+        judging(lambda y: squares(y), check=lambda self, model: throws(cf.UsageError("never"))),
+        r"refuses all models that it is tried on \(never\): give model=, one that it is meant for",
+    ),
+    "fails": (
+        judging(lambda y: squares(y), check=lambda self, model: throws(KeyError("no"))),
+        "Faulty on MLP failed: KeyError: 'no'$",
+    ),
+}
+
+
+def paying(function):
+    return faulty(Square, __call__=by("model x z q", function))
+
+
+PENALTIES = {
+    "summed": (paying(lambda z: flat(z).square().sum()), "4 images cost .*, the same images twice .*: average"),
+    "summed at random": (
+        paying(lambda z: (flat(z) * torch.rand_like(flat(z))).square().sum()),
+        "4 images cost .*, the same images twice .*: average over",
+    ),
+    "bf16": (
+        paying(lambda self, z: self.weight * torch.cat([m.flatten(1) for m in maps(z)], 1).square().sum(1).mean()),
+        r"the penalty under bf16 mixed precision is torch.bfloat16: compute it in float32, from",
+    ),
+    "per image": (paying(lambda z: flat(z).square().sum(1)), "the penalty is a tensor of 4: expected a scalar"),
+    "NaN": (paying(lambda z: flat(z).sum() / 0), "the penalty is NaN or infinite"),
+    "infinite gradient": (paying(lambda z: (0 * flat(z)).sqrt().sum()), "its gradient is NaN or infinite: keep"),
+    "detached": (paying(lambda z: squares(flat(z).detach())), "the penalty has no gradient: use no .item"),
+    "of the decoder": (
+        paying(lambda model: sum(p.square().sum() for p in model.decoder.parameters())),
+        "has no gradient to the encoder: compute it from z, q or model",
+    ),
+    "vectors only": (
+        paying(lambda z: squares(z.flatten(1))),
+        r"Faulty on UNet \(its code is a tuple of maps\) failed: AttributeError: .*: take the code as one vector",
+    ),
+    "undeclared": (
+        paying(lambda x, z: squares(torch.autograd.grad(flat(z).sum(), x, create_graph=True)[0])),
+        "Faulty on MLP failed: RuntimeError: .*: if it needs the gradient of the code by x, write differentiates",
+    ),
+    "in place": (
+        paying(lambda self, z: self.weight * sum(squares(m.mul_(0.5)) for m in maps(z))),
+        "changes the code in place, which is decoded after it: work on a copy",
+    ),
+    "random": (paying(lambda z: random.random() * squares(flat(z))), "has two values for one torch.manual_seed"),
+    "weight": (paying(lambda z: squares(flat(z))), "is .* with weight=3, .* with weight=1: multiply it by"),
+    "share": (faulty(Square, share=lambda self, step: 0.5), "share is .* expected shares of 0 to 1, that end at"),
+    "model": (
+        paying(lambda model, z: model.requires_grad_(False) and squares(flat(z))),
+        "changes the model's requires_grad: put it back, or use torch.autograd.grad",
+    ),
+    "refuses": (partial(check_penalty, cf.Divergence(), Plain()), r"Divergence: refuses this model \(Divergence"),
+}
+
+
+def losing(function):
+    return faulty(Twice, __call__=by("model x watch step", function))
+
+
+def watching(model, x, watch):
+    loss = squares(model(x))
+    if watch is not None:
+        watch["a"] = loss
+    return {"a": loss}
+
+
+OBJECTIVES = {
+    "no terms": (losing(lambda model, x: squares(model(x))), "gives a tensor of one number: expected the terms"),
+    "a vector": (
+        losing(lambda model, x: {"a": model(x).flatten(1).sum(1)}),
+        "the term a is a tensor of 4: expected a",
+    ),
+    "no gradient": (
+        losing(lambda model, x: {"a": squares(model(x).detach())}),
+        "the sum of the terms has no gradient",
+    ),
+    "random": (
+        losing(lambda model, x: {"a": random.random() * squares(model(x))}),
+        "the term a has two values for one torch.manual_seed",
+    ),
+    "summed": (losing(lambda model, x: {"a": model(x).float().square().sum()}), "4 images cost .*: average over"),
+    "bf16": (losing(lambda model, x: {"a": model(x).square().mean()}), "the term a under bf16 mixed precision is"),
+    "in place": (
+        losing(lambda model, x: {"a": squares(model(x.mul_(0.9)))}),
+        "changes the images that it is given",
+    ),
+    "watched gradient": (
+        losing(watching),
+        r"watch\['a'\] carries a gradient: detach it",
+    ),
+    "no step": (faulty(Twice, __call__=lambda self, model, x: {}), "Faulty on MLP failed: TypeError"),
+    "gradients": (
+        losing(lambda model, x: squares(model(x)).backward() or {"a": squares(model(x))}),
+        "changes the model's gradients: use torch.autograd.grad with respect to what you optimise",
+    ),
+}
+
+# ---------------------------------------------------------------- samplers, schedules
+
+
+def filming(function, base=Fading, **more):
+    return faulty(base, __call__=by("model x rng steps", torch.no_grad()(function)), **more)
+
+
+def each(function, **more):
+    """A film of noisy images, changed each by a function."""
+
+    def call(self, model, x, rng):
+        for _ in range(self.steps):
+            yield by("model x", function)(self, model, cf.Gaussian()(x, rng))
+
+    return filming(call, **more)
+
+
+def at_once(self, model, x, rng):
+    yield from [model(cf.Gaussian()(x, rng)) for _ in range(self.steps)]
+
+
+def eager(self, model, x, rng):
+    return iter([model(cf.Gaussian()(x, rng)) for _ in range(self.steps)])
+
+
+def with_gradients(self, model, x, rng):
+    for _ in range(self.steps):
+        yield model(cf.Gaussian()(x, rng))
+
+
+def overwritten(self, model, x, rng):
+    x = model(cf.Gaussian()(x, rng))
+    for _ in range(self.steps):
+        yield x.mul_(0.9)
+
+
+def remembering(self, model, x, rng):
+    self.__dict__["calls"] = calls = self.__dict__.get("calls", 0) + 1
+    for _ in range(self.steps):
+        yield model(cf.Gaussian()(x, rng)) + calls
+
+
+def endless(self, model, x, rng):
+    while True:
+        yield cf.Gaussian()(x, rng)
+
+
+def spoiling(self, model, x, rng):
+    for _ in range(self.steps):
+        yield cf.Gaussian()(x.mul_(0.5), rng)
+
+
+def unfinished(self, model, x, rng):
+    model.train()
+    for _ in range(self.steps):
+        yield cf.Gaussian()(x, rng)
+    model.eval()
+
+
+def noisy(function):
+    return faulty(Fading, noise=by("count shape rng", function))
+
+
+SAMPLERS = {
+    "not stored": (
+        faulty(Fading, __init__=lambda self, steps=3, tempo=1: Fading.__init__(self)),
+        "tempo is not stored",
+    ),
+    "global generator": (
+        each(lambda model, x: model(x + torch.randn_like(x))),
+        "uses torch's global generator although it is given one",
+    ),
+    "seeds it": (each(lambda x: torch.manual_seed(0) and x), "uses torch's global generator although it is given"),
+    "too few": (filming(lambda x, rng: iter([cf.Gaussian()(x, rng)])), "yields 1 frames with steps=3: yield as"),
+    "too many": (filming(endless), "yields more than 3 frames with steps=3: yield as many as `steps`"),
+    "no end": (filming(endless, Blend), "does not end after 1000 frames: give it an argument `steps`"),
+    "none": (filming(lambda: iter(()), Blend), "yields no frame"),
+    "a list": (filming(lambda x: [x, x, x]), "gives a list: give the frames one by one, with yield"),
+    "eager": (filming(eager), "asks the model before a frame is wanted: compute in the generator, with yield"),
+    "at once": (filming(at_once), "makes all frames before it gives the first: yield each as soon as it is made"),
+    "no tensor": (each(lambda model, x: model(x).numpy()), "frame 1 is a ndarray: yield images"),
+    "fewer images": (each(lambda x: x[:1]), "frame 1 is 1x3x16x12 for 4x3x16x12: yield as many images as x has"),
+    "other size": (each(lambda x: x[..., 1:]), "frame 1 is 4x3x16x11 for 4x3x16x12"),
+    "NaN": (each(lambda x: x / 0), "frame 1 has NaN or infinite values"),
+    "gradient": (faulty(Fading, __call__=with_gradients), r"frame 1 carries a gradient, and all before it: put"),
+    "one tensor": (filming(overwritten), "yields one tensor several times: make every frame a new one"),
+    "memory": (filming(remembering), "gives two films for the same state of the generator: draw from rng alone"),
+    "not random": (filming(lambda x: (x + n for n in range(3))), "gives the same film for another state .* write"),
+    "random": (faulty(Fading, random=False), "says random = False, and its film depends on the generator's state"),
+    "in place": (filming(spoiling), "changes the images that it is given: work on a copy"),
+    "weights": (
+        each(lambda model, x: next(model.parameters()).mul_(0.9).sum() + x),
+        "changes the model's weights or buffers: compute in a copy",
+    ),
+    "mode": (filming(unfinished), "changes the model's mode: go back to it afterwards: with"),
+    "statistics": (
+        each(lambda model, x: (setattr(model, "statistics", "batch"), x)[1]),
+        "changes the model's statistics: choose them with model.using",
+    ),
+    "hooks": (
+        each(lambda model, x: (model.register_forward_hook(print), x)[1]),
+        "changes the model's hooks: remove",
+    ),
+    "tuples": (
+        each(lambda model, x: model.decode(model.encode(x) * 0.5)),
+        r"Faulty on UNet \(its code is a tuple of maps\) failed: TypeError: .*: do to every map what you do to a",
+    ),
+    "noise from elsewhere": (
+        noisy(lambda count, shape: torch.randn(count, *shape)),
+        "uses torch's global generator",
+    ),
+    "no noise": (noisy(lambda count: torch.zeros(count)), "noise gives a tensor of 3: expected 3 images of"),
+    "other noise": (
+        noisy(lambda count, shape: torch.full((count, *shape), random.random())),
+        "noise gives two results for the same state of the generator",
+    ),
+}
+
+
+def weighing(function):
+    return faulty(Half, __call__=by("n steps", function))
+
+
+SCHEDULES = {
+    "two": (weighing(lambda: (0.5, 0.5)), r"gives \(0.5, 0.5\) after step 1: expected three finite numbers"),
+    "infinite": (weighing(lambda n: (0.0, 1.0, n * float("inf"))), r"gives \(0.0, 1.0, inf\) after step 1"),
+    "random": (weighing(lambda: (0.0, 1.0, random.random())), "gives other weights when it is asked again"),
+    "an error": (weighing(lambda n: 1 / (n - 3)), "steps 1 to 10 failed: ZeroDivisionError"),
+}
+
+# ---------------------------------------------------------------- probes, baselines
+
+
+class Unchecked(Reading):
+    """Outside of these tests nobody looks at what a Reading is made of."""
+
+    def __init__(self, numbers, images=()):
+        self.__dict__.update(numbers=numbers, images=dict(images))
+
+
+def asking(function):
+    return faulty(Spread, __call__=by("model x rng", function))
+
+
+def reading(function):
+    return asking(lambda model, x: Reading({"n": by("model x", function)(None, model, x)}))
+
+
+PROBES = {
+    "no reading": (asking(lambda x: {"n": x}), "gives a dict: expected a copyfold.probes.base.Reading"),
+    "no number": (asking(lambda: Reading({})), "reads no number: give Reading at least one"),
+    "no tensor": (asking(lambda: Unchecked({"n": 1.0})), "n is a float: expected a tensor"),
+    "NaN": (reading(lambda x: x / 0), "n has NaN or infinite values"),
+    "gradient": (reading(lambda model, x: model(x)), r"n carries a gradient: put @torch.no_grad\(\) on __call__"),
+    "no images": (asking(lambda x: Unchecked({"n": x}, {"y": x[0]})), "the images y are 3x16x12: expected b x c"),
+    "random": (reading(lambda x: x * random.random()), "n has two values for the same state of the generator"),
+    "global generator": (reading(lambda x: torch.rand_like(x)), "uses torch's global generator although it is"),
+    "train mode": (reading(lambda model, x: model.train()(x).detach()), "changes the model's mode: go back to it"),
+    "gradients": (reading(lambda model, x: model(x).sum().backward() or x), "changes the model's gradients: use"),
+    "in place": (reading(lambda x: x.mul_(2)), "changes the images that it is given: work on a copy"),
+    "tuples": (reading(lambda model, x: model.encode(x).detach()), r"on UNet .* failed: AttributeError.*: take"),
+    "no data": (cf.Quality(), r"Quality: refuses all models that it is tried on .*Quality\(reference=images of"),
+}
+
+
+def restoring(function):
+    return faulty(Median, __call__=by("x std", function))
+
+
+def tuning(function):
+    return faulty(Median, tuned=classmethod(by("noisy clean std", function)))
+
+
+BASELINES = {
+    "in place": (restoring(lambda x: x.mul_(0.9)), "changes the images that it is given: work on a copy"),
+    "other shape": (restoring(lambda x: x[..., 1:]), "gives a tensor of 8x3x16x11 for 8x3x16x12: expected images"),
+    "other type": (restoring(lambda x: x.double()), "gives torch.float64 on cpu for torch.float32 on cpu: keep"),
+    "NaN": (restoring(lambda x: x / 0), "gives NaN or infinite values"),
+    "random": (restoring(lambda x: x + torch.rand_like(x)), "gives two results for the same images: draw nothing"),
+    "an error": (faulty(Median, __call__=lambda self, x: x), "8x3x16x12 with noise of std 0.1 failed: TypeError"),
+    "tuned to nothing": (tuning(lambda: None), "tuned gives a NoneType: expected a Faulty with settings that"),
+    "tuned badly": (tuning(lambda self: self("x")), "Faulty as tuned: 8x3x16x12 with noise of std 0.1 failed"),
+}
+
+# ---------------------------------------------------------------- what is said of them
+
+FAULTY = {
+    f"{family} {what}": case
+    for family, cases in {
+        "architecture": ARCHITECTURES,
+        "middle": MIDDLES,
+        "corruption": CORRUPTIONS,
+        "fidelity": FIDELITIES,
+        "penalty": PENALTIES,
+        "objective": OBJECTIVES,
+        "sampler": SAMPLERS,
+        "schedule": SCHEDULES,
+        "probe": PROBES,
+        "baseline": BASELINES,
+    }.items()
+    for what, case in cases.items()
+}
+
+
+@cache
+def caught(case: str) -> tuple[str, str, int]:
+    """What is said of a faulty class, and the file and line of the demand."""
+    given = FAULTY[case][0]
+    kind = given if isinstance(given, type) else type(given)
+    check = next((check for base, check in CHECKS.items() if issubclass(kind, base)), lambda given: given())
+    with pytest.raises(AssertionError) as raised:
+        check(given)
+    frames = [entry for entry in raised.traceback if "copyfold/testing" in entry.path.as_posix()]
+    place = next(entry for entry in reversed(frames) if entry.name != "require")
+    return str(raised.value), place.path.name, place.lineno + 1
+
+
+@pytest.mark.parametrize("case", FAULTY)
+def test_a_faulty_class_is_caught_with_what_is_wrong(case):
+    message = caught(case)[0]
+    assert re.search(FAULTY[case][1], message)
+    assert re.match("Faulty|Plain|Normed|Linear|Divergence|Quality", message)
+    assert "\n" not in message
+    assert len(message) < 300
+
+
+def test_every_demand_is_seen_to_fail():
+    seen = [caught(case)[1:] for case in FAULTY]
+    demanded = [
+        (path.name, node.lineno, node.end_lineno)
+        for path in Path(demands.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise | ast.Call)
+        and ast.unparse(node).startswith(("require(", "raise AssertionError(f"))
+    ]
+    assert len(demanded) > 80
+    unseen = [(n, a) for n, a, b in demanded if not any(n == name and a <= line <= b for name, line in seen)]
+    assert not unseen
