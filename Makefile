@@ -1,11 +1,12 @@
 # make demo   environment, install, train on the embedded digits, pictures in demo/
 # make test   lint, types, layers, tests
+# make stubs  what editors and type checkers see, written again
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long lint types layers clean
+.PHONY: demo test test-long lint types layers stubs clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +31,9 @@ types: $(READY)
 
 layers: $(READY)
 	$(BIN)/lint-imports
+
+stubs: $(READY)
+	$(BIN)/python scripts/stubs.py
 
 test: lint types layers
 	$(BIN)/pytest -n 2

@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 
 import copyfold as cf
 from copyfold import measures, runs
+from copyfold.probes.base import still, tap
 from copyfold.types import Statistics
 
 SPREAD = (0.1, 0.5, 0.9)
@@ -42,12 +43,12 @@ def untrained(model: cf.Autoencoder, **given: str) -> cf.Autoencoder:
 @torch.no_grad()
 def curves(probe: cf.Inversion, model: cf.Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
     """m_g after every evaluation, steps x images, and m_i at the end."""
-    with cf.still(model, probe.statistics):
-        target = cf.tap(model, probe.layer, x)
+    with still(model, probe.statistics):
+        target = tap(model, probe.layer, x)
     found, frame = [], x
     for frame in probe.film(model, x, Generator().manual_seed(0)):
-        with cf.still(model, probe.statistics):
-            found.append(measures.distance(cf.tap(model, probe.layer, frame), target))
+        with still(model, probe.statistics):
+            found.append(measures.distance(tap(model, probe.layer, frame), target))
     return torch.stack(found), measures.distance(frame, x)
 
 

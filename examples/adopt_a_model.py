@@ -31,6 +31,6 @@ model = cf.adopt(net, photos.shape, encode=lambda x: net.down(2 * x - 1), decode
 print(model.summary())
 rng = torch.Generator().manual_seed(0)
 reading = cf.Denoising(cf.Gaussian(0.2))(model, photos.sample("held_out", 8).images, rng)
-cf.save(cf.comparison(reading.images, title="Noise that it never saw"), "adopted/denoising.png")
+cf.save_picture(cf.comparison(reading.images, title="Noise that it never saw"), "adopted/denoising.png")
 cf.film(cf.Walk(steps=30)(model, photos.sample("held_out", 16).images, rng), "adopted/walk.gif")
 print(reading.numbers["restored"].mean().item(), "squared error per pixel where noise of std 0.2 was added")

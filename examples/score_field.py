@@ -18,7 +18,7 @@ for step in range(STEPS):
     optimizer.param_groups[0]["lr"] = 5e-3 * (1 - step / STEPS)
     x = density.sample(512).float().view(-1, 1, 1, 2)
     optimizer.zero_grad()
-    sum(objective(model, x).values()).backward()
+    sum(objective(model, x).values(), torch.tensor(0.0)).backward()
     optimizer.step()
 
 axis = torch.linspace(-1.6, 1.6, 21)
@@ -33,4 +33,4 @@ slope = ((field * score).sum() / score.square().sum()).item()
 print(f"cosine {cosine:.4f}, slope {slope:.4f} over {len(points)} points where the density is not negligible")
 fields = {"what it learned: r(x) - x": field, "the score of the noisy density times σ²": score}
 title = f"A denoising autoencoder on eight Gaussians, noise of std {STD}: cosine {cosine:.3f}, slope {slope:.3f}"
-cf.save(cf.arrows(points, fields, density.sample(1500), title), "score-field.png")
+cf.save_picture(cf.arrows(points, fields, density.sample(1500), title), "score-field.png")

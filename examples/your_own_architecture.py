@@ -4,6 +4,7 @@ python examples/your_own_architecture.py
 copyfold train --import examples/your_own_architecture.py --model Pyramid --model.width 8 --epochs 2
 """
 
+import torch
 from torch import nn
 
 import copyfold as cf
@@ -40,8 +41,9 @@ class Smooth(cf.Penalty):
         self.weight = weight
 
     def __call__(self, model, x, z, q=None):
-        total = z.diff(dim=2).square().sum() + z.diff(dim=3).square().sum()
-        return self.weight * total.float() / len(x)
+        maps = z if isinstance(z, tuple) else (z,)  # a tuple of maps where a U-Net has skips
+        squares = [m.diff(dim=axis).square().sum().float() for m in maps for axis in (2, 3)]
+        return self.weight * torch.stack(squares).sum() / len(x)
 
 
 if __name__ == "__main__":

@@ -19,4 +19,4 @@ photos = cf.Photos()
 run = cf.fit(cf.MLP(photos.shape), cf.Classical(Stripes()), photos, run="runs/stripes", epochs=3)
 x = photos.sample("held_out", 8).images
 rows = {"clean": x, "striped": Stripes()(x), "restored": run.model(Stripes()(x)).detach()}
-cf.save(cf.comparison(rows, title="Every second row was lost"), "runs/stripes/findings/stripes.png")
+cf.save_picture(cf.comparison(rows, title="Every second row was lost"), "runs/stripes/findings/stripes.png")

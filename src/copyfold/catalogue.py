@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from numbers import Integral, Real
-from types import ModuleType
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from types import ModuleType, UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from copyfold.errors import UsageError
 
@@ -159,26 +159,29 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"did you mean {folded[close[0]]}?" if close else f"choose one of {', '.join(names)}"
 
 
-def find(base: type[T], name: str) -> type[T]:
+def find(base: type[T], name: str, among: Iterable[type[T]] | None = None) -> type[T]:
     """The class of that name: one of copyfold's own, or another that is known; nothing is imported for it.
 
-    `name` is a bare name, or what `path` gives. UsageError where the name is not known, which says what was
-    probably meant or what to import; and where two modules have a class of that bare name.
+    `name` is a bare name, or what `path` gives. `among` are the other classes to choose from, all that are known
+    unless given. UsageError where the name is not known, which says what was probably meant or what to import;
+    and where two modules have a class of that bare name.
     """
     ours = classes(base)
     if name in ours:
         return ours[name]
     module, _, bare = name.rpartition(".")
-    alike = _alike(base, name)
-    if not alike and plugins():
-        alike = _alike(base, name)
+    offer = others(base) if among is None else list(among)
+    alike = _alike(offer, name)
+    if not alike and among is None and plugins():
+        offer = others(base)
+        alike = _alike(offer, name)
     if len(alike) > 1:
         said = ", ".join(sorted(map(_place, alike)))
         raise UsageError(f"{bare} is the name of {len(alike)} classes: say which of {said}")
     if alike:
         return alike[0]
     if not module or not all(part.isidentifier() for part in name.replace("<locals>.", "").split(".")):
-        names = [*ours, *(cls.__name__ for cls in others(base))]
+        names = [*ours, *(cls.__name__ for cls in offer)]
         raise UsageError(f"no {base.__name__} is called {name!r}: {nearest(name, names)}")
     if module == SCRIPT:
         raise UsageError(
@@ -190,11 +193,10 @@ def find(base: type[T], name: str) -> type[T]:
     )
 
 
-def _alike(base: type[T], name: str) -> list[type[T]]:
-    """The known classes that a name can mean: the one of that path, or else all of that bare name."""
-    found = others(base)
-    exact = [cls for cls in found if _place(cls) == name]
-    return exact or [cls for cls in found if cls.__name__ == name.rpartition(".")[2]]
+def _alike(offer: list[type[T]], name: str) -> list[type[T]]:
+    """The classes of these that a name can mean: the one of that path, or else all of that bare name."""
+    exact = [cls for cls in offer if _place(cls) == name]
+    return exact or [cls for cls in offer if cls.__name__ == name.rpartition(".")[2]]
 
 
 def path(cls: type) -> str:
@@ -245,8 +247,38 @@ def arguments(value: object) -> dict[str, Any]:
 
 
 def parameters(cls: type) -> list[inspect.Parameter]:
-    """The arguments of a class's constructor, without self."""
-    return [] if cls.__init__ is object.__init__ else list(inspect.signature(cls.__init__).parameters.values())[1:]
+    """The arguments of a class's constructor, without self, with the defaults and annotations that they stand for.
+
+    That of a field is what its default_factory makes, and without an annotation the family that the default is of,
+    or Any.
+    """
+    if cls.__init__ is object.__init__:
+        return []
+    made, hinted = _made_defaults(cls), hints(cls)
+
+    def resolved(parameter: inspect.Parameter) -> inspect.Parameter:
+        default = made.get(parameter.name, parameter.default)
+        bases = [base for base in type(default).__mro__ if own(base) and inspect.isabstract(base)]
+        hint = hinted.get(parameter.name, bases[0] if bases else Any)
+        return parameter.replace(default=default, annotation=hint)
+
+    return [resolved(parameter) for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]]
+
+
+def _made_defaults(cls: type) -> dict[str, Any]:
+    """What the default factories of a dataclass make, by the names of the fields."""
+    if not dataclasses.is_dataclass(cls):
+        return {}
+    fields = [f for f in dataclasses.fields(cls) if f.init and f.default_factory is not dataclasses.MISSING]
+    return {f.name: cast("Any", f.default_factory)() for f in fields}
+
+
+def hints(cls: type) -> dict[str, Any]:
+    """The annotations of a class's arguments, evaluated; none where one of them cannot be."""
+    try:
+        return get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__init__)
+    except Exception:  # an annotation that cannot be evaluated says nothing
+        return {}
 
 
 def changed(value: T, **new: Any) -> T:
@@ -297,24 +329,36 @@ def build(base: type[T], spec: Any) -> T:
 
 
 def _built(chosen: type, name: str, value: Any) -> Any:
-    """An argument as it was: what is described in it is made."""
+    """An argument as it was: what is described in it is made, and a list that was a tuple is one again."""
+    return _tuples(hints(chosen).get(name), _inside(chosen, name, value))
+
+
+def _inside(chosen: type, name: str, value: Any) -> Any:
     if isinstance(value, list):
-        return [_built(chosen, name, item) for item in cast("list[Any]", value)]
+        return [_inside(chosen, name, item) for item in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
     inside = cast("dict[str, Any]", value)
     if "class_path" in inside:
         return build(kind(chosen, name), inside)
-    return {key: _built(chosen, name, item) for key, item in inside.items()}
+    return {key: _inside(chosen, name, item) for key, item in inside.items()}
+
+
+def _tuples(hint: Any, value: Any) -> Any:
+    """Lists as the tuples that an annotation says they are."""
+    for member in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+        if get_origin(member) is tuple and isinstance(value, list):
+            kinds, items = get_args(member), cast("list[Any]", value)
+            kinds = kinds[:1] * len(items) if kinds[1:] == (Ellipsis,) else kinds
+            if len(kinds) == len(items):
+                return tuple(map(_tuples, kinds, items))
+    return value
 
 
 def kind(chosen: type, name: str) -> type:
     """The family that an argument of a class is of, by its annotation; any, where that does not say."""
-    try:
-        hints = get_type_hints(chosen if dataclasses.is_dataclass(chosen) else chosen.__init__)
-    except Exception:  # an annotation that cannot be evaluated says nothing
-        return Recorded
-    found = [leaf for leaf in leaves(hints.get(name)) if inspect.isclass(leaf) and issubclass(leaf, Recorded)]
+    named = hints(chosen).get(name)
+    found = [leaf for leaf in leaves(named) if inspect.isclass(leaf) and issubclass(leaf, Recorded)]
     return found[0] if found else Recorded
 
 

@@ -52,7 +52,11 @@ def drawn(level: tuple[float, float], x: Images, rng: Generator | None = None) -
 
 
 class Corruption(Recorded, ABC):
-    """A conditional distribution C(x~ | x), of which a call is one draw per image."""
+    """A conditional distribution C(x~ | x), of which a call is one draw per image.
+
+    A call draws from `rng` alone, or from torch's global generator without one, and leaves x as it was.
+    `copyfold.testing.check_corruption` tries one of your own.
+    """
 
     @abstractmethod
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:

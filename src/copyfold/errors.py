@@ -2,6 +2,8 @@
 
 from typing import get_args
 
+__all__ = ["CopyfoldError", "DataError", "Diverged", "UsageError"]
+
 
 class CopyfoldError(Exception):
     """Something failed that is not the caller's mistake: a full disk, a run folder in use."""
@@ -37,11 +39,11 @@ def at_least(least: int, **values: object) -> None:
     """Refuse whole numbers below `least` (and anything that is not a whole number), by name."""
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UsageError(f"{name}={value!r} cannot be: it must be a whole number of at least {least}")
+            raise UsageError(f"{name}={value!r} is invalid: expected a whole number of at least {least}")
 
 
 def not_negative(owner: object, **values: float) -> None:
     """Refuse numbers below 0, and what is no number, by the class that they are given to and their name."""
     for name, value in values.items():
         if not value >= 0:
-            raise UsageError(f"{type(owner).__name__}({name}={value}) cannot be: it must not be below 0")
+            raise UsageError(f"{type(owner).__name__}({name}={value}) is invalid: expected a number of at least 0")

@@ -22,6 +22,8 @@ from copyfold.types import Images, Statistics
 if TYPE_CHECKING:
     import PIL.Image
 
+__all__ = ["restore"]
+
 log = logging.getLogger("copyfold")
 
 WHOLE = 1_000_000  # pixels above which a photograph is cut into tiles

@@ -15,6 +15,8 @@ from copyfold.errors import CopyfoldError, UsageError
 from copyfold.files import locked, sweep, write_text, written
 from copyfold.models.base import Autoencoder, load
 
+__all__ = ["Run"]
+
 Row = dict[str, float]
 
 _OURS = (
@@ -32,7 +34,7 @@ class Run:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder: Path = Path(folder)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

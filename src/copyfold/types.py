@@ -21,6 +21,8 @@ else:
 
         Int = Float
 
+__all__ = ["Code", "Film", "Images", "Shape", "Terms"]
+
 Shape: TypeAlias = tuple[int, int, int]
 """The shape of one image: channels, height, width."""
 

@@ -37,7 +37,7 @@ def test_options_and_size_are_those_of_train(copyfold):
     (code,) = (line for line in said if line.endswith("the code"))
     assert code.split()[:2] == ["encoder.squeeze", "100"]
     assert [line.split()[-1] for line in said if " takes " in line] == ["encoder.down1", "encoder.stem"]
-    assert "  --model.skips       none        none, self, concat" in said
+    assert "  --model.skips       none        none, self or concat" in said
     assert any(line.startswith("  --model.middle") and "Affine" in line for line in said)
 
 
@@ -64,8 +64,8 @@ def test_what_is_wrong_is_said_in_one_line(copyfold, tmp_path):
     models("--picture=all.png").refused(2, "name it first")
     models("UNet --model.widht=3").refused(2, "did you mean width?")
     models("UNet --size=100").refused(2, "the nearest that can is 96x96")
-    models("UNet --size=0").refused(2, "--size 0 cannot be")
-    models("UNet --channels=1000000000000").refused(2, "--channels 1000000000000 cannot be")
+    models("UNet --size=0").refused(2, "--size 0 is invalid")
+    models("UNet --channels=1000000000000").refused(2, "--channels 1000000000000 is invalid")
     wrong = tmp_path / "unet.jpg"
     copyfold("models", "UNet", "--picture", wrong).refused(2, str(wrong), "PNG", ".png")
     assert not wrong.exists()

@@ -35,7 +35,7 @@ def test_a_probe_s_numbers_are_its_own(run, tmp_path, copyfold):
     model, recipe = cf.load(run), cf.runs.open(run).recipe
     x = cf.Photos(recipe["data"], model.shape[1], channels=model.shape[0]).images("held_out", 8)
     with model.using("running"):
-        ours = cf.mse(model(x), x)
+        ours = cf.measures.mse(model(x), x)
     np.testing.assert_allclose(found["reconstruction"], ours.detach().numpy(), rtol=1e-4)
     assert "wavelet" in found
     assert (tmp_path / "denoising.png").stat().st_size > 1000

@@ -1,11 +1,12 @@
 """The recipes that come with copyfold, and models within models, by flags."""
 
 import json
+import shlex
 
 import pytest
 import yaml
 
-from copyfold import runs
+from copyfold import catalogue, runs
 from copyfold.cli import _parsing, train
 
 RECIPES = _parsing.recipes()
@@ -63,6 +64,50 @@ def test_a_denoising_contractive_variational_autoencoder_is_one_command_line(cop
     run = runs.open(tmp_path / "run")
     assert run.recipe["objective"]["init_args"]["corruption"]["init_args"]["std"] == [0.1, 0.4]
     assert {"fidelity", "Divergence", "Contraction"} <= set(run.history[-1])
+
+
+def described(*words):
+    """The objective and the architecture that a command line means."""
+    options = train._options(words)
+    return catalogue.describe(options.objective), options.model.func.__name__, options.model.keywords
+
+
+NOISY = "{class_path: Classical, init_args: {corruption: {class_path: Gaussian, init_args: {std: 5e-1}}}}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--model.channels=[4] --model=Conv --objective.corruption.std=0.5 --objective.corruption=Gaussian",
+        "--model=MLP --model Conv --model.channels [4] "
+        "--objective.corruption Gaussian --objective.corruption.std .5",
+        f"'--model={{class_path: Conv, init_args: {{channels: [4]}}}}' '--objective={NOISY}'",
+        "--model copyfold.models.conv.Conv --model.channels=[] --model.channels+=4 "
+        "--objective.corruption copyfold.Gaussian --objective.corruption.std=0.5",
+    ],
+)
+def test_one_choice_can_be_said_in_many_ways(line):
+    objective, name, options = described(*shlex.split(line))
+    assert (name, list(options), list(options["channels"])) == ("Conv", ["channels"], [4])
+    assert objective["init_args"]["corruption"] == {"class_path": "Gaussian", "init_args": {"std": 0.5}}
+
+
+def test_an_option_belongs_to_the_last_of_a_list():
+    words = ("+=L1", ".weight=0.1", "+=KLSparsity", ".target=0.2", ".weight=3")
+    objective, _, _ = described(*(f"--objective.penalties{word}" for word in words))
+    assert objective["init_args"]["penalties"] == [
+        {"class_path": "L1", "init_args": {"weight": 0.1}},
+        {"class_path": "KLSparsity", "init_args": {"weight": 3.0, "target": 0.2}},
+    ]
+
+
+def test_recipes_lie_on_one_another():
+    objective, name, options = described(
+        "--config=vae", "--config", "plain", "--core=null", "--model.latent_dim=3"
+    )
+    assert (name, options) == ("MLP", {"hidden": [512], "latent_dim": 3})
+    assert objective["init_args"]["penalties"][0]["class_path"] == "Divergence"
+    assert described("--model=UNet", "--model.middle=Affine", "--model.middle=null")[2] == {"middle": None}
 
 
 def test_cosine_is_a_choice_and_in_the_recipe(copyfold, tmp_path):

@@ -77,10 +77,10 @@ def test_start_is_read_as_train_reads_it(run, photos, tmp_path, copyfold):
 @pytest.mark.parametrize(
     ("options", "words"),
     {
-        "--sampler=Interpolation --sampler.kind=cubic": ("--sampler.kind cubic cannot be", "linear or spherical"),
+        "--sampler=Interpolation --sampler.kind=cubic": ("--sampler.kind cubic is invalid", "linear or spherical"),
         "--sampler=Interpolation --count=1": ("at least 2", "--count 2"),
         "--sampler=FittedMixture --sampler.components=500": ("500 components", "more reference images"),
-        "--sampler=Traversal --sampler.dim=99999": ("dim=99999 cannot be", "dimensions"),
+        "--sampler=Traversal --sampler.dim=99999": ("dim=99999 is invalid", "dimensions"),
         "--sampler.grow=[[2,17]]": ("17x17", "multiples of 4; the nearest that can is 16x16"),
         "--sampler.grow=3": ("--sampler.grow",),
     }.items(),

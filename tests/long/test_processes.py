@@ -239,6 +239,33 @@ def test_torchrun_gives_the_same_bits(whole, tmp_path):
     logged(whole, folder)
 
 
+OWN = """
+import copyfold as cf
+from torch import nn
+
+class Tiny(cf.Autoencoder):
+    def __init__(self, shape, width=4):
+        super().__init__(shape)
+        self.width = width
+        self.inward, self.outward = nn.Conv2d(shape[0], width, 2, 2), nn.ConvTranspose2d(width, shape[0], 2, 2)
+
+    def encode(self, x):
+        return self.inward(x)
+
+    def decode(self, z):
+        return self.outward(z)
+"""
+
+
+@pytest.mark.parametrize("by", [ITSELF, TORCHRUN], ids=["by itself", "by torchrun"])
+def test_every_process_imports_what_the_command_was_given(by, tmp_path):
+    (tmp_path / "my_models.py").write_text(OWN)
+    own = ["--import", str(tmp_path / "my_models.py"), "--model", "Tiny", "--epochs", "1"]
+    recipe = cf.runs.open(done(tmp_path / "run", *own, *TWO, by=by)).recipe
+    assert recipe["model"] == {"class_path": "my_models.Tiny", "init_args": {"width": 4}}
+    assert recipe["devices"] == 2
+
+
 # --- stopped
 
 

@@ -229,11 +229,12 @@ def test_nothing_is_compared_where_nothing_is_corrupted():
     assert list(numbers(cf.Clean(), (1, 8, 8), 12)) == ALWAYS
 
 
-def test_a_mix_is_noise_of_a_larger_std_once_its_brightness_is_undone():
+@pytest.mark.parametrize(("keep", "std"), [(0.5, 0.2), (0.8, 0.05)])
+def test_a_mix_is_noise_of_another_std_once_its_brightness_is_undone(keep, std):
     """The same draw of the noise: what the baselines make of it is the same."""
     x, reference, model = smooth(4, size=16), smooth(12, size=16), cf.Linear((1, 16, 16), 4)
-    mix, plain = cf.Mix(keep=0.5, mean=0.7, std=0.2), cf.Gaussian(0.2)
-    assert noise_of(mix) == pytest.approx((0.5, 0.7, 0.2))
+    mix, plain = cf.Mix(keep=keep, mean=0.7, std=0.2), cf.Gaussian(std)
+    assert noise_of(mix) == pytest.approx((keep, 0.7, std))
     one, other = (cf.Denoising(c, reference)(model, x, rng()) for c in (mix, plain))
     for name in FILTERS + TOLD:
         torch.testing.assert_close(one.numbers[name], other.numbers[name], rtol=1e-3, atol=1e-6)

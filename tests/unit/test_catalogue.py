@@ -1,6 +1,7 @@
 """Names resolve to classes of copyfold's own and to nothing else; what is written down comes back."""
 
 import sys
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,39 @@ def test_a_name_is_found():
     assert catalogue.find(Corruption, "Gaussian") is cf.Gaussian
 
 
+def test_a_name_is_looked_for_among_classes_that_are_given():
+    class Local(cf.Clean):
+        """Known, and not among them."""
+
+    assert catalogue.find(Corruption, "Local") is catalogue.find(Corruption, "Local", [Local]) is Local
+    assert catalogue.find(Corruption, "elsewhere.Local", [Local]) is Local
+    assert catalogue.find(Corruption, "Gaussian", []) is cf.Gaussian
+    with pytest.raises(cf.UsageError, match="no Corruption is called 'Local'"):
+        catalogue.find(Corruption, "Local", [])
+
+
+def test_parameters_have_the_defaults_and_annotations_that_are_meant():
+    ramp = cf.Ramp()
+
+    class Own(Sampler):
+        """Of a person's own, annotated where it is needed."""
+
+        def __init__(self, steps: "int", schedule=ramp, **more):
+            self.steps, self.schedule = steps, schedule
+
+        def __call__(self, model, x, rng):
+            yield x
+
+    assert [(p.name, p.default) for p in catalogue.parameters(cf.Classical)] == [
+        ("corruption", cf.Clean()), ("fidelity", cf.SquaredError()), ("penalties", ())
+    ]  # fmt: skip
+    steps, schedule, more = catalogue.parameters(Own)
+    assert (steps.annotation, steps.default) == (int, steps.empty)
+    assert (schedule.annotation, schedule.default) == (cf.Schedule, cf.Ramp())
+    assert (more.annotation, more.kind) == (Any, more.VAR_KEYWORD)
+    assert catalogue.parameters(cf.Clean) == []
+
+
 def test_nearest_takes_case_and_slips():
     assert catalogue.nearest("EPOCHS", ["--epochs", "epochs"]) == "did you mean epochs?"
     assert catalogue.nearest("--epohcs", ["--epochs", "--batch"]) == "did you mean --epochs?"
@@ -90,7 +124,11 @@ def test_a_description_nests():
 
 
 def test_what_is_built_is_what_was_described():
-    for base, made in ((Corruption, cf.Mix(0.25)), (Corruption, cf.Clean()), (Middle, cf.Affine(3, 2))):
+    grown = cf.Renoising(grow=((2, 32), (3, 64)))
+    for base, made in (
+        *((Corruption, cf.Mix(0.25)), (Corruption, cf.Gaussian((0.1, 0.2))), (Corruption, cf.Clean())),
+        *((Middle, cf.Affine(3, 2)), (Sampler, grown)),
+    ):
         assert catalogue.build(base, catalogue.describe(made)) == made
     assert catalogue.build(Corruption, {"class_path": "Gaussian"}) == cf.Gaussian()
 

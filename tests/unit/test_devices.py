@@ -254,11 +254,13 @@ PROBES = [
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: type(probe).__name__)
 def test_a_probe_reads_the_same_there(probe: Any, kind: str) -> None:
     model = looked_at(kind)
-    if isinstance(probe, cf.Evidence):
-        if not model.stochastic:
-            return
-        probe = dataclasses.replace(probe, std=0.1)
     x = images(model, 8)
+    if isinstance(probe, cf.Evidence):
+        probe = dataclasses.replace(probe, std=0.1)
+        if not model.stochastic:
+            with Elsewhere(), pytest.raises(cf.UsageError, match="needs a posterior"):
+                probe(away(model), away(x), Generator().manual_seed(0))
+            return
     here = probe(model, x, Generator().manual_seed(0))
     with Elsewhere():
         there = probe(away(model), away(x), Generator().manual_seed(0))

@@ -180,8 +180,8 @@ def test_what_a_random_layer_leaves_of_the_start(m):
     assert abs(left.mean() - (1 - p)) < 4 * error
     xi = (found - p * x - (1 - p) * start) / math.sqrt(p * (1 - p)) / 0.5
     assert abs(xi.square().mean() - 1) < 4 * error / (p * (1 - p))
-    assert abs(cf.kurtosis(xi).mean()) < 4 * math.sqrt(24 / n / b)
-    assert (cf.normality(xi) < 0.9 / math.sqrt(n)).double().mean() > 0.8
+    assert abs(cf.measures.kurtosis(xi).mean()) < 4 * math.sqrt(24 / n / b)
+    assert (cf.measures.normality(xi) < 0.9 / math.sqrt(n)).double().mean() > 0.8
 
 
 def test_square_linear_layers_are_inverted_exactly():
@@ -224,7 +224,7 @@ def test_lbfgs_only_goes_down_where_a_model_is_neither_linear_nor_smooth():
     with torch.no_grad():
         frames = cf.Inversion("encoder.down2", 30, rate=(1e3, 1e3)).film(model, x, seeded())
         target = tap(model, "encoder.down2", x)
-        curve = torch.stack([cf.distance(tap(model, "encoder.down2", a), target) for a in frames])
+        curve = torch.stack([cf.measures.distance(tap(model, "encoder.down2", a), target) for a in frames])
     steps = curve.diff(dim=0)
     assert (steps[0] == 0).all()
     assert (steps <= 1e-5).all()
@@ -289,7 +289,7 @@ def test_a_classifier_is_inverted_too(layer, optimizer):
     model, x = cf.CNN((1, 16, 16), 4, widths=(8, 8)), pictures(3, 1, 16, 16, dtype=torch.float32)
     start = torch.full_like(x, 0.7)
     reading = cf.Inversion(layer, 40, optimizer, start="constant")(model, x, seeded())
-    before = cf.distance(tap(model, layer, start), tap(model, layer, x))
+    before = cf.measures.distance(tap(model, layer, start), tap(model, layer, x))
     assert (reading.numbers["layer"] < 0.5 * before).all()
     assert model.training
 
@@ -310,7 +310,12 @@ def test_the_reading_s_numbers_are_what_they_say():
     torch.testing.assert_close(
         numbers["image, reference"], torch.full((3,), 16 / 25), rtol=4 / math.sqrt(512), atol=0
     )
-    meter = {"noise": cf.noise_level, "kurtosis": cf.kurtosis, "normality": cf.normality, "flatness": cf.flatness}
+    meter = {
+        "noise": cf.measures.noise_level,
+        "kurtosis": cf.measures.kurtosis,
+        "normality": cf.measures.normality,
+        "flatness": cf.measures.flatness,
+    }
     assert all(torch.equal(numbers[name], measure(rest)) for name, measure in meter.items())
 
 
@@ -322,8 +327,8 @@ def test_the_target_may_be_of_the_corrupted_image():
     corrupted = cf.Gaussian(0.3)(x, seeded())
     assert torch.equal(reading.images["corrupted"], corrupted)
     torch.testing.assert_close(reading.images["found"], corrupted, rtol=0, atol=1e-6)
-    torch.testing.assert_close(reading.numbers["image"], cf.distance(corrupted, x))
-    torch.testing.assert_close(reading.numbers["corruption"], cf.distance(corrupted, x))
+    torch.testing.assert_close(reading.numbers["image"], cf.measures.distance(corrupted, x))
+    torch.testing.assert_close(reading.numbers["corruption"], cf.measures.distance(corrupted, x))
     beside = torch.full((3,), 8 / 18, dtype=x.dtype)  # of what was shown, and not of the clean image
     torch.testing.assert_close(reading.numbers["image, reference"], beside, rtol=4 / math.sqrt(128), atol=0)
     assert (reading.numbers["image, corrupted"] < 1e-5).all()
@@ -376,7 +381,7 @@ def test_octaves_grow():
     rank = torch.linalg.matrix_rank(film[9].flatten(0, 2) @ torch.eye(16, dtype=torch.float64), atol=1e-9)
     assert rank <= 4 * 2
     assert torch.equal(film[10], film[9])
-    errors = torch.stack([cf.distance(tap(model, "", a), tap(model, "", x)) for a in film])
+    errors = torch.stack([cf.measures.distance(tap(model, "", a), tap(model, "", x)) for a in film])
     assert (errors[14] < errors[9]).all()
 
 
@@ -421,7 +426,7 @@ def test_the_essay_s_settings_are_its_scripts():
         ({"blur": (0.0, 1.0), "optimizer": "adam"}, "blur="),
         ({"jitter": -1, "optimizer": "adam"}, "jitter=-1"),
         ({"size": 1.5}, "share of the image's sides"),
-        ({"std": -0.1}, "no std is below 0"),
+        ({"std": -0.1}, "expected numbers of at least 0"),
         ({"clamp": True}, "give optimizer=adam, or descent"),
     ],
 )

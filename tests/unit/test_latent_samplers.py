@@ -313,7 +313,7 @@ def test_dimensions_are_counted_through_all_maps_of_a_tuple():
 
 def test_what_cannot_be_traversed_is_refused():
     model = Pixels((1, 2, 2))
-    with pytest.raises(cf.UsageError, match="dim=4 cannot be: this code has 4 dimensions"):
+    with pytest.raises(cf.UsageError, match="dim=4 is invalid: this code has 4 dimensions"):
         next(cf.Traversal(4)(model, torch.rand(3, 1, 2, 2), rng()))
     with pytest.raises(cf.UsageError, match="one image has no std"):
         next(cf.Traversal()(model, torch.rand(1, 1, 2, 2), rng()))

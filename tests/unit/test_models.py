@@ -294,6 +294,18 @@ def test_murphy_s_cnn_has_its_bottleneck_and_a_single_position_can_be_reached():
         cf.Conv((3, 32, 32), channels=(4,) * 6)
 
 
+def test_the_sides_of_a_conv_may_be_odd_each_for_itself():
+    for sides in ((9, 8), (8, 9), (11, 14)):
+        assert cf.Conv((1, *sides), channels=(2, 3))(torch.rand(2, 1, *sides)).shape == (2, 1, *sides)
+
+
+def test_the_output_is_that_of_the_logits_or_their_sigmoid():
+    for output, bounded in (("linear", lambda a: a), ("sigmoid", lambda a: 1 / (1 + (-a).exp()))):
+        model = cf.Linear((1, 4, 4), 3, output=output)
+        z = 3 * torch.randn(5, 3)
+        torch.testing.assert_close(model.decode(z), bounded(model.logits(z)))
+
+
 def test_a_side_that_cannot_be_halved_is_refused_with_the_nearest_that_can():
     with pytest.raises(cf.UsageError, match="the nearest that can is 48x48"):
         cf.UNet((3, 50, 50))

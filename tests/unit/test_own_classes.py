@@ -1,5 +1,6 @@
 """A class of a person's own: known when it is defined, trained, written down, read back; or refused at once."""
 
+import gc
 import json
 import sys
 import types
@@ -211,11 +212,17 @@ def test_weights_of_another_type_than_the_class_has_are_refused(tmp_path):
 # ---------------------------------------------------------------- names
 
 
-def defined(module: str, name: str, base: type = Corruption) -> type:
-    """A class of that name, as if it were defined in that module."""
-    return type(
-        name, (base,), {"__module__": module, "__qualname__": name, "__call__": lambda self, x, rng=None: x}
-    )
+@pytest.fixture
+def defined(monkeypatch):
+    """Define a class of a name, as if in that module; it is forgotten with the test."""
+    monkeypatch.setattr(catalogue, "_recorded", dict(catalogue._recorded))
+
+    def defined(module: str, name: str, base: type = Corruption) -> type:
+        inside = {"__module__": module, "__qualname__": name, "__call__": lambda self, x, rng=None: x}
+        return type(name, (base,), inside)
+
+    yield defined
+    gc.collect()
 
 
 def test_a_class_is_known_when_it_is_defined():
@@ -225,13 +232,13 @@ def test_a_class_is_known_when_it_is_defined():
     assert isinstance(build(Penalty, describe(Square(2.0))), Square)
 
 
-def test_the_newest_of_a_name_is_known():
+def test_the_newest_of_a_name_is_known(defined):
     first = defined("notebook_a", "Rerun")
     second = defined("notebook_a", "Rerun")
     assert find(Corruption, "Rerun") is second is not first
 
 
-def test_one_name_in_two_modules_is_told_apart_by_the_module():
+def test_one_name_in_two_modules_is_told_apart_by_the_module(defined):
     first, second = defined("paper_a", "Twin"), defined("paper_b", "Twin")
     assert find(Corruption, describe(first())["class_path"]) is first
     assert find(Corruption, describe(second())["class_path"]) is second
@@ -239,7 +246,7 @@ def test_one_name_in_two_modules_is_told_apart_by_the_module():
         find(Corruption, "Twin")
 
 
-def test_a_name_of_copyfold_s_own_is_refused(photos, tmp_path):
+def test_a_name_of_copyfold_s_own_is_refused(photos, tmp_path, defined):
     mine = defined("my_models", "Gaussian")
     assert find(Corruption, "Gaussian") is cf.Gaussian
     with pytest.raises(cf.UsageError, match=r"my_models\.Gaussian has the name of .* another name"):
@@ -253,7 +260,7 @@ def test_our_own_lists_have_our_own_classes_only():
     assert not hasattr(cf, "Rows")
 
 
-def test_a_module_offers_what_it_defines_and_what_it_imported():
+def test_a_module_offers_what_it_defines_and_what_it_imported(defined):
     module = types.ModuleType("my_shop")
     own, below, other = (defined(m, n) for m, n in (("my_shop", "Own"), ("my_shop.deep", "Below"), ("x", "Other")))
     module.Borrowed = Rows
@@ -445,7 +452,7 @@ def installed(monkeypatch):
     catalogue.plugins.cache_clear()
 
 
-def test_a_plug_in_is_known_where_a_name_is_looked_for(installed, monkeypatch):
+def test_a_plug_in_is_known_where_a_name_is_looked_for(installed, monkeypatch, defined):
     def load():
         monkeypatch.setitem(sys.modules, "shop", types.ModuleType("shop"))
         defined("shop", "Plugged")
@@ -456,7 +463,7 @@ def test_a_plug_in_is_known_where_a_name_is_looked_for(installed, monkeypatch):
     assert find(Corruption, "Plugged").__module__ == "shop"
 
 
-def test_a_broken_plug_in_warns_and_stops_nothing(installed, caplog, monkeypatch):
+def test_a_broken_plug_in_warns_and_stops_nothing(installed, caplog, monkeypatch, defined):
     def broken():
         raise SystemExit("no")
 

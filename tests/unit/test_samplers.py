@@ -59,7 +59,7 @@ def test_a_copy_makes_noise_that_differs_as_the_equation_says(steps):
     sampler = cf.Renoising(steps, mean=0.5, std=0.12)  # so that next to nothing is beyond 0 and 1
     start = sampler.noise(64, (1, 16, 16), rng())
     *_, made = sampler(Identity((1, 16, 16)), start, rng(4))
-    (before, _), (between, within) = cf.spread(start), cf.spread(made)
+    (before, _), (between, within) = cf.measures.spread(start), cf.measures.spread(made)
     assert (between / before).item() == pytest.approx(left_of_noise(steps), rel=0.02)
     assert within.item() == pytest.approx(between.item(), rel=0.03)
     assert ("all but the same" in sample._alike(made, start)) == (steps > 1)

@@ -91,9 +91,10 @@ def test_the_first_step_is_not_walking():
     assert not found["walks"].any()
 
 
+@pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("factor", [3.0, 1e30])
-def test_what_escapes_to_infinity_is_held_and_walks(factor):
-    x = images()
+def test_what_escapes_to_infinity_is_held_and_walks(factor, sign):
+    x = sign * images()
     scale = torch.tensor([1.0, factor, 1.0, 1.0]).view(4, 1, 1, 1)
     found = read(lambda x: x * scale, x, steps=100, values=0)
     assert found["escaped"].tolist() == [0, 1, 0, 0]

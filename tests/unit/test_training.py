@@ -481,7 +481,7 @@ def test_a_row_that_was_cut_off_is_none(tmp_path):
         ({"clip": 0.0}, "above 0"),
         ({"keep": 0}, "at least 1"),
         ({"patience": 0}, "at least 1"),
-        ({"save_minutes": -1.0}, "below 0"),
+        ({"save_minutes": -1.0}, "expected a number of at least 0"),
         ({"batch": 64, "accumulate": 8}, "fewer than a batch"),
         ({"net": model(), "statistics": "running"}, "running averages"),
     ],

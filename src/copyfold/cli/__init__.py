@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from copyfold.cli import _imports
 from copyfold.errors import CopyfoldError, UsageError
 
 __all__ = ["main"]
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
-        return _run(given)
+        return _run(*_imports.taken(given))
     except CopyfoldError as error:
         return _fail(error, error.exit_code, debug)
     except KeyboardInterrupt as stop:
@@ -35,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 1, debug, _unforeseen(error))
 
 
-def _run(given: list[str]) -> int:
-    """Find the command and hand it its arguments."""
+def _run(given: list[str], own: list[str]) -> int:
+    """Find the command and hand it its arguments, after importing what is a person's own."""
     names = commands()
     if not given or given[0] in ("-h", "--help", "help"):
         print(_overview(names))
@@ -57,6 +58,7 @@ def _run(given: list[str]) -> int:
     from copyfold.cli import _screen
 
     with _screen.messages():
+        _imports.load(own)
         return importlib.import_module(f"copyfold.cli.{given[0]}").command(given[1:])
 
 
@@ -76,6 +78,7 @@ def _overview(names: list[str]) -> str:
             "",
             *lines,
             "",
+            "--import NAME, with any command: a module or a .py file with classes of your own.",
             "Results go to stdout, progress and messages to stderr; --debug shows a traceback.",
             "exit codes: 0 done, 1 failed, 2 wrong use, 3 no usable data, 4 diverged, 130/143 stopped, saved",
         ]
@@ -94,6 +97,8 @@ def _unforeseen(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, MemoryError) or re.search(r"allocate memory|out of memory", str(error)):
         return "there is not enough memory for this: give a smaller model, --batch or --size"
+    if own := _imports.blamed(error):
+        return f"{type(error).__name__}: {error} ({own}); --debug shows all of it"
     return f"{type(error).__name__}: {error}; this is a fault of copyfold: run again with --debug and report it"
 
 

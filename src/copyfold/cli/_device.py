@@ -23,7 +23,7 @@ def chosen(device: Device) -> "torch.device":
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda cannot be: torch finds no CUDA device here; give cpu, or leave it out")
+        raise UsageError("--device cuda is invalid: torch finds no CUDA device here; give cpu, or leave it out")
     if device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.allow_tf32 = False  # which is otherwise true: numbers are to be those of a CPU

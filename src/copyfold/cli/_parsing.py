@@ -1,80 +1,234 @@
-"""Flags from signatures, by jsonargparse."""
+"""The options of a command: flags from signatures, by jsonargparse; words and recipes looked at before it parses.
+
+What a word means is decided here, from the annotations of the options and of the classes that are chosen: which
+flags there are, which take a value, and whether it fits. jsonargparse turns signatures into flags and help, and
+says whether a value is of a type. It never reads a file, and imports nothing.
+"""
 
 import argparse
+import difflib
 import inspect
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import docstring_parser
 import yaml
-from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser, Namespace
 
 from copyfold import catalogue
-from copyfold.cli import _help, _wording
+from copyfold.cli import _choices, _classes, _help, _imports, _values
 from copyfold.errors import UsageError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 RECIPE_LENGTH = 16_000  # one has a thousand characters; libyaml crashes on what is nested 20,000 deep
+OURS = ("help", "config", "import")  # options that no recipe has
 
 
-class _Parser(ArgumentParser):
-    """jsonargparse's, with our help: of the command, and of every class that an option can be."""
+class Parser(ArgumentParser):
+    """A parser that raises instead of leaving, with options that are classes of copyfold's families."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("formatter_class", _help.Help)
-        super().__init__(*args, **kwargs)
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, formatter_class=_help.Help, **keywords)
+        self.hints: dict[str, Any] = {}
+        self.defaults: dict[str, str] = {}
+
+    def add_choice(self, flag: str, hint: Any, help: str, default: str | None = None) -> None:
+        """Add an option that is a class, and takes the options of the class: its annotation, and its default."""
+        name = flag.removeprefix("--")
+        self.hints[name] = hint
+        if default:
+            self.defaults[name] = default
+        found = _choices.slot(hint)
+        known = ", ".join(_classes.names(*found.families())) if found else ""
+        more = f"{flag}.OPTION sets what it takes, {flag}.help CLASS describes one"
+        self.add_argument(flag, metavar="CLASS", default=default, help=f"{help}; {more} ({known})")
+
+    def flags(self) -> dict[str, argparse.Action]:
+        """Every option by its flags."""
+        return {flag: action for action in self._actions for flag in action.option_strings}
 
 
-def parser(command: str, description: str | None, families: Sequence[str] = _wording.FAMILIES) -> ArgumentParser:
-    """A parser for one command that raises instead of leaving, and knows the classes of these families by name.
+class Word(NamedTuple):
+    """A flag of the command line, and its value where it has one."""
 
-    A flag or a config can name those classes and nothing else: any other import path is refused unimported.
-    """
-    known = _wording.classes(families).items()
-    ours = [f"{place}.{name}" for name, cls in known for place in ("copyfold", cls.__module__)]
-    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=ours)
+    flag: str
+    value: str | None
+
+    @property
+    def path(self) -> list[str]:
+        """The names of the options that lead to it: --model.middle is model, middle."""
+        return self.flag.removeprefix("--").removesuffix("+").split(".")
+
+
+def parser(command: str, description: str | None) -> Parser:
+    """A parser for one command, to which its options are added."""
     text = inspect.cleandoc(description or "")
-    return _Parser(prog=f"copyfold {command}", description=text, exit_on_error=False, allow_abbrev=False)
+    made = Parser(prog=f"copyfold {command}", description=text, exit_on_error=False, allow_abbrev=False)
+    made.add_argument(_imports.FLAG, metavar="NAME", default=argparse.SUPPRESS, help=_imports.HELP)
+    return made
 
 
-def parse(parser: ArgumentParser, arguments: Sequence[str], below: Namespace | None = None) -> Namespace:
-    """Parse, and make every object that a flag describes. UsageError says what was wrong, and what is near it."""
+def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
+    """The options, with the objects that they describe, and every --config beneath the flags, wherever it stands.
+
+    UsageError says what was wrong and what is near it, and in which file where it is in one.
+    """
+    words, others = split(parser, arguments)
+    if any(word.flag in ("-h", "--help") for word in words):
+        parser.print_help()
+        raise SystemExit(0)
+    choices = _choices.Choices(parser.hints)
+    for name, default in parser.defaults.items():
+        choices.set(name, default)
+    configs = [word.value for word in words if word.flag == "--config"] if "--config" in parser.flags() else []
+    below: dict[str, Any] = {}
+    for file in map(_recipe, configs):
+        try:
+            below |= _options(parser, choices, _loaded(Path(file)))
+            for name in parser.hints:
+                choices.made(name)
+        except UsageError as error:
+            raise UsageError(f"--config {file}: {error}") from None
+    flags = _flags(parser, choices, [word for word in words if word.flag != "--config" or not configs])
+    _count(parser, others)
+    made = {name: choices.made(name) for name in parser.hints}
     try:
-        return parser.instantiate(parser.parse_args(list(arguments), namespace=below))
-    except UsageError:
-        raise
+        found = parser.parse_args([*flags, "--", *others] if others else flags, namespace=Namespace(**below))
     except (ArgumentError, ValueError, TypeError, RecursionError) as error:
-        raise UsageError(_wording.readable(str(error), parser)) from None
+        said = " ".join(str(error).split()).removeprefix("argument ")
+        raise UsageError(f"{said}: see {parser.prog} --help") from None
+    for name, value in made.items():
+        found[name] = value
+    if configs:
+        found["config"] = configs
+    return found
+
+
+def split(parser: Parser, arguments: Sequence[str]) -> tuple[list[Word], list[str]]:
+    """The flags with their values, and the other words."""
+    known, waiting = parser.flags(), list(arguments)
+    words: list[Word] = []
+    others: list[str] = []
+    while waiting:
+        word = waiting.pop(0)
+        if word == "--":
+            return words, [*others, *waiting]
+        if not _is_flag(word):
+            others.append(word)
+            continue
+        flag, equals, value = word.partition("=")
+        if equals:
+            words.append(Word(flag, value))
+        elif waiting and not _is_flag(waiting[0]) and not (flag in known and known[flag].nargs == 0):
+            words.append(Word(flag, waiting.pop(0)))
+        else:
+            words.append(Word(flag, None))
+    return words, others
 
 
 def at_least(options: Namespace, **least: int) -> None:
     """Refuse options below the least that they can be."""
     for name, value in least.items():
         if options[name] < value:
-            raise UsageError(f"--{name} {options[name]} cannot be: it must be at least {value}")
+            raise UsageError(f"--{name} {options[name]} is invalid: expected at least {value}")
 
 
-def parse_over(parser: ArgumentParser, below: Sequence[str], arguments: Sequence[str]) -> Namespace:
-    """Parse with every --config beneath the flags, wherever it stands; an error says which file it is in."""
-    configs = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    configs.add_argument("--config", action="append", default=[])
+# ---------------------------------------------------------------- words
+
+
+def _is_flag(word: str) -> bool:
+    """Whether a word is a flag, and no negative number."""
+    if len(word) < 2 or not word.startswith("-") or " " in word.partition("=")[0]:
+        return False
     try:
-        found, flags = configs.parse_known_args(arguments)
-    except argparse.ArgumentError:
-        raise UsageError("--config needs a file: a recipe, as in RUN/recipe.yaml") from None
-    for file in map(_recipe, found.config):
-        _refuse_bombs(Path(file))
-        below = [*below, f"--config={file}"]
-        try:
-            parse(parser, below)
-        except UsageError as error:
-            raise UsageError(f"--config {file}: {error}") from None
-    base = parser.parse_args(list(below))
-    _forget(base, flags)
-    return parse(parser, flags, base)
+        float(word)
+    except ValueError:
+        return True
+    return False
+
+
+def _flags(parser: Parser, choices: _choices.Choices, words: list[Word]) -> list[str]:
+    """Put what is said of classes into the tree of choices, and give back the other flags, each with its value.
+
+    Classes are named first and their options said then, in whatever order they stand.
+    """
+    known = parser.flags()
+    classes = [word for word in words if word.path[0] in parser.hints and word.path[-1] != "help"]
+    named: list[Word] = []
+    for word in sorted(classes, key=lambda word: len(word.path)):
+        if word.value is not None and not word.flag.endswith("+") and choices.is_name(word.path):
+            choices.option(word.path, word.value)
+            named.append(word)
+    plain, unknown = [], []
+    for word in words:
+        if any(word is done for done in named):
+            continue
+        if word.path[0] in parser.hints:
+            _of_class(choices, word)
+        elif word.flag in known:
+            plain.append(_plain(word, known[word.flag]))
+        else:
+            unknown.append(word.flag)
+    if unknown:
+        _refuse(unknown[0], parser, choices)
+    return plain
+
+
+def _of_class(choices: _choices.Choices, word: Word) -> None:
+    """An option that is a class, or of one; or --model.help, which is answered at once."""
+    if word.path[-1] == "help" and len(word.path) > 1:
+        print("\n".join(choices.help(word.path[:-1], word.value)))
+        raise SystemExit(0)
+    if word.value is None:
+        raise UsageError(f"{word.flag} needs a value: expected {choices.expected(word.path)}")
+    choices.option(word.path, word.value, add=word.flag.endswith("+"))
+
+
+def _plain(word: Word, action: argparse.Action) -> str:
+    """A flag that says nothing of classes, with its value, which fits."""
+    if action.nargs == 0:
+        if word.value is not None:
+            raise UsageError(f"{word.flag} takes no value: it is {' or '.join(action.option_strings)}")
+        return word.flag
+    hint = _hint(action)
+    if word.value is None:
+        raise UsageError(f"{word.flag} needs a value: expected {_values.expected(hint, _classes.names)}")
+    if action.choices is not None and word.value not in action.choices:
+        raise UsageError(f"{word.flag} {word.value} is invalid: expected {_values.either(action.choices)}")
+    _classes.plain(word.flag, hint, word.value)
+    return f"{word.flag}={word.value}"
+
+
+def _hint(action: argparse.Action) -> Any:
+    """The annotation of an option: jsonargparse keeps it at its action; without it a value is any text."""
+    return bool if isinstance(action, ActionYesNo) else getattr(action, "_typehint", str | None)
+
+
+def _refuse(flag: str, parser: Parser, choices: _choices.Choices) -> NoReturn:
+    """The error about a flag that there is not: with the nearest, options of the chosen classes among them."""
+    every = [*(known for known in parser.flags() if len(known) > 2), *choices.all()]
+    names: dict[str, str] = {}
+    for known in sorted(every, key=lambda known: known.count(".")):
+        for name in (known.removeprefix("--"), known.removeprefix("--").rpartition(".")[2]):
+            names.setdefault(name.lower(), known)
+    near = difflib.get_close_matches(flag.lstrip("-").lower(), names, n=1)
+    hint = f"did you mean {names[near[0]]}?" if near else f"see {parser.prog} --help"
+    raise UsageError(f"{flag} is no option of {parser.prog}: {hint}")
+
+
+def _count(parser: Parser, others: list[str]) -> None:
+    """Refuse more words without a flag than the command takes, or fewer."""
+    places = [action for action in parser._actions if not action.option_strings]
+    if len(others) > len(places) and not any(action.nargs in ("*", "+") for action in places):
+        raise UsageError(f"{others[len(places)]!r} is one word too many: see {parser.prog} --help")
+    missing = [action for action in places if action.nargs not in ("?", "*")][len(others) :]
+    if missing:
+        names = ", ".join(action.dest.upper() for action in missing)
+        raise UsageError(f"{parser.prog} needs {names}: see {parser.prog} --help")
+
+
+# ---------------------------------------------------------------- recipes
 
 
 def recipes() -> list[str]:
@@ -82,8 +236,10 @@ def recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def _recipe(given: str) -> str:
+def _recipe(given: str | None) -> str:
     """The file that --config means: a file, or the name of one of copyfold's own."""
+    if not given:
+        raise UsageError("--config needs a file: a recipe, as in RUN/recipe.yaml")
     if Path(given).exists() or Path(given).name != given or Path(given).suffix:
         return given
     if given not in recipes():
@@ -91,32 +247,43 @@ def _recipe(given: str) -> str:
     return str(RECIPES / f"{given}.yaml")
 
 
-def _refuse_bombs(file: Path) -> None:
-    """Refuse a recipe that is made to fill the memory or the stack; what else is wrong with it is said later."""
+def _loaded(file: Path) -> Mapping[str, Any]:
+    """What a recipe says. UsageError where it is none, or is made to fill the memory or the stack."""
     try:
         with file.open(encoding="utf-8") as opened:
             text = opened.read(RECIPE_LENGTH + 1)
-    except (OSError, ValueError):
-        return
-    if len(text) > RECIPE_LENGTH:
-        raise UsageError(f"--config {file} is larger than any recipe of copyfold's: it was not read")
-    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with suppress(yaml.YAMLError):
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, fast)):
-            raise UsageError(f"--config {file} uses aliases, which a recipe has no need of: it was not read")
+        if len(text) > RECIPE_LENGTH:
+            raise UsageError("it is larger than any recipe of copyfold's, and was not read")
+        if _values.aliases(text):
+            raise UsageError("it uses aliases, which a recipe has no need of, and was not read")
+        found = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise UsageError("it does not exist") from None
+    except UsageError:
+        raise
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise UsageError(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(found, Mapping):
+        raise UsageError("it is no recipe, which is YAML of the form option: value")
+    return found
 
 
-def _forget(base: Namespace, flags: Sequence[str]) -> None:
-    """Drop the arguments of every class that a flag replaces by another.
+def _options(parser: Parser, choices: _choices.Choices, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what a recipe says of classes into the tree of choices, and give back its other options."""
+    known = {action.dest: action for action in parser._actions if action.dest not in OURS}
+    found: dict[str, Any] = {}
+    for name, value in recipe.items():
+        if name not in known:
+            raise UsageError(f"{name} is no option of {parser.prog}: {catalogue.nearest(str(name), known)}")
+        if name in parser.hints:
+            choices.set(name, value)
+        else:
+            where = f"--{name}" if known[name].option_strings else name
+            found[name] = _classes.plain(where, _hint(known[name]), value)
+    return found
 
-    They would be lent to it where a name is the same: the std of a recipe's Gaussian to a Blur.
-    """
-    words = [part for flag in flags for part in flag.split("=", 1)]
-    for option, name in pairwise(words):
-        path = option.removeprefix("--").replace(".", ".init_args.")
-        former = base.get(path) if option.startswith("--") else None
-        if isinstance(former, Namespace) and former.get("class_path", name).rpartition(".")[2] != name:
-            former.pop("init_args", None)
+
+# ---------------------------------------------------------------- from signatures
 
 
 class Given(argparse.Action):

@@ -1,11 +1,11 @@
 """The images that a run is looked at with: its own or others, read as its model takes them."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
+from copyfold import catalogue
 from copyfold.cli import _parsing, _screen
 from copyfold.data import Photos, Sample, Stream
 from copyfold.data.sampling import REFERENCE
@@ -49,10 +49,10 @@ def reference(photos: Photos | Stream) -> Sample:
 
 
 def equipped(thing: T, **found: Callable[[], Any]) -> T:
-    """The same probe or sampler, with its fields of these names filled where they are None."""
-    names = {f.name for f in dataclasses.fields(thing)} & found.keys()  # pyright: ignore[reportArgumentType]
+    """The same probe or sampler, with its arguments of these names filled where they are None."""
+    names = [p.name for p in catalogue.parameters(type(thing)) if p.name in found]
     missing = {name: found[name]() for name in names if getattr(thing, name) is None}
-    return dataclasses.replace(thing, **missing) if missing else thing  # pyright: ignore[reportArgumentType, reportReturnType]
+    return catalogue.changed(thing, **missing) if missing else thing
 
 
 def _read(run: Run, source: str | None, taken: dict[str, Any]) -> Photos:

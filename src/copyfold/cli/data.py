@@ -12,7 +12,7 @@ def command(arguments: Sequence[str]) -> int:
     """Survey the data; 3 where nothing of it can be used."""
     from copyfold.data import survey
 
-    parser = _parsing.parser("data", __doc__, families=())
+    parser = _parsing.parser("data", __doc__)
     parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: the digits.")
     parser.add_argument("--layout", type=str | None, help="How to read an array: NHW, NCHW, NHWC or lsun.")
     options = _parsing.parse(parser, arguments)

@@ -67,7 +67,7 @@ def _parser():
 def _check(out: Path, source: str | None) -> None:
     """Refuse what is no parquet file, and a place where it would be taken for the data, or replace it."""
     if out.suffix != ".parquet":
-        raise UsageError(f"--out {out} cannot be: a table of codes is a .parquet file")
+        raise UsageError(f"--out {out} is invalid: expected a .parquet file for the table of codes")
     if source and not source.startswith("hf://"):
         place = Path(source).expanduser().resolve()
         if out.resolve().is_relative_to(place):

@@ -26,7 +26,7 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold import pictures, runs
     from copyfold.files import write_text
 
-    options = _parsing.parse(_parser(), ["--probe=Denoising", *arguments])
+    options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, count=1, seed=0)
     device, run = _device.chosen(options.device), runs.open(options.run)
     own = cache(lambda: _photos.own(run))
@@ -47,7 +47,7 @@ def command(arguments: Sequence[str]) -> int:
     )
     print(folder / f"{name}.json")
     for figure in _figures(reading, pictures, labels):
-        pictures.save(figure, folder / f"{name}.png")
+        pictures.save_picture(figure, folder / f"{name}.png")
         print(folder / f"{name}.png")
     return 0
 
@@ -56,9 +56,7 @@ def _parser():
     parser = _parsing.parser("probe", __doc__)
     parser.add_argument("run", help="The folder of a run.")
     parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: the run's held-out images.")
-    parser.add_argument(
-        "--probe", type=Probe, help="What to ask: Denoising, Inversion, ...; --probe.layer and so on."
-    )
+    parser.add_choice("--probe", Probe, "What to ask", "Denoising")
     parser.add_argument("--count", type=int, default=16, help="How many images.")
     parser.add_argument("--seed", type=int, default=0, help="Of every noise, and of which images are asked about.")
     _device.flag(parser)

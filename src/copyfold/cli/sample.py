@@ -30,7 +30,7 @@ def command(arguments: Sequence[str]) -> int:
     """Start from noise or photographs, and write what comes of it."""
     from copyfold import pictures, runs
 
-    options = _parsing.parse(_parser(), ["--sampler=Renoising", *arguments])
+    options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, count=1, seed=0)
     device, run = _device.chosen(options.device), runs.open(options.run)
     model, rng = run.model.to(device), torch.Generator().manual_seed(options.seed)
@@ -51,7 +51,7 @@ def command(arguments: Sequence[str]) -> int:
                 yield made
 
         if Path(out).suffix.lower() == ".png" and not sampler.generates():
-            pictures.save(pictures.strip(shown()), out)
+            pictures.save_picture(pictures.strip(shown()), out)
         else:
             pictures.film(shown(), out, fps=options.fps)
     if alike := _alike(made, x):
@@ -65,7 +65,7 @@ def _parser():
 
     parser = _parsing.parser("sample", __doc__)
     parser.add_argument("run", help="The folder of a run.")
-    parser.add_argument("--sampler", type=Sampler, help="How: Renoising, Walk, ...; --sampler.steps and so on.")
+    parser.add_choice("--sampler", Sampler, "How images are made", "Renoising")
     parser.add_argument("--start", type=str | None, help="Photographs to start from: what train takes as DATA.")
     _photos.flags(parser, "the photographs of --start")
     parser.add_argument("--count", type=int, default=16, help="How many images.")

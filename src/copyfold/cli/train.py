@@ -7,11 +7,14 @@ recipe, the log and pictures; `copyfold train --config RUN/recipe.yaml` trains t
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
+from copyfold import catalogue
 from copyfold.cli import _device, _parsing, _screen
 from copyfold.data import Photos, Stream
 from copyfold.errors import UsageError
@@ -25,9 +28,6 @@ LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no side up to th
 DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad", "channels")
 STREAM = ("buffer", "held_out")
 FOLDER = ("run", "resume", "overwrite")
-DEFAULTS = ("--model=UNet", "--objective=Classical")
-# In front of the user's arguments rather than as defaults: a default class would lend its own arguments, the
-# width of one architecture say, to the class that the user names.
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -78,19 +78,18 @@ def _photos(options: Namespace, make: Architecture, progress: Progress) -> Photo
 def _options(arguments: Sequence[str]) -> Namespace:
     """The options, with those of the run's own recipe beneath them where it is resumed."""
     parser = _parser()
-    options = _parsing.parse_over(parser, DEFAULTS, arguments)
-    recipe = Path(options.run) / "recipe.yaml" if options.run else None
-    if options.resume and recipe and recipe.is_file() and not options.config:
-        again = list(arguments)
-        for word in [word for word in again if word.partition("=")[0].endswith("+")]:
-            again.insert(0, word.partition("+")[0] + "=[]")  # the recipe has what this command adds
-        options = _parsing.parse_over(parser, DEFAULTS, [f"--config={recipe}", *again])
-    if not isinstance(options.data, str | None):
-        raise UsageError("data in --config cannot be that: it must be one folder, file or hf://owner/name")
-    return options
+    words, _ = _parsing.split(parser, arguments)
+    given = {word.flag: word.value for word in words}
+    recipe = Path(given.get("--run") or "") / "recipe.yaml"
+    if "--resume" not in given or "--config" in given or not given.get("--run") or not recipe.is_file():
+        return _parsing.parse(parser, arguments)
+    again = [
+        f"{flag.removesuffix('+')}=[]" for flag in given if flag.endswith("+")
+    ]  # the recipe has what is added
+    return _parsing.parse(parser, [f"--config={recipe}", *again, *arguments])
 
 
-def _parser() -> ArgumentParser:
+def _parser() -> _parsing.Parser:
     from copyfold.training import Plan, fit
 
     parser = _parsing.parser("train", __doc__)
@@ -99,23 +98,12 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--config",
-        action="config",
+        metavar="FILE",
         help=f"A recipe: a YAML file of options, or one of {', '.join(_parsing.recipes())}.",
     )
-    parser.add_argument(
-        "--model", type=Architecture, help="The architecture, UNet unless given; --model.width and so on set it."
-    )
-    parser.add_argument(
-        "--core",
-        type=Architecture | None,
-        default=None,
-        help="What a model that wraps another, Variational, is put around; --core.hidden and so on set it.",
-    )
-    parser.add_argument(
-        "--objective",
-        type=Objective,
-        help="What is made smaller, Classical unless given; --objective.corruption and so on.",
-    )
+    parser.add_choice("--model", Architecture, "The architecture", "UNet")
+    parser.add_choice("--core", Architecture | None, "What a model that wraps another, Variational, is put around")
+    parser.add_choice("--objective", Objective, "The loss", "Classical")
     _parsing.takes(parser, Photos, *DATA, title="how images are read")
     stream = _parsing.takes(parser, Stream, *STREAM, title="a stream: images read again in every epoch")
     stream.add_argument(
@@ -130,8 +118,11 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _architecture(model: Callable[..., Autoencoder], core: Architecture | None) -> Architecture:
+def _architecture(model: partial[Autoencoder], core: Architecture | None) -> Architecture:
     """From a shape to the model, put around its core where there is one."""
+    chosen = cast("type[Autoencoder]", model.func)
+    if core is None and wraps(chosen):
+        raise UsageError(f"{chosen.__name__} wraps an autoencoder, and there is none: give one, as in --core MLP")
 
     def make(shape: Shape) -> Autoencoder:
         return model(shape) if core is None else model(core(shape))
@@ -144,13 +135,27 @@ def _suits(architecture: Architecture) -> Callable[[Shape], bool]:
 
     def suits(shape: Shape) -> bool:
         try:
-            with torch.device("meta"):
-                architecture(shape)
+            empty(architecture, shape)
         except UsageError:
             if shape[1] > LARGE:  # it takes none: a side that halves well says why
-                with torch.device("meta"):
-                    architecture((shape[0], ROUND, ROUND))
+                empty(architecture, (shape[0], ROUND, ROUND))
             return False
         return True
 
     return suits
+
+
+def wraps(cls: type[Autoencoder]) -> bool:
+    """Whether a model is put around another one: its first argument is `core`."""
+    return any(p.name == "core" for p in catalogue.parameters(cls)[:1])
+
+
+def empty(architecture: Architecture, shape: Shape) -> Autoencoder:
+    """The model, without memory for its weights; a person's own, where it looks at numbers, with it."""
+    try:
+        with torch.device("meta"):
+            return architecture(shape)
+    except UsageError:
+        raise
+    except Exception:  # whatever is raised of numbers that are not there; what is wrong anyway is said now
+        return architecture(shape)

@@ -30,7 +30,7 @@ class Batches:
         self, pixels: np.ndarray, batch: int, seed: int = 0, flip: bool = False, rank: int = 0, world: int = 1
     ) -> None:
         if batch < 1:
-            raise UsageError(f"a batch of {batch} images is none: the batch must be at least 1")
+            raise UsageError(f"batch={batch} is invalid: expected a number of images, at least 1")
         if len(pixels) == 0:
             raise UsageError("there are no images to make batches of")
         if min(batch, len(pixels)) % world:

@@ -157,7 +157,7 @@ class Photos:
     def _part(self, which: Which) -> tuple[np.ndarray, list[str], np.ndarray | None]:
         """Pixels, names and labels of either part."""
         if which not in get_args(Which):
-            raise UsageError(f"which is {which!r}: it must be train or held_out")
+            raise UsageError(f"which={which!r} is invalid: expected train or held_out")
         if which == "train":
             return self.train, self.names, self.labels
         return self.held_out, self.held_out_names, self.held_out_labels
@@ -177,13 +177,13 @@ class Photos:
 def _check(size: int | None, fit: str, limit: int | None, seed: int, channels: int | None) -> None:
     """Raise UsageError for arguments without meaning."""
     if size is not None and size < 1:
-        raise UsageError(f"a size of {size} pixels is none: it must be at least 1")
+        raise UsageError(f"size={size} is invalid: expected a number of pixels, at least 1")
     if limit is not None and limit < 1:
-        raise UsageError(f"a limit of {limit} images leaves none: it must be at least 1")
+        raise UsageError(f"limit={limit} is invalid: expected a number of images, at least 1")
     if fit not in get_args(Fit):
-        raise UsageError(f"fit is {fit!r}: it must be crop or pad")
+        raise UsageError(f"fit={fit!r} is invalid: expected crop or pad")
     if seed < 0:
-        raise UsageError(f"the seed is {seed}: it must not be negative")
+        raise UsageError(f"seed={seed} is invalid: expected a whole number of at least 0")
     if channels not in (None, 1, 3):
         raise UsageError(f"images are read as 1 channel, grey, or as 3, colour, not as {channels}")
 

@@ -14,6 +14,8 @@ from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder, Summary
 from copyfold.types import Code, Images, Shape
 
+__all__ = ["adopt"]
+
 Way: TypeAlias = str | Callable[[Any], Any]
 """How something is asked of a module: the name of one of its methods, or a function."""
 

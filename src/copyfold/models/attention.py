@@ -285,7 +285,7 @@ class _Up(nn.Module):
 def check_halvings(shape: Shape, times: int) -> None:
     """Refuse images that cannot be halved so often, and say the nearest size that can."""
     if times > 30:  # of a config of a stranger's: its power of two would fill the memory
-        raise UsageError(f"{times} halvings cannot be: no image is halved so often")
+        raise UsageError(f"{times} halvings are invalid: expected at most 30, for no image is halved so often")
     step = 2**times
     if shape[1] % step or shape[2] % step:
         near = "x".join(str(max(step, round(side / step) * step)) for side in shape[1:])

@@ -26,6 +26,8 @@ from copyfold.files import write_text, written
 from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.types import Code, Images, Shape, Statistics
 
+__all__ = ["Autoencoder", "load"]
+
 Output: TypeAlias = Literal["linear", "sigmoid"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -78,6 +80,10 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
     With `logits`, `output` = "sigmoid" bounds the decoded image to (0, 1); "linear" does not. The layers before
     the code are best put into `encoder` and those after it into `decoder`: what asks for them takes the whole
     model where it has none. `statistics` says whose averages copyfold's batch norms use, "batch" or "running".
+
+    In eval mode both ways are functions, which change neither what they are given nor the model, and with running
+    statistics an image's result does not depend on the others of its batch. Images come in either memory layout.
+    `copyfold.testing.check_architecture(model)` tries these and whatever else is relied upon.
     """
 
     multiple: int | None = None

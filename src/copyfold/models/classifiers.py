@@ -11,6 +11,8 @@ from copyfold.errors import UsageError, at_least
 from copyfold.models.blocks import norm
 from copyfold.types import Float, Images, Shape
 
+__all__ = ["CNN", "ViT"]
+
 
 class CNN(nn.Module):
     """A small convolutional classifier: blocks of two 3x3 convolutions, each half the size.
@@ -118,7 +120,7 @@ class _Block(nn.Module):
 def _check(shape: Shape, classes: int) -> None:
     """Refuse what is no shape of an image, and fewer than two classes."""
     if len(shape) != 3:
-        raise UsageError(f"shape={shape!r} cannot be: it must be (channels, height, width)")
+        raise UsageError(f"shape={shape!r} is invalid: expected (channels, height, width)")
     at_least(1, channels=shape[0], height=shape[1], width=shape[2])
     at_least(2, classes=classes)
 

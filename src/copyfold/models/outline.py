@@ -42,7 +42,7 @@ def outline(model: Autoencoder) -> list[Stage]:
     through the model, on the model's own device, which costs nothing where that is "meta". The parameters of
     all stages sum to the model's: what is in no stage is counted with the code.
     """
-    x = torch.zeros(2, *model.shape, device=next(model.parameters()).device)
+    x = torch.zeros(2, *model.shape, device=next(model.parameters(), torch.empty(0)).device)
     with _recorded(model) as calls:
         z = model.encode(x)
         encoding, calls[:] = list(calls), []

@@ -22,7 +22,10 @@ Side: TypeAlias = tuple[int, int]
 
 
 class Middle(Recorded, ABC):
-    """What stands at the waist of a U-Net, between its deepest map and the code."""
+    """What stands at the waist of a U-Net, between its deepest map and the code.
+
+    `copyfold.testing.check_middle` tries one of your own.
+    """
 
     @abstractmethod
     def squeeze(self, channels: int, height: int, width: int) -> nn.Module:
@@ -269,7 +272,7 @@ def _padded(x: Tensor, side: Side) -> Tensor:
 def _sides(shape: Shape, depth: int, pool: int, norm_kind: str) -> list[Side]:
     """Height and width of every level's map; UsageError where one would be empty."""
     if depth > 30:  # of a config of a stranger's: its power of two would fill the memory
-        raise UsageError(f"depth={depth} cannot be: no image is halved so often")
+        raise UsageError(f"depth={depth} is invalid: expected at most 30, for no image is halved so often")
     step = pool**depth
     short = min(shape[1:]) < step
     if short or (pool == 2 and (shape[1] % step or shape[2] % step)):

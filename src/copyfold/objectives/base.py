@@ -26,7 +26,11 @@ from copyfold.types import Code, Diagnostics, Images, Terms
 
 
 class Objective(Recorded, ABC):
-    """A map of a model and a batch to the addends of a loss; it calls the model, never the other way round."""
+    """A map of a model and a batch to the addends of a loss; it calls the model, never the other way round.
+
+    They are scalars of float32, under mixed precision too, averaged over the batch; what is drawn comes from
+    torch's global generator. `copyfold.testing.check_objective` tries one of your own.
+    """
 
     @abstractmethod
     def __call__(
@@ -43,7 +47,12 @@ class Objective(Recorded, ABC):
 
 
 class Penalty(Recorded, ABC):
-    """What a code has to pay for: its weight times the mean over the batch of the sum over dimensions."""
+    """What a code has to pay for: its weight times the mean over the batch of the sum over dimensions.
+
+    A scalar of float32, under mixed precision too: `copyfold.models.base.flat(z)` gives a code of any shape as one
+    vector in float32. An argument called `weight` or `beta` multiplies it. What is drawn comes from torch's global
+    generator. The code is left as it was. `copyfold.testing.check_penalty` tries one of your own.
+    """
 
     differentiates: ClassVar[bool] = False
     """Whether it needs the gradient of the code with respect to x."""

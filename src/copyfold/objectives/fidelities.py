@@ -15,7 +15,11 @@ from copyfold.types import Code, Images
 
 
 class Fidelity(Recorded, ABC):
-    """How well D(z) explains x, as a negative log-likelihood."""
+    """How well D(z) explains x, as a negative log-likelihood.
+
+    A function of z and x, in float32 under mixed precision too (`model.decode(z).float()`).
+    `copyfold.testing.check_fidelity` tries one of your own.
+    """
 
     @abstractmethod
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
@@ -41,7 +45,7 @@ class SquaredError(Fidelity):
 
     def __post_init__(self) -> None:
         if not self.std > 0:
-            raise UsageError(f"SquaredError(std={self.std}) cannot be: the std of a pixel must be above 0")
+            raise UsageError(f"SquaredError(std={self.std}) is invalid: expected the std of a pixel, above 0")
 
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
         """The sum of squares over 2 std^2, and D(z)."""
@@ -64,7 +68,7 @@ class AbsoluteError(Fidelity):
 
     def __post_init__(self) -> None:
         if not self.scale > 0:
-            raise UsageError(f"AbsoluteError(scale={self.scale}) cannot be: a scale must be above 0")
+            raise UsageError(f"AbsoluteError(scale={self.scale}) is invalid: expected a scale above 0")
 
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
         """The sum of absolute errors over the scale, and D(z)."""
@@ -113,7 +117,7 @@ class HardPixels(Fidelity):
 
     def __post_init__(self) -> None:
         if not self.least >= 0:
-            raise UsageError(f"HardPixels(least={self.least}) cannot be: a squared error is never below 0")
+            raise UsageError(f"HardPixels(least={self.least}) is invalid: expected a squared error, 0 or more")
 
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
         """The mean over hard pixels times half the number of pixels, and D(z)."""

@@ -58,7 +58,7 @@ class KLSparsity(Penalty):
     def __post_init__(self) -> None:
         not_negative(self, weight=self.weight)
         if not 0 < self.target < 1:
-            raise UsageError(f"KLSparsity(target={self.target}) cannot be: it must be between 0 and 1")
+            raise UsageError(f"KLSparsity(target={self.target}) is invalid: expected a number between 0 and 1")
 
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
         """The weighted sum over the units."""

@@ -3,27 +3,17 @@
 matplotlib and PyAV are imported when first needed.
 """
 
-from copyfold.pictures.diagrams import diagram
-from copyfold.pictures.figures import arrows, comparison, curves, heatmaps, histograms, intervals, scatter
-from copyfold.pictures.films import evenly, film, sampled, strip
-from copyfold.pictures.grids import Contrast, Picture, grid, png, save
+from copyfold.pictures.diagrams import diagram as diagram
+from copyfold.pictures.figures import arrows, comparison, curves, scatter
+from copyfold.pictures.figures import heatmaps as heatmaps
+from copyfold.pictures.figures import histograms as histograms
+from copyfold.pictures.figures import intervals as intervals
+from copyfold.pictures.films import evenly as evenly
+from copyfold.pictures.films import film, strip
+from copyfold.pictures.films import sampled as sampled
+from copyfold.pictures.grids import Contrast as Contrast
+from copyfold.pictures.grids import Picture as Picture
+from copyfold.pictures.grids import grid, save_picture
+from copyfold.pictures.grids import png as png
 
-__all__ = [
-    "Contrast",
-    "Picture",
-    "arrows",
-    "comparison",
-    "curves",
-    "diagram",
-    "evenly",
-    "film",
-    "grid",
-    "heatmaps",
-    "histograms",
-    "intervals",
-    "png",
-    "sampled",
-    "save",
-    "scatter",
-    "strip",
-]
+__all__ = ["arrows", "comparison", "curves", "film", "grid", "save_picture", "scatter", "strip"]

@@ -53,7 +53,7 @@ def png(picture: "Picture | Figure") -> bytes:
     return file.getvalue()
 
 
-def save(picture: "Picture | Figure", path: str | Path, most: int | None = None) -> None:
+def save_picture(picture: "Picture | Figure", path: str | Path, most: int | None = None) -> None:
     """Write a grid or figure to a .png, whole or not at all; makes parent folders.
 
     Of at most `most` bytes where that is given: with 256 colours, then 64, then smaller and smaller.

@@ -15,6 +15,8 @@ from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
 from copyfold.types import Float, Images, Statistics
 
+__all__ = ["Probe", "Reading", "layers"]
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -37,6 +39,8 @@ class Probe(Recorded, ABC):
     """Asks a trained autoencoder one question. It changes nothing in the model and draws nothing on a screen.
 
     What is read is where x and the model are; random numbers are drawn where the generator is, and then moved.
+    The same state of it gives the same reading, of finite numbers without a gradient. `still` looks at a model in
+    eval mode and puts back what it changes. `copyfold.testing.check_probe` tries one of your own.
     """
 
     @abstractmethod

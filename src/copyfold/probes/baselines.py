@@ -22,6 +22,8 @@ from copyfold.errors import UsageError
 from copyfold.measures import mse
 from copyfold.types import Float, Images
 
+__all__: list[str] = []  # they are asked for through `Denoising`, and are in the way among copyfold's own names
+
 D = TypeVar("D", bound="Baseline")
 
 FITTED = 200_000  # pixels that a linear filter is fitted on
@@ -92,14 +94,14 @@ def frequency_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"]) 
 
 @dataclass(frozen=True, eq=False)
 class PCAWiener(Baseline):
-    r"""Shrink the principal components of every patch: the Wiener filter of a Gaussian with their covariance.
+    r"""Shrink the principal components of patches: a Gaussian's Wiener filter.
 
         D(p) = m + sum_i  lambda_i / (lambda_i + std^2)  <p - m, v_i> v_i        at every position, averaged
 
     m, lambda and v are the mean, variances and directions of `clean` patches of `side` x `side` pixels, all
-    channels together; side = 0 takes whole images. For Gaussian patches this is the posterior mean, and its
-    mean squared error is the sum of lambda_i std^2 / (lambda_i + std^2). `fit` makes it, from at most 32,768
-    patches drawn evenly; directions in which the sample does not vary have lambda = 0.
+    channels together; side = 0 takes whole images. For Gaussian patches with their covariance this is the
+    posterior mean, and its mean squared error is the sum of lambda_i std^2 / (lambda_i + std^2). `fit` makes it,
+    from at most 32,768 patches drawn evenly; directions in which the sample does not vary have lambda = 0.
     """
 
     name: ClassVar[str] = "PCA-Wiener"
@@ -155,13 +157,13 @@ class PCAWiener(Baseline):
 
 @dataclass(frozen=True)
 class NonLocalMeans(Baseline):
-    r"""Average the pixels whose neighbourhoods look alike (Buades, Coll and Morel, 2005; scikit-image's).
+    r"""Average the pixels whose neighbourhoods look alike.
 
         D(x)[i] = sum_j w[i, j] x[j] / sum_j w[i, j]
         w[i, j] = exp(-max(d[i, j] - 2 std^2, 0) / (h std)^2)
 
     d is the mean squared difference of the patches (`patch` pixels wide) around i and j, at most `distance`
-    pixels apart in each axis.
+    pixels apart in each axis. Buades, Coll and Morel (2005), as scikit-image has it.
     """
 
     name: ClassVar[str] = "non-local means"
@@ -192,7 +194,7 @@ class NonLocalMeans(Baseline):
 
 @dataclass(frozen=True)
 class Wavelet(Baseline):
-    r"""Pull the wavelet coefficients of every shift of the image to zero, and average what comes back.
+    r"""Pull the wavelet coefficients of all shifts of the image to zero, and average.
 
         d -> sign(d) max(|d| - t, 0)        t = factor std^2 / sqrt(max(mean d^2 - std^2, 0))  per image and band
 

@@ -39,6 +39,9 @@ class Denoising(Probe):
     statistics: Statistics = "running"
     baselines: Sequence[Baseline] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "baselines", tuple(self.baselines))
+
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Restore C(x), with the model and with the baselines."""

@@ -42,7 +42,7 @@ class Evidence(Probe):
         at_least(1, draws=self.draws)
         at_least(0, steps=self.steps)
         if self.std is not None and not self.std > 0:
-            raise UsageError(f"Evidence(std={self.std}) cannot be: the std of a pixel must be above 0")
+            raise UsageError(f"Evidence(std={self.std}) is invalid: expected the std of a pixel, above 0")
 
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Bound the evidence of every image."""

@@ -86,9 +86,13 @@ class Inversion(Probe):
                 object.__setattr__(self, name, tuple(span))  # of the list that a recipe has
                 self._above(name, *span)
         if not 0 < self.size <= 1:
-            raise UsageError(f"Inversion(size={self.size}) cannot be: it is a share of the image's sides, up to 1")
+            raise UsageError(
+                f"Inversion(size={self.size}) is invalid: expected a share of the image's sides, from 0 to 1"
+            )
         if min(self.std, self.shift) < 0:
-            raise UsageError(f"Inversion(std={self.std}, shift={self.shift}) cannot be: no std is below 0")
+            raise UsageError(
+                f"Inversion(std={self.std}, shift={self.shift}) is invalid: expected numbers of at least 0"
+            )
         if self.optimizer == "lbfgs" and (self.blur or self.jitter or self.clamp):
             raise UsageError(
                 "Inversion: blur, jitter and clamp would spoil the curvature that lbfgs goes by: "
@@ -97,7 +101,9 @@ class Inversion(Probe):
 
     def _above(self, name: str, *values: float) -> None:
         if not all(0 < value < math.inf for value in values):
-            raise UsageError(f"Inversion({name}={getattr(self, name)}) cannot be: it must be above 0 and finite")
+            raise UsageError(
+                f"Inversion({name}={getattr(self, name)}) is invalid: expected numbers above 0, and finite"
+            )
 
     @classmethod
     def unet_variations(cls, layer: str = "") -> "Inversion":

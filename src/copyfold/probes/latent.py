@@ -89,7 +89,9 @@ class Latent(Probe):
     def __post_init__(self) -> None:
         at_least(1, nearest=self.nearest, batch=self.batch)
         if not self.perplexity >= 1:
-            raise UsageError(f"Latent(perplexity={self.perplexity}) cannot be: it counts neighbours, at least 1")
+            raise UsageError(
+                f"Latent(perplexity={self.perplexity}) is invalid: expected a number of neighbours, 1 or more"
+            )
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:

@@ -56,9 +56,7 @@ class Stability(Probe):
         at_least(1, steps=self.steps, longest=self.longest, iterations=self.iterations)
         at_least(0, values=self.values)
         if not self.tolerance > 0:
-            raise UsageError(
-                f"Stability(tolerance={self.tolerance}) cannot be: rest is exact only within rounding"
-            )
+            raise UsageError(f"Stability(tolerance={self.tolerance}) is invalid: expected a number above 0")
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:

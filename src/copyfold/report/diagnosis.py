@@ -18,6 +18,8 @@ from copyfold.report.parts.subject import HELD, Section, Subject
 from copyfold.runs import Run
 from copyfold.types import Progress
 
+__all__ = ["Report", "diagnose"]
+
 COMPARED = 8  # images to fit baselines on, at least
 
 

@@ -22,12 +22,12 @@ def illustrate(run: Run, photos: Photos | Stream) -> list[Path]:
     spread evenly over the photos. With fewer than 2 held-out images, the loss only. Computed where `run.model` is.
     """
     made = [run.folder / "findings" / "loss.png"]
-    pictures.save(loss_curve(run), made[0])
+    pictures.save_picture(loss_curve(run), made[0])
     if len(photos.held_out) < 2:
         return made
     for name, corruption in (("gaussian", Gaussian(0.2)), ("mix", Mix())):
         made.append(run.folder / "findings" / f"denoising-{name}.png")
-        pictures.save(denoising(run, photos, corruption), made[-1])
+        pictures.save_picture(denoising(run, photos, corruption), made[-1])
     return made
 
 

@@ -19,6 +19,10 @@ class Sampler(Recorded, ABC):
     `x` is the seed of everything: pure noise to generate, photographs to walk from. The model's own
     `statistics` are used. The frames are where x and the model are. Random numbers are drawn where the generator
     is and then moved, so that the same state of it gives the same film, on another device to rounding.
+
+    One with an argument `steps` gives that many frames. Each is a new tensor without a gradient, made when it is
+    asked for; the model is left as it was, also where a film is not looked at to its end.
+    `copyfold.testing.check_sampler` tries one of your own.
     """
 
     random: ClassVar[bool] = True

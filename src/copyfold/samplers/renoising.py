@@ -16,7 +16,10 @@ from copyfold.types import Film, Images, Shape
 
 
 class Schedule(Recorded, ABC):
-    """How much of the image so far, of its reconstruction and of new noise make the next image."""
+    """How much of the image so far, of its reconstruction and of new noise make the next image.
+
+    A function of n and steps. `copyfold.testing.check_schedule` tries one of your own.
+    """
 
     @abstractmethod
     def __call__(self, n: int, steps: int) -> tuple[float, float, float]:

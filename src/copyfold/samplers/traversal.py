@@ -53,7 +53,7 @@ class Traversal(Sampler):
         z = model.encode(x)
         row = flat(z)
         if self.dim >= row.shape[1]:
-            raise UsageError(f"dim={self.dim} cannot be: this code has {row.shape[1]} dimensions, counted from 0")
+            raise UsageError(f"dim={self.dim} is invalid: this code has {row.shape[1]} dimensions, counted from 0")
         mean, std = self._scale(model, x)
         for n in range(self.steps):
             t = self.low + (self.high - self.low) * n / (self.steps - 1)

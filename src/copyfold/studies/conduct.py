@@ -101,7 +101,7 @@ def _rank(study: Study) -> tuple[int, str]:
 def _figure(figure: Any, path: Path) -> str:
     """Write a figure, or images as a grid, as a PNG of few colours."""
     picture = pictures.grid(figure) if isinstance(figure, Tensor) else figure
-    pictures.save(picture, path, most=FIGURE)
+    pictures.save_picture(picture, path, most=FIGURE)
     return path.name
 
 

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from copyfold import catalogue
 from copyfold.catalogue import Recorded
@@ -40,10 +40,10 @@ def asked(what: str, advice: str = "") -> Generator[None]:
     except UsageError as error:
         raise AssertionError(f"{what}: {error}") from error
     except Exception as error:  # whatever a class of a person's own may raise
-        raise AssertionError(f"{what} failed: {said(error)}{advice and f': {advice}'}") from error
+        raise AssertionError(f"{what} failed: {_said(error)}{advice and f': {advice}'}") from error
 
 
-def said(error: Exception) -> str:
+def _said(error: Exception) -> str:
     """The kind of an error and its first line."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
@@ -150,24 +150,32 @@ def instance(value: object, base: type) -> str:
 
 
 def stored(value: Recorded) -> None:
-    """Demand that the arguments of the constructor are stored as they were given, and make it again.
-
-    Where they can be written down, that too: not where one is a tensor or a module, such as reference images.
-    """
+    """Demand that the arguments of the constructor are stored under their names, as they were given."""
     name = type(value).__name__
     with asked(name):
         given = catalogue.arguments(value)
-    with asked(f"{name}: made again from what it stores, {list(given)}"):
-        catalogue.changed(value)
-    if any(isinstance(argument, Tensor | nn.Module) for argument in given.values()):
-        return
+    with asked(f"{name}: made again from what it stores, {list(given)},"):
+        again = catalogue.arguments(catalogue.changed(value))
+    other = [argument for argument in given if not same(given[argument], again[argument])]
+    require(
+        not other,
+        f"{name}: made again from what it stores, it stores another {first(other)}: store every argument of the "
+        "constructor as it was given, under its name",
+    )
+
+
+def written(value: Recorded) -> None:
+    """Demand of what goes into a run's folder that it can be written down, and read back."""
+    name = type(value).__name__
     with asked(name):
         described = catalogue.describe(value)
         again = catalogue.describe(catalogue.build(Recorded, described))
+    before, after = (plain.get("init_args", {}) for plain in (described, again))
+    other = [argument for argument in before if before[argument] != after.get(argument)]
     require(
-        again == described,
-        f"{name}: stores {described.get('init_args')}, and made again from that {again.get('init_args')}: store "
-        "every argument of the constructor as it was given, under its name",
+        not other,
+        f"{name}: written down and read back it has another {first(other)}: store every argument of the "
+        "constructor as it was given",
     )
 
 
@@ -210,7 +218,7 @@ def accepted(
     None may be changed by it.
     """
     found: list[tuple[Autoencoder, T]] = []
-    refusal = ""
+    refusal: UsageError | None = None
     for model in models(given):
         try:
             failed = asked(f"{name} on {kind(model)}", on_tuples if len(model.code_shapes()) > 1 else advice)
@@ -219,7 +227,10 @@ def accepted(
         except AssertionError as error:
             if not isinstance(error.__cause__, UsageError):
                 raise
-            refusal = str(error.__cause__)
-    tried = "this model" if given is not None else "all models that it is tried on"
-    require(found, f"{name}: refuses {tried} ({refusal}): give model=, one that it is meant for")
+            refusal = error.__cause__
+    if not found:
+        tried = "all models that it is tried on" if given is None else "this model"
+        raise AssertionError(
+            f"{name}: refuses {tried} ({refusal}): give model=, one that it is meant for"
+        ) from refusal
     return found

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from copyfold.models.unet import Middle, UNet
 from copyfold.testing.architectures import check_architecture
-from copyfold.testing.demands import asked, images, instance, require, seeded, shown, size, stored
+from copyfold.testing.demands import asked, images, instance, require, seeded, shown, size, stored, written
 
 
 def check_middle(middle: Middle, channels: int = 8, height: int = 8, width: int = 8) -> None:
@@ -16,6 +16,7 @@ def check_middle(middle: Middle, channels: int = 8, height: int = 8, width: int 
     """
     name = instance(middle, Middle)
     stored(middle)
+    written(middle)
     x = images((channels, height, width))
     with seeded(), asked(f"{name}: squeeze and expand of {channels}x{height}x{width}"):
         squeeze, expand = (make(channels, height, width) for make in (middle.squeeze, middle.expand))

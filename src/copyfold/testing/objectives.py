@@ -29,6 +29,7 @@ from copyfold.testing.demands import (
     size,
     stored,
     untouched,
+    written,
 )
 from copyfold.types import Images
 
@@ -45,6 +46,7 @@ def check_corruption(corruption: Corruption, x: Images | None = None) -> None:
     """
     name = instance(corruption, Corruption)
     stored(corruption)
+    written(corruption)
     x = images() if x is None else x
     with seeded(), torch.no_grad():
         given = x.clone()
@@ -90,6 +92,7 @@ def check_fidelity(fidelity: Fidelity, model: Autoencoder | None = None) -> None
     """
     name = instance(fidelity, Fidelity)
     stored(fidelity)
+    written(fidelity)
 
     def ask(model: Autoencoder, x: Images | None = None, z: Any = None) -> tuple[Tensor, Images]:
         x = images(model.shape) if x is None else x
@@ -140,6 +143,7 @@ def check_penalty(penalty: Penalty, model: Autoencoder | None = None) -> None:
     """
     name = instance(penalty, Penalty)
     stored(penalty)
+    written(penalty)
 
     def paid(model: Autoencoder, x: Images | None = None, penalty: Penalty = penalty) -> Tensor:
         penalty.check(model)
@@ -179,6 +183,7 @@ def check_objective(objective: Objective, model: Autoencoder | None = None) -> N
     """
     name = instance(objective, Objective)
     stored(objective)
+    written(objective)
 
     def ask(model: Autoencoder, x: Images | None = None, watch: Any = None, step: int | None = None) -> Any:
         objective.check(model)

@@ -33,12 +33,12 @@ LONGEST = 1000  # frames of a sampler that does not say how many there are
 
 
 def check_sampler(sampler: Sampler, model: Autoencoder | None = None, x: Images | None = None) -> None:
-    """Demand of a sampler what copyfold relies on. Give one of few frames: four films are made.
+    """Demand of a sampler what copyfold relies on. Give one of few frames: its film is made twice per model.
 
     Frames come lazily, as many as `steps` where it has that argument. Each holds as many images as x, of x's shape
     (other sides where the model takes them), finite, without a gradient. The film is a function of x and of the
-    generator's state, and depends on that state exactly where `random` says so. Model and x stay as they were.
-    `noise` gives images to start from, or None. Its arguments are stored.
+    generator's state. Model and x stay as they were, also where a film is not looked at to its end. `noise` gives
+    images to start from, or None. Its arguments are stored.
 
     Tried on an MLP, a Variational and a UNet whose code is a tuple of maps, unless `model` is given; those that it
     refuses with UsageError are left out. AssertionError says in one line what is wrong.
@@ -79,21 +79,11 @@ def _makes_a_film(name: str, sampler: Sampler, model: Autoencoder, x: Images) ->
     eager = len(first) > 1 and calls[0] == calls[-1] >= len(first)
     require(not eager, f"{name}: makes all frames before it gives the first: yield each as soon as it is made")
     with asked(on):
-        again, other = (list(sampler(model, x, Generator().manual_seed(seed))) for seed in (5, 6))
+        again = list(sampler(model, x, Generator().manual_seed(5)))
     require(
         same(tuple(first), tuple(again)),
         f"{name}: gives two films for the same state of the generator: draw from rng alone, and keep nothing "
         "between calls",
-    )
-    differs = not same(tuple(first), tuple(other))
-    require(
-        differs or not sampler.random,
-        f"{name}: gives the same film for another state of the generator: draw from rng, or write random = False "
-        "in the class",
-    )
-    require(
-        sampler.random or not differs,
-        f"{name}: says random = False, and its film depends on the generator's state: write random = True",
     )
 
 

@@ -1,8 +1,9 @@
 """Training: the only package that knows Fabric. `fit` takes a model, an objective and photos."""
 
-from copyfold.training.distributed import rank
+from copyfold.training.classifying import fit_classifier
+from copyfold.training.distributed import rank as rank
 from copyfold.training.fitting import fit
-from copyfold.training.plan import Plan
-from copyfold.training.stopping import Stopped
+from copyfold.training.plan import Plan as Plan
+from copyfold.training.stopping import Stopped as Stopped
 
-__all__ = ["Plan", "Stopped", "fit", "rank"]
+__all__ = ["fit", "fit_classifier"]

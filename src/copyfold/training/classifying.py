@@ -43,7 +43,7 @@ def fit_classifier(
     """
     at_least(1, epochs=epochs, batch=batch)
     if not lr > 0:
-        raise UsageError(f"lr={lr} cannot be: it must be above 0")
+        raise UsageError(f"lr={lr} is invalid: expected a number above 0")
     device = next(model.parameters()).device
     x, y = x.to(device), torch.as_tensor(y, device=device)
     _check(model, x, y)

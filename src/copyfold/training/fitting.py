@@ -1,9 +1,10 @@
 """`fit`: a model, an objective and photos in; a run out."""
 
+import inspect
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -39,6 +40,16 @@ _AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
 RELAPSE = 3  # times the lowest held-out error: learning that was undone, and not its noise
 
 
+def _spelled(function: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
+    """Let help() and completion show the fields of Plan where a function takes **plan; fitting.pyi is the same."""
+    signature = inspect.signature(function)
+    *own, _ = signature.parameters.values()
+    plan = [field.replace(kind=field.KEYWORD_ONLY) for field in inspect.signature(Plan).parameters.values()]
+    vars(function)["__signature__"] = signature.replace(parameters=[*own, *plan])
+    return function
+
+
+@_spelled
 def fit(
     model: Autoencoder,
     objective: Objective | None = None,

@@ -88,9 +88,9 @@ class Plan:
         not_negative(self, save_minutes=self.save_minutes)
         for name in ("minutes", "lr", "clip"):
             if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
-                raise UsageError(f"{name}={value} cannot be: it must be above 0")
+                raise UsageError(f"{name}={value} is invalid: expected a number above 0")
         if self.average is not None and not 0 < self.average < 1:
-            raise UsageError(f"average={self.average} cannot be: it is a decay between 0 and 1, such as 0.999")
+            raise UsageError(f"average={self.average} is invalid: expected a decay between 0 and 1, such as 0.999")
         if self.batch % (self.world * self.accumulate):
             raise UsageError(
                 f"a batch of {self.batch} images cannot be shared by {self.world} devices in {self.accumulate} "

@@ -382,10 +382,10 @@ def test_a_dataset_as_the_library_writes_it(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"size": None}, "a stream needs --size"),
-        ({"size": 0}, "size=0 cannot be"),
-        ({"buffer": 0}, "buffer=0 cannot be"),
-        ({"held_out": 0}, "held_out=0 cannot be"),
-        ({"seed": -1}, "seed=-1 cannot be"),
+        ({"size": 0}, "size=0 is invalid"),
+        ({"buffer": 0}, "buffer=0 is invalid"),
+        ({"held_out": 0}, "held_out=0 is invalid"),
+        ({"seed": -1}, "seed=-1 is invalid"),
         ({"fit": "squeeze"}, "fit='squeeze' is not known: choose one of crop, pad"),
         ({"channels": 2}, "not as 2"),
     ],
@@ -439,7 +439,7 @@ def test_a_shard_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
 
 def test_batches_that_are_none(sharded: Path) -> None:
     stream = Stream(sharded, 8, held_out=10)
-    with pytest.raises(UsageError, match="batch=0 cannot be"):
+    with pytest.raises(UsageError, match="batch=0 is invalid"):
         stream.batches(0)
     with pytest.raises(UsageError, match="a batch of 9 cannot be divided over 2 processes"):
         stream.batches(9, 0, 0, 2)

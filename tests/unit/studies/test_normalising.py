@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from copyfold.corruptions import Blur, Mix
+from copyfold.models.dense import MLP
 from copyfold.studies.base import Verdict
 from copyfold.studies.batch_statistics import EvalModeBreaks, StatisticsDenoise, brightened, taken
 from copyfold.studies.lab import BUDGETS, Lab
@@ -91,6 +92,14 @@ def test_images_share_statistics_with_their_batch_only():
     assert restored(Centred((1, 8, 8)), x, batch=1).allclose(torch.zeros_like(x))
     pairs = restored(Centred((1, 8, 8)), x, batch=2)
     assert pairs[:2].allclose(x[:2] - x[:2].mean(0))
+
+
+def test_images_are_restored_with_the_statistics_of_their_batch():
+    model, x = MLP((1, 8, 8), hidden=(6,), latent_dim=3, norm="batch").eval(), torch.rand(8, 1, 8, 8)
+    with model.using("batch"):
+        expected = model(x)
+    assert restored(model, x).equal(expected)
+    assert not restored(model, x, statistics="running").allclose(expected)
 
 
 def test_a_copy_leaves_noise_and_blur_in(ready):

@@ -60,6 +60,7 @@ def test_a_control_that_was_not_measured_is_a_fault(monkeypatch):
         (number(2), number(3), Verdict.MIXED),
         (number(1.05), number(1), Verdict.UNDECIDED),  # straddles
         (number(0), number(2.05), Verdict.UNDECIDED),
+        (number(2), number(1.95), Verdict.UNDECIDED),
         (Estimate(math.nan, math.nan, math.nan, 1), number(1), Verdict.UNDECIDED),
     ],
 )

@@ -1,0 +1,159 @@
+"""Classes of a person's own: `--import NAME` before anything is parsed, and those of installed plug-ins."""
+
+import importlib
+import importlib.util
+import logging
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from copyfold.errors import UsageError
+
+log = logging.getLogger("copyfold")
+
+T = TypeVar("T")
+
+FLAG = "--import"
+HELP = "A module or a .py file with classes of your own, to be used like copyfold's; may be given several times."
+
+BASES = "models derive from copyfold.Autoencoder, corruptions from copyfold.Corruption, and so on"
+
+modules: list[ModuleType] = []
+"""What this command was told to import."""
+
+
+def taken(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words without `--import`, and what it names."""
+    kept: list[str] = []
+    names: list[str] = []
+    waiting = iter(words)
+    for word in waiting:
+        flag, equals, name = word.partition("=")
+        if flag != FLAG:
+            kept.append(word)
+            continue
+        name = name if equals else next(waiting, "")
+        if not name or name.startswith("-"):
+            raise UsageError(f"{FLAG} needs a module or a .py file, as in {FLAG} my_models.py")
+        names.append(name)
+    return kept, names
+
+
+def load(names: list[str]) -> None:
+    """Import what was named, and check that its classes can be written down."""
+    from copyfold import catalogue
+
+    modules.clear()
+    for name in names:
+        module = _from_file(name) if name.endswith(".py") or "/" in name else _by_name(name)
+        modules.append(module)
+        offer = catalogue.offered(module)
+        for cls in offer:
+            try:
+                catalogue.path(cls)
+            except UsageError as error:
+                raise UsageError(f"{FLAG} {name}: {error}") from None
+        if not offer:
+            log.warning("%s %s: there is no class in it that copyfold can use; %s", FLAG, name, BASES)
+
+
+def offered(base: type[T]) -> list[type[T]]:
+    """The classes of this base that this command was given: by --import, and by plug-ins."""
+    from copyfold import catalogue
+
+    found = (cls for module in (*modules, *catalogue.plugins()) for cls in catalogue.offered(module))
+    return [cls for cls in dict.fromkeys(found) if issubclass(cls, base)]
+
+
+def origin(cls: type) -> str:
+    """Where a class came from, for a person: its module, and the file of that."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return f"{cls.__module__}, {file}" if file else cls.__module__
+
+
+def blamed(error: BaseException) -> str | None:
+    """The last line that an error came through of modules with a person's own classes; None where of none."""
+    from copyfold import catalogue
+
+    own = {cls.__module__ for cls in catalogue.others(object)} | {module.__name__ for module in modules}
+    files = {getattr(sys.modules.get(name), "__file__", None) for name in own}
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else None
+
+
+def _from_file(given: str) -> ModuleType:
+    """The module of a .py file; its folder is where it finds what it imports itself."""
+    file = Path(given).expanduser().resolve()
+    if not file.is_file():
+        raise UsageError(f"{FLAG} {given}: there is no such file; give a .py file, or a module by its name")
+    if file.suffix != ".py" or not file.stem.isidentifier():
+        raise UsageError(
+            f"{FLAG} {given} is invalid: expected a file whose name Python can import, as in my_models.py"
+        )
+    _reach(file.parent)
+    present = _place(file.stem)
+    if present != file:
+        raise UsageError(
+            f"{FLAG} {given}: there is a module {file.stem} already ({present or 'part of Python'}): "
+            "rename the file"
+        )
+    return _imported(given, file.stem)
+
+
+def _by_name(name: str) -> ModuleType:
+    """The module of that name, where Python finds it, or in this folder."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UsageError(f"{FLAG} {name} is invalid: expected a module, as in my_models, or a .py file")
+    first = name.partition(".")[0]
+    if first not in sys.modules and importlib.util.find_spec(first) is None:
+        _reach(Path.cwd())
+    return _imported(name, name)
+
+
+def _reach(folder: Path) -> None:
+    """Let modules be found in a folder, after all others."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    importlib.invalidate_caches()  # the file may be newer than what was last seen of its folder
+
+
+def _place(name: str) -> Path | None:
+    """The file of a module that is imported already, or would be."""
+    if name in sys.modules:
+        file = getattr(sys.modules[name], "__file__", None)
+    else:
+        spec = importlib.util.find_spec(name)
+        file = spec.origin if spec and spec.has_location else None
+    return Path(file).resolve() if file else None
+
+
+def _imported(given: str, name: str) -> ModuleType:
+    """Import, and say in one line what went wrong in it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UsageError(
+                f"{FLAG} {given}: there is no module {error.name} to be found; give a .py file, or a module that "
+                "Python finds"
+            ) from None
+        reason: BaseException = error
+    except (Exception, SystemExit) as error:  # whatever is in it
+        reason = error
+    said = f"{type(reason).__name__}: {next(iter(str(reason).splitlines()), '')}".removesuffix(": ")
+    raise UsageError(f"{FLAG} {given} failed: {said} ({_line(reason)}); --debug shows all of it") from reason
+
+
+def _line(error: BaseException) -> str:
+    """The file and the line at which an import failed: the last one in the folder of what was imported."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    through = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in through if "importlib" not in frame.filename and frame.filename != __file__]
+    if not frames:
+        return "before its first line"
+    folder = Path(frames[0].filename).parent
+    last = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)][-1]
+    return f"{last.filename}, line {last.lineno}"

@@ -1,0 +1,186 @@
+"""Values as they are typed or stand in a recipe, against annotations: what fits, and what would."""
+
+import types
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
+from enum import Enum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+
+from copyfold.catalogue import Recorded
+
+LISTS = (list, tuple, Sequence, Iterable)
+WORDS: dict[Any, tuple[str, str, str]] = {  # one of them, several, an example
+    int: ("a whole number", "whole numbers", "8"),
+    float: ("a number", "numbers", "0.5"),
+    str: ("a text", "texts", "a"),
+    Path: ("a path", "paths", "a"),
+    bool: ("true or false", "true or false", "true"),
+    Any: ("a value", "values", "8"),
+}
+TYPED = ("builtins", "collections.abc", "pathlib")
+SHOWN = 80  # characters of a value, in a message
+
+set_parsing_settings(import_path_denylist=["*"])  # jsonargparse imports nothing that a value may name
+
+
+class Misfit(ValueError):
+    """A value that its annotation does not take."""
+
+
+def members(hint: Any) -> list[Any]:
+    """The types that an annotation allows: those of a union, or itself."""
+    return list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
+
+
+def item(hint: Any) -> Any:
+    """The annotation of the items of a list; None where it is no annotation of a list, or of one of any length."""
+    inside = get_args(hint)
+    if get_origin(hint) not in LISTS or (len(inside) > 1 and inside[1:] != (Ellipsis,)):
+        return None
+    return inside[0] if inside else Any
+
+
+def made_by(hint: Any) -> Any:
+    """What a callable returns, of the annotation of one; None of another."""
+    return get_args(hint)[-1] if get_origin(hint) is Callable and get_args(hint) else None
+
+
+def family(hint: Any) -> bool:
+    """Whether an annotation is a class of one of copyfold's families."""
+    return isinstance(hint, type) and issubclass(hint, Recorded)
+
+
+def sayable(hint: Any) -> bool:
+    """Whether some value of an annotation can be typed: a number, a text, a class by name, a list of such.
+
+    Images, other tensors and modules cannot.
+    """
+    if hint is Any or get_origin(hint) is Literal or family(hint) or family(made_by(hint)):
+        return True
+    if inside := get_args(hint):
+        return any(map(sayable, inside))
+    if isinstance(hint, type):
+        return (hint.__module__ in TYPED and hint is not types.NoneType) or issubclass(hint, Enum)
+    return True
+
+
+def read(hint: Any, value: Any) -> Any:
+    """The value that a word means, or that a recipe has, as its annotation wants it; Misfit where it does not fit.
+
+    jsonargparse decides. Only whether it takes a value is asked for; what it says where it does not is not read.
+    """
+    if isinstance(value, str) and aliases(value):
+        raise Misfit
+    try:
+        small = _reader(hint) if isinstance(hint, Hashable) else _reader.__wrapped__(hint)
+        if isinstance(value, str):
+            return small.parse_args([f"--value={value}"]).value
+        return small.parse_object({"value": value}).value
+    except (ArgumentError, ValueError, TypeError, AttributeError, RecursionError):
+        raise Misfit from None
+
+
+@lru_cache(maxsize=256)
+def _reader(hint: Any) -> ArgumentParser:
+    """A parser with the one option --value; of what jsonargparse cannot check it takes anything."""
+    small = ArgumentParser(exit_on_error=False, add_help=False)
+    with suppress(ValueError):
+        small.add_argument("--value", type=hint)
+        return small
+    small.add_argument("--value", type=Any)
+    return small
+
+
+def load(text: str) -> Any:
+    """What a text is as YAML; the text where it is none."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
+
+
+def aliases(text: str) -> bool:
+    """Whether a YAML text uses aliases, of which a few lines can make what no memory holds."""
+    if "*" not in text or "&" not in text:
+        return False
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, fast))
+    except yaml.YAMLError:
+        return False
+
+
+def shown(value: Any) -> str:
+    """A value for a message, in one line, and not more than that."""
+    if value is None or isinstance(value, list | dict):
+        value = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n")
+    text = " ".join(str(value).split()) or "''"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+# ---------------------------------------------------------------- in words
+
+
+def invalid(where: str, value: Any, hint: Any, names: Callable[[type], Iterable[str]]) -> str:
+    """The message about a value that does not fit; `names` are the classes that there are of a family."""
+    return f"{where} {shown(value)} is invalid: expected {expected(hint, names)}"
+
+
+def expected(hint: Any, names: Callable[[type], Iterable[str]]) -> str:
+    """What an annotation takes, in words: "a whole number", "crop or pad", "a list of numbers, as in [0.5]"."""
+    words = [word for member in members(hint) for word in _words(member, names)]
+    return either(dict.fromkeys(word for word in words if word != WORDS[Path][0] or len(words) == 1)) or "nothing"
+
+
+def _words(hint: Any, names: Callable[[type], Iterable[str]]) -> list[str]:
+    """The words of one member of an annotation."""
+    if get_origin(hint) is Literal:
+        return [str(value) for value in get_args(hint) if value is not None]
+    base = made_by(hint) or hint
+    if family(base):
+        return list(names(base))
+    if get_origin(hint) in LISTS:
+        example = _example(hint, names)
+        return [f"{_several(hint, names)}, as in {example}" if example else _several(hint, names)]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return list(hint.__members__)
+    return [WORDS[hint][0]] if hint in WORDS else []
+
+
+def _several(hint: Any, names: Callable[[type], Iterable[str]], many: bool = False) -> str:
+    """A list or lists in words: "a list of whole numbers", "lists of 2 whole numbers"."""
+    inside, kind = get_args(hint), "lists" if many else "a list"
+    if not inside:
+        return kind
+    count = f"{len(inside)} " if item(hint) is None else ""
+    first = members(inside[0])[0]
+    if get_origin(first) in LISTS:
+        return f"{kind} of {count}{_several(first, names, many=True)}"
+    if first in WORDS:
+        return f"{kind} of {count}{WORDS[first][1]}"
+    return kind
+
+
+def _example(hint: Any, names: Callable[[type], Iterable[str]]) -> str:
+    """A value of the annotation, as it is typed; "" where none comes to mind."""
+    first = members(hint)[0]
+    if get_origin(first) is Literal:
+        return str(get_args(first)[0])
+    if get_origin(first) in LISTS:
+        inside = get_args(first) or (Any,)
+        one = _example(inside[0], names)
+        return f"[{','.join([one] * (1 if item(first) is not None else len(inside)))}]" if one else ""
+    if family(first):
+        return next(iter(names(first)), "")
+    return WORDS[first][2] if first in WORDS else ""
+
+
+def either(words: Iterable[str]) -> str:
+    """Words as an enumeration: "a, b or c"."""
+    *others, last = [*words] or [""]
+    return f"{', '.join(others)} or {last}" if others else last

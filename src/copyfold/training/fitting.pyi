@@ -1,0 +1,42 @@
+# Written by scripts/stubs.py: run `make stubs` where public names or the arguments of fit have changed.
+
+from pathlib import Path
+
+from copyfold import runs
+from copyfold.data import Photos, Stream
+from copyfold.models.base import Autoencoder
+from copyfold.objectives.base import Objective
+from copyfold.training.plan import Precision, Schedule
+from copyfold.types import Progress
+
+def fit(
+    model: Autoencoder,
+    objective: Objective | None = None,
+    photos: Photos | Stream | None = None,
+    run: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    batch: int = 16,
+    lr: float = 0.001,
+    seed: int = 0,
+    precision: Precision = "auto",
+    schedule: Schedule = "constant",
+    warm_up: int | None = None,
+    accumulate: int = 1,
+    clip: float | None = None,
+    average: float | None = None,
+    patience: int | None = None,
+    save_minutes: float = 1.0,
+    save_steps: int | None = None,
+    keep: int = 1,
+    compile: bool = False,
+    recompute: bool = False,
+    threads: int | None = None,
+    devices: int = 1,
+    nodes: int = 1,
+    sync: bool = False,
+) -> runs.Run: ...

@@ -1,0 +1,90 @@
+"""What values an annotation takes, and how that is said: also annotations that copyfold's own classes lack."""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+import pytest
+import torch
+from torch import nn
+
+from copyfold.cli import _classes, _values
+from copyfold.corruptions import Corruption
+from copyfold.models.base import Autoencoder
+from copyfold.types import Images
+
+
+class Side(Enum):
+    """Left or right."""
+
+    LEFT = 1
+    RIGHT = 2
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        (int, "a whole number"),
+        (Optional[float], "a number"),  # noqa: UP045
+        (str | Path | None, "a text"),
+        (Literal["a", "b", "c"], "a, b or c"),
+        (Literal["a", None], "a"),
+        (list[bool], "a list of true or false, as in [true]"),
+        (float | tuple[float, float], "a number or a list of 2 numbers, as in [0.5,0.5]"),
+        (tuple[tuple[int, ...], ...], "a list of lists of whole numbers, as in [[8]]"),
+        (Sequence[Literal["up", "down"]], "a list, as in [up]"),
+        (Sequence[Corruption], "a list, as in [Blur]"),
+        (Callable[[int], Corruption] | None, "Blur, Clean, Gaussian, Masking or Mix"),
+        (Any, "a value"),
+        (Side, "LEFT or RIGHT"),
+    ],
+)
+def test_what_is_expected_in_words(hint, words):
+    assert _values.expected(hint, _classes.names) == words
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "read"),
+    [
+        (int, "3", 3),
+        (float, "1e-3", 0.001),
+        (float, 3, 3.0),
+        (str, "5", "5"),
+        (str | None, "null", None),
+        (tuple[float, ...], "[1, 2]", (1.0, 2.0)),
+        (dict[str, int], "{a: 1}", {"a": 1}),
+        (Mapping[str, int], {"a": 1}, {"a": 1}),
+        (Side, "LEFT", Side.LEFT),
+        (Any, "8", 8),
+        (Any, "a: [", "a: ["),
+    ],
+)
+def test_what_fits_is_read(hint, value, read):
+    assert _values.read(hint, value) == read
+
+
+@pytest.mark.parametrize(
+    ("hint", "value"),
+    [(int, "x"), (int, 2.5), (str, 5), (bool, "5"), (Literal["a"], "b"), (list[int], "3"), (Side, "UP"),
+     (tuple[int, int], [1]), (int | None, "&a [*a]"), (nn.Module | None, "torch.nn.ReLU"), (int, "[" * 5000)],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(hint, value):
+    with pytest.raises(_values.Misfit):
+        _values.read(hint, value)
+
+
+def test_what_no_word_can_say_is_no_option():
+    assert [h for h in (Images | None, torch.Tensor, nn.Module, None, type(None)) if _values.sayable(h)] == [None]
+    for hint in (
+        int,
+        list,
+        dict,
+        Any,
+        list[int] | None,
+        Side,
+        Autoencoder,
+        Callable[[int], Corruption],
+        Literal["a"],
+    ):
+        assert _values.sayable(hint), hint
