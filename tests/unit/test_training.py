@@ -334,11 +334,12 @@ def clean(folder, net, **options):
 
 
 def test_a_batch_in_parts_gives_the_gradient_of_the_whole(tmp_path):
-    whole, parts = clean(tmp_path / "a", plain()), clean(tmp_path / "b", plain(), accumulate=4)
+    whole, parts = (clean(tmp_path / str(n), plain(), clip=1e9, accumulate=n) for n in (1, 4))
     for a, b in zip(weights(whole).values(), weights(parts).values(), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
     assert [row["step"] for row in parts.history] == [row["step"] for row in whole.history]
-    assert parts.history[-1]["loss"] == pytest.approx(whole.history[-1]["loss"], rel=1e-4)
+    for name in ("loss", "gradient_norm"):  # Adam's own steps do not tell how long a gradient is
+        assert parts.history[-1][name] == pytest.approx(whole.history[-1][name], rel=1e-4)
 
 
 def test_every_part_of_a_batch_is_corrupted_in_its_own_way(tmp_path):
