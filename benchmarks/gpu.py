@@ -9,7 +9,7 @@ the shares of the device's own peak in matrix products, and writes --out, a JSON
 
 "step" is forward, backward and Adam on a batch that lies on the device; "bare" the same in a loop that draws its
 batches as `fit` does. FLOPs are those of matrix products and convolutions, forward and backward, as torch counts
-them. It needs torch >= 2.11, lightning, numpy, safetensors and huggingface_hub, and makes its own data.
+them. It needs torch >= 2.11, lightning-fabric, numpy, safetensors and huggingface_hub, and makes its own data.
 """
 
 import argparse
@@ -134,7 +134,11 @@ def described(device: torch.device) -> dict[str, str]:
     if cuda:
         found["GiB"] = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.1f}"
         found["cuda"], found["cudnn"] = str(torch.version.cuda), str(torch.backends.cudnn.version())
-    found |= {"torch": torch.__version__, "lightning": version("lightning"), "copyfold": cf.__version__}
+    found |= {
+        "torch": torch.__version__,
+        "lightning-fabric": version("lightning-fabric"),
+        "copyfold": cf.__version__,
+    }
     return found | {"python": platform.python_version()}
 
 

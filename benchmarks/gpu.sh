@@ -4,7 +4,7 @@
 #
 #     bash benchmarks/gpu.sh [--minutes 8] [--out FILE] [--device cuda|cpu] [--quick]
 #
-# It sets nothing up: torch >= 2.11, lightning, numpy, safetensors and huggingface_hub must be there (PYTHON names
+# It sets nothing up: torch >= 2.11, lightning-fabric, numpy, safetensors and huggingface_hub must be there (PYTHON names
 # another interpreter than python3). Ends with 0 where every measurement was made and every check held.
 
 set -uo pipefail
@@ -27,7 +27,7 @@ export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-for name in ("torch", "lightning", "numpy", "safetensors", "huggingface_hub"):
+for name in ("torch", "lightning_fabric", "numpy", "safetensors", "huggingface_hub"):
     try:
         print(name, version(name), end="  ")
     except PackageNotFoundError:

@@ -141,7 +141,7 @@ def stepped(bench: Bench, make: Callable[[], Any], batch: int, way: Way) -> Numb
             model = make()
         if way.recompute:
             from copyfold.training.plan import Plan
-            from copyfold.training.switches import switched
+            from copyfold.training.runtime import switched
 
             stack.enter_context(switched(model, Plan(recompute=True)))
         step = stepper(bench, model, batch, way)

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 LEAST = 15.0  # milliseconds that are worth a word
-IMPORTS = "import os, torch, lightning; os._exit(0)"  # as STEP ends, for to tidy up takes time too
+IMPORTS = "import os, torch, lightning_fabric; os._exit(0)"  # as STEP ends, for to tidy up takes time too
 HELPS = ("--help", "data --help", "sample --help", "train --help")
 COMMAND = "import sys; from copyfold.cli import main; sys.exit(main(sys.argv[1:]))"
 STEP = """
@@ -67,7 +67,7 @@ def first_step(options: argparse.Namespace, folder: Path) -> None:
     print(f"first start, images decoded   {seconds(STEP, *arguments):6.2f} s")
     rounds = [(seconds(IMPORTS), seconds(STEP, *arguments)) for _ in range(options.rounds)]
     imports, step = (statistics.median(column) for column in zip(*rounds, strict=True))
-    print(f"import torch, lightning       {imports:6.2f} s")
+    print(f"import torch, lightning_fabric       {imports:6.2f} s")
     print(f"second start, to its 1st step {step:6.2f} s: {step - imports:.2f} s more")
 
 

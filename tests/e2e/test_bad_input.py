@@ -185,7 +185,7 @@ STRANGE = {
     "as a penalty": "objective: {class_path: Classical, init_args: {penalties: [evil.Evil]}}",
     "as text within text": r"""model: '{"class_path": "evil\u002eEvil"}'""",
     "of ours, but no model": "model: copyfold.models.base.load",
-    "by way of ours": "model: copyfold.training.keeper.lightning.Trainer",
+    "by way of ours": "model: copyfold.training.distributed.launched",
     "in another file": "model: other.yaml",
     "in another recipe": "config: other.yaml",
     "as the run": "run: {class_path: evil.Evil}",

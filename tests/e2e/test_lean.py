@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-NEEDED = ("torch", "lightning", "numpy", "safetensors", "huggingface_hub")
+NEEDED = ("torch", "lightning-fabric", "numpy", "safetensors", "huggingface_hub")
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 TRAINING = """

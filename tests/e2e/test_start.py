@@ -10,7 +10,7 @@ from PIL import Image
 from copyfold.cli import commands
 
 LARGE = {
-    *("lightning", "datasets", "pandas", "scipy", "sklearn", "skimage", "matplotlib", "sympy"),
+    *("lightning_fabric", "datasets", "pandas", "scipy", "sklearn", "skimage", "matplotlib", "sympy"),
     *("av", "pywt"),
 }
 

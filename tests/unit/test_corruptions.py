@@ -212,7 +212,7 @@ def test_a_corruption_survives_being_written_down(corruption):
 
 
 def test_importing_corruptions_costs_nothing_beyond_torch():
-    heavy = "('skimage', 'matplotlib', 'av', 'PIL', 'sklearn', 'scipy', 'lightning')"
+    heavy = "('skimage', 'matplotlib', 'av', 'PIL', 'sklearn', 'scipy', 'lightning_fabric')"
     code = f"import sys, copyfold.corruptions; sys.exit(str([m for m in {heavy} if m in sys.modules] or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""

@@ -18,8 +18,10 @@ from copyfold.report.parts.commands import command
 from copyfold.report.parts.sentences import SENTENCES, sentences
 from copyfold.report.parts.subject import Subject
 from copyfold.training import Plan
-from copyfold.training.ending import Clock
-from copyfold.training.logbook import Logbook
+from copyfold.training.loss import Loss
+from copyfold.training.metrics_log import MetricsLog
+from copyfold.training.state import TrainState
+from copyfold.training.stopping import Clock
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +178,10 @@ def test_the_pictures_of_a_run_see_all_classes(classes, tmp_path, monkeypatch):
 def test_the_log_of_a_training_sees_all_of_the_held_out_images(tmp_path):
     """Also where whoever hands them over has sorted them."""
     held_out = np.repeat(np.arange(8, dtype=np.uint8), 100)[:, None, None, None]
-    found = Logbook(
-        runs.Run(tmp_path), cf.Linear((1, 1, 1), 1), cf.Classical(), held_out, 1, Clock(Plan())
-    ).held_out
+    model = cf.Linear((1, 1, 1), 1)
+    state = TrainState(model, torch.optim.Adam(model.parameters()), Clock(None))
+    loss = Loss(model, cf.Classical(), torch.contiguous_format)
+    found = MetricsLog(runs.Run(tmp_path), state, loss, held_out, Plan(), None, 1).held_out
     assert len(found) == 512
     assert (np.bincount(found.flatten()) - 64).max() < 2
 

@@ -1,7 +1,6 @@
 """Which code a trained model comes from: a digest of the sources that its training depends on."""
 
 import ast
-import dataclasses
 import hashlib
 import inspect
 import sys
@@ -10,6 +9,7 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 
+from copyfold.catalogue import Recorded
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 
@@ -52,9 +52,9 @@ def _within(values: Iterable[object]) -> Iterator[object]:
     for value in values:
         if isinstance(value, list | tuple):
             yield from _within(value)
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        elif isinstance(value, Recorded) and not isinstance(value, Autoencoder):
             yield value
-            yield from _within(getattr(value, field.name) for field in dataclasses.fields(value))
+            yield from _within(vars(value).values())
 
 
 @cache

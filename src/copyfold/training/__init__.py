@@ -1,9 +1,9 @@
-"""Training: the only package that knows Lightning. `fit` takes a model, an objective and photos."""
+"""Training: the only package that knows Fabric. `fit` takes a model, an objective and photos."""
 
 from copyfold.training.classifying import fit_classifier
-from copyfold.training.ending import Stopped as Stopped
+from copyfold.training.distributed import rank as rank
 from copyfold.training.fitting import fit
 from copyfold.training.plan import Plan as Plan
-from copyfold.training.ranks import rank as rank
+from copyfold.training.stopping import Stopped as Stopped
 
 __all__ = ["fit", "fit_classifier"]

@@ -80,7 +80,7 @@ def changed(monkeypatch, module: str, line: str = "ANOTHER = 1") -> None:
     "module",
     [
         *("models.dense", "models.blocks", "models.base", "objectives.base", "objectives.fidelities"),
-        *("corruptions", "training.fitting", "training.keeper", "training.courier", "training.logbook"),
+        *("corruptions", "training.fitting", "training.loop", "training.loss", "training.metrics_log"),
         *("training.plan", "training.randomness", "data.batches", "data.photos"),
     ],
 )

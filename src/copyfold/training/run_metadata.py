@@ -45,7 +45,7 @@ def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos 
         "system": platform.platform(),
         "python": platform.python_version(),
         "copyfold": __version__,
-    } | _versions("torch", "lightning", "numpy", "pillow")
+    } | _versions("torch", "lightning-fabric", "numpy", "pillow")
     write_text(run.folder / "data.json", json.dumps(data, indent=2) + "\n")
     write_text(run.folder / "env.json", json.dumps(machine, indent=2) + "\n")
     write_text(run.folder / "model" / "README.md", _card(model, objective, photos))

@@ -1,10 +1,21 @@
-"""Which of several processes this one is."""
+"""Several processes that train together: which of them this one is, and what Fabric does for all."""
 
+import logging
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
 
 from copyfold.errors import UsageError
 from copyfold.training.plan import Plan
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+PRECISIONS = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 BY_HAND = ("bash", "interactive")  # names of SLURM's jobs in which a user types, and srun starts nothing
 
 
@@ -40,3 +51,34 @@ def _compare(starter: str, world: int, local: int, plan: Plan) -> None:
             f"{plan.nodes} makes {plan.world}: give --devices as torchrun's --nproc-per-node or SLURM's "
             "--ntasks-per-node, and --nodes as the number of machines"
         )
+
+
+@contextmanager
+def launched(plan: Plan) -> "Iterator[Fabric]":
+    """Fabric with the devices and the precision of a plan, all of its processes started, within a with-block.
+
+    Its own advice is kept off the screen: what matters is said by copyfold.
+    """
+    # slow to import, as it imports torch._dynamo: not before everything else is checked
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    chatty = logging.getLogger("lightning_fabric")
+    level = chatty.level
+    chatty.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning_fabric.*")
+            fabric = Fabric(
+                accelerator="auto",
+                devices=plan.devices,
+                num_nodes=plan.nodes,
+                strategy=DDPStrategy(gradient_as_bucket_view=True) if plan.world > 1 else "auto",
+                precision=PRECISIONS[plan.precision],  # type: ignore[arg-type]
+            )
+            fabric.launch()
+            yield fabric
+    finally:
+        chatty.setLevel(level)
+        if plan.world > 1 and torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

@@ -1,0 +1,147 @@
+"""Checkpoints: what a training goes on from, whole or not there, and the models that are saved with it."""
+
+import logging
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from copyfold import runs
+from copyfold.errors import CopyfoldError, Diverged, UsageError
+from copyfold.files import written
+from copyfold.models.base import Autoencoder
+from copyfold.training.metrics_log import MetricsLog
+from copyfold.training.plan import Plan
+from copyfold.training.state import TrainState
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+log = logging.getLogger("copyfold")
+
+HELD = {"global_step", "seconds", "lowest", "optimizer_states", "early_stopping", "tally", "precision"}
+ROOM = 1.1  # of the size of what is saved, which must be free before
+
+
+class Checkpoints:
+    """Saves a training: last.ckpt, those before it, model/ and best/."""
+
+    def __init__(
+        self, run: runs.Run, state: TrainState, plan: Plan, fabric: "Fabric", log: MetricsLog, batches: int
+    ) -> None:
+        self.run, self.state, self.plan, self.fabric, self.log = run, state, plan, fabric, log
+        self.batches = batches  # in an epoch
+        self.saved = time.monotonic()
+
+    @property
+    def late(self) -> bool:
+        """Whether it is long since the last checkpoint."""
+        return time.monotonic() - self.saved > 60 * self.plan.save_minutes
+
+    def save(self) -> None:
+        """Write best/, model/ and last.ckpt, each whole or as it was; Diverged where a weight is NaN or infinite.
+
+        The checkpoint comes last: what it says is saved is saved, whenever the process is killed.
+        """
+        state = self.state
+        weights = state.model.state_dict()
+        if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+            raise Diverged(f"a weight became NaN or infinite by step {state.step}")
+        state.tally.share(lambda sums: self.fabric.all_reduce(sums, reduce_op="mean"))  # type: ignore[arg-type, return-value]
+        if self.fabric.is_global_zero:
+            copies = 5 + (state.average is not None)  # weights, the optimiser's two moments, model/, best/
+            self._make_sure_of(copies * sum(tensor.nbytes for tensor in weights.values()))
+            self.log.flush()
+            if self.log.best is not None:
+                state.model.save(self.run.folder / "best", self.log.best)
+            state.shown.save(self.run.folder / "model")
+            scale = self.fabric.strategy.precision.state_dict()  # of the loss, in float16
+            _write(self.run, state.state_dict() | {"batches": self.batches, "precision": scale})
+            self._keep()
+        self.fabric.barrier()
+        self.log.best = None
+        self.saved = time.monotonic()
+        self.log.pace.pause()
+
+    def _make_sure_of(self, size: int) -> None:
+        """Refuse to begin what the disk has no room for."""
+        free, needed = shutil.disk_usage(self.run.folder).free, ROOM * size
+        if free < needed:
+            raise CopyfoldError(
+                f"{self.run.folder} has {free / 1e6:,.0f} MB free and a checkpoint needs {needed / 1e6:,.0f}: "
+                "what was saved before is untouched; free some space and go on with --resume"
+            )
+
+    def _keep(self) -> None:
+        """Keep this checkpoint beside those before it, as many as the plan says."""
+        if self.plan.keep == 1:
+            return
+        folder = self.run.folder / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        kept = folder / f"step-{self.state.step:09d}.ckpt"
+        kept.unlink(missing_ok=True)
+        os.link(self.run.checkpoint, kept)  # the next last.ckpt takes the name, and not the place, of this one
+        for old in sorted(folder.glob("step-*.ckpt"))[: -self.plan.keep]:
+            old.unlink()
+
+
+def _write(run: runs.Run, checkpoint: dict[str, Any]) -> None:
+    """Write beside last.ckpt, flush, rename."""
+    try:
+        with written(run.checkpoint) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+    except RuntimeError as error:  # torch hides what the disk said
+        raise CopyfoldError(
+            f"cannot write {run.checkpoint}: {error}; the checkpoint before it is untouched; free some space and "
+            "go on with --resume"
+        ) from error
+
+
+def read(run: runs.Run, model: Autoencoder, plan: Plan, batches: int) -> dict[str, Any]:
+    """The checkpoint of a run, plain types and tensors only; the model takes on its weights.
+
+    UsageError where training cannot go on from it: it is of another model, of other images, or no checkpoint.
+    """
+    path = run.checkpoint
+    try:
+        kept: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UsageError(f"{path} cannot be read ({error}); start again with --overwrite") from error
+    try:
+        model.load_state_dict({k.removeprefix("model."): v for k, v in kept["state_dict"].items()})
+        averaged, expected = kept["average"] is not None, kept["batches"]
+        if missing := HELD - kept.keys():
+            raise KeyError(*missing)
+    except (KeyError, TypeError, AttributeError):
+        raise UsageError(f"{path} is no checkpoint of copyfold's: start again with --overwrite") from None
+    except RuntimeError:
+        raise UsageError(
+            f"{path} is of another model: leave out --model to go on with it, or start again with --overwrite"
+        ) from None
+    if expected != batches:
+        raise UsageError(
+            f"{path} is of epochs of {expected} batches, and these images make {batches}: go on with the same "
+            "images, --limit and --batch, or start again with --overwrite"
+        )
+    if averaged != (plan.average is not None):
+        raise UsageError(
+            f"{path} has {'an' if averaged else 'no'} average of the weights: go on "
+            f"{'with' if averaged else 'without'} --average, or start again with --overwrite"
+        )
+    return kept
+
+
+def finished(run: runs.Run, kept: dict[str, Any], plan: Plan, batches: int) -> bool:
+    """Whether a checkpoint is already where the plan ends, which is said."""
+    ends = {
+        "epochs": (kept["global_step"] / batches, plan.epochs),
+        "minutes": (kept["seconds"] / 60, plan.minutes),
+        "patience": ((kept["early_stopping"] or {}).get("waited", 0), plan.patience),
+    }
+    for name, (done, planned) in ends.items():
+        if planned is not None and done >= planned:
+            log.info("%s is finished already: give more --%s than %g to go on", run.folder, name, planned)
+            return True
+    return False

@@ -1,0 +1,37 @@
+"""A moving average of the weights, which is what is saved and looked at."""
+
+from typing import Any, cast
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from copyfold.models.base import Autoencoder
+
+
+class MovingAverage:
+    r"""An exponential moving average of weights and norms' averages, by torch's AveragedModel.
+
+        average <- decay * average + (1 - decay) * weight        after every step; at first the weight itself
+
+    Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
+    """
+
+    def __init__(self, model: Autoencoder, decay: float) -> None:
+        self._averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+    @property
+    def model(self) -> Autoencoder:
+        """A model with the averages in the place of the weights."""
+        return cast(Autoencoder, self._averaged.module)
+
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after a step."""
+        self._averaged.update_parameters(model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averages, and of how many steps."""
+        return self._averaged.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._averaged.load_state_dict(state)

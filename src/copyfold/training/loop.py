@@ -1,0 +1,116 @@
+"""The training loop: one function that reads like the algorithm."""
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from copyfold.data.batches import Source
+from copyfold.errors import Diverged, UsageError
+from copyfold.training.checkpointing import Checkpoints
+from copyfold.training.loss import Loss
+from copyfold.training.metrics_log import MetricsLog
+from copyfold.training.plan import Plan
+from copyfold.training.randomness import hashed, seeded
+from copyfold.training.state import TrainState
+from copyfold.training.stopping import agree
+from copyfold.types import Progress
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+WATCHED = 10  # diagnostics are taken of every tenth step
+ASKED = 10  # steps from one agreement of several processes to the next; a GPU, too, is waited for then
+
+
+def train(
+    state: TrainState,
+    loss: Loss,
+    source: Source,
+    plan: Plan,
+    fabric: "Fabric",
+    log: MetricsLog,
+    checkpoints: Checkpoints,
+    progress: Progress | None = None,
+) -> None:
+    """Train until the plan, the clock, a signal or early stopping says that it is over.
+
+        for every batch x:   g = mean over its parts of grad L(x);   w <- optimizer(w, g);   average <- w
+
+    Randomness is a function of (seed, step, part, rank): every part of a step seeds torch anew, so that a resumed
+    training draws what it would have drawn. Diverged, in all processes, if a loss became NaN or infinite in one.
+    """
+    shared: Any = fabric.strategy.setup_module(loss) if plan.world > 1 else loss
+    length, device = len(source), fabric.device
+    source.n, over = state.step, False
+    _compare(state, fabric, checkpoints)
+    if state.step == 0:
+        checkpoints.save()  # so that there is one from the start
+    while not over:
+        for batch in source:  # what remains of an epoch
+            done = state.clock.done(state.step, plan, length)
+            for group in state.optimizer.param_groups:
+                group["lr"] = plan.rate(state.step, done)
+            watched = state.step % WATCHED == 0 or not state.tally.counts
+
+            # The gradient, part by part; processes share it with the last one
+            for part, pixels in enumerate(batch.chunk(plan.accumulate)):
+                seeded(hashed(plan.seed, state.step * plan.accumulate + part, fabric.global_rank), device)
+                with _shared_after(part, shared, plan):
+                    with fabric.autocast():
+                        terms, watch = shared(pixels.to(device, non_blocking=True), watched, state.step)
+                    total = reduce(add, terms.values())
+                    fabric.backward(total if plan.accumulate == 1 else total / plan.accumulate)
+                state.tally.add({"loss": total} | terms | watch)
+
+            # The step
+            if plan.clip is not None:
+                norm: Any = fabric.clip_gradients(
+                    loss, state.optimizer, max_norm=plan.clip, error_if_nonfinite=False
+                )
+                state.tally.add({"gradient_norm": norm})
+            fabric.strategy.optimizer_step(state.optimizer)
+            state.optimizer.zero_grad()
+            if state.average is not None:
+                state.average.update(state.model)
+            state.step += 1
+
+            # What is written and decided after it
+            ended = state.step % length == 0  # an epoch
+            log.stepped(ended)
+            if progress is not None:
+                progress(*log.progress())
+            numbered = plan.save_steps is not None and state.step % plan.save_steps == 0
+            alone = plan.world == 1 and device.type == "cpu"  # and never waits to ask
+            if not (ended or numbered or alone or state.step % ASKED == 0):
+                continue
+            over, late, diverged = agree(fabric, state.clock, checkpoints.late, state.tally.finite)
+            if diverged:
+                raise Diverged(f"the loss became NaN or infinite by step {state.step}")
+            if ended:
+                over |= state.step == length * (plan.epochs or 0) or log.learned_nothing
+            elif over:
+                log.row(held_out=True)
+            if over or late or numbered:
+                checkpoints.save()
+            if over:
+                break
+
+
+def _shared_after(part: int, shared: Any, plan: Plan) -> AbstractContextManager[Any]:
+    """Several processes share the gradient when they have that of the last part."""
+    return nullcontext() if plan.world == 1 or part + 1 == plan.accumulate else shared.no_sync()
+
+
+def _compare(state: TrainState, fabric: "Fabric", checkpoints: Checkpoints) -> None:
+    """Refuse to train where one process goes on from a checkpoint that another does not see."""
+    if fabric.world_size == 1:
+        return
+    at: Any = fabric.all_reduce(torch.tensor([state.step, -state.step], device=fabric.device), reduce_op="max")
+    if at[0] != -at[1]:
+        raise UsageError(
+            f"{checkpoints.run.folder} is at step {state.step} for this process and at another for others: it "
+            "must be one folder that all machines see"
+        )

@@ -1,0 +1,66 @@
+"""The loss of a step as a module, and the tally of its numbers."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from copyfold.models.base import Autoencoder
+from copyfold.objectives.base import Objective
+from copyfold.runs import Row
+from copyfold.types import Diagnostics, Images, Terms
+
+
+class Loss(nn.Module):
+    """An objective of a model as a module, so that several processes can share its gradient."""
+
+    def __init__(self, model: Autoencoder, objective: Objective, layout: torch.memory_format) -> None:
+        super().__init__()
+        self.model, self.objective, self.layout = model, objective, layout
+
+    def forward(self, pixels: Tensor, watched: bool, step: int) -> tuple[Terms, Diagnostics]:
+        """The weighted terms of a batch of bytes, and its diagnostics where they are asked for."""
+        watch: Diagnostics = {}
+        x = to_images(pixels, self.layout)
+        return self.objective(self.model, x, watch if watched else None, step), watch
+
+
+@dataclass
+class Tally:
+    """Sums of named numbers since they were last taken."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+
+    def add(self, numbers: dict[str, Tensor]) -> None:
+        """Add numbers, detached, without waiting for a device."""
+        for name, value in numbers.items():
+            value = value.detach()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    @property
+    def finite(self) -> bool:
+        """Whether no loss since they were last taken was NaN or infinite; a device is waited for."""
+        return "loss" not in self.sums or math.isfinite(self.sums["loss"].item())
+
+    def share(self, shared: Callable[[Tensor], Tensor]) -> None:
+        """Make the sums what `shared` makes of them: their means over all processes."""
+        if self.sums:
+            sums = shared(torch.stack([total.float() for total in self.sums.values()]))
+            self.sums = dict(zip(self.sums, sums.unbind(), strict=True))
+
+    def take(self) -> Row:
+        """The means; the next ones begin at nothing."""
+        counts = self.counts.values()
+        values = torch.stack([t.float() for t in self.sums.values()]).tolist() if self.sums else []
+        row = {name: total / count for name, total, count in zip(self.sums, values, counts, strict=True)}
+        self.sums, self.counts = {}, {}
+        return row
+
+
+def to_images(batch: Tensor, layout: torch.memory_format) -> Images:
+    """Bytes to [0, 1] in the given memory layout."""
+    return batch.to(torch.float32, memory_format=layout).div_(255)

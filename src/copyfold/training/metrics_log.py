@@ -1,0 +1,198 @@
+"""Rows of a run's log, and what is looked at to write them."""
+
+import logging
+import math
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from copyfold import runs
+from copyfold.data.sampling import DIAGNOSED, EVALUATED, stratified
+from copyfold.errors import Diverged
+from copyfold.probes.latent import CodeStatistics
+from copyfold.training.loss import Loss, Tally, to_images
+from copyfold.training.plan import Plan
+from copyfold.training.randomness import hashed, seeded
+from copyfold.training.state import TrainState
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+log = logging.getLogger("copyfold")
+
+LOGGED = ("active_units", "dead_units", "always_on_units", "saturation")
+ROW_STEPS = 100  # a row of the log at least this often
+SLOW, PACES = 10, 20  # times the usual step, and how many steps in a row are that
+
+
+class MetricsLog:
+    """Writes a row of the log now and then, with the held-out loss at the end of every epoch.
+
+    Where there are several processes, the numbers of training are means over all of them; the first process
+    alone looks at the held-out images, and writes.
+    """
+
+    def __init__(
+        self,
+        run: runs.Run,
+        state: TrainState,
+        loss: Loss,
+        held_out: np.ndarray,
+        plan: Plan,
+        fabric: "Fabric",
+        length: int,
+    ) -> None:
+        self.run, self.state, self.loss, self.plan, self.fabric = run, state, loss, plan, fabric
+        self.length = length  # batches in an epoch
+        self.held_out = held_out[stratified(len(held_out), EVALUATED)]  # in every row of every run the same
+        vector = [len(shape) for shape in state.model.code_shapes()] == [1]
+        # maps only where they are meant to be so
+        self.diagnosed = vector or bool(getattr(loss.objective, "penalties", ()))
+        self.codes: dict[str, Tensor] = {}
+        self.best: dict[str, Tensor] | None = None  # weights of the lowest held-out loss, where not saved yet
+        self.pace = Pace()
+        # those after the checkpoint that training goes on from are dropped
+        self.rows = [row for row in run.history if row["step"] <= state.step] if state.step else []
+        self.names: list[str] = []  # the columns of log.csv; none, until it is written anew
+
+    def stepped(self, ended: bool) -> None:
+        """Write a row where an epoch ended, and a hundred steps after the last one; mind the pace."""
+        self.pace.mind()
+        step = self.state.step % self.length
+        if ended:
+            self.row(held_out=True)
+            if self.state.early_stopping is not None:
+                self.state.early_stopping.judge(self.rows[-1]["held_out_loss"])
+        elif step % ROW_STEPS == 0 and self.length - step >= ROW_STEPS // 2:
+            self.row()
+
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether the held-out loss has not fallen for as long as the plan is patient, which is said."""
+        stopping = self.state.early_stopping
+        if stopping is None or not stopping.over:
+            return False
+        log.info(
+            "the held-out loss has not fallen for %d epochs, so training ends; best/ has the lowest",
+            stopping.waited,
+        )
+        return True
+
+    def progress(self) -> tuple[str, int, int]:
+        """How far training is: what, done, total."""
+        what = f"training, loss {self.rows[-1]['loss']:.4g}" if self.rows else "training"
+        if self.plan.epochs is not None:
+            return what, self.state.step, self.plan.epochs * self.length
+        assert self.plan.minutes is not None
+        return what, round(self.state.clock.seconds), round(60 * self.plan.minutes)
+
+    def row(self, held_out: bool = False) -> None:
+        """Write a row of the log: means since the last one. Diverged where a loss is NaN or infinite."""
+        state = self.state
+        row = {"epoch": state.step / self.length, "step": state.step, "seconds": state.clock.seconds}
+        state.tally.share(lambda sums: self.fabric.all_reduce(sums, reduce_op="mean"))  # type: ignore[arg-type, return-value]
+        row |= state.tally.take()
+        if not math.isfinite(row.get("loss", 0.0)):
+            raise Diverged(f"the loss became {row['loss']} by step {state.step}")
+        if held_out and len(self.held_out):
+            row |= self.fabric.broadcast(self._look() if self.fabric.is_global_zero else {})
+        self._write(row)
+        self.pace.pause()
+        if not math.isfinite(row.get("held_out_loss", 0.0)):
+            raise Diverged(f"the held-out loss became {row['held_out_loss']} at step {state.step}")
+
+    def flush(self) -> None:
+        """Have every row on the disk."""
+        self.names = self.run.write_history(self.rows)
+
+    def _write(self, row: runs.Row) -> None:
+        """Add a row; where there is one of this step already, to that."""
+        again = bool(self.rows) and self.rows[-1]["step"] == row["step"]
+        self.rows.append((self.rows.pop() if again else {}) | row)
+        if not self.fabric.is_global_zero:
+            return
+        if again or not row.keys() <= set(self.names):
+            self.flush()
+        else:
+            self.run.append_history(row, self.names)
+
+    @torch.no_grad()
+    def _look(self) -> runs.Row:
+        """What a row says of the held-out images; the weights are noted where the loss is the lowest so far."""
+        found = self.evaluate() | self._diagnose()
+        if found["loss"] < self.state.lowest:
+            self.state.lowest = found["loss"]
+            weights = self.state.shown.state_dict()
+            self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
+        return {f"held_out_{name}": value for name, value in found.items()}
+
+    @torch.no_grad()
+    def evaluate(self) -> runs.Row:
+        """The objective on held-out images, as the model is trained but recording nothing."""
+        model, device = self.state.shown, self.fabric.device
+        tally, size = Tally(), min(self.plan.batch, len(self.held_out))
+        seeded(hashed(self.plan.seed, -1), device)  # the same corruption every time
+        statistics = model.statistics if size > 1 else "running"  # one image has none of its own
+        training = model.training
+        model.eval()
+        for start in range(0, len(self.held_out) - size + 1, size):
+            batch = torch.from_numpy(self.held_out[start : start + size]).permute(0, 3, 1, 2)
+            x = to_images(batch.to(device), self.loss.layout)
+            watch: dict[str, Tensor] = {}
+            with self.fabric.autocast(), model.using(statistics):
+                terms = self.loss.objective(model, x, watch)
+            tally.add({"loss": torch.stack(list(terms.values())).sum()} | terms | watch)
+        model.train(training)
+        return tally.take()
+
+    def _diagnose(self) -> runs.Row:
+        """What the numbers of a code do on some held-out images."""
+        chosen = stratified(len(self.held_out), DIAGNOSED)
+        pixels = torch.from_numpy(self.held_out[chosen]).permute(0, 3, 1, 2)
+        if not self.diagnosed or len(pixels) < 2:
+            return {}
+        model, training = self.state.shown, self.state.shown.training
+        x = to_images(pixels.to(self.fabric.device), torch.contiguous_format)
+        model.eval()
+        with self.fabric.autocast():
+            probe = CodeStatistics(model.statistics, max(2, self.plan.batch))
+            self.codes = probe(model, x, torch.Generator()).numbers
+        model.train(training)
+        return {name: value.item() for name, value in self.codes.items() if value.dim() == 0 and name in LOGGED}
+
+
+class Pace:
+    """Says once when steps take ten times as long as they did: another program is on the same cores."""
+
+    def __init__(self) -> None:
+        self.before: float | None = None
+        self.taken: list[float] = []
+        self.usual = math.inf
+        self.said = False
+
+    def pause(self) -> None:
+        """What comes between two steps is none of theirs."""
+        self.before = None
+
+    def mind(self) -> None:
+        """Note the time of a step."""
+        now = time.monotonic()
+        if self.before is not None:
+            self.taken.append(now - self.before)
+        self.before = now
+        if len(self.taken) < PACES:
+            return
+        pace, self.taken = statistics.median(self.taken), []
+        if pace > SLOW * self.usual and not self.said:
+            self.said = True
+            log.info(
+                "a step takes %.2g s and took %.2g s before: another program is using the same cores, for which "
+                "the threads of this one wait; wait for it, or go on with --resume and a smaller --threads",
+                pace,
+                self.usual,
+            )
+        self.usual = min(self.usual, pace)

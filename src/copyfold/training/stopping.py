@@ -1,0 +1,98 @@
+"""When a training ends: its clock, signals, and what all of its processes agree on."""
+
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from copyfold import runs
+from copyfold.training.plan import Plan
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked training to stop, and everything was saved first. `exit_code` is 128 + the signal."""
+
+    def __init__(self, signum: int, run: runs.Run) -> None:
+        self.exit_code = 128 + signum
+        super().__init__(f"stopped by {signal.Signals(signum).name}; {run.folder} is saved, go on with --resume")
+
+
+@dataclass
+class Clock:
+    """Seconds of training, those before a resume counted in; and the signal that came, if any."""
+
+    minutes: float | None
+    """The minutes that the plan has."""
+    before: float = 0.0
+    """Seconds before this process began."""
+    agreed: float = 0.0
+    """Seconds as all processes agreed on last."""
+    signum: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def start(self) -> None:
+        """Count from now on."""
+        self.started, self.agreed = time.monotonic(), self.before
+
+    def done(self, step: int, plan: Plan, length: int) -> float:
+        """The share of a plan that is behind a step, of `length` an epoch; by the clock where it has minutes."""
+        seconds = self.seconds if plan.world == 1 else self.agreed
+        epochs = step / (plan.epochs * length) if plan.epochs else 0.0
+        return max(epochs, seconds / 60 / plan.minutes if plan.minutes else 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far."""
+        return self.before + time.monotonic() - self.started
+
+    @property
+    def over(self) -> bool:
+        """Whether a signal came or the minutes are spent."""
+        return bool(self.signum) or (self.minutes is not None and self.seconds >= 60 * self.minutes)
+
+
+class Signals:
+    """Lets the first SIGINT or SIGTERM end training after this step; a second one is not held back."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.former = clock, {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            self.former = {int(s): signal.signal(s, self.note) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self.former.items():
+            signal.signal(signum, handler)
+
+    def note(self, signum: int, frame: FrameType | None) -> None:
+        """Remember the signal, for training to end by it."""
+        self.clock.signum = signum
+        signal.signal(signum, self.former[signum])
+
+
+class Agreement(NamedTuple):
+    """What holds for all processes alike."""
+
+    over: bool
+    """A signal came to one of them, or the minutes are spent."""
+    late: bool
+    """It is long since the last checkpoint."""
+    diverged: bool
+    """A loss was NaN or infinite in one of them."""
+
+
+def agree(fabric: "Fabric", clock: Clock, late: bool, finite: bool) -> Agreement:
+    """Ask all processes; the clock then has the seconds that they agree on, and the signal that came to any."""
+    said = [float(clock.over), float(late), float(not finite), clock.seconds, float(clock.signum)]
+    if fabric.world_size > 1:
+        said = fabric.all_reduce(torch.tensor(said, device=fabric.device), reduce_op="max").tolist()  # type: ignore[union-attr]
+    clock.agreed, clock.signum = said[3], clock.signum or int(said[4])
+    return Agreement(*map(bool, said[:3]))
