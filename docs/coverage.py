@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from copyfold.studies import conduct
+from copyfold.studies import runner
 from copyfold.studies.base import Study
 
 HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ def located(entry: str) -> tuple[Path, str]:
 def about() -> dict[int, list[Study]]:
     """The studies of every item."""
     found: dict[int, list[Study]] = {}
-    for study in conduct.studies().values():
+    for study in runner.studies().values():
         for item in study.items:
             found.setdefault(item, []).append(study)
     return found
@@ -60,7 +60,7 @@ def held(item: dict[str, Any], by: list[Study]) -> list[str]:
     said = [_study(study) for study in by]
     for entry in item.get("held by", []):
         if name := re.fullmatch(r"copyfold study ([a-z][a-z0-9-]*)", entry):
-            said.append(_study(conduct.studies()[name[1]]))
+            said.append(_study(runner.studies()[name[1]]))
         elif entry.startswith(("copyfold ", "python ")):
             said.append(f"`{entry}`")
         else:
@@ -85,7 +85,7 @@ def page() -> str:
         parts.append("\n".join([f"## {heading}\n", COLUMNS, *rows]))
     places = [
         _row(_study(study), study.claim, study.place, ", ".join(map(str, study.items)))
-        for study in conduct.studies().values()
+        for study in runner.studies().values()
     ]
     parts.append("\n".join([PLACES, *places]))
     head = HEAD.format(

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from copyfold.cli import main
-from copyfold.studies import conduct, pages
+from copyfold.studies import pages, runner
 from copyfold.studies.base import Verdict
 
-STUDIES = conduct.studies()
+STUDIES = runner.studies()
 CLAIMS = {f"T{n}" for n in range(1, 33)}
 DAY = re.compile(r"\b(session|helper|/work|/tmp)\b")
 
@@ -67,7 +67,7 @@ def test_a_study_runs_at_the_smallest_budget(name, out, capsys):
 def test_what_is_measured_is_not_measured_again(out, capsys, monkeypatch):
     name = next(iter(STUDIES))
     assert main(["study", name, "--out", str(out)]) == 0
-    monkeypatch.setattr(conduct, "conduct", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(runner, "run", lambda *_: pytest.fail("measured again"))
     assert main(["study", name, "--out", str(out)]) == 0
     assert capsys.readouterr().out.count("UNDECIDED") == 2
 

@@ -14,7 +14,7 @@ spec = importlib.util.spec_from_file_location("docs_coverage", ROOT / "docs" / "
 coverage = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(coverage)
 ITEMS = [item for items in coverage.groups().values() for item in items]
-STUDIES = coverage.conduct.studies()
+STUDIES = coverage.runner.studies()
 ALL = set(range(1, 160))
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -100,6 +100,8 @@ class Study(Recorded, ABC):
     before the first measurement and are not moved after it.
     """
 
+    home: ClassVar[str] = "copyfold.claims"
+    """Where copyfold's own studies are: one file a claim, in folders."""
     claim: ClassVar[str]
     """T1 to T32, or a name of our own."""
     place: ClassVar[str]

@@ -6,16 +6,8 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from copyfold.models.dense import Linear
-from copyfold.probes.baselines import PCAWiener
-from copyfold.studies.attending import (
-    AttentionInSkipsDenoisesPoorly,
-    DotProductLessAccurate,
-    LinearAttentionCopies,
-)
-from copyfold.studies.attending_cost import kept
-from copyfold.studies.base import Verdict
-from copyfold.studies.conditioning import (
+from copyfold.claims.attention.attention_cost import kept
+from copyfold.claims.attention.conditioning_decides import (
     ConditioningDecides,
     DotProductAlone,
     correlation,
@@ -24,8 +16,17 @@ from copyfold.studies.conditioning import (
     small_values,
     spectrum,
 )
-from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.perfect_copy import PerfectCopyDoesNothing, gaussian_images, off
+from copyfold.claims.attention.linear_attention_copies import (
+    AttentionInSkipsDenoisesPoorly,
+    DotProductLessAccurate,
+    LinearAttentionCopies,
+)
+from copyfold.claims.attention.perfect_copy_does_nothing import PerfectCopyDoesNothing, gaussian_images, off
+from copyfold.models.dense import Linear
+from copyfold.probes.baselines import PCAWiener
+from copyfold.studies.base import Verdict
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 from known import Blind, Identity
 
 

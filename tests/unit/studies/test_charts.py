@@ -5,8 +5,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from copyfold.studies import charts, pages
+from copyfold.studies import pages
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.toolkit import charts
 
 FOUND = {"a": ((1, 2), [Estimate(0.5, 0.4, 0.7, 9), Estimate(0.6, 0.5, 0.8, 9)])}
 

@@ -8,10 +8,17 @@ import pytest
 import torch
 from torch import Generator
 
-from copyfold.studies import dependence
+from copyfold.claims.representation import layers_become_dependent as dependence
+from copyfold.claims.representation.layers_become_dependent import (
+    LayersBecomeDependent,
+    alignment,
+    cosines,
+    waves,
+    weights,
+)
 from copyfold.studies.base import Verdict
-from copyfold.studies.dependence import LayersBecomeDependent, alignment, cosines, waves, weights
-from copyfold.studies.lab import BUDGETS, Lab
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 
 
 @pytest.fixture

@@ -8,10 +8,17 @@ import torch
 from torch import Generator, nn
 
 import copyfold as cf
-from copyfold.studies import depth
+from copyfold.claims.representation import noise_by_depth as depth
+from copyfold.claims.representation.noise_by_depth import (
+    NarrowingInjects,
+    NoiseByDepth,
+    accuracy,
+    halving,
+    reordered,
+)
 from copyfold.studies.base import Verdict
-from copyfold.studies.depth import NarrowingInjects, NoiseByDepth, accuracy, halving, reordered
-from copyfold.studies.lab import BUDGETS, Lab
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 
 
 @pytest.fixture

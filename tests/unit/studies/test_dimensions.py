@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from copyfold.studies import dimensions
-from copyfold.studies.base import Verdict
-from copyfold.studies.dimensions import (
+from copyfold.claims.representation import tails_corrected as dimensions
+from copyfold.claims.representation.tails_corrected import (
     FreedomGrows,
     TailsCorrected,
     beyond,
@@ -21,7 +20,9 @@ from copyfold.studies.dimensions import (
     product,
     undone,
 )
-from copyfold.studies.lab import BUDGETS, Lab
+from copyfold.studies.base import Verdict
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 
 
 @pytest.fixture

@@ -7,13 +7,20 @@ import torch
 from torch import Generator, nn
 
 import copyfold as cf
+from copyfold.claims.generation.global_order import GlobalOrder, StyleOfTheManifold, closeness, corner_dependence
+from copyfold.claims.generation.more_compute_better_samples import (
+    IteratingBeatsOnePass,
+    MoreComputeBetterSamples,
+    growing,
+    petaflops,
+)
 from copyfold.models.base import Chain
 from copyfold.probes import quality
-from copyfold.studies import likeness, networks
 from copyfold.studies.base import Verdict
-from copyfold.studies.generating import IteratingBeatsOnePass, MoreComputeBetterSamples, growing, petaflops
-from copyfold.studies.generating_style import GlobalOrder, StyleOfTheManifold, closeness, corner_dependence
-from copyfold.studies.lab import BUDGETS, Lab
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit import networks
+from copyfold.studies.toolkit.samples import geometric_mean
 
 
 class Known(Chain):
@@ -138,14 +145,14 @@ def test_styles_that_differ_and_styles_that_do_not(monkeypatch):
 
 def test_walks_that_are_farther_from_all_samples_are_no_style(monkeypatch):
     monkeypatch.setattr(quality, "PATCHES", 1024)
-    samples = textured(0.2, 0)
+    made_of_noise = textured(0.2, 0)
     made = {
-        "a": {"walk": textured(0.3, 1), "samples": samples},
-        "b": {"walk": textured(0.6, 2), "samples": samples},
+        "a": {"walk": textured(0.3, 1), "samples": made_of_noise},
+        "b": {"walk": textured(0.6, 2), "samples": made_of_noise},
     }
     ratios = closeness(made, Generator().manual_seed(0))
     assert ratios["a"] < 0.5 < 2 < ratios["b"]
-    assert likeness.geometric_mean(list(ratios.values())) == pytest.approx(1)
+    assert geometric_mean(list(ratios.values())) == pytest.approx(1)
 
 
 def test_networks_that_paint_alike_have_no_style_of_their_own(shelf):

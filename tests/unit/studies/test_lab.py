@@ -12,7 +12,9 @@ from PIL import Image
 from copyfold.errors import DataError, Diverged, UsageError
 from copyfold.models.dense import Linear
 from copyfold.studies import lab as laboratory
-from copyfold.studies.lab import BUDGETS, Lab, sources
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.datasets import sources
+from copyfold.studies.lab import Lab
 
 
 @pytest.fixture

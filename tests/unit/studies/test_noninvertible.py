@@ -7,12 +7,19 @@ import torch
 from torch import Generator, nn
 
 import copyfold as cf
+from copyfold.claims.representation import looks_gaussian as noninvertible
+from copyfold.claims.representation.looks_gaussian import (
+    LawOfOneLayer,
+    LooksGaussian,
+    over_law,
+    represented,
+    settled,
+)
 from copyfold.measures import distance
 from copyfold.models.blocks import BatchNorm
-from copyfold.studies import noninvertible
 from copyfold.studies.base import Verdict
-from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.noninvertible import LawOfOneLayer, LooksGaussian, over_law, represented, settled
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 
 
 @pytest.fixture

@@ -3,18 +3,19 @@
 import pytest
 import torch
 
-from copyfold.corruptions import Blur, Mix
-from copyfold.studies.base import Verdict
-from copyfold.studies.batch_statistics import EvalModeBreaks, StatisticsDenoise, brightened, taken
-from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.networks import restored
-from copyfold.studies.normalising import (
+from copyfold.claims.normalisation.no_norm_no_noise import (
     BatchOfOne,
     NoNormNoNoise,
     NormNotNeededToSee,
     scaled_blur,
     statistics_gap,
 )
+from copyfold.claims.normalisation.statistics_denoise import EvalModeBreaks, StatisticsDenoise, brightened, taken
+from copyfold.corruptions import Blur, Mix
+from copyfold.studies.base import Verdict
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit.networks import restored
 from known import Blind, Identity
 
 

@@ -6,15 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from copyfold.measures import mse
-from copyfold.models.dense import Linear
-from copyfold.objectives.base import Classical
-from copyfold.objectives.penalties import Contraction
-from copyfold.studies import notes, notes_variational
-from copyfold.studies.base import Estimate, Verdict
-from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.notes import LinearIsPCA, classed, contestants, costs, fashion, pca, purities, shared
-from copyfold.studies.notes_variational import (
+from copyfold.claims.notes import linear_is_pca as notes
+from copyfold.claims.notes import only_variational_samples as notes_variational
+from copyfold.claims.notes.linear_is_pca import (
+    LinearIsPCA,
+    classed,
+    contestants,
+    costs,
+    fashion,
+    pca,
+    purities,
+    shared,
+)
+from copyfold.claims.notes.only_variational_samples import (
     LATENT,
     faded,
     judged,
@@ -23,6 +27,13 @@ from copyfold.studies.notes_variational import (
     unevenness,
     variational,
 )
+from copyfold.measures import mse
+from copyfold.models.dense import Linear
+from copyfold.objectives.base import Classical
+from copyfold.objectives.penalties import Contraction
+from copyfold.studies.base import Estimate, Verdict
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 
 SHAPE = (1, 8, 8)
 

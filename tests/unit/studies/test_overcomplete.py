@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from copyfold.claims.overcomplete.not_the_identity import LargeNeedNotBlur
 from copyfold.models.adoption import adopt
 from copyfold.studies.base import Verdict
-from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.overcomplete import LargeNeedNotBlur
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 
 
 class Negative(nn.Module):

@@ -7,18 +7,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from copyfold.corruptions import Masking
-from copyfold.data.synthetic import ring
-from copyfold.errors import UsageError
-from copyfold.models.base import Autoencoder
-from copyfold.models.dense import MLP, Linear
-from copyfold.objectives.penalties import divergence
-from copyfold.studies import regularised, regularised_aggregate, regularised_denoising
-from copyfold.studies.base import Verdict
-from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.regularised import PenaltiesMakeSparse, kept, responses
-from copyfold.studies.regularised_aggregate import PaidByEachOrByAll, aggregate, apart, posterior, together
-from copyfold.studies.regularised_denoising import (
+from copyfold.claims.notes import contraction_costs_and_selects as regularised
+from copyfold.claims.notes import follows_the_score as regularised_denoising
+from copyfold.claims.notes import paid_by_each_or_by_all as regularised_aggregate
+from copyfold.claims.notes.contraction_costs_and_selects import PenaltiesMakeSparse, kept, responses
+from copyfold.claims.notes.follows_the_score import (
     FillsInDetail,
     FollowsTheScore,
     cosine,
@@ -28,6 +21,16 @@ from copyfold.studies.regularised_denoising import (
     slope,
     within,
 )
+from copyfold.claims.notes.paid_by_each_or_by_all import PaidByEachOrByAll, aggregate, apart, posterior, together
+from copyfold.corruptions import Masking
+from copyfold.data.synthetic import ring
+from copyfold.errors import UsageError
+from copyfold.models.base import Autoencoder
+from copyfold.models.dense import MLP, Linear
+from copyfold.objectives.penalties import divergence
+from copyfold.studies.base import Verdict
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 
 SHAPE = (1, 4, 4)
 

@@ -6,15 +6,18 @@ import pytest
 import torch
 from torch import nn
 
+from copyfold.claims.denoising import better_than_linear as untaught_fairly
+from copyfold.claims.denoising import skips_teach_the_identity as untaught
+from copyfold.claims.denoising import training_cleans_representation as untaught_representation
 from copyfold.corruptions import Blur, Mix
 from copyfold.measures import distance, mse
 from copyfold.models.adoption import adopt
 from copyfold.models.dense import MLP, Linear
 from copyfold.models.unet import UNet
-from copyfold.studies import untaught, untaught_fairly, untaught_representation
 from copyfold.studies.base import Verdict
-from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.networks import unet
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit.networks import unet
 
 SHAPE = (1, 16, 16)
 

@@ -11,9 +11,10 @@ import torch
 
 from copyfold import catalogue
 from copyfold.errors import CopyfoldError, UsageError
-from copyfold.studies import conduct
+from copyfold.studies import runner
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
-from copyfold.studies.lab import BUDGETS, Lab
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def test_a_study_is_called_after_its_class():
 
 def test_a_study_leaves_its_finding_and_pictures(tmp_path):
     lab = Lab(BUDGETS["tiny"], cache=tmp_path / "models")
-    assert conduct.conduct(Two(), lab, tmp_path, "copyfold study two") == Verdict.UNDECIDED
+    assert runner.run(Two(), lab, tmp_path, "copyfold study two") == Verdict.UNDECIDED
     folder = tmp_path / "tiny" / "two"
     assert sorted(path.name for path in folder.iterdir()) == ["film.mp4", "finding.json", "grid.png"]
     text = (folder / "finding.json").read_text()
@@ -96,7 +97,7 @@ def test_a_study_leaves_its_finding_and_pictures(tmp_path):
     assert {"claim", "verdict", "thresholds", "budget", "seeds", "command", "numbers"} <= found.keys()
     assert found["thresholds"] == {"one": "> 1", "the other": "< 2"}
     assert found["notes"] == ["a note of the lab", "one"]
-    again = conduct.recorded(folder)["numbers"]
+    again = runner.read(folder)["numbers"]
     assert again["endless"] == Estimate(1.0, -math.inf, math.inf, 1, (1.0,))
     assert again["one"] == number(2)
     assert math.isnan(again["none"].value)
@@ -108,12 +109,12 @@ def test_a_study_leaves_its_finding_and_pictures(tmp_path):
 def test_a_finding_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "finding.json").write_text(text)
     with pytest.raises(CopyfoldError, match=r"finding\.json is no finding .*run the study again"):
-        conduct.recorded(tmp_path)
+        runner.read(tmp_path)
 
 
 def test_studies_are_found_by_name_and_claim():
-    studies = conduct.studies()
+    studies = runner.studies()
     assert len(studies) == len(catalogue.classes(Study))
-    assert [s.claim for s in conduct.chosen(["T2", "not-the-identity", "t1"])] == ["T2", "T1"]
+    assert [s.claim for s in runner.find(["T2", "not-the-identity", "t1"])] == ["T2", "T1"]
     with pytest.raises(UsageError, match="did you mean not-the-identity"):
-        conduct.chosen(["not-the-identty"])
+        runner.find(["not-the-identty"])

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Generator
 
+from copyfold.claims.walking.manifold_walk import ManifoldWalk, MoreDataMoreCoherent, random_codes, walked
+from copyfold.claims.walking.walks_without_noise import TrainingEndsTheWalk, WalksWithoutNoise
 from copyfold.models.base import Chain
 from copyfold.probes import quality
 from copyfold.studies.base import Verdict
-from copyfold.studies.lab import BUDGETS, Lab
-from copyfold.studies.walking import ManifoldWalk, MoreDataMoreCoherent, random_codes, walked
-from copyfold.studies.walking_stability import TrainingEndsTheWalk, WalksWithoutNoise
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 
 
 class Known(Chain):

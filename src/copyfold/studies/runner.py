@@ -1,0 +1,133 @@
+"""Running a study: from its measurement to a folder with finding.json, figures and films."""
+
+import json
+import logging
+import math
+import re
+import time
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from copyfold import __version__, catalogue, pictures
+from copyfold.errors import CopyfoldError, UsageError
+from copyfold.files import write_text
+from copyfold.studies.base import Estimate, Finding, Study, Verdict
+from copyfold.studies.lab import Lab
+
+log = logging.getLogger("copyfold")
+
+FIGURE = 150_000  # bytes that a figure may have
+FILM = 1_000_000
+
+
+def studies() -> dict[str, Study]:
+    """Every study by its name, in the order of the claims."""
+    made = [cls() for cls in catalogue.classes(Study).values()]  # pyright: ignore[reportAbstractUsage]
+    return {study.name(): study for study in sorted(made, key=_rank)}
+
+
+def find(names: list[str]) -> list[Study]:
+    """The studies of these names or claims; UsageError says which was probably meant."""
+    known = studies()
+    claims = {study.claim.lower(): study for study in known.values()}
+    found = []
+    for name in names:
+        study = known.get(name) or claims.get(name.lower())
+        if study is None:
+            raise UsageError(f"no study is called {name!r}: {catalogue.nearest(name, [*known, *claims])}")
+        found.append(study)
+    return list(dict.fromkeys(found))
+
+
+def run(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
+    """Measure, judge, and write OUT/BUDGET/NAME: finding.json last, when its pictures are there."""
+    folder = out / lab.budget.name / study.name()
+    lab.begin()
+    start = time.monotonic()
+    finding = study.measure(lab)
+    verdict = study.verdict(finding.numbers, lab.budget.decides)
+    (folder / "finding.json").unlink(missing_ok=True)  # not beside new pictures, were this stopped
+    figures = [_figure(figure, folder / f"{name}.png") for name, figure in finding.figures.items()]
+    films = [_film(finding, name, folder) for name in finding.films]
+    record = {
+        "claim": study.claim,
+        "verdict": verdict,
+        "thresholds": {name: str(threshold) for name, threshold in study.thresholds().items()},
+        "budget": asdict(lab.budget),
+        "seeds": list(lab.seeds),
+        "command": command,
+        "numbers": {name: _plain(asdict(number)) for name, number in finding.numbers.items()},
+        "figures": figures,
+        "films": films,
+        "notes": [*lab.notes, *finding.notes],
+        "data": {name: _named(lab.data.get(name, "digits")) for name in study.data},
+        "training": round(lab.spent, 1),
+        "seconds": round(time.monotonic() - start - lab.waited, 1),
+        "made": {
+            "copyfold": __version__,
+            "torch": torch.__version__,
+            "device": str(lab.device),
+            "threads": torch.get_num_threads(),
+            "precision": sorted(lab.precisions),
+            "date": date.today().isoformat(),
+        },
+    }
+    write_text(folder / "finding.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+    return verdict
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What finding.json in a folder says; CopyfoldError where it cannot be read."""
+    path = folder / "finding.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found["numbers"] = {name: _estimate(number) for name, number in found["numbers"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CopyfoldError(f"{path} is no finding ({error}): delete it and run the study again") from None
+    return found
+
+
+def _rank(study: Study) -> tuple[int, str]:
+    """T1 to T32 in order, T12-angles after T12, then our own by name."""
+    numbered = re.match(r"T(\d+)", study.claim)
+    return (int(numbered[1]) if numbered else 99, study.claim)
+
+
+def _figure(figure: Any, path: Path) -> str:
+    """Write a figure, or images as a grid, as a PNG of few colours."""
+    picture = pictures.grid(figure) if isinstance(figure, Tensor) else figure
+    pictures.save(picture, path, most=FIGURE)
+    return path.name
+
+
+def _film(finding: Finding, name: str, folder: Path) -> str:
+    """Write a film as .mp4."""
+    path = folder / f"{name}.mp4"
+    pictures.film(finding.films[name], path, fps=finding.fps)
+    if path.stat().st_size > FILM:
+        log.warning("%s has %.1f MB, more than the megabyte a film should have", path, path.stat().st_size / 1e6)
+    return path.name
+
+
+def _named(source: str) -> str:
+    """A source without the folders around it, which are a machine's own."""
+    return source if source.startswith("hf://") else Path(source).name
+
+
+def _plain(number: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: an endless end, and what is no number, is null."""
+    ends = {k: v if math.isfinite(v) else None for k, v in number.items() if k != "seeds"}
+    return ends | {"seeds": [v if math.isfinite(v) else None for v in number["seeds"]]}
+
+
+def _estimate(number: dict[str, Any]) -> Estimate:
+    value, low, high = (
+        end if number[k] is None else number[k]
+        for k, end in (("value", math.nan), ("low", -math.inf), ("high", math.inf))
+    )
+    return Estimate(value, low, high, number["n"], tuple(math.nan if s is None else s for s in number["seeds"]))
