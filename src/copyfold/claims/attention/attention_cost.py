@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from copyfold.claims.attention.linear_attention_copies import MAPS, SECTION
+from copyfold.claims.attention import SECTION
 from copyfold.models.attention import Attention, attention
 from copyfold.studies import statistics
 from copyfold.studies.base import Above, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
+from copyfold.studies.toolkit.attention import MAPS
 
 
 @dataclass(frozen=True)

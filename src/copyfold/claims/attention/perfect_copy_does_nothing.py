@@ -1,14 +1,13 @@
-"""The essay's argument that a perfect copy would denoise without training: what is such a copy worth?"""
+"""T29: the essay's argument that a perfect copy would denoise without training: what is it worth?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from copyfold import pictures
-from copyfold.claims.attention.linear_attention_copies import SECTION, STEPS, single
+from copyfold.claims.attention import SECTION, STEPS
 from copyfold.corruptions import Gaussian, Mix, noise_like
 from copyfold.measures import mse
 from copyfold.objectives.base import Classical
@@ -17,11 +16,12 @@ from copyfold.studies import statistics
 from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
+from copyfold.studies.toolkit.attention import single_attention
+from copyfold.studies.toolkit.charts import first_images
+from copyfold.studies.toolkit.denoising import FITTED
 from copyfold.studies.toolkit.networks import restored
 from copyfold.types import Images
 
-SHOWN = 8
-FITTED = 512  # training images that the filter and the Gaussian are fitted on
 STD = 0.2
 MIX = Mix(0.5)
 
@@ -65,7 +65,7 @@ class PerfectCopyDoesNothing(Study):
         law = PCAWiener.fit(reference, 0)
 
         def measure(seed: int) -> dict[str, Images]:
-            make, steps = single("softmax"), lab.budget.scaled(STEPS)
+            make, steps = single_attention("softmax"), lab.budget.scaled(STEPS)
             copier = lab.trained(make, photos, seed, steps=steps)
             denoiser = lab.trained(make, photos, seed, steps=steps, objective=Classical(noise))
             rng = lab.rng(seed, "noise")
@@ -97,6 +97,10 @@ class PerfectCopyDoesNothing(Study):
             "optimum off closed form": off(known["optimum"], [torch.full_like(mixed, least)] * len(found)),
             "copy over optimum": statistics.ratio(known["spoiled"], known["optimum"]),
         }
+        return Finding(numbers, self._figures(over, x, found[0]))
+
+    def _figures(self, over: dict[str, Estimate], x: Images, made: dict[str, Images]) -> dict[str, Any]:
+        """Every loss beside that of a perfect copy; and what each network makes of noisy photographs."""
         names = {
             "optimum": "E[x | x~], known Gaussian", "denoiser": "trained to denoise", "copier": "trained to copy",
             "filter": "7x7 filter",
@@ -105,9 +109,9 @@ class PerfectCopyDoesNothing(Study):
         figure = charts.intervals(
             shown, "squared error, ratio to a perfect copy", {"a perfect copy, which does nothing": 1.0}, logx=True
         )
-        looks = {"clean": x[:SHOWN], "noisy": found[0]["noisy"][:SHOWN]}
-        looks |= {names[k]: found[0][k][:SHOWN] for k in ("copier", "denoiser", "filter")}
-        return Finding(numbers, {"losses": figure, "images": pictures.comparison(looks)})
+        looks = {"clean": x, "noisy": made["noisy"]}
+        looks |= {names[k]: made[k] for k in ("copier", "denoiser", "filter")}
+        return {"losses": figure, "images": first_images(looks)}
 
 
 def gaussian_images(law: PCAWiener, like: Images, rng: Generator) -> Images:

@@ -1,19 +1,13 @@
-"""Is the denoising that nobody taught any good? Against much noise, and against filters fitted in a second."""
+"""Is emergent denoising any good, beside filters fitted in a second?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
+from torch import Tensor
 
-from copyfold.claims.denoising.skips_teach_the_identity import (
-    FITTED,
-    FULLY_CONNECTED,
-    SECTION,
-    first,
-    mean_image,
-    shown,
-)
+from copyfold.claims.denoising import SECTION
 from copyfold.corruptions import Corruption, Gaussian, Mix
 from copyfold.measures import mse
 from copyfold.objectives.base import Classical
@@ -23,89 +17,18 @@ from copyfold.studies import statistics
 from copyfold.studies.base import Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit import charts
-from copyfold.studies.toolkit.networks import hidden, overcomplete, restored, unet
-from copyfold.types import Images, Statistics
+from copyfold.studies.toolkit.charts import first_images
+from copyfold.studies.toolkit.denoising import FITTED, trimmed
+from copyfold.studies.toolkit.networks import FULLY_CONNECTED, hidden, overcomplete, unet
+from copyfold.types import Statistics
 
 STRENGTHS = (0.05, 0.1, 0.2, 0.4)
 LINEAR = ("7x7 filter", "11x11 filter", "frequency filter")
 TAUGHT = "A network that was taught is no better: its size and training may be what falls short, not its lessons."
 CLASSICAL = ("PCA-Wiener", "non-local means", "wavelet")
 
-
-@dataclass(frozen=True)
-class MoreTrainingMoreNoise(Study):
-    """With more training photographs come back out of a large addition of noise.
-
-    The essay's U-Net without skips learns to copy photographs, and is kept at four moments. Held-out ones are
-    mixed with noise N(0.7, 0.2^2), so that 0.5, 0.3 or 0.1 of the mix is the photograph; batch norm uses the
-    statistics of the batch, as in the essay. The decisive numbers, where 0.3 is kept: the squared error of the
-    last network over that of the first, and over that of the mean training image.
-
-    Controls: the mean training image, which looks at nothing; an output that is farther from the photograph has
-    not brought it back, whatever it looks like; and the last network over the first where 0.1 is kept.
-
-    The first figure shows the error over that of the mean image against the steps of training: below 1 something
-    of the photograph is there. In the second, the last two rows are made from noise without any photograph.
-    """
-
-    claim: ClassVar[str] = "heavy noise"
-    place: ClassVar[str] = f"{SECTION}: the figures of LSUN churches, the second and the third"
-    items: ClassVar[tuple[int, ...]] = (106, 107, 108)
-    means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Training for copies goes on to widen what noise can be undone: do not stop early.",
-        Verdict.MIXED: "Longer training helps, and still the output is no photograph but a plausible one; or the "
-        "other way round: what can be undone is there early.",
-        Verdict.FAILS: "Longer training does not help against much noise, and the mean image is nearer.",
-    }
-
-    error_late_over_early: Below = Below(1.0)
-    error_over_mean_image: Below = Below(1.0)
-
-    controls: ClassVar[Mapping[str, Control]] = {
-        "error late over early, keep 0.1": (
-            Below(1.0),
-            "Where a tenth of the photograph is left, longer training does not help: what it widens has an end.",
-        )
-    }
-
-    def measure(self, lab: Lab) -> Finding:
-        """Train on, and mix with more and more noise."""
-        photos = lab.photos("landscapes")
-        x = lab.images(photos)
-        steps = [lab.whole(photos, lab.budget.scaled(n)) for n in (100, 300, 1000, 2500)]
-        keeps = (0.5, 0.3, 0.1, 0.0)
-
-        def look(seed: int) -> list[dict[float, Images]]:
-            """The mixes, all of x first, then what each model makes of them."""
-            mixed = {1.0: x} | {keep: Mix(keep)(x, lab.rng(seed, f"mix {keep}")) for keep in keeps}
-            models = lab.course(unet(lab), photos, seed, steps)
-            return [mixed, *({keep: restored(m, noisy) for keep, noisy in mixed.items()} for m in models)]
-
-        found = lab.each(look)
-        mean = [mse(mean_image(lab, photos).expand_as(x), x)] * len(found)
-        errors = {k: [[mse(f[i][k], x) for f in found] for i in range(1, len(steps) + 1)] for k in keeps}
-        over = {keep: [statistics.ratio(e, mean) for e in of_steps] for keep, of_steps in errors.items()}
-        numbers = {
-            "error late over early": statistics.ratio(errors[0.3][-1], errors[0.3][0]),
-            "error over mean image": over[0.3][-1],
-            "error late over early, keep 0.1": statistics.ratio(errors[0.1][-1], errors[0.1][0]),
-        }
-        for keep in keeps[:-1]:
-            numbers |= {
-                f"error over mean image, keep {keep}, {n} steps": e for n, e in zip(steps, over[keep], strict=True)
-            }
-        figure = charts.curves(
-            {f"{keep} kept": (steps, over[keep]) for keep in keeps[:-1]},
-            "steps of training",
-            "squared error over that of the mean image",
-            logx=True,
-            logy=True,
-        )
-        mixed, early, *_, late = found[0]
-        rows = {"clean": x, "copy": late[1.0], "0.3 kept": mixed[0.3]}
-        rows |= {"0.3 kept, early": early[0.3], "0.3 kept, late": late[0.3]}
-        rows |= {"noise alone": mixed[0.0], "noise alone, late": late[0.0]}
-        return Finding(numbers, {"training": figure, "images": first(rows)})
+Denoiser: TypeAlias = tuple[Make, dict[str, Any], Statistics]
+"""How a network is made, its plan of training, and the statistics that it restores with."""
 
 
 @dataclass(frozen=True)
@@ -148,33 +71,23 @@ class BetterThanLinear(Study):
         """Corrupt more and more, restore with everything, compare."""
         photos = lab.photos("landscapes")
         x, reference = lab.images(photos), lab.images(photos, "train", FITTED)
-        noises: Mapping[str, Corruption] = {f"gaussian {std}": Gaussian(std) for std in STRENGTHS} | {
-            "mix": Mix(0.5)
-        }
-        untaught: dict[str, tuple[Make, dict[str, Any], Statistics]] = {
-            "U-Net, batch statistics": (unet(lab), {}, "batch"),
-            "U-Net, running statistics": (unet(lab), {}, "running"),
-            "fully connected": (overcomplete(lab), FULLY_CONNECTED, "running"),
-            "U-Net with hidden module": (hidden(lab), {}, "batch"),
-        }
-        taught: dict[str, tuple[Make, dict[str, Any], Statistics]] = {
-            "U-Net taught gaussian": (unet(lab), {"objective": Classical(Gaussian((0.05, 0.4)))}, "running"),
-            "U-Net taught mixes": (unet(lab), {"objective": Classical(Mix((0.0, 1.0)))}, "running"),
-        }
+        noises: dict[str, Corruption] = {f"gaussian {std}": Gaussian(std) for std in STRENGTHS}
+        noises["mix"] = Mix(0.5)
         blank = lab.untrained(unet(lab), photos, 0)
         plain = {
             name: Denoising(noise, reference, "batch")(blank, x, lab.rng(0, name))
             for name, noise in noises.items()
         }
+        emergent, taught = emergent_denoisers(lab), taught_denoisers(lab)
 
         def restore(seed: int) -> dict[str, dict[str, Reading]]:
             restored: dict[str, dict[str, Reading]] = {}
-            for kind, (make, plan, use) in (untaught | taught).items():
+            for kind, (make, plan, use) in (emergent | taught).items():
                 model = lab.trained(make, photos, seed, **plan)
                 with model.using(use), torch.no_grad():
                     outputs = {name: model(r.images["corrupted"]) for name, r in plain.items()}
                 restored[kind] = {
-                    n: shown(Reading({"error": mse(y, x)}, {"output": y})) for n, y in outputs.items()
+                    n: trimmed(Reading({"error": mse(y, x)}, {"output": y})) for n, y in outputs.items()
                 }
             return restored
 
@@ -182,29 +95,31 @@ class BetterThanLinear(Study):
         numbers: dict[str, Estimate] = {}
         for name, reading in plain.items():
             errors = {kind: [f[kind][name].numbers["error"] for f in found] for kind in found[0]}
-            errors["untrained U-Net"] = [reading.numbers["restored"]] * len(found)
-            rivals = {"linear filter": least(reading, LINEAR), "classical denoiser": least(reading, CLASSICAL)}
-            rivals["doing nothing"] = "corrupted"
-            for rival, chosen in rivals.items():
-                theirs = [reading.numbers[chosen]] * len(found)
-                numbers |= {
-                    f"error over {rival}, {k}, {name}": statistics.ratio(e, theirs) for k, e in errors.items()
-                }
-            numbers[f"linear filter over classical denoiser, {name}"] = statistics.ratio(
-                [reading.numbers[rivals["linear filter"]]], [reading.numbers[rivals["classical denoiser"]]]
-            )
+            numbers |= self._ratios(name, errors, reading)
         best = {
-            n: min(untaught, key=lambda k, n=n: numbers[f"error over linear filter, {k}, {n}"].value)
+            n: min(emergent, key=lambda k, n=n: numbers[f"error over linear filter, {k}, {n}"].value)
             for n in noises
         }
-        decisive = {"gaussian": "gaussian 0.2", "mix": "mix"}
-        for name, noise in decisive.items():
-            numbers[f"error over linear filter {name}"] = numbers[
-                f"error over linear filter, {best[noise]}, {noise}"
-            ]
+        for name, noise in {"gaussian": "gaussian 0.2", "mix": "mix"}.items():
+            decisive = numbers[f"error over linear filter, {best[noise]}, {noise}"]
+            numbers[f"error over linear filter {name}"] = decisive
         figures = self._figures(numbers, found[0], plain["gaussian 0.2"], best["gaussian 0.2"])
         notes = [f"best of the untaught, {n}: {k}" for n, k in best.items()]
         return Finding(numbers, figures, notes=tuple(notes))
+
+    def _ratios(self, noise: str, errors: dict[str, list[Tensor]], reading: Reading) -> dict[str, Estimate]:
+        """The errors of every network with one noise over those of what needs none."""
+        errors = errors | {"untrained U-Net": [reading.numbers["restored"]] * len(next(iter(errors.values())))}
+        rivals = {"linear filter": least(reading, LINEAR), "classical denoiser": least(reading, CLASSICAL)}
+        numbers: dict[str, Estimate] = {}
+        for rival, chosen in (rivals | {"doing nothing": "corrupted"}).items():
+            numbers |= {
+                f"error over {rival}, {k}, {noise}": statistics.ratio(e, [reading.numbers[chosen]] * len(e))
+                for k, e in errors.items()
+            }
+        filtered, denoised = ([reading.numbers[chosen]] for chosen in rivals.values())
+        numbers[f"linear filter over classical denoiser, {noise}"] = statistics.ratio(filtered, denoised)
+        return numbers
 
     def _figures(
         self,
@@ -228,8 +143,26 @@ class BetterThanLinear(Study):
         return {
             "strengths": strengths,
             "mix": charts.intervals(mix, label, level, logx=True),
-            "images": first(rows),
+            "images": first_images(rows),
         }
+
+
+def emergent_denoisers(lab: Lab) -> dict[str, Denoiser]:
+    """Networks that are trained only to copy."""
+    return {
+        "U-Net, batch statistics": (unet(lab), {}, "batch"),
+        "U-Net, running statistics": (unet(lab), {}, "running"),
+        "fully connected": (overcomplete(lab), FULLY_CONNECTED, "running"),
+        "U-Net with hidden module": (hidden(lab), {}, "batch"),
+    }
+
+
+def taught_denoisers(lab: Lab) -> dict[str, Denoiser]:
+    """Networks that are trained to denoise."""
+    return {
+        "U-Net taught gaussian": (unet(lab), {"objective": Classical(Gaussian((0.05, 0.4)))}, "running"),
+        "U-Net taught mixes": (unet(lab), {"objective": Classical(Mix((0.0, 1.0)))}, "running"),
+    }
 
 
 def least(reading: Reading, names: Sequence[str]) -> str:

@@ -3,16 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
 from torch.distributions import Normal
 
 from copyfold import pictures
-from copyfold.claims.notes.contraction_costs_and_selects import TARGET, sparse_models
-from copyfold.claims.notes.linear_is_pca import LONG, coded, fashion, learned
-from copyfold.claims.notes.only_variational_samples import ELBO, variational
 from copyfold.corruptions import noise_like
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
@@ -20,6 +17,8 @@ from copyfold.objectives.penalties import KLSparsity, divergence
 from copyfold.studies import statistics
 from copyfold.studies.base import Above, Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit.codes import flat_codes
+from copyfold.studies.toolkit.notes import ELBO, LONG, TARGET, fashion, learned, sparse_models, variational
 from copyfold.types import Images
 
 
@@ -66,21 +65,9 @@ class PaidByEachOrByAll(Study):
         models = lab.each(
             lambda seed: (sparse_models(lab, seed), learned(lab, variational, photos, seed, LONG, ELBO), seed)
         )
-        kinds = {"sparse": "KL", "no penalty": "no penalty"}
-        codes = {kind: [coded(of[name], x) for of, _, _ in models] for kind, name in kinds.items()}
         numbers: dict[str, Estimate] = {}
-        for kind, each in codes.items():
-            nets = [of[kinds[kind]] for of, _, _ in models]
-            pairs = [(apart(net, x, z), together(net, x, z)) for net, z in zip(nets, each, strict=True)]
-            numbers |= {
-                f"each over aggregate {kind}": statistics.over_seeds([float(a.mean() / b) for a, b in pairs]),
-                f"each in nats, {kind}": statistics.mean([a for a, _ in pairs]),
-                f"aggregate in nats, {kind}": statistics.over_seeds([float(b) for _, b in pairs]),
-                f"unit's mean from p, {kind}": statistics.over_seeds(
-                    [float((z.mean(0) - TARGET).abs().mean()) for z in each]
-                ),
-                f"activation from p, {kind}": statistics.mean([(z - TARGET).abs().mean(1) for z in each]),
-            }
+        for kind, name in {"sparse": "KL", "no penalty": "no penalty"}.items():
+            numbers |= self._sparse(kind, [of[name] for of, _, _ in models], x)
         posteriors = [(posterior(vae, x), seed) for _, vae, seed in models]
         each = [divergence(q).sum(1) for q, _ in posteriors]
         drawn = [aggregate(q, lab.rng(seed, "draws")) for q, seed in posteriors]
@@ -92,9 +79,27 @@ class PaidByEachOrByAll(Study):
             "aggregate in nats, variational": statistics.mean(drawn),
             "variance of a posterior over the aggregate's": statistics.ratio(widths, whole),
         }
-        z, q = codes["sparse"][0], posteriors[0][0]
+        figure = self._histograms(flat_codes(models[0][0]["KL"], x), posteriors[0][0])
+        return Finding(numbers, {"each-and-all": figure})
+
+    def _sparse(self, kind: str, nets: list[Autoencoder], x: Images) -> dict[str, Estimate]:
+        """Both divergences of networks with units that are on or off."""
+        codes = [flat_codes(net, x) for net in nets]
+        pairs = [(apart(net, x, z), together(net, x, z)) for net, z in zip(nets, codes, strict=True)]
+        return {
+            f"each over aggregate {kind}": statistics.over_seeds([float(a.mean() / b) for a, b in pairs]),
+            f"each in nats, {kind}": statistics.mean([a for a, _ in pairs]),
+            f"aggregate in nats, {kind}": statistics.over_seeds([float(b) for _, b in pairs]),
+            f"unit's mean from p, {kind}": statistics.over_seeds(
+                [float((z.mean(0) - TARGET).abs().mean()) for z in codes]
+            ),
+            f"activation from p, {kind}": statistics.mean([(z - TARGET).abs().mean(1) for z in codes]),
+        }
+
+    def _histograms(self, z: Tensor, q: Normal) -> Any:
+        """One value for a unit and all images, or for each image, of both models."""
         spread = (q.variance + (q.mean - q.mean.mean(0)).square()).mean(0).sqrt()
-        figure = pictures.histograms(
+        return pictures.histograms(
             {
                 "sparse, aggregate: a unit's mean": z.mean(0),
                 "sparse, each: an activation": z.flatten(),
@@ -104,7 +109,6 @@ class PaidByEachOrByAll(Study):
             "value",
             logy=True,
         )
-        return Finding(numbers, {"each-and-all": figure})
 
 
 def together(model: Autoencoder, x: Images, z: Tensor) -> Tensor:

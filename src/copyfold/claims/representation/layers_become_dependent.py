@@ -1,4 +1,4 @@
-"""The essay's reason why noise goes with training: layers that were independent come to depend on each other."""
+"""The essay's reason why noise goes with training: do layers come to depend on each other?"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from copyfold import pictures
-from copyfold.claims.representation.looks_gaussian import SECTION
-from copyfold.claims.representation.noise_by_depth import copiers, reordered
+from copyfold.claims.representation import SECTION
 from copyfold.data import Photos
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP
 from copyfold.studies import statistics
 from copyfold.studies.base import Above, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
+from copyfold.studies.toolkit.layers import reordered, untrained_and_trained
 from copyfold.studies.toolkit.networks import WIDE, overcomplete
 from copyfold.types import Shape
 
@@ -101,7 +101,7 @@ class LayersBecomeDependent(Study):
 
     def _states(self, lab: Lab, photos: Photos, make: Make, batch: int, seed: int) -> dict[str, Autoencoder]:
         """A network as it begins, trained, and with its trained layers out of step."""
-        states = copiers(lab, make, photos, seed, batch=batch, lr=WIDE)
+        states = untrained_and_trained(lab, make, photos, seed, batch=batch, lr=WIDE)
         return states | {"reordered": reordered(states["trained"], lab.rng(seed, "reordered"))}
 
 

@@ -1,39 +1,41 @@
-"""What the essay says of depth: training makes layers depend on each other, and takes the noise out of them."""
+"""T12: is there less noise in deep layers of trained networks, and does the first block stay noisy?"""
 
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import prod
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import nn
 
 from copyfold import pictures
-from copyfold.claims.representation.looks_gaussian import SECTION, settled, unsettled
+from copyfold.claims.representation import SECTION
 from copyfold.data import Photos
 from copyfold.measures import noise_level, normality
 from copyfold.models.base import Autoencoder
 from copyfold.models.classifiers import CNN, ViT
-from copyfold.models.dense import MLP
 from copyfold.probes.base import Reading, tap
-from copyfold.probes.inversion import Inversion
 from copyfold.studies import statistics
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
-from copyfold.studies.lab import Lab, Make
-from copyfold.studies.toolkit import charts
-from copyfold.studies.toolkit.networks import WIDE, overcomplete, unet
+from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit.charts import SHOWN
+from copyfold.studies.toolkit.layers import (
+    NAMES,
+    by_block,
+    inversions,
+    noise_levels,
+    reordered,
+    untrained_and_trained,
+)
+from copyfold.studies.toolkit.networks import unet, with_running_averages
+from copyfold.studies.toolkit.search import unsettled
 from copyfold.training.classifying import fit_classifier
-from copyfold.types import Images, Shape
+from copyfold.types import Images
 
-SHOWN = 8
 BATCH = 32  # of the classifiers
-NAMES = {"cnn": "CNN", "vit": "ViT", "unet": "U-Net", "mlp": "halving", "overcomplete": "overcomplete"}
-
 States: TypeAlias = Sequence[Mapping[str, nn.Module]]
 """For every seed: one network by its state, "untrained", "trained" and so on."""
-M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -79,33 +81,21 @@ class NoiseByDepth(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Invert every block of every network in every state."""
-        clothes, photos = lab.labelled("fashion_mnist"), lab.photos("landscapes")
-        width, dim = max(2, lab.budget.width // 2), 2 * lab.budget.width
-        classes = int(clothes.labels.max()) + 1 if clothes.labels is not None else 0
-        cnn = partial(CNN, classes=classes, widths=(width, 2 * width, 4 * width, 4 * width))
-        vit = partial(ViT, classes=classes, dim=dim, mlp=2 * dim)
-        down, up = (
-            [f"{way}{k}" for k in range(1, lab.budget.depth + 1)] for way in ("encoder.down", "decoder.up")
-        )
-        networks: dict[str, tuple[Photos, States, list[str]]] = {
-            "cnn": (clothes, classifiers(lab, cnn, clothes), [f"blocks.{i}" for i in range(4)]),
-            "vit": (clothes, classifiers(lab, vit, clothes), [f"blocks.{i}" for i in range(6)]),
-            "unet": (photos, unets(lab, photos), ["encoder.stem", *down, *up, ""]),
-        }
         numbers: dict[str, Estimate] = {}
         lines: dict[str, list[Estimate]] = {}
         looks: dict[str, Any] = {}
         notes: list[str] = []
-        for name, (images, states, layers) in networks.items():
+        for name, (images, states, layers) in networks(lab).items():
             x = lab.images(images, count=max(SHOWN, lab.budget.measured // 8))
             seen = {
-                state: [found(lab, [s[state] for s in states], layer, x) for layer in layers]
+                state: [inversions(lab, [s[state] for s in states], layer, x) for layer in layers]
                 for state in ("untrained", "trained")
             }
             for state, readings in seen.items():
-                lines[f"{NAMES[name]}, {state}"] = [statistics.mean(noise(of_seeds)) for of_seeds in readings]
+                line = [statistics.mean(noise_levels(of_seeds)) for of_seeds in readings]
+                lines[f"{NAMES[name]}, {state}"] = line
             controls = {
-                state: found(lab, [s[state] for s in states], layers[-1], x)
+                state: inversions(lab, [s[state] for s in states], layers[-1], x)
                 for state in states[0]
                 if state not in seen
             }
@@ -119,99 +109,25 @@ class NoiseByDepth(Study):
             numbers[f"deepest block {name}"] = numbers[f"over untrained, deepest block {name}, trained"]
             if name != "cnn":
                 looks[name] = _looks(x, seen)
-            if images is clothes:
-                right = [accuracy(lab, s["trained"], clothes) for s in states]
+            if name != "unet":
+                right = [accuracy(lab, s["trained"], images) for s in states]
                 numbers[f"held-out images told apart, {name}"] = statistics.over_seeds(right)
-        return Finding(numbers, {"noise": _by_block(lines), **looks}, notes=tuple(notes))
+        return Finding(numbers, {"noise": by_block(lines), **looks}, notes=tuple(notes))
 
 
-@dataclass(frozen=True)
-class NarrowingInjects(Study):
-    """Undercomplete layers put noise into the representation; training removes it.
-
-    Two networks learn to copy photographs: a perceptron whose layers halve, n -> n/2 -> n/4 -> n/8 and back,
-    and the plain U-Net, in which each pool leaves a quarter of the numbers. Before and after each narrowing
-    layer the image is sought that the layer takes for a held-out one, by L-BFGS from a constant. Noise is the
-    std of what is white in its error. "Added" is the noise of the untrained network at the code over that where
-    nothing narrows: of the U-Net's stem; and, as there is nothing before the perceptron's first layer, of the
-    code of the essay's overcomplete network, which is as deep. "Left" is the noise at the code, trained over
-    untrained: at most a half.
-
-    Controls: the overcomplete network, trained too, whose noise has no narrow layer to come from; "unsettled",
-    how far descent still is from the code, over that code's change by noise of std 1/18; and "noise, start", of
-    the constant that descent begins with, which is all fine texture of the photograph.
-
-    The first figure shows the noise layer by layer; the second photographs, and what the codes take for them.
-    """
-
-    claim: ClassVar[str] = "injected"
-    place: ClassVar[str] = 'essay, "Conclusion": what it means to train explicitly for a task'
-    items: ClassVar[tuple[int, ...]] = (82, 83, 144)
-    means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "A new narrow network blurs its input with noise, and copying teaches it to take that out.",
-        Verdict.MIXED: "Narrow layers and noise do not go together in every network, before training or after it: "
-        "the conclusion's reason for denoising is at best a part of it.",
-        Verdict.FAILS: "Narrow layers put no noise in, or training leaves it: denoising has another reason.",
+def networks(lab: Lab) -> dict[str, tuple[Photos, States, list[str]]]:
+    """The networks by name: their images, themselves in every state, and their blocks."""
+    clothes, photos = lab.labelled("fashion_mnist"), lab.photos("landscapes")
+    width, dim = max(2, lab.budget.width // 2), 2 * lab.budget.width
+    classes = int(clothes.labels.max()) + 1 if clothes.labels is not None else 0
+    cnn = partial(CNN, classes=classes, widths=(width, 2 * width, 4 * width, 4 * width))
+    vit = partial(ViT, classes=classes, dim=dim, mlp=2 * dim)
+    down, up = ([f"{way}{k}" for k in range(1, lab.budget.depth + 1)] for way in ("encoder.down", "decoder.up"))
+    return {
+        "cnn": (clothes, classifiers(lab, cnn, clothes), [f"blocks.{i}" for i in range(4)]),
+        "vit": (clothes, classifiers(lab, vit, clothes), [f"blocks.{i}" for i in range(6)]),
+        "unet": (photos, unets(lab, photos), ["encoder.stem", *down, *up, ""]),
     }
-
-    added_mlp: Above = Above(1.0)
-    added_unet: Above = Above(1.0)
-    left_mlp: Below = Below(0.5)
-    left_unet: Below = Below(0.5)
-
-    def measure(self, lab: Lab) -> Finding:
-        """Invert before and after every narrowing layer."""
-        photos = lab.photos("landscapes")
-        x = lab.images(photos, count=max(SHOWN, lab.budget.measured // 8))
-        dense = ["encoder.3", "encoder.6", "encoder.8"]  # the activations after each layer
-        pools = [[f"encoder.down{k}.pool", f"encoder.down{k}"] for k in range(1, lab.budget.depth + 1)]
-        layers = {
-            "mlp": dense,
-            "overcomplete": dense,
-            "unet": ["encoder.stem", *(layer for pair in pools for layer in pair)],
-        }
-
-        def networks(seed: int) -> dict[str, dict[str, Autoencoder]]:
-            return {
-                "mlp": copiers(lab, halving, photos, seed, batch=64, lr=WIDE),
-                "overcomplete": copiers(lab, overcomplete(lab), photos, seed, batch=64, lr=WIDE),
-                "unet": copiers(lab, unet(lab), photos, seed),
-            }
-
-        models = lab.each(networks)
-        numbers: dict[str, Estimate] = {}
-        lines: dict[str, list[Estimate]] = {}
-        at: dict[str, list[list[Reading]]] = {}
-        for name in layers:
-            for state in ("untrained", "trained"):
-                case = f"{name}, {state}"
-                at[case] = [found(lab, [m[name][state] for m in models], layer, x) for layer in layers[name]]
-                line = [statistics.mean(noise(readings)) for readings in at[case]]
-                lines[f"{NAMES[name]}, {state}"] = line
-                blocks = [f"block {i} ({b.removeprefix('encoder.')})" for i, b in enumerate(layers[name], 1)]
-                numbers |= {f"noise, {case}, {b}": e for b, e in zip(blocks, line, strict=True)}
-                numbers[f"unsettled, {case}"] = unsettled(at[case][-1])
-            left = [noise(at[f"{name}, {state}"][-1]) for state in ("trained", "untrained")]
-            numbers[f"left {name}"] = statistics.ratio(*left)
-        code = {name: noise(each[-1]) for name, each in at.items()}
-        numbers["noise, start"] = statistics.mean([noise_level(x)])  # a constant has none
-        numbers["added mlp"] = statistics.ratio(code["mlp, untrained"], code["overcomplete, untrained"])
-        numbers["added unet"] = statistics.ratio(code["unet, untrained"], noise(at["unet, untrained"][0]))
-        rows = {"photographs": x[:SHOWN]}
-        for case, each in zip(lines, at.values(), strict=True):
-            rows[f"code: {case}"] = each[-1][0].images["found"][:SHOWN]
-        return Finding(numbers, {"noise": _by_block(lines), "images": pictures.comparison(rows)})
-
-
-def found(lab: Lab, models: Sequence[nn.Module], layer: str, x: Images) -> list[Reading]:
-    """What a layer takes for each image, for the network of every seed."""
-    descend = Inversion(layer, lab.budget.scaled(50), start="constant")
-    return [descend(model, x, lab.rng(0, "inversion")) for model in models]
-
-
-def noise(readings: Sequence[Reading]) -> list[Tensor]:
-    """The noise of each image's representation, for every seed."""
-    return [r.numbers["noise"] for r in readings]
 
 
 def classifiers(lab: Lab, make: Any, photos: Photos) -> States:
@@ -242,53 +158,17 @@ def accuracy(lab: Lab, model: nn.Module, photos: Photos) -> float:
     return (given == torch.as_tensor(photos.held_out_labels)).double().mean().item()
 
 
-@torch.no_grad()
-def reordered(model: M, rng: Generator) -> M:
-    """A copy of a network whose layers, but for the first, hear the channels before them in another order."""
-    other = copy.deepcopy(model)
-    heard: list[tuple[Tensor, int]] = []
-    for module in other.modules():
-        match module:
-            case nn.ConvTranspose2d():
-                heard.append((module.weight, 0))
-            case nn.Conv2d() | nn.Linear():
-                heard.append((module.weight, 1))
-            case nn.MultiheadAttention():
-                heard.append((module.in_proj_weight, 1))
-            case _:
-                pass
-    for weight, axis in heard[1:]:
-        order = torch.randperm(weight.shape[axis], generator=rng).to(weight.device)
-        weight.copy_(weight.index_select(axis, order))
-    return other
-
-
-def copiers(lab: Lab, make: Make, photos: Photos, seed: int, **plan: Any) -> dict[str, Autoencoder]:
-    """A network that learns to copy, as it begins, with the running averages of photographs, and trained."""
-    trained = lab.trained(make, photos, seed, **plan)
-    return {
-        "untrained": settled(lab.untrained(make, photos, seed), lab.images(photos, "train")),
-        "trained": trained,
-    }
-
-
 def unets(lab: Lab, photos: Photos) -> States:
     """The plain U-Net for every seed: as it begins, trained, after a tenth of the training, and reordered."""
     seen = lab.images(photos, "train")
 
     def states(seed: int) -> dict[str, Autoencoder]:
-        two = copiers(lab, unet(lab), photos, seed)
-        other = settled(reordered(two["trained"], lab.rng(seed, "reordered")), seen)
+        two = untrained_and_trained(lab, unet(lab), photos, seed)
+        other = with_running_averages(reordered(two["trained"], lab.rng(seed, "reordered")), seen)
         partly = lab.trained(unet(lab), photos, seed, steps=lab.budget.scaled(250))
         return two | {"partly": partly, "reordered": other}
 
     return lab.each(states)
-
-
-def halving(shape: Shape) -> MLP:
-    """A perceptron whose layers halve on the way to the code."""
-    n = prod(shape)
-    return MLP(shape, [n // 2, n // 4], n // 8, activation="gelu", code_activation="gelu")
 
 
 def _compared(name: str, readings: Mapping[str, list[Reading]]) -> dict[str, Estimate]:
@@ -297,12 +177,12 @@ def _compared(name: str, readings: Mapping[str, list[Reading]]) -> dict[str, Est
     for state, of_seeds in readings.items():
         rest = [r.images["found"] - r.images["target"] for r in of_seeds]
         numbers |= {
-            f"noise, {name}, {state}": statistics.mean(noise(of_seeds)),
+            f"noise, {name}, {state}": statistics.mean(noise_levels(of_seeds)),
             f"normality, {name}, {state}": statistics.mean([normality(r) for r in rest]),
             f"unsettled, {name}, {state}": unsettled(of_seeds),
         }
         if state != "untrained":
-            ratio = statistics.ratio(noise(of_seeds), noise(readings["untrained"]))
+            ratio = statistics.ratio(noise_levels(of_seeds), noise_levels(readings["untrained"]))
             numbers[f"over untrained, {name}, {state}"] = ratio
     return numbers
 
@@ -313,9 +193,3 @@ def _looks(x: Images, seen: Mapping[str, list[list[Reading]]]) -> Any:
     for where, i in (("first", 0), ("last", -1)):
         rows |= {f"{where} block, {state}": of[i][0].images["found"][:SHOWN] for state, of in seen.items()}
     return pictures.comparison(rows)
-
-
-def _by_block(lines: Mapping[str, Sequence[Estimate]]) -> Any:
-    """A figure of noise against depth."""
-    along = {name: (range(1, len(line) + 1), line) for name, line in lines.items()}
-    return charts.curves(along, "block, from the input", "noise, std in units of the range")

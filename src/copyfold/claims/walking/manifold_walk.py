@@ -1,4 +1,4 @@
-"""The essay's walks on the learned manifold: where they lead, and what more data does to them."""
+"""T13: does a walk on the learned manifold explore it, by images that are like the data?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ import torch
 from torch import Generator, Tensor
 
 from copyfold import pictures
+from copyfold.claims.walking import SECTION
 from copyfold.corruptions import Gaussian, noise_like
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import still
 from copyfold.probes.nearest import neighbours
-from copyfold.probes.stability import rms, spacing
+from copyfold.probes.stability import rms
 from copyfold.samplers.base import parts, unflat
 from copyfold.samplers.fitted import FittedGaussian
 from copyfold.samplers.walk import DirectedWalk, Walk
@@ -21,15 +22,13 @@ from copyfold.studies import statistics
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, samples
+from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.networks import BATCH, unet
-from copyfold.studies.toolkit.samples import EPSILON, REFERENCE, SHOWN, film, last, levels, mean
-from copyfold.types import Film, Images
+from copyfold.studies.toolkit.samples import EPSILON, REFERENCE, film, last, levels, mean
+from copyfold.studies.toolkit.walks import KNOWN, walked
+from copyfold.types import Images
 
-SECTION = 'essay, "Image Generation with an Autoencoder Manifold Walk"'
 MARKS = 31  # frames of a walk that are measured, and that its film shows
-KNOWN = 4096  # training images at most among which the nearest is looked for
-FEW = 256  # images, the essay's smaller set
-SIZES: dict[str, tuple[int | None, ...]] = {"landscapes": (FEW, None), "cifar10": (FEW, 2048, None)}
 
 
 @dataclass(frozen=True)
@@ -73,24 +72,14 @@ class ManifoldWalk(Study):
         photos = lab.photos("landscapes", lab.budget.large)
         x = lab.images(photos, count=max(SHOWN, lab.budget.measured // 2))
         known, fitted = (lab.images(photos, "train", count) for count in (KNOWN, REFERENCE))
-        walk, directed = Walk(samples.essay_steps(lab, 300), EPSILON), DirectedWalk(samples.essay_steps(lab, 60))
+        walk = Walk(samples.essay_steps(lab, 300), EPSILON)
         marks = pictures.evenly(walk.steps, MARKS)
 
         def look(seed: int) -> _Walked:
             model = lab.trained(unet(lab, large=True), photos, seed)
             frames = pictures.sampled(film(walk, model, x, lab.rng(seed, "walk")), marks)
             moved = [rms(frame, frames[0]) for frame in frames]
-            rng = lab.rng(seed, "controls")
-            aimed = film(directed, model, x, rng)
-            sets = {
-                "walk": frames[-1],
-                "random codes": random_codes(model, fitted, len(x), rng),
-                "codes of their covariance": last(film(FittedGaussian(fitted, BATCH), model, x, rng)),
-                "noise in pixels": Gaussian(moved[-1].square().mean().sqrt().item())(x, rng),
-                "mean photograph": known.mean(0).expand_as(x),
-                "directed walk, halfway": pictures.sampled(aimed, [directed.steps // 2 - 1])[0],
-                "held-out photographs": x,
-            }
+            sets = {"walk": frames[-1]} | self._controls(lab, model, x, known, fitted, moved[-1], seed)
             places = {name: lab.rng(seed, "patches") for name in sets}  # the same for all
             return _Walked(
                 near=[neighbours(frame, known)[0][:, 0] for frame in frames],
@@ -122,6 +111,21 @@ class ManifoldWalk(Study):
         figures = {"walk": self._strip(found[0], marks, known), "distances": self._curves(found, marks, numbers)}
         return Finding(numbers, figures, {"walk": iter(found[0].strip)})
 
+    def _controls(
+        self, lab: Lab, model: Autoencoder, x: Images, known: Images, fitted: Images, moved: Tensor, seed: int
+    ) -> dict[str, Images]:
+        """What the ends of walks that moved so far are held against."""
+        rng, directed = lab.rng(seed, "controls"), DirectedWalk(samples.essay_steps(lab, 60))
+        aimed = film(directed, model, x, rng)
+        return {
+            "random codes": random_codes(model, fitted, len(x), rng),
+            "codes of their covariance": last(film(FittedGaussian(fitted, BATCH), model, x, rng)),
+            "noise in pixels": Gaussian(moved.square().mean().sqrt().item())(x, rng),
+            "mean photograph": known.mean(0).expand_as(x),
+            "directed walk, halfway": pictures.sampled(aimed, [directed.steps // 2 - 1])[0],
+            "held-out photographs": x,
+        }
+
     def _strip(self, found: "_Walked", marks: list[int], known: Images) -> Any:
         """The walks of the first seed, and what to compare them with."""
         rows = {"photograph": found.shown["held-out photographs"]}
@@ -149,99 +153,6 @@ class ManifoldWalk(Study):
 
 
 @dataclass(frozen=True)
-class MoreDataMoreCoherent(Study):
-    """Walks on a manifold that was learned from more images are more coherent.
-
-    The U-Net learns from 256 or from all landscapes, and from 256, 2,048 or all images of CIFAR-10, each for
-    equally many batches. All walk from the same held-out images with the essay's noise, 100 steps (300 at the gpu
-    budget). Two measures of the whole image are taken of the ends, both as distances from training images: of the
-    patches of the coarsest level of a pyramid, and of the correlations of brightness in far parts. The number is
-    that of all images over that of 256, the same ones for all seeds: the interval says nothing of their choice.
-
-    Controls: the number of batches and the size of the images are the same here (the essay halves the size with
-    eight times the data, and smaller images are easier); the held-out images that the walks start from ("real"),
-    about the least that equally many images can have; the walks' first step, which is a copy and no walk; and how
-    far they go from it, as a walk that stays where it is keeps the order of the photograph it started from.
-
-    In two figures a column is a walk from the image at its top, its last step with each model. The third shows the
-    distances of every model, patches in the std of the data, beside those of real images.
-    """
-
-    claim: ClassVar[str] = "T14"
-    place: ClassVar[str] = f"{SECTION}: the second film, 2,048 in place of 256 images"
-    items: ClassVar[tuple[int, ...]] = (5, 111, 112, 146)
-    data: ClassVar[tuple[str, ...]] = ("landscapes", "cifar10")
-    means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "More images give a better manifold, at the same cost of training.",
-        Verdict.MIXED: "More images help on some sets or for some sides of coherence: look at the four numbers.",
-        Verdict.FAILS: "A few hundred images teach this network as much of the whole image as all do: what it "
-        "learns is local, or what the essay saw came with the smaller images.",
-    }
-
-    coarse_patch_distance_landscapes: Below = Below(1.0)
-    far_correlation_error_landscapes: Below = Below(1.0)
-    coarse_patch_distance_cifar10: Below = Below(1.0)
-    far_correlation_error_cifar10: Below = Below(1.0)
-
-    def measure(self, lab: Lab) -> Finding:
-        """Train on few and on many, walk, compare with training images of the whole set."""
-        numbers: dict[str, Estimate] = {}
-        figures: dict[str, Any] = {}
-        films: dict[str, Film] = {}
-        walk = Walk(samples.essay_steps(lab, 300, 100), EPSILON)
-        for name in SIZES:
-            found = lab.each(lambda seed, name=name: self._walks(lab, name, walk, seed))
-            numbers |= samples.pooled([f[0] for f in found])
-            rows, models = found[0][1:]
-            figures[f"walks-{name}"] = pictures.comparison(rows)
-            if name == "landscapes":
-                start = next(iter(rows.values()))
-                for size, model in models.items():
-                    frames = film(walk, model, start, lab.rng(0, "film"))
-                    films[f"walk-{size}"] = samples.thinned(frames, walk.steps)
-        shown = {}
-        for what in ("coarse patch distance", "far correlation error"):
-            for name, limits in SIZES.items():
-                shown[f"{what}: {name}, real"] = numbers[f"{what}, {name}, real"]
-                for size in (limit or "all" for limit in limits):
-                    shown[f"{what}: {name}, {size} images"] = numbers[f"{what}, {name}, {size}, end"]
-        figures["coherence"] = charts.intervals(shown, "distance from training images")
-        return Finding(numbers, figures, films)
-
-    def _walks(
-        self, lab: Lab, name: str, walk: Walk, seed: int
-    ) -> tuple[dict[str, float], dict[str, Images], dict[str, Autoencoder]]:
-        """The numbers of one seed on one set, its first walks, and the models that walked."""
-        large = name == "landscapes"
-        side = lab.budget.large if large else lab.budget.side
-        whole = lab.photos(name, side)
-        x = lab.images(whole, count=max(SHOWN, lab.budget.measured // 2))
-        reference = lab.images(whole, "train", REFERENCE)
-        steps = lab.whole(whole, lab.budget.steps)
-        real = _coherence(x, reference, lab.rng(seed, "patches"))
-        numbers = {f"{what}, {name}, real": value for what, value in real.items()}
-        rows, models = {"start": x[:SHOWN]}, {}
-        for limit in SIZES[name]:
-            size = str(limit or "all")
-            if limit and lab.budget.limit:  # of few images, fewer still
-                limit = min(limit, lab.budget.limit // 2)
-            model = lab.trained(unet(lab, large=large), lab.photos(name, side, limit), seed, steps=steps)
-            ends = pictures.evenly(walk.steps, 2)
-            frames = pictures.sampled(film(walk, model, x, lab.rng(seed, "walk")), ends)
-            for when, images in zip(("first step", "end"), frames, strict=True):
-                coherence = _coherence(images, reference, lab.rng(seed, "patches"))
-                numbers |= {f"{what}, {name}, {size}, {when}": value for what, value in coherence.items()}
-            numbers[f"displacement, {name}, {size}"] = rms(frames[-1], frames[0]).mean().item()
-            rows[f"end, {size} images"], models[size] = frames[-1][:SHOWN], model
-        for what in real:
-            few = numbers[f"{what}, {name}, {FEW}, end"]
-            numbers[f"{what} {name}"] = numbers[f"{what}, {name}, all, end"] / few
-            for size in (size for size in SIZES[name] if size and size != FEW):
-                numbers[f"{what} {name}, {size} over {FEW}"] = numbers[f"{what}, {name}, {size}, end"] / few
-        return numbers, rows, models
-
-
-@dataclass(frozen=True)
 class _Walked:
     """What one seed's walks and their controls showed."""
 
@@ -260,12 +171,6 @@ class _Walked:
     shown: dict[str, Images]
 
 
-def walked(first: Images, end: Images, data: Images) -> Tensor:
-    """1 for every image that walked from its first step, by the rule of `Stability`."""
-    changed = neighbours(first, data)[1] != neighbours(end, data)[1]
-    return ((rms(end, first) > spacing(data) / 2) | changed[:, 0]).float()
-
-
 @torch.no_grad()
 def random_codes(model: Autoencoder, reference: Images, count: int, rng: Generator) -> Images:
     """Decode codes whose numbers are independent and normal, each with its mean and std over the reference."""
@@ -274,11 +179,3 @@ def random_codes(model: Autoencoder, reference: Images, count: int, rng: Generat
         codes = torch.cat([flat(model.encode(part)) for part in parts(reference, BATCH)])
         drawn = codes.mean(0) + codes.std(0) * noise_like(codes.new_empty(count, codes.shape[1]), rng=rng)
         return torch.cat([model.decode(unflat(part, like)) for part in parts(drawn, BATCH)])
-
-
-def _coherence(x: Images, reference: Images, rng: Generator) -> dict[str, float]:
-    """Two distances of whole images: of the coarsest patches, and of the correlations of far parts."""
-    return {
-        "coarse patch distance": levels(x, reference, rng)[-1],
-        "far correlation error": samples.order_error(x, reference),
-    }

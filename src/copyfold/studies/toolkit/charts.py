@@ -1,10 +1,13 @@
-"""Estimates as figures."""
+"""Figures: estimates with their intervals, and the first images of every row."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from copyfold import pictures
 from copyfold.studies.base import Estimate
+from copyfold.types import Images
+
+SHOWN = 8  # images of a row
 
 
 def intervals(
@@ -30,3 +33,8 @@ def curves(
     ends = [end(x) for end in (min, max) for x, _ in numbers.values()]
     series |= {name: ([min(ends), max(ends)], [y, y]) for name, y in (level or {}).items()}
     return pictures.curves(series, xlabel, ylabel, bands=bands, logx=logx, logy=logy, ylim=ylim)
+
+
+def first_images(rows: Mapping[str, Images], captions: Mapping[str, str] | None = None) -> Any:
+    """A figure of the first few images of every row."""
+    return pictures.comparison({name: images[:SHOWN] for name, images in rows.items()}, captions)

@@ -1,4 +1,4 @@
-"""What studies of walks and of samples share: how films are made, and how like photographs their images are."""
+"""How films and samples are made, and how like photographs their images are."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -22,7 +22,6 @@ from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.networks import BATCH, WIDE, unet
 from copyfold.types import Film, Float, Images
 
-SHOWN = 8  # images of a figure or film
 FRAMES = 50  # of a film, at most
 EPSILON = 0.2  # the noise on the code of a walk, the essay's
 COURSE = (660, 2500, 6600)  # batches at the cpu budget: 8, 30 and 80 epochs of the landscapes
