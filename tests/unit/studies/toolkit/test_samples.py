@@ -1,4 +1,4 @@
-"""What studies of walks and of samples measure sets of images with, where the answer is known."""
+"""What claims on walks and samples measure sets of images with, where the answer is known."""
 
 import numpy as np
 import pytest
@@ -6,36 +6,20 @@ import torch
 from torch import Generator
 
 from copyfold.corruptions import Blur, Gaussian
-from copyfold.models.base import Chain
 from copyfold.models.dense import MLP
 from copyfold.probes import quality
-from copyfold.probes.geometry import IdentityGap
 from copyfold.samplers.walk import Walk
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import samples
-from copyfold.studies.toolkit.networks import probed, restored
+from copyfold.studies.toolkit.networks import restored
+from labs import Centred
 
 
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     monkeypatch.setattr(quality, "PATCHES", 1024)
     return Lab(BUDGETS["tiny"], {}, tmp_path)
-
-
-class Centring(Chain):
-    """Takes the mean of the batch at hand away."""
-
-    def __init__(self):
-        super().__init__((1, 8, 8), "linear")
-        self.encoder = self.decoder = torch.nn.Identity()
-
-    def encode(self, x):
-        return x - x.mean(0)
-
-    @classmethod
-    def tiny(cls):
-        return cls()
 
 
 def normal(*shape, seed=0):
@@ -45,10 +29,10 @@ def normal(*shape, seed=0):
 def test_films_are_made_in_batches_as_in_training():
     x = normal(20, 1, 8, 8)
     expected = torch.cat([part - part.mean(0) for part in (x[:10], x[10:])])  # equal ones, of 16 at most
-    frames = list(samples.film(Walk(3, 0.0), Centring(), x, Generator()))
+    frames = list(samples.film(Walk(3, 0.0), Centred((1, 8, 8)), x, Generator()))
     assert len(frames) == 3
     torch.testing.assert_close(samples.last(frames), expected)
-    torch.testing.assert_close(restored(Centring(), x), expected)
+    torch.testing.assert_close(restored(Centred((1, 8, 8)), x), expected)
     assert len(list(samples.thinned(iter(range(200)), 200))) == 50
 
 
@@ -60,15 +44,6 @@ def test_the_essays_steps_are_kept_but_at_the_smallest_budget(tmp_path):
     photos = steps["cpu"].photos("landscapes")
     short, _, long = samples.course(steps["cpu"], photos)
     assert long == pytest.approx(10 * short, abs=10 * len(photos) / 16)  # in whole epochs
-
-
-def test_a_probe_that_uses_the_batch_sees_batches_as_in_training():
-    x = normal(20, 1, 8, 8)
-    found = probed(IdentityGap(Gaussian(0.1), draws=0, statistics="batch"), Centring(), x, Generator())
-    torch.testing.assert_close(
-        found.numbers["passed"].mean(), torch.tensor(0.9), atol=0.05, rtol=0
-    )  # of 10, 9 / 10
-    assert found.numbers["passed"].shape == (20,)
 
 
 def test_far_correlations_are_those_of_numpy():

@@ -1,10 +1,10 @@
-"""Studies of the first section, on networks whose answers are known."""
+"""Sharp edges, and wrong ones."""
 
 import pytest
 import torch
 from torch import nn
 
-from copyfold.claims.overcomplete.not_the_identity import LargeNeedNotBlur
+from copyfold.claims.overcomplete.large_need_not_blur import LargeNeedNotBlur
 from copyfold.models.adoption import adopt
 from copyfold.studies.base import Verdict
 from copyfold.studies.budget import BUDGETS

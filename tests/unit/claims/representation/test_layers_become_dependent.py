@@ -1,14 +1,13 @@
 """Layers that are known to depend on each other, or not."""
 
 import copy
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 from torch import Generator
 
-from copyfold.claims.representation import layers_become_dependent as dependence
+from copyfold.claims.representation import layers_become_dependent
 from copyfold.claims.representation.layers_become_dependent import (
     LayersBecomeDependent,
     alignment,
@@ -17,13 +16,6 @@ from copyfold.claims.representation.layers_become_dependent import (
     weights,
 )
 from copyfold.studies.base import Verdict
-from copyfold.studies.budget import BUDGETS
-from copyfold.studies.lab import Lab
-
-
-@pytest.fixture
-def lab(tmp_path):
-    return Lab(replace(BUDGETS["tiny"], seeds=3), {}, tmp_path)
 
 
 def normal(*shape):
@@ -58,9 +50,9 @@ def test_the_wide_layers_are_wider_than_both_neighbours():
 
 
 @pytest.mark.parametrize(("tied", "verdict"), [(False, Verdict.FAILS), (True, Verdict.HOLDS)])
-def test_what_did_not_change_is_as_independent_and_what_is_tied_is_not(lab, monkeypatch, tied, verdict):
+def test_what_did_not_change_is_as_independent_and_what_is_tied_is_not(three_seeds, monkeypatch, tied, verdict):
     def copies(lab, make, photos, seed, **plan):
-        first = lab.untrained(make, photos, seed)
+        first = three_seeds.untrained(make, photos, seed)
         trained = copy.deepcopy(first)
         if tied:  # every layer undoes, as far as it can, what the one before it did
             layers = weights(trained)
@@ -69,6 +61,6 @@ def test_what_did_not_change_is_as_independent_and_what_is_tied_is_not(lab, monk
                 after[:rows, :columns] = before.T[:rows, :columns]
         return {"untrained": first, "trained": trained}
 
-    monkeypatch.setattr(dependence, "copiers", copies)
+    monkeypatch.setattr(layers_become_dependent, "untrained_and_trained", copies)
     study = LayersBecomeDependent()
-    assert study.verdict(study.measure(lab).numbers) is verdict
+    assert study.verdict(study.measure(three_seeds).numbers) is verdict
