@@ -107,7 +107,7 @@ class Study(Recorded, ABC):
     place: ClassVar[str]
     """Where the texts say so: which text, the heading of the section, the equation or figure."""
     items: ClassVar[tuple[int, ...]] = ()
-    """Of the project's checklist."""
+    """Of the project's checklist, docs/coverage.yaml; none for a claim that is not of its texts."""
     data: ClassVar[tuple[str, ...]] = ("landscapes",)
     """The sets of images that it looks at; none where it makes its own."""
     controls: ClassVar[Mapping[str, Control]] = {}

@@ -81,7 +81,10 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
         verdicts[found["verdict"]] += 1
         if found["verdict"] == "UNDECIDED":
             open_.append(f"- [{study.claim}](findings/{name}.md): {_meaning(study, found)}")
-    told = [f"- {asked} " + " ".join(came[claim] for claim in claims) for asked, claims in CONTRADICTIONS.items()]
+    told = [
+        f"- {asked} " + " ".join(came.get(claim, f"No study here measures {claim}.") for claim in claims)
+        for asked, claims in CONTRADICTIONS.items()
+    ]
     counted = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
     parts = [
         HEAD.format(budget=budget, verdicts=f"Of {verdicts.total()} claims: {counted}.") + "\n".join(rows),
@@ -93,6 +96,12 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
     table = out / "findings.md"
     write_text(table, "\n\n".join(parts) + "\n")
     return [table, *made]
+
+
+def orphans(results: Path, budget: str) -> list[str]:
+    """The findings in RESULTS/BUDGET that no study here is called after: of claims that were taken away."""
+    found = {path.parent.name for path in (results / budget).glob("*/finding.json")}
+    return sorted(found - runner.studies().keys())
 
 
 def head(results: Path, budget: str, count: int) -> str:

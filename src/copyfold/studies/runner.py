@@ -5,7 +5,8 @@ import logging
 import math
 import re
 import time
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, is_dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from copyfold import __version__, catalogue, pictures
 from copyfold.errors import CopyfoldError, UsageError
 from copyfold.files import write_text
-from copyfold.studies.base import Estimate, Finding, Study, Verdict
+from copyfold.studies.base import Estimate, Finding, Study, Threshold, Verdict
 from copyfold.studies.lab import Lab
 
 log = logging.getLogger("copyfold")
@@ -25,27 +26,57 @@ FIGURE = 150_000  # bytes that a figure may have
 FILM = 1_000_000
 
 
-def studies() -> dict[str, Study]:
-    """Every study by its name, in the order of the claims."""
-    made = [cls() for cls in catalogue.classes(Study).values()]  # pyright: ignore[reportAbstractUsage]
-    return {study.name(): study for study in sorted(made, key=_rank)}
+def studies(extra: Iterable[type[Study]] = ()) -> dict[str, Study]:
+    """Every study by its name, in the order of the claims: copyfold's own, and the classes of `extra`.
+
+    UsageError where one is not complete (`check`), or two are called the same.
+    """
+    found: dict[str, Study] = {}
+    for cls in (*catalogue.classes(Study).values(), *extra):
+        study = _made(cls)
+        other = found.setdefault(study.name(), study)
+        if type(other) is not cls:
+            raise UsageError(f"{_place(other)} and {_place(study)} are both {study.name()}: rename one of them")
+    return dict(sorted(found.items(), key=lambda item: _rank(item[1])))
 
 
-def find(names: list[str]) -> list[Study]:
-    """The studies of these names or claims; UsageError says which was probably meant."""
-    known = studies()
-    claims = {study.claim.lower(): study for study in known.values()}
-    found = []
+def find(names: Iterable[str], extra: Iterable[type[Study]] = ()) -> list[Study]:
+    """The studies of these names or claims, among all and `extra`; UsageError says which was probably meant."""
+    known = studies(extra)
+    claims: dict[str, list[Study]] = {}
+    for study in known.values():
+        claims.setdefault(study.claim.lower(), []).append(study)
+    found: list[Study] = []
     for name in names:
-        study = known.get(name) or claims.get(name.lower())
-        if study is None:
+        alike = [known[name]] if name in known else claims.get(name.lower(), [])
+        if not alike:
             raise UsageError(f"no study is called {name!r}: {catalogue.nearest(name, [*known, *claims])}")
-        found.append(study)
-    return list(dict.fromkeys(found))
+        if len(alike) > 1:
+            said = " and of ".join(study.name() for study in alike)
+            raise UsageError(f"{name} is the claim of {said}: give the name of one")
+        found += alike
+    return list({study.name(): study for study in found}.values())
+
+
+def check(study: Study) -> None:
+    """Refuse a study that does not say what it claims, or what decides; UsageError says what to add."""
+    for name in ("claim", "place", "means"):
+        if not hasattr(study, name):
+            raise UsageError(f"{_place(study)} has no `{name}`: give its class one, as {name}: ClassVar = ...")
+    if type(study).thresholds is Study.thresholds and not is_dataclass(study):
+        raise UsageError(
+            f"{_place(study)} is no dataclass: put @dataclass(frozen=True) above it, as its fields decide"
+        )
+    for name, threshold in study.thresholds().items():
+        if not isinstance(threshold, Threshold):
+            raise UsageError(
+                f"{_place(study)}: {name}={threshold!r} is invalid: expected a threshold, as Above(0.5)"
+            )
 
 
 def run(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
     """Measure, judge, and write OUT/BUDGET/NAME: finding.json last, when its pictures are there."""
+    check(study)
     folder = out / lab.budget.name / study.name()
     lab.begin()
     start = time.monotonic()
@@ -90,6 +121,21 @@ def read(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CopyfoldError(f"{path} is no finding ({error}): delete it and run the study again") from None
     return found
+
+
+def _made(cls: type[Study]) -> Study:
+    try:
+        study = cls()
+    except TypeError as error:
+        raise UsageError(
+            f"{cls.__module__}.{cls.__qualname__} cannot be made without arguments: {error}"
+        ) from None
+    check(study)
+    return study
+
+
+def _place(study: Study) -> str:
+    return f"{type(study).__module__}.{type(study).__qualname__}"
 
 
 def _rank(study: Study) -> tuple[int, str]:

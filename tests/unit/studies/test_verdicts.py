@@ -1,7 +1,6 @@
 """What follows from thresholds and intervals."""
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,11 +8,8 @@ from typing import ClassVar
 import pytest
 import torch
 
-from copyfold import catalogue
-from copyfold.errors import CopyfoldError, UsageError
-from copyfold.studies import runner
+from copyfold.errors import CopyfoldError
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
-from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
 
 
@@ -84,37 +80,3 @@ def test_a_number_that_decides_must_be_measured():
 def test_a_study_is_called_after_its_class():
     assert Two.name() == "two"
     assert type("VAEBlursMore", (Two,), {}).name() == "vae-blurs-more"
-
-
-def test_a_study_leaves_its_finding_and_pictures(tmp_path):
-    lab = Lab(BUDGETS["tiny"], cache=tmp_path / "models")
-    assert runner.run(Two(), lab, tmp_path, "copyfold study two") == Verdict.UNDECIDED
-    folder = tmp_path / "tiny" / "two"
-    assert sorted(path.name for path in folder.iterdir()) == ["film.mp4", "finding.json", "grid.png"]
-    text = (folder / "finding.json").read_text()
-    assert "Infinity" not in text
-    found = json.loads(text)
-    assert {"claim", "verdict", "thresholds", "budget", "seeds", "command", "numbers"} <= found.keys()
-    assert found["thresholds"] == {"one": "> 1", "the other": "< 2"}
-    assert found["notes"] == ["a note of the lab", "one"]
-    again = runner.read(folder)["numbers"]
-    assert again["endless"] == Estimate(1.0, -math.inf, math.inf, 1, (1.0,))
-    assert again["one"] == number(2)
-    assert math.isnan(again["none"].value)
-    assert math.isnan(again["none"].seeds[0])
-    assert again["none"].seeds[1] == 1
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"numbers": {"a": 1}}'])
-def test_a_finding_that_is_none_is_refused(tmp_path, text):
-    (tmp_path / "finding.json").write_text(text)
-    with pytest.raises(CopyfoldError, match=r"finding\.json is no finding .*run the study again"):
-        runner.read(tmp_path)
-
-
-def test_studies_are_found_by_name_and_claim():
-    studies = runner.studies()
-    assert len(studies) == len(catalogue.classes(Study))
-    assert [s.claim for s in runner.find(["T2", "not-the-identity", "t1"])] == ["T2", "T1"]
-    with pytest.raises(UsageError, match="did you mean not-the-identity"):
-        runner.find(["not-the-identty"])

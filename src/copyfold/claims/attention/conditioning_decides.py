@@ -59,7 +59,7 @@ class ConditioningDecides(Study):
 
     claim: ClassVar[str] = "T28"
     place: ClassVar[str] = f"{SECTION}: the last paragraph"
-    items: ClassVar[tuple[int, ...]] = (152,)
+    items: ClassVar[tuple[int, ...]] = (38, 152)
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "Put a residual around attention where its input must be recovered, and look at singular "

@@ -40,7 +40,7 @@ class DotProductAlone(Study):
 
     claim: ClassVar[str] = "T27"
     place: ClassVar[str] = f"{SECTION}: the paragraph before the last figure"
-    items: ClassVar[tuple[int, ...]] = (129, 152)
+    items: ClassVar[tuple[int, ...]] = (37, 129, 152)
     data: ClassVar[tuple[str, ...]] = ("landscapes", "cifar10")
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "Singular, and yet it shows its input well: what is lost there is little.",

@@ -30,7 +30,7 @@ class DotProductLessAccurate(Study):
 
     claim: ClassVar[str] = "T26"
     place: ClassVar[str] = f"{SECTION}: the sentence on limiting the input resolution to 32^2, and its figure"
-    items: ClassVar[tuple[int, ...]] = (128, 152)
+    items: ClassVar[tuple[int, ...]] = (36, 128, 152)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "Where detail must get through an attention, take the linear one: it sees more for less.",
         Verdict.MIXED: "Which attention sees more is a matter of the learning rate, and not of its kind.",

@@ -31,7 +31,7 @@ class LinearAttentionCopies(Study):
 
     claim: ClassVar[str] = "T25"
     place: ClassVar[str] = f"{SECTION}: the paragraph on just one linear attention, and the figure after it"
-    items: ClassVar[tuple[int, ...]] = (127, 152)
+    items: ClassVar[tuple[int, ...]] = (35, 127, 152)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "Linear attention is a way around the bottleneck: where it bridges a U-Net, what is copied "
         "there is not learned below.",

@@ -42,7 +42,7 @@ class RepresentationLosesNoise(Study):
 
     claim: ClassVar[str] = "T7"
     place: ClassVar[str] = f"{SECTION}: the figure of representations of noised inputs"
-    items: ClassVar[tuple[int, ...]] = (109, 140)
+    items: ClassVar[tuple[int, ...]] = (81, 109, 140)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "The noise is lost on the way to the output: the network does not even see it.",
         Verdict.MIXED: "One kind of noise is lost on the way and the other comes through to the output.",

@@ -44,7 +44,7 @@ class SkipsTeachTheIdentity(Study):
 
     claim: ClassVar[str] = "T5"
     place: ClassVar[str] = f"{SECTION}: the paragraph on residual connections"
-    items: ClassVar[tuple[int, ...]] = (139,)
+    items: ClassVar[tuple[int, ...]] = (19, 139)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "Leave skips out where a network is to learn more than copying.",
         Verdict.MIXED: "Skips alone do not decide whether a U-Net copies.",

@@ -45,7 +45,7 @@ class BatchOfOne(Study):
 
     claim: ClassVar[str] = "T22"
     place: ClassVar[str] = f"{SECTION}: the paragraph on batch sizes of 1, and the figure after it"
-    items: ClassVar[tuple[int, ...]] = (124, 151)
+    items: ClassVar[tuple[int, ...]] = (70, 124, 151)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "What batch norm does for denoising it does within an image: memory for a batch is not "
         "needed, and an image's result need not depend on others.",

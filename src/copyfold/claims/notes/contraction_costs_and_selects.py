@@ -54,7 +54,7 @@ class ContractionCostsAndSelects(Study):
 
     claim: ClassVar[str] = "contractive"
     place: ClassVar[str] = 'notes on Murphy, "20.3.3 Contractive autoencoders": the last two paragraphs'
-    items: ClassVar[tuple[int, ...]] = (59, 154, 155)
+    items: ClassVar[tuple[int, ...]] = (43, 59, 154, 155)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "The penalty selects a few units, and its price is time: estimate it, do not compute it.",

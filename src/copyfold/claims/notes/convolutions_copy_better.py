@@ -42,7 +42,7 @@ class ConvolutionsCopyBetter(Study):
 
     claim: ClassVar[str] = "T32-cnn"
     place: ClassVar[str] = f"{BOTTLENECK}: the reconstructions of MLP and CNN after 5 epochs, and their t-SNE maps"
-    items: ClassVar[tuple[int, ...]] = (55, 130, 131, 154)
+    items: ClassVar[tuple[int, ...]] = (40, 41, 55, 130, 131, 154)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "Convolutions are worth their time for images, whatever the size of the code.",

@@ -51,7 +51,7 @@ class OnlyVariationalSamples(Study):
 
     claim: ClassVar[str] = "T30"
     place: ClassVar[str] = f"{COMPARISON}; blurriness: the essay's introduction"
-    items: ClassVar[tuple[int, ...]] = (135, 136, 156)
+    items: ClassVar[tuple[int, ...]] = (47, 99, 100, 135, 136, 156, 157)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "To generate, take a VAE and pay with blur; a plain autoencoder's codes cannot be drawn.",

@@ -55,7 +55,7 @@ class ManifoldWalk(Study):
 
     claim: ClassVar[str] = "T13"
     place: ClassVar[str] = f"{SECTION}: the equations of h[n+1] and g[n+1], and the first film"
-    items: ClassVar[tuple[int, ...]] = (92, 100, 101, 111, 146)
+    items: ClassVar[tuple[int, ...]] = (88, 92, 100, 101, 111, 146)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "The plain self-map with a little noise makes new images of a kind, where random codes do "
         "not: a deterministic autoencoder can be explored from photographs.",

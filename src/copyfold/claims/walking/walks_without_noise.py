@@ -42,7 +42,7 @@ class WalksWithoutNoise(Study):
 
     claim: ClassVar[str] = "T15"
     place: ClassVar[str] = f"{SECTION}: the equations without noise and the third film"
-    items: ClassVar[tuple[int, ...]] = (91, 113, 146)
+    items: ClassVar[tuple[int, ...]] = (89, 91, 113, 146)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "What a walk shows is mostly the map's own motion, which noise only adds to; whether it is "
         "unstable or draws images in, the share that comes to rest tells.",
