@@ -148,7 +148,8 @@ def test_a_study_may_have_other_thresholds_than_its_class(tmp_path):
     assert runner.run(Two(one=Above(5.0)), lab, tmp_path, "") == Verdict.MIXED
 
 
-def test_the_name_of_a_claim_of_copyfolds_own_is_taken():
+def test_the_name_of_a_claim_of_copyfolds_own_is_taken(monkeypatch):
+    monkeypatch.setattr(catalogue, "_recorded", dict(catalogue._recorded))  # these are forgotten with the test
     ours = next(iter(catalogue.classes(Study)))
     other = type(ours, (Two,), {"__module__": "my_claims"})
     with pytest.raises(UsageError, match=f"my_claims.{ours} has the name of a class of copyfold's own"):

@@ -6,6 +6,7 @@ from torch import Generator
 import copyfold as cf
 from copyfold.corruptions import Gaussian
 from copyfold.models.blocks import BatchNorm
+from copyfold.models.dense import MLP
 from copyfold.probes.geometry import IdentityGap
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
@@ -34,6 +35,14 @@ def test_images_share_statistics_with_their_batch_only():
     assert restored(Centred((1, 8, 8)), x, batch=1).allclose(torch.zeros_like(x))
     pairs = restored(Centred((1, 8, 8)), x, batch=2)
     assert pairs[:2].allclose(x[:2] - x[:2].mean(0))
+
+
+def test_images_are_restored_with_the_statistics_of_their_batch():
+    model, x = MLP((1, 8, 8), hidden=(6,), latent_dim=3, norm="batch").eval(), torch.rand(8, 1, 8, 8)
+    with model.using("batch"):
+        expected = model(x)
+    assert restored(model, x).equal(expected)
+    assert not restored(model, x, statistics="running").allclose(expected)
 
 
 def test_a_model_has_the_averages_of_the_images():
