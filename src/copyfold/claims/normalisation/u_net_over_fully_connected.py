@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from copyfold.claims.normalisation import SECTION
 from copyfold.corruptions import Corruption, Gaussian, Mix
 from copyfold.models.dense import MLP, VectorNorm
 from copyfold.probes.base import Reading
@@ -44,7 +45,7 @@ class UNetOverFullyConnected(Study):
     """
 
     claim: ClassVar[str] = "T4"
-    place: ClassVar[str] = 'essay, "The Role of Batch Normalization in Denoising": its first paragraph'
+    place: ClassVar[str] = f"{SECTION}: its first paragraph"
     items: ClassVar[tuple[int, ...]] = (105, 139)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "Convolution and depth are what unasked denoising comes from, not the number of weights.",

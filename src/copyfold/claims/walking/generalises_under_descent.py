@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 
 from copyfold import pictures
+from copyfold.claims.walking import SECTION
 from copyfold.measures import mse
 from copyfold.probes.base import still
 from copyfold.probes.nearest import neighbours
@@ -36,7 +37,7 @@ class GeneralisesUnderDescent(Study):
     """
 
     claim: ClassVar[str] = "generalisation"
-    place: ClassVar[str] = 'essay, "Image Generation with an Autoencoder Manifold Walk", the first two paragraphs'
+    place: ClassVar[str] = f"{SECTION}, the first two paragraphs"
     items: ClassVar[tuple[int, ...]] = (149,)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "No regulariser is needed here: what is learned is a map for images and not a memory.",
