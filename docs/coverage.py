@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from copyfold.studies import conduct
+from copyfold.studies import runner
 from copyfold.studies.base import Study
 
 HERE = Path(__file__).parent
@@ -23,13 +23,13 @@ must have to have them. Here is where each is, and what holds it: a test, which 
 study, which measures it; or a command, which shows it. `docs/coverage.py` writes this page from
 `docs/coverage.yaml` and from what the studies say they are about; a test compares it with the sources.
 
-{held} items are held by something; {left} not: {numbers}. {noted} have a note, mostly of what is built or shown in
-another way than in the texts.
+Not built: {unbuilt}; every other item is held by something. {noted} items have a note, mostly of what is built or
+shown in another way than in the texts.
 """
 COLUMNS = "| item | what | where | held by | note |\n|---:|---|---|---|---|"
 PLACES = """## Where the texts say so
 
-Every study, its claim, the place of the claim in the texts, and the items that it is about.
+Every study that is about an item, its claim, the place of the claim in the texts, and the items.
 
 | study | claim | where | items |
 |---|---|---|---|"""
@@ -46,10 +46,15 @@ def located(entry: str) -> tuple[Path, str]:
     return next((p for p in (ROOT / ABOVE / path, ROOT / path) if p.is_file()), ROOT / path), name
 
 
-def about() -> dict[int, list[Study]]:
+def studies() -> dict[str, Study]:
+    """The studies that are about items of the checklist, by name."""
+    return {name: study for name, study in runner.studies().items() if study.items}
+
+
+def about(among: dict[str, Study]) -> dict[int, list[Study]]:
     """The studies of every item."""
     found: dict[int, list[Study]] = {}
-    for study in conduct.studies().values():
+    for study in among.values():
         for item in study.items:
             found.setdefault(item, []).append(study)
     return found
@@ -59,9 +64,7 @@ def held(item: dict[str, Any], by: list[Study]) -> list[str]:
     """What holds an item, as Markdown: the studies first."""
     said = [_study(study) for study in by]
     for entry in item.get("held by", []):
-        if name := re.fullmatch(r"copyfold study ([a-z][a-z0-9-]*)", entry):
-            said.append(_study(conduct.studies()[name[1]]))
-        elif entry.startswith(("copyfold ", "python ")):
+        if entry.startswith(("copyfold ", "python ")):
             said.append(f"`{entry}`")
         else:
             path, name = located(entry)
@@ -69,29 +72,51 @@ def held(item: dict[str, Any], by: list[Study]) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def page() -> str:
-    """The whole of coverage.md."""
-    studies, parts, left, count, noted = about(), [], [], 0, 0
-    for heading, items in groups().items():
-        rows = []
-        for item in items:
-            number, by = item["item"], held(item, studies.get(item["item"], []))
-            count, noted = count + 1, noted + ("note" in item)
-            if not by:
-                left.append(str(number))
-            where = [_where(entry) for entry in item.get("where", [])]
-            cells = (str(number), item["name"], "<br>".join(where), "<br>".join(by), item.get("note", ""))
-            rows.append(_row(*cells))
+def unbuilt(item: dict[str, Any]) -> bool:
+    """Whether the note of an item says that there is none."""
+    return re.search("not built|missing", item.get("note", ""), re.IGNORECASE) is not None
+
+
+def page(among: dict[str, Study]) -> str:
+    """The whole of coverage.md, with these studies."""
+    by, items = about(among), groups()
+    parts: list[str] = []
+    for heading, group in items.items():
+        rows = [
+            _row(
+                str(item["item"]),
+                item["name"],
+                "<br>".join(_where(entry) for entry in item.get("where", [])),
+                "<br>".join(held(item, by.get(item["item"], []))),
+                item.get("note", ""),
+            )
+            for item in group
+        ]
         parts.append("\n".join([f"## {heading}\n", COLUMNS, *rows]))
     places = [
-        _row(_study(study), study.claim, study.place, ", ".join(map(str, study.items)))
-        for study in conduct.studies().values()
+        _row(_study(study), study.claim, study.place, ", ".join(map(str, study.items))) for study in among.values()
     ]
     parts.append("\n".join([PLACES, *places]))
+    every = [item for group in items.values() for item in group]
     head = HEAD.format(
-        count=count, held=count - len(left), left=len(left), numbers=", ".join(left) or "none", noted=noted
+        count=len(every),
+        unbuilt=", ".join(str(item["item"]) for item in every if unbuilt(item)) or "nothing",
+        noted=sum("note" in item for item in every),
     )
     return "\n\n".join([head.strip(), *parts]) + "\n"
+
+
+def named(text: str) -> set[str]:
+    """The studies that a page names."""
+    return set(re.findall(r"study \[`([^`]+)`\]", text))
+
+
+def without(text: str, names: set[str]) -> str:
+    """A page without what it says of some studies."""
+    for name in names:
+        text = re.sub(rf"^\| study \[`{name}`\].*\n", "", text, flags=re.MULTILINE)
+        text = re.sub(rf"study \[`{name}`\]\([^)]*\)(<br>)?", "", text)
+    return text.replace("<br> |", " |")
 
 
 def _row(*cells: str) -> str:
@@ -114,13 +139,23 @@ def _link(text: str, path: Path) -> str:
 
 
 def main() -> int:
-    """Write the page, or say whether it is what would be written."""
+    """Write the page, or say whether it is what would be written.
+
+    A claim that came or went since the page was written makes it no less true of the others: that is said, and no
+    more.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="Write nothing; 1 where the page is out of date.")
-    check, written = parser.parse_args().check, page()
+    check, known = parser.parse_args().check, studies()
     if not check:
-        PAGE.write_text(written, encoding="utf-8")
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != written:
+        PAGE.write_text(page(known), encoding="utf-8")
+        return 0
+    old = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
+    gone, new = named(old) - known.keys(), known.keys() - named(old)
+    for names, what in ((gone, "it names, and no study is called so"), (new, "it does not name yet")):
+        if names:
+            print(f"docs/coverage.md: {', '.join(sorted(names))} {what}: run python docs/coverage.py")
+    if without(old, gone) != page({name: study for name, study in known.items() if name not in new}):
         print("docs/coverage.md is not what would be written: run python docs/coverage.py")
         return 1
     return 0

@@ -18,5 +18,7 @@ parser.add_argument("--budget", default="cpu")
 budget, results, readme = parser.parse_args().budget, HERE.parent / "results", HERE.parent / "README.md"
 for path in pages.write(results, HERE, budget):
     print(path.relative_to(HERE.parent))
+for name in pages.orphans(results, budget):
+    print(f"{name} is left out: results/{budget}/{name} has a finding, and no study here is called so")
 head = pages.head(results, budget, SHOWN)
 readme.write_text(MARKS.sub(lambda _: head, readme.read_text(encoding="utf-8")), encoding="utf-8")

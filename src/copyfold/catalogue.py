@@ -60,18 +60,19 @@ class Recorded:
 # ---------------------------------------------------------------- what there is
 
 
-def modules(package: str) -> list[Any]:
-    """The module named, and those in its folder where it is a package, all imported."""
+def modules(package: str, deep: bool = False) -> list[Any]:
+    """The module named, and those in its folder where it is a package, or `deep` below it; all are imported."""
     root = importlib.import_module(package)
-    inside = pkgutil.iter_modules(getattr(root, "__path__", []), f"{package}.")
+    walk = pkgutil.walk_packages if deep else pkgutil.iter_modules
+    inside = walk(getattr(root, "__path__", []), f"{package}.")
     return [root, *(importlib.import_module(module.name) for module in inside)]
 
 
-def members(package: str) -> dict[str, Any]:
+def members(package: str, deep: bool = False) -> dict[str, Any]:
     """The public classes and functions that a family defines, by name."""
     return {
         name: member
-        for module in modules(package)
+        for module in modules(package, deep)
         for name, member in vars(module).items()
         if not name.startswith("_") and getattr(member, "__module__", None) == module.__name__
     }
@@ -81,9 +82,9 @@ def classes(base: type[T]) -> dict[str, type[T]]:
     """Every public class of base's own family that can be made, by name: copyfold's own, and no one else's.
 
     The family is the module or package in which base is defined: `copyfold.models` for
-    `copyfold.models.base.Autoencoder`.
+    `copyfold.models.base.Autoencoder`. Or it is kept elsewhere, in folders, where base says so: `home`.
     """
-    found = members(family(base)) if base is not Recorded else {cls.__name__: cls for cls in _recorded.values()}
+    found = relatives(base) if base is not Recorded else {cls.__name__: cls for cls in _recorded.values()}
     return {
         name: member
         for name, member in sorted(found.items())
@@ -91,9 +92,13 @@ def classes(base: type[T]) -> dict[str, type[T]]:
     }
 
 
-def family(base: type) -> str:
-    """The module or package of copyfold that a class of its own belongs to."""
-    return ".".join(base.__module__.split(".")[:2])
+def relatives(base: type) -> dict[str, Any]:
+    """The public members of the family that a class of copyfold's own belongs to, by name; of another's, none."""
+    if not own(base):
+        return {}
+    if home := getattr(base, "home", ""):
+        return members(home, deep=True)
+    return members(".".join(base.__module__.split(".")[:2]))
 
 
 def own(cls: type) -> bool:
@@ -207,7 +212,7 @@ def path(cls: type) -> str:
     if own(cls):
         return cls.__name__
     for base in cls.__mro__:
-        if own(base) and base is not Recorded and cls.__name__ in members(family(base)):
+        if own(base) and base is not Recorded and cls.__name__ in relatives(base):
             raise UsageError(
                 f"{_place(cls)} has the name of a class of copyfold's own, {cls.__name__}: give it another name"
             )

@@ -12,6 +12,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.models.unet import Middle
 from copyfold.objectives.base import Objective
 from copyfold.samplers.base import Sampler
+from copyfold.studies.base import Study
 
 
 def test_a_family_is_what_its_modules_define():
@@ -27,6 +28,28 @@ def test_classes_are_those_that_can_be_made():
     assert "Autoencoder" not in found
     assert list(found) == sorted(found)
     assert set(catalogue.classes(Middle)) == {"Affine", "Wide"}
+
+
+def test_a_family_may_be_kept_in_folders_elsewhere():
+    found = catalogue.classes(Study)
+    assert found
+    assert all(cls.__module__.startswith("copyfold.claims.") for cls in found.values())
+    name, cls = next(iter(found.items()))
+    assert catalogue.find(Study, name) is cls
+    assert name not in catalogue.members("copyfold.claims")
+    assert catalogue.members("copyfold.claims", deep=True)[name] is cls
+
+
+def test_only_copyfolds_own_bases_say_where_a_family_is_kept():
+    class Elsewhere(Study):
+        home = "a_module_that_is_not_there"
+
+        def measure(self, lab):
+            return None
+
+    assert catalogue.classes(Elsewhere) == {}
+    with pytest.raises(cf.UsageError, match="no Elsewhere is called 'Other'"):
+        catalogue.find(Elsewhere, "Other")
 
 
 @pytest.mark.parametrize(

@@ -16,18 +16,20 @@ from copyfold.cli import _parsing, _screen
 def command(arguments: Sequence[str]) -> int:
     """Carry out every study that was asked for."""
     from copyfold.errors import CopyfoldError, UsageError
-    from copyfold.studies import conduct
-    from copyfold.studies.lab import BUDGETS, Lab, sources
+    from copyfold.studies import runner
+    from copyfold.studies.budget import BUDGETS
+    from copyfold.studies.datasets import sources
+    from copyfold.studies.lab import Lab
 
     options = _parsing.parse(_parser(list(BUDGETS)), arguments)
-    known = conduct.studies()
+    known = runner.studies()
     if options.list:
         for name, study in known.items():
             print(f"{study.claim:<15} {name:<34} {study.said()}")
         return 0
     if bool(options.names) == options.all:
         raise UsageError("give the names of studies, or --all; --list shows them")
-    chosen = list(known.values()) if options.all else conduct.chosen(options.names)
+    chosen = list(known.values()) if options.all else runner.find(options.names)
     out, failed = Path(options.out), 0
     told = [f"--data={_told(word)}" for word in options.data]
     with _screen.progress() as progress:
@@ -37,9 +39,9 @@ def command(arguments: Sequence[str]) -> int:
             again = shlex.join(["copyfold", "study", study.name(), "--budget", options.budget, *told])
             try:
                 if options.again or not (folder / "finding.json").is_file():
-                    verdict = conduct.conduct(study, lab, out, again)
+                    verdict = runner.run(study, lab, out, again)
                 else:
-                    verdict = conduct.recorded(folder)["verdict"]
+                    verdict = runner.read(folder)["verdict"]
             except Exception as error:  # a fault of one study must not lose the others
                 if len(chosen) == 1:
                     raise

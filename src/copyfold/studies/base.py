@@ -100,12 +100,14 @@ class Study(Recorded, ABC):
     before the first measurement and are not moved after it.
     """
 
+    home: ClassVar[str] = "copyfold.claims"
+    """Where copyfold's own studies are: one file a claim, in folders."""
     claim: ClassVar[str]
     """T1 to T32, or a name of our own."""
     place: ClassVar[str]
     """Where the texts say so: which text, the heading of the section, the equation or figure."""
     items: ClassVar[tuple[int, ...]] = ()
-    """Of the project's checklist."""
+    """Of the project's checklist, docs/coverage.yaml; none for a claim that is not of its texts."""
     data: ClassVar[tuple[str, ...]] = ("landscapes",)
     """The sets of images that it looks at; none where it makes its own."""
     controls: ClassVar[Mapping[str, Control]] = {}

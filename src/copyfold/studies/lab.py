@@ -21,6 +21,8 @@ from copyfold.files import write_text
 from copyfold.models.base import Autoencoder, load
 from copyfold.objectives.base import Classical, Objective
 from copyfold.runs import Run
+from copyfold.studies.budget import Budget
+from copyfold.studies.datasets import SETS
 from copyfold.studies.provenance import code_digest
 from copyfold.training import fit
 from copyfold.training.plan import resolve
@@ -31,62 +33,6 @@ log = logging.getLogger("copyfold")
 Make: TypeAlias = Callable[[Shape], Autoencoder]
 Which: TypeAlias = Literal["held_out", "train"]
 T = TypeVar("T")
-
-HUB = {
-    "cifar10": "hf://uoft-cs/cifar10",
-    "fashion_mnist": "hf://zalando-datasets/fashion_mnist",
-    "churches": "hf://tglcourse/lsun_church_train",
-}
-SETS = ("landscapes", *HUB)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much a study may spend.
-
-    Args:
-        seeds: Trainings of every model, each with its own weights, order and noise.
-        side: Pixels of an image's side.
-        large: The same where structure is asked for.
-        width: Channels of a U-Net's first stage, at `side`.
-        slim: The same at `large`.
-        depth: Halvings of a U-Net at `side`, one more at `large`.
-        steps: Batches of 16 that a U-Net learns from, and of 64 that a smaller network does.
-        hidden: Units of a hidden layer of an overcomplete network, as a multiple of the image's numbers.
-        measured: Held-out images that are measured.
-        limit: Images of a set to train on at most.
-    """
-
-    name: str
-    seeds: int
-    side: int
-    large: int
-    width: int
-    slim: int
-    depth: int
-    steps: int
-    hidden: float
-    measured: int
-    limit: int | None
-
-    @property
-    def decides(self) -> bool:
-        """Whether a verdict can come of it."""
-        return self.seeds > 1
-
-    def scaled(self, count: int) -> int:
-        """So many at the cpu budget: in proportion to `steps` at another, and at least 2."""
-        return max(2, round(count * self.steps / BUDGETS["cpu"].steps))
-
-
-BUDGETS = {
-    budget.name: budget
-    for budget in (
-        Budget("tiny", 1, 16, 16, 4, 4, 2, 8, 1.1, 16, 64),
-        Budget("cpu", 3, 32, 64, 32, 16, 3, 2500, 1.3, 128, None),
-        Budget("gpu", 3, 64, 128, 64, 64, 4, 40_000, 1.3, 512, None),
-    )
-}
 
 
 @dataclass
@@ -267,31 +213,6 @@ class Lab:
     @property
     def _torch(self) -> str:
         return f"torch-{torch.__version__.split('+')[0]}"
-
-
-def sources(given: Sequence[str]) -> dict[str, str]:
-    """Where the sets are, from what --data says.
-
-    A folder with a local dataset called after each set; NAME=SOURCE, where SOURCE is what `train` takes as DATA;
-    or "hub" for the sets that have an id there, which are fetched. The later ones win.
-    """
-    found: dict[str, str] = {}
-    for word in given:
-        name, equals, source = word.partition("=")
-        if word == "hub":
-            found |= HUB
-        elif equals and name in SETS:
-            found[name] = source
-        elif Path(word).is_dir():
-            inside = {name: str(Path(word) / name) for name in SETS if (Path(word) / name).exists()}
-            if not inside:
-                raise DataError(f"{word} holds none of {', '.join(SETS)}: give the folder that they lie in")
-            found |= inside
-        else:
-            raise UsageError(
-                f"--data {word} is neither a folder nor NAME=SOURCE with one of {', '.join(SETS)}, nor hub"
-            )
-    return found
 
 
 def _recipe(model: Autoencoder, objective: Objective, photos: Photos, plan: dict[str, Any]) -> dict[str, Any]:

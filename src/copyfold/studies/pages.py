@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from copyfold.files import write_text
-from copyfold.studies import conduct
+from copyfold.studies import runner
 from copyfold.studies.base import Estimate, Study
 
 HEAD = """# What came of the claims
@@ -64,14 +64,14 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
     """
     rows, made, came, open_ = [], [], {}, []
     verdicts: Counter[str] = Counter()
-    for name, study in conduct.studies().items():
+    for name, study in runner.studies().items():
         folder = results / budget / name
         came[study.claim] = f"{study.claim} is not measured yet."
         if not (folder / "finding.json").is_file():
             rows.append(_cells(f"{study.claim}, {name}", study.said(), study.place, "not measured yet", "", ""))
             verdicts["not measured yet"] += 1
             continue
-        found = conduct.recorded(folder)
+        found = runner.read(folder)
         page = out / "findings" / f"{name}.md"
         write_text(page, _page(study, found, folder, os.path.relpath(folder, page.parent)))
         made.append(page)
@@ -81,7 +81,10 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
         verdicts[found["verdict"]] += 1
         if found["verdict"] == "UNDECIDED":
             open_.append(f"- [{study.claim}](findings/{name}.md): {_meaning(study, found)}")
-    told = [f"- {asked} " + " ".join(came[claim] for claim in claims) for asked, claims in CONTRADICTIONS.items()]
+    told = [
+        f"- {asked} " + " ".join(came.get(claim, f"No study here measures {claim}.") for claim in claims)
+        for asked, claims in CONTRADICTIONS.items()
+    ]
     counted = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
     parts = [
         HEAD.format(budget=budget, verdicts=f"Of {verdicts.total()} claims: {counted}.") + "\n".join(rows),
@@ -95,14 +98,20 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
     return [table, *made]
 
 
+def orphans(results: Path, budget: str) -> list[str]:
+    """The findings in RESULTS/BUDGET that no study here is called after: of claims that were taken away."""
+    found = {path.parent.name for path in (results / budget).glob("*/finding.json")}
+    return sorted(found - runner.studies().keys())
+
+
 def head(results: Path, budget: str, count: int) -> str:
     """The first so many rows of a shorter table, for the README: of the studies that were measured."""
     rows = []
-    for name, study in conduct.studies().items():
+    for name, study in runner.studies().items():
         folder = results / budget / name
         if (folder / "finding.json").is_file():
             link = f"[{study.claim}](docs/findings/{name}.md)"
-            rows.append(_cells(link, study.said(), conduct.recorded(folder)["verdict"]))
+            rows.append(_cells(link, study.said(), runner.read(folder)["verdict"]))
     return "\n".join(["| claim | what is said | verdict |", "|---|---|---|", *rows[:count]]) + "\n"
 
 

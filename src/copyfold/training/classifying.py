@@ -1,4 +1,4 @@
-"""`fit_classifier`: a plain short loop, for the classifiers that studies of depth look into."""
+"""`fit_classifier`: a plain short loop, for the classifiers that claims on depth look into."""
 
 import math
 

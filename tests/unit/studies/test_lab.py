@@ -16,7 +16,9 @@ from copyfold.errors import DataError, Diverged, UsageError
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical
 from copyfold.studies import lab as laboratory
-from copyfold.studies.lab import BUDGETS, Lab, sources
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.datasets import sources
+from copyfold.studies.lab import Lab
 
 
 @pytest.fixture

@@ -1,19 +1,15 @@
 """What follows from thresholds and intervals."""
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
-import torch
 
-from copyfold import catalogue
-from copyfold.errors import CopyfoldError, UsageError
-from copyfold.studies import conduct
+from copyfold.errors import CopyfoldError
 from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
-from copyfold.studies.lab import BUDGETS, Lab
+from copyfold.studies.lab import Lab
 
 
 @dataclass(frozen=True)
@@ -29,17 +25,8 @@ class Two(Study):
     the_other: Below = Below(2.0)
 
     def measure(self, lab: Lab) -> Finding:
-        """Nothing is trained."""
-        lab.note("a note of the lab")
-        numbers = {
-            "one": number(2),
-            "the other": number(1),
-            "endless": Estimate(1.0, -math.inf, math.inf, 1, (1.0,)),
-            "none": Estimate(math.nan, math.nan, math.nan, 0, (math.nan, 1.0)),
-        }
-        return Finding(
-            numbers, {"grid": torch.rand(2, 1, 4, 4)}, {"film": iter([torch.rand(2, 1, 8, 8)] * 3)}, ("one",)
-        )
+        """Nothing is measured."""
+        return Finding({})
 
 
 def number(value: float, half: float = 0.1) -> Estimate:
@@ -84,37 +71,3 @@ def test_a_number_that_decides_must_be_measured():
 def test_a_study_is_called_after_its_class():
     assert Two.name() == "two"
     assert type("VAEBlursMore", (Two,), {}).name() == "vae-blurs-more"
-
-
-def test_a_study_leaves_its_finding_and_pictures(tmp_path):
-    lab = Lab(BUDGETS["tiny"], cache=tmp_path / "models")
-    assert conduct.conduct(Two(), lab, tmp_path, "copyfold study two") == Verdict.UNDECIDED
-    folder = tmp_path / "tiny" / "two"
-    assert sorted(path.name for path in folder.iterdir()) == ["film.mp4", "finding.json", "grid.png"]
-    text = (folder / "finding.json").read_text()
-    assert "Infinity" not in text
-    found = json.loads(text)
-    assert {"claim", "verdict", "thresholds", "budget", "seeds", "command", "numbers"} <= found.keys()
-    assert found["thresholds"] == {"one": "> 1", "the other": "< 2"}
-    assert found["notes"] == ["a note of the lab", "one"]
-    again = conduct.recorded(folder)["numbers"]
-    assert again["endless"] == Estimate(1.0, -math.inf, math.inf, 1, (1.0,))
-    assert again["one"] == number(2)
-    assert math.isnan(again["none"].value)
-    assert math.isnan(again["none"].seeds[0])
-    assert again["none"].seeds[1] == 1
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"numbers": {"a": 1}}'])
-def test_a_finding_that_is_none_is_refused(tmp_path, text):
-    (tmp_path / "finding.json").write_text(text)
-    with pytest.raises(CopyfoldError, match=r"finding\.json is no finding .*run the study again"):
-        conduct.recorded(tmp_path)
-
-
-def test_studies_are_found_by_name_and_claim():
-    studies = conduct.studies()
-    assert len(studies) == len(catalogue.classes(Study))
-    assert [s.claim for s in conduct.chosen(["T2", "not-the-identity", "t1"])] == ["T2", "T1"]
-    with pytest.raises(UsageError, match="did you mean not-the-identity"):
-        conduct.chosen(["not-the-identty"])

@@ -1,0 +1,69 @@
+"""What codes and copies are asked: classes of neighbours, maps, errors; and PCA beside them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from copyfold import pictures
+from copyfold.data import Photos
+from copyfold.measures import mse
+from copyfold.models.base import Autoencoder, flat
+from copyfold.models.dense import Linear
+from copyfold.probes.latent import Latent, agreement
+from copyfold.studies.lab import Lab
+from copyfold.types import Images
+
+NEAREST = 10  # codes that are asked for their class
+
+
+def pca(images: Images, latent_dim: int) -> Linear:
+    """Scikit-learn's PCA of these images as a linear autoencoder; of fewer components where there are no more."""
+    from sklearn.decomposition import PCA
+
+    rows = images.flatten(1).cpu().numpy()
+    found = PCA(min(latent_dim, *rows.shape), svd_solver="covariance_eigh").fit(rows)
+    directions, mean = (torch.from_numpy(a).to(images) for a in (found.components_, found.mean_))
+    c, h, w = images.shape[1:]
+    model = Linear((c, h, w), len(directions)).to(images.device).eval()
+    weights = {"encoder.1.weight": directions, "encoder.1.bias": -directions @ mean}
+    model.load_state_dict(weights | {"decoder.0.weight": directions.T, "decoder.0.bias": mean})
+    return model
+
+
+@torch.no_grad()
+def output(model: Autoencoder, x: Images) -> Images:
+    """What comes out, without a gradient."""
+    return model(x)
+
+
+def copy_errors(models: Sequence[Autoencoder], x: Images) -> list[Tensor]:
+    """The squared error per image, of every model."""
+    return [mse(output(model, x), x) for model in models]
+
+
+@torch.no_grad()
+def flat_codes(model: Autoencoder, x: Images) -> Tensor:
+    """Each image's code as one vector."""
+    return flat(model.encode(x))
+
+
+def with_classes(lab: Lab, photos: Photos) -> tuple[Images, Tensor]:
+    """More held-out images than are measured elsewhere, as classes share them, and the class of each."""
+    x = lab.images(photos, count=8 * lab.budget.measured)
+    return x, lab.labels(photos, len(x))
+
+
+def purities(codes: Tensor, labels: Tensor) -> Tensor:
+    """The share of the nearest other codes that have its own class, of every code: the mean is the purity."""
+    return agreement(codes, labels, min(NEAREST, len(codes) - 1))
+
+
+def code_map(lab: Lab, photos: Photos, model: Autoencoder, x: Images, labels: Tensor, name: str) -> Any:
+    """A figure of the t-SNE of a model's codes, coloured by class."""
+    points = Latent()(model, x, lab.rng(0, "map")).numbers["map"]
+    names = labels if photos.classes is None else [photos.classes[i] for i in labels.tolist()]
+    return pictures.scatter(
+        points, names, "first coordinate of t-SNE", "second coordinate of t-SNE", f"Codes: {name}"
+    )

@@ -1,0 +1,84 @@
+"""The networks that several claims compare, each made in one way so that they share their trainings.
+
+And how those that look at a batch are used: with batches as large as in training.
+"""
+
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Generator
+
+from copyfold.models.base import Autoencoder
+from copyfold.models.blocks import BatchNorm
+from copyfold.models.dense import MLP
+from copyfold.models.unet import Affine, UNet
+from copyfold.probes.base import Probe, Reading, still
+from copyfold.samplers.base import parts
+from copyfold.studies.lab import Lab, Make
+from copyfold.types import Images, Shape, Statistics
+
+BATCH = 16
+"""Images that share their statistics, as in training."""
+
+WIDE = 3e-4
+"""The learning rate of layers of thousands of units; 1e-3 throws them off at the start."""
+
+FULLY_CONNECTED = {"batch": 64, "lr": WIDE}
+"""How the overcomplete network is trained wherever it is, so that its training is shared."""
+
+
+def overcomplete(lab: Lab) -> Make:
+    """The essay's first network: five hidden layers, each of more units than the image has numbers."""
+
+    def make(shape: Shape) -> MLP:
+        units = round(lab.budget.hidden * prod(shape))
+        return MLP(shape, [units, units], units, activation="gelu", code_activation="gelu")
+
+    return make
+
+
+def unet(lab: Lab, large: bool = False, **changes: Any) -> Make:
+    """The essay's U-Net without skips, for images of the budget's side, or of its larger one; with `changes`."""
+    width, depth = (lab.budget.slim, lab.budget.depth + 1) if large else (lab.budget.width, lab.budget.depth)
+    return partial(UNet, **{"width": width, "depth": depth, "skips": "self"} | changes)
+
+
+def hidden(lab: Lab, large: bool = False) -> Make:
+    """The same with the essay's hidden module 500-100-500, whose deepest map must be 4 pixels long or more."""
+    side, depth = (lab.budget.large, lab.budget.depth + 1) if large else (lab.budget.side, lab.budget.depth)
+    return unet(lab, large, depth=min(depth, (side // 4).bit_length() - 1), middle=Affine())
+
+
+def parameters(make: Make, shape: Shape) -> int:
+    """The number of weights of a network, which is not made."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in make(shape).parameters())
+
+
+@torch.no_grad()
+def restored(model: Autoencoder, x: Images, batch: int = BATCH, statistics: Statistics = "batch") -> Images:
+    """What a model makes of images, at most so many at a time."""
+    with still(model, statistics):
+        return torch.cat([model(part) for part in parts(x, batch)])
+
+
+def probed(probe: Probe, model: Autoencoder, x: Images, rng: Generator) -> Reading:
+    """The numbers of a probe that uses the statistics of the batch, from batches as large as in training."""
+    readings = [probe(model, part, rng) for part in parts(x, BATCH)]
+    return Reading({name: torch.cat([r.numbers[name] for r in readings]) for name in readings[0].numbers})
+
+
+@torch.no_grad()
+def with_running_averages(model: Autoencoder, x: Images) -> Autoencoder:
+    """The model with the running averages of these images, so that first weights can be looked at with them."""
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    former = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0  # what is recorded is this batch's alone
+    with model.using("batch"):
+        model.train()(x)
+    for norm, momentum in zip(norms, former, strict=True):
+        norm.momentum = momentum
+    return model.eval()

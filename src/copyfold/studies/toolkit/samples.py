@@ -1,0 +1,151 @@
+"""How films and samples are made, and how like photographs their images are."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import islice
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from copyfold.data import Photos
+from copyfold.models.base import Autoencoder
+from copyfold.models.dense import MLP
+from copyfold.probes.base import still
+from copyfold.probes.quality import Quality, patch_wasserstein
+from copyfold.samplers.base import Sampler, parts
+from copyfold.samplers.fitted import FittedGaussian
+from copyfold.samplers.renoising import Renoising
+from copyfold.studies import statistics
+from copyfold.studies.base import Estimate
+from copyfold.studies.lab import Lab, Make
+from copyfold.studies.toolkit.networks import BATCH, WIDE, unet
+from copyfold.types import Film, Float, Images
+
+FRAMES = 50  # of a film, at most
+EPSILON = 0.2  # the noise on the code of a walk, the essay's
+COURSE = (660, 2500, 6600)  # batches at the cpu budget: 8, 30 and 80 epochs of the landscapes
+REFERENCE = 512  # training images that a set is compared with
+LEARNED = 4096  # training images at most that the linear model is fitted to, more than it is compared with
+CELLS = 8  # along a side of the coarse image whose far parts are correlated
+JUDGE = 1000  # the judge's seed, which is that of no model it judges
+
+
+def essay_steps(lab: Lab, count: int, cpu: int | None = None) -> int:
+    """The essay's number of steps, or fewer: `cpu` of them at the cpu budget, where all would take too long."""
+    return min(count, lab.budget.scaled(cpu or count))
+
+
+def film(sampler: Sampler, model: Autoencoder, x: Images, rng: Generator) -> Film:
+    """The sampler's film from x, batch after batch, with the statistics of the batch as in the essay."""
+    with still(model, "batch"):
+        for frames in zip(*(sampler(model, part, rng) for part in parts(x, BATCH)), strict=True):
+            yield torch.cat(frames)
+
+
+def last(frames: Iterable[Images]) -> Images:
+    """The last frame of a film."""
+    *_, frame = frames
+    return frame
+
+
+def thinned(frames: Film, length: int) -> Film:
+    """At most 50 of a film's frames, evenly."""
+    return islice(frames, 0, None, -(-length // FRAMES))
+
+
+def from_noise(lab: Lab, model: Autoencoder, count: int, seed: int, sampler: Renoising | None = None) -> Film:
+    """Images from noise as they form, in 30 steps unless a sampler is given; the same noise for every model."""
+    sampler = sampler or Renoising(essay_steps(lab, 30))
+    rng = lab.rng(seed, "samples")
+    start = sampler.noise(count, model.shape, rng).to(lab.device)
+    return film(sampler, model, start, rng)
+
+
+def course(lab: Lab, photos: Photos) -> list[int]:
+    """After how many batches a long training is looked at: the last are about ten times the first."""
+    return [lab.whole(photos, lab.budget.scaled(count)) for count in COURSE]
+
+
+def deeper(lab: Lab) -> Make:
+    """The U-Net with one level more."""
+    return unet(lab, large=True, depth=lab.budget.depth + 2)
+
+
+def judge(lab: Lab, side: int) -> Autoencoder:
+    """The one encoder in whose code all sets of landscapes are compared: a perceptron's, trained for nothing else.
+
+    The Frechet distance in its 32 numbers sees the layout of an image, which distances of patches do not.
+    """
+    make = partial(MLP, hidden=[512], latent_dim=32)
+    return lab.trained(make, lab.photos("landscapes", side), JUDGE, batch=64, lr=WIDE)
+
+
+def judged(lab: Lab, by: Autoencoder, sets: Mapping[str, Images], side: int, seed: int) -> dict[str, float]:
+    """Distances of every set from the training landscapes, and its sharpness, as "patch distance, NAME".
+
+    "real" is as many held-out landscapes in place of a set. All sets see the same places and directions.
+    """
+    photos = lab.photos("landscapes", side)
+    probe = Quality(lab.images(photos, "train", REFERENCE), lab.images(photos), by)
+    names = {
+        "patch distance": "sliced Wasserstein",
+        "Frechet distance": f"Frechet distance, {type(by).__name__}",
+        "sharpness": "sharpness",
+    }
+    found = {}
+    for name, x in sets.items():
+        numbers = probe(by, x, lab.rng(seed, "patches")).numbers
+        found |= {f"{ours}, {name}": numbers[theirs].item() for ours, theirs in names.items()}
+        found |= {f"{ours}, real": numbers[f"{theirs}, real"].item() for ours, theirs in names.items()}
+    return found
+
+
+def levels(x: Images, reference: Float[Tensor, "m c h w"], rng: Generator) -> list[float]:
+    """Distances of the patches, for every level of a pyramid: the finest detail first, the coarse image last."""
+    return [value.item() for value in patch_wasserstein(x, reference, rng).values()]
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean of some numbers."""
+    return sum(values) / len(values)
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """The geometric mean of some numbers."""
+    return torch.tensor(list(values), dtype=torch.float64).log().mean().exp().item()
+
+
+def far_correlations(x: Images) -> Tensor:
+    r"""How brightness here goes with brightness far away, over a set of images: all pairs, every channel.
+
+        corr(x[i], x[j])        i, j: cells of the image at 8 x 8, half of the side or more apart
+
+    0 where a cell is the same in all images.
+    """
+    size = (min(CELLS, x.shape[2]), min(CELLS, x.shape[3]))
+    cells = F.adaptive_avg_pool2d(x.double(), size).flatten(2).permute(1, 2, 0)  # c x cells x b
+    cells = cells - cells.mean(2, keepdim=True)
+    cells = cells / cells.norm(dim=2, keepdim=True).clamp(min=1e-9)
+    rows, columns = torch.meshgrid(*(torch.arange(n) for n in size), indexing="ij")
+    apart = [(p.flatten()[:, None] - p.flatten()).abs() for p in (rows, columns)]
+    far = ((apart[0] >= size[0] / 2) | (apart[1] >= size[1] / 2)).triu()
+    return (cells @ cells.mT)[:, far.to(x.device)]
+
+
+def order_error(x: Images, reference: Float[Tensor, "m c h w"]) -> float:
+    """Root mean square difference of the far correlations of two sets of images."""
+    return (far_correlations(x) - far_correlations(reference)).square().mean().sqrt().item()
+
+
+def normal_images(reference: Images, count: int, rng: Generator) -> Images:
+    """Draws from the normal distribution with the mean and covariance of these images: all that is linear."""
+    rows = reference.flatten(1)
+    centred = rows - rows.mean(0)
+    drawn = rows.mean(0) + FittedGaussian().weights(centred, count, rng) @ centred
+    return drawn.view(count, *reference.shape[1:])
+
+
+def pooled(found: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
+    """The numbers of every seed as estimates, by their names."""
+    return {name: statistics.over_seeds([numbers[name] for numbers in found]) for name in found[0]}

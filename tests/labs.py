@@ -1,0 +1,193 @@
+"""Laboratories whose trainings end in networks of which all is known, for the tests of claims."""
+
+from collections import OrderedDict
+from dataclasses import replace
+from math import prod
+
+import torch
+from torch import Generator, nn
+
+import copyfold as cf
+from copyfold.models.adoption import adopt
+from copyfold.models.base import Autoencoder, Chain
+from copyfold.studies.lab import Lab
+from known import Identity
+
+SHAPE = (1, 16, 16)  # of the images at the tiny budget
+
+
+class Centred(Identity):
+    """It takes the mean of the batch away."""
+
+    def encode(self, x):
+        return x - x.mean(0, keepdim=True)
+
+
+class Known(Chain):
+    """The map x -> f(x) that is given, beside a convolution that counts for nothing; its code is the image."""
+
+    multiple = 1
+
+    def __init__(self, function=lambda x: x, shape=SHAPE):
+        super().__init__(shape, "linear")
+        self.function, self.encoder, self.decoder = function, nn.Identity(), nn.Conv2d(1, 1, 1)
+
+    def logits(self, z):
+        return self.function(z) + 0 * self.decoder(z)
+
+    @classmethod
+    def tiny(cls):
+        return cls()
+
+
+class Copy(Autoencoder):
+    """Gives back what it is given, or so much of it."""
+
+    def __init__(self, shape=(1, 4, 4), gain=1.0):
+        super().__init__(shape, "linear")
+        self.gain = gain
+
+    def encode(self, x):
+        return self.gain * x
+
+    def logits(self, z):
+        return z
+
+    @classmethod
+    def tiny(cls):
+        return cls()
+
+
+class Logistic(Copy):
+    """Whose code is the pixels, kept within [0, 1]."""
+
+    def encode(self, x):
+        return x.flatten(1).clamp(0, 1)
+
+    def logits(self, z):
+        return z.view(-1, *self.shape)
+
+
+class Clear(nn.Module):
+    """Passes the image through layers of these names, and changes nothing."""
+
+    def __init__(self, **parts):
+        super().__init__()
+        for name, inside in parts.items():
+            setattr(self, name, nn.Sequential(OrderedDict(inside)))
+
+    def forward(self, x):
+        for part in self.children():
+            x = part(x)
+        return x.flatten(1)
+
+
+def stages(names):
+    """Stages that end in a pool, as a U-Net's do, for `Clear`."""
+    return {name: nn.Sequential(OrderedDict(pool=nn.Identity())) for name in names}
+
+
+class Function(nn.Module):
+    """A function of images that learns nothing."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def fixed(function):
+    """The same as an autoencoder."""
+    return adopt(Function(function), SHAPE, encode="forward", decode=lambda z: z)
+
+
+def blocks(x):
+    """The projection on images that are constant over 2 x 2 pixels."""
+    return nn.functional.interpolate(nn.functional.avg_pool2d(x, 2), scale_factor=2)
+
+
+def in_a_plane(count, rank=6, shape=(1, 8, 8)):
+    """Images on a plane of so many dimensions, off the origin, with variances 1, 1/2, 1/3 ..."""
+    directions = torch.linalg.qr(torch.randn(prod(shape), rank)).Q
+    spread = torch.randn(count, rank) / torch.arange(1, rank + 1).sqrt()
+    return (0.5 + spread @ directions.T).view(count, *shape)
+
+
+COPY, BLOCKS, BLUR = fixed(lambda x: x), fixed(blocks), fixed(cf.Blur(5, 1.0))
+DIMMED = fixed(lambda x: 0.85 * x)  # nearer to the digits than either noisy image, as those are too bright
+GREY = fixed(lambda x: torch.full_like(x, 0.5) + 0 * x)
+
+
+class Always(Lab):
+    """A laboratory in which every training ends in the same network."""
+
+    network = Identity
+
+    def trained(self, make, photos, seed, **plan):
+        return self.network(photos.shape).to(self.device)
+
+    def course(self, make, photos, seed, steps, *given, **plan):
+        return [self.trained(make, photos, seed) for _ in steps]
+
+
+class ByAttention(Lab):
+    """A laboratory in which a training ends in the network that is given for its kind of attention."""
+
+    def __init__(self, *given, networks, **named):
+        super().__init__(*given, **named)
+        self.networks = networks
+
+    def trained(self, make, photos, seed, **plan):
+        with torch.device("meta"):
+            asked = make(photos.shape)
+        kind = (getattr(asked, "kind", None), getattr(asked, "residual", None))
+        network = next((n for of, n in self.networks.items() if of in (kind, kind[0])), Identity)
+        return network(photos.shape).to(self.device)
+
+    def untrained(self, make, photos, seed):
+        return self.trained(make, photos, seed)
+
+
+class Shelf(Lab):
+    """A laboratory whose models are on the shelf: `pick(make, photos)`, and `models` for a course."""
+
+    models: tuple = ()
+
+    def trained(self, make, photos, seed, **plan):
+        return make(photos.shape) if make.func is cf.MLP else self.pick(make, photos)
+
+    def course(self, make, photos, seed, steps, **plan):
+        return list(self.models)
+
+    def untrained(self, make, photos, seed):
+        return self.pick(make, photos)
+
+    def pick(self, make, photos):
+        return self.models[0]
+
+    def painter(self, noise):
+        """A model that gives training images with so much noise, whatever it sees."""
+        photos = self.photos("landscapes")
+        bank = self.images(photos, "train", 64)
+        bank = bank + noise * torch.randn(bank.shape, generator=Generator().manual_seed(1))
+
+        def paint(z):
+            small = bank[: len(z)] + 1e-6 * z.mean()  # so that every pixel depends on every other, a little
+            return small if z.shape == small.shape else nn.functional.interpolate(small, z.shape[2:])
+
+        return Known(paint)
+
+
+def judged(study, lab):
+    """The verdict, and the numbers that it follows from."""
+    numbers = study.measure(lab).numbers
+    return study.verdict(numbers), numbers
+
+
+def outcome(study, lab):
+    """The verdict, the thresholds' outcomes, and the numbers, as if two seeds were enough to be sure of them."""
+    numbers = {name: replace(e, low=e.value, high=e.value) for name, e in study.measure(lab).numbers.items()}
+    holds = {name: threshold.holds(numbers[name]) for name, threshold in study.thresholds().items()}
+    return study.verdict(numbers), holds, numbers

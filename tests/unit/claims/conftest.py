@@ -1,0 +1,66 @@
+"""Laboratories at the tiny budget, whose trainings end in known networks."""
+
+from dataclasses import replace
+
+import pytest
+
+from copyfold.probes import quality
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
+from labs import Always, ByAttention, Shelf
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """One that trains."""
+    return Lab(BUDGETS["tiny"], {}, tmp_path)
+
+
+@pytest.fixture
+def three_seeds(tmp_path):
+    """The same with three seeds."""
+    return Lab(replace(BUDGETS["tiny"], seeds=3), {}, tmp_path)
+
+
+@pytest.fixture
+def always(tmp_path):
+    """One whose networks are all the one that is given."""
+
+    def made(network):
+        lab = Always(BUDGETS["tiny"], cache=tmp_path)
+        lab.network = network
+        return lab
+
+    return made
+
+
+@pytest.fixture
+def by_attention(tmp_path):
+    """One whose networks are those given by their kind of attention."""
+
+    def made(networks=None, steps=8, **of_kind):  # of searches for an image, as nothing is trained
+        budget = replace(BUDGETS["tiny"], steps=steps)
+        return ByAttention(budget, cache=tmp_path, networks=networks or of_kind)
+
+    return made
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """One in which `given` says what comes of training; with steps enough to invert simple networks."""
+
+    def made(given, untrained=None):
+        lab = Lab(replace(BUDGETS["tiny"], steps=500), cache=tmp_path / "models")
+        monkeypatch.setattr(lab, "trained", lambda make, photos, seed, **plan: given(make(photos.shape)))
+        if untrained is not None:
+            monkeypatch.setattr(lab, "untrained", lambda make, photos, seed: untrained)
+        return lab
+
+    return made
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """One whose models are on the shelf, with two seeds."""
+    monkeypatch.setattr(quality, "PATCHES", 1024)
+    return Shelf(replace(BUDGETS["tiny"], seeds=2), {}, tmp_path)

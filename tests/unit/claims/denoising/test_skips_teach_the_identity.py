@@ -1,0 +1,22 @@
+"""T5 where it is known who copies."""
+
+import pytest
+
+from copyfold.claims.denoising.skips_teach_the_identity import SkipsTeachTheIdentity
+from labs import COPY, GREY, judged
+
+
+@pytest.mark.parametrize(
+    ("with_skips", "without", "verdict"),
+    [(COPY, GREY, "HOLDS"), (COPY, COPY, "MIXED"), (GREY, GREY, "MIXED"), (GREY, COPY, "FAILS")],
+)
+def test_who_copies_is_told_from_who_does_not(prepared, with_skips, without, verdict):
+    def given(model):
+        return with_skips if model.skips == "concat" else without
+
+    found, numbers = judged(SkipsTeachTheIdentity(), prepared(given))
+    assert found == verdict
+    exact = {name: numbers[f"{name} exact identity"].value for name in ("gap", "passed")}
+    assert exact == pytest.approx({"gap": 0, "passed": 1})
+    smaller = numbers["passed without skips, smaller images"].value
+    assert smaller == pytest.approx(float(without is COPY), abs=1e-6)

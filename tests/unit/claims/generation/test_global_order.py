@@ -1,0 +1,38 @@
+"""T20 on networks whose order is known."""
+
+import pytest
+import torch
+from torch import Generator
+
+import copyfold as cf
+from copyfold.claims.generation.global_order import GlobalOrder, corner_dependence
+from copyfold.studies.base import Verdict
+from labs import Known, outcome
+
+
+def test_the_dependence_of_far_corners_is_known():
+    x, rng = torch.rand(4, 1, 16, 16, generator=Generator().manual_seed(0)), Generator().manual_seed(0)
+    assert not corner_dependence(Known(), x, rng).any()
+    mirror = Known(lambda x: x + 0.5 * x.flip(2, 3))
+    torch.testing.assert_close(corner_dependence(mirror, x, rng), torch.full((4,), 0.5))
+    average = Known(lambda x: x.mean((2, 3), keepdim=True).expand_as(x))
+    torch.testing.assert_close(corner_dependence(average, x, rng), torch.ones(4))
+    assert not corner_dependence(cf.Conv((1, 16, 16), [4]), x, rng).any()
+    assert corner_dependence(cf.Conv((1, 16, 16), [4] * 4), x, rng).all()
+
+
+@pytest.mark.parametrize(("plain", "others", "verdict"), [(9.0, 0.0, Verdict.HOLDS), (0.0, 9.0, Verdict.FAILS)])
+def test_order_that_is_gained_and_order_that_is_lost(shelf, monkeypatch, plain, others, verdict):
+    models = {"plain": shelf.painter(plain), "other": shelf.painter(others)}
+
+    def pick(make, photos):
+        usual = make.func is cf.UNet and make.keywords["depth"] == shelf.budget.depth + 1
+        return models["plain" if usual and "middle" not in make.keywords else "other"]
+
+    monkeypatch.setattr(shelf, "pick", pick)
+    found, _, numbers = outcome(GlobalOrder(), shelf)
+    assert found is verdict
+    assert (
+        numbers["order error, real"].value
+        < numbers["order error, plain" if plain else "order error, deeper"].value
+    )

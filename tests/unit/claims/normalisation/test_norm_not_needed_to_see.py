@@ -1,0 +1,18 @@
+"""T23 on a copy, and on a network that sees nothing."""
+
+import pytest
+
+from copyfold.claims.normalisation.norm_not_needed_to_see import NormNotNeededToSee
+from copyfold.studies.base import Verdict
+from known import Blind, Identity
+
+
+def test_who_sees_nothing_has_no_accurate_representation(always):
+    numbers = NormNotNeededToSee().measure(always(Blind)).numbers
+    assert numbers["representation error without norm over batch norm"].value == pytest.approx(1, abs=0.05)
+    assert numbers["representation error without norm"].value == pytest.approx(
+        numbers["error of the start"].value, rel=0.05
+    )
+    assert NormNotNeededToSee().verdict(numbers) == Verdict.MIXED
+    clear = NormNotNeededToSee().measure(always(Identity)).numbers
+    assert clear["representation error without norm"].value < numbers["representation error without norm"].value

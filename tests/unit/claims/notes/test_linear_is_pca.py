@@ -1,0 +1,48 @@
+"""T32 on PCA itself, and on a network before training."""
+
+import pytest
+import torch
+
+from copyfold.claims.notes import linear_is_pca
+from copyfold.claims.notes.linear_is_pca import LinearIsPCA, shared
+from copyfold.models.dense import Linear
+from copyfold.studies.base import Estimate, Verdict
+from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit.codes import pca
+from copyfold.studies.toolkit.notes import fashion
+from labs import in_a_plane
+
+SHAPE = (1, 8, 8)
+
+
+def test_the_space_is_the_same_in_any_basis_and_chance_is_far_from_it() -> None:
+    exact = pca(in_a_plane(200), 6)
+    turned, other = Linear(SHAPE, 6), Linear(SHAPE, 6)
+    turned.decoder[0].weight.data = exact.decoder[0].weight.data @ torch.randn(6, 6)
+    torch.testing.assert_close(shared(turned, exact), torch.ones(6), atol=1e-4, rtol=0)
+    assert shared(other, exact).square().mean() < 0.4
+
+
+def test_a_network_before_training_is_not_pca(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        linear_is_pca, "learned", lambda lab, make, photos, seed, epochs, **plan: lab.untrained(make, photos, seed)
+    )
+    found = LinearIsPCA().measure(lab).numbers
+    assert LinearIsPCA().verdict({name: whole(e) for name, e in found.items()}) is Verdict.FAILS
+    assert found["overlap"].value == pytest.approx(found["overlap, untrained"].value)
+
+
+def test_pca_itself_is_pca(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = fashion(lab)
+    exact = pca(lab.images(photos, "train", len(photos)), linear_is_pca.CODE)
+    monkeypatch.setattr(linear_is_pca, "learned", lambda *args, **kwargs: exact)
+    found = LinearIsPCA().measure(lab).numbers
+    assert found["error over pca"].value == pytest.approx(1)
+    assert found["overlap"].value == pytest.approx(1, abs=1e-5)
+    # the same error is not a smaller one
+    assert LinearIsPCA().verdict({name: whole(e) for name, e in found.items()}) is not Verdict.HOLDS
+
+
+def whole(e: Estimate) -> Estimate:
+    """Without the endless interval of a single seed."""
+    return Estimate(e.value, max(e.low, e.value - 0.01), min(e.high, e.value + 0.01), e.n, e.seeds)

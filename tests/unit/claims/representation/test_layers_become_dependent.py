@@ -1,0 +1,66 @@
+"""Layers that are known to depend on each other, or not."""
+
+import copy
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Generator
+
+from copyfold.claims.representation import layers_become_dependent
+from copyfold.claims.representation.layers_become_dependent import (
+    LayersBecomeDependent,
+    alignment,
+    cosines,
+    waves,
+    weights,
+)
+from copyfold.studies.base import Verdict
+
+
+def normal(*shape):
+    return torch.randn(*shape, generator=Generator().manual_seed(0))
+
+
+def test_the_angles_of_known_spaces():
+    axes = torch.eye(6)
+    torch.testing.assert_close(cosines(axes[:, :2], axes[:2]), torch.ones(2).double())
+    torch.testing.assert_close(cosines(axes[:, :2], axes[3:5]), torch.zeros(2).double())
+    slanted = torch.stack((axes[0] * 0.6 + axes[3] * 0.8, axes[4]))
+    torch.testing.assert_close(cosines(axes[:, :2], slanted), torch.tensor([0.6, 0.0]).double())
+
+
+def test_random_spaces_overlap_by_their_share_of_the_dimensions():
+    overlap = cosines(normal(400, 100), torch.flip(normal(100, 400), (0, 1))).square().mean().item()
+    assert overlap == pytest.approx(1 / 4, abs=0.02)
+
+
+def test_the_alignment_of_known_layers():
+    assert alignment(torch.eye(5), torch.eye(5)) == pytest.approx(1)
+    says, hears = torch.outer(torch.eye(5)[0], normal(3)), torch.outer(normal(4), torch.eye(5)[0])
+    assert alignment(says, hears) == pytest.approx(5)
+    assert alignment(says, torch.outer(normal(4), torch.eye(5)[1])) == pytest.approx(0)
+    assert alignment(normal(300, 200), torch.flip(normal(250, 300), (0, 1))) == pytest.approx(1, abs=0.05)
+
+
+def test_the_wide_layers_are_wider_than_both_neighbours():
+    assert [tuple(w.shape) for w in weights(waves((1, 16, 16)))] == [
+        (8, 256), (32, 8), (8, 32), (32, 8), (8, 32), (256, 8),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tied", "verdict"), [(False, Verdict.FAILS), (True, Verdict.HOLDS)])
+def test_what_did_not_change_is_as_independent_and_what_is_tied_is_not(three_seeds, monkeypatch, tied, verdict):
+    def copies(lab, make, photos, seed, **plan):
+        first = three_seeds.untrained(make, photos, seed)
+        trained = copy.deepcopy(first)
+        if tied:  # every layer undoes, as far as it can, what the one before it did
+            layers = weights(trained)
+            for before, after in pairwise(layers):
+                rows, columns = min(len(after), before.shape[1]), min(after.shape[1], len(before))
+                after[:rows, :columns] = before.T[:rows, :columns]
+        return {"untrained": first, "trained": trained}
+
+    monkeypatch.setattr(layers_become_dependent, "untrained_and_trained", copies)
+    study = LayersBecomeDependent()
+    assert study.verdict(study.measure(three_seeds).numbers) is verdict

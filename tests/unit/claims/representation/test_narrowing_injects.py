@@ -1,0 +1,35 @@
+"""Narrow layers that lose nothing."""
+
+import pytest
+from torch import nn
+
+from copyfold.claims.representation import narrowing_injects
+from copyfold.claims.representation.narrowing_injects import NarrowingInjects, halving
+from copyfold.studies.base import Verdict
+from labs import Clear, stages
+
+
+def test_the_halving_perceptron_halves():
+    assert [m.out_features for m in halving((1, 8, 8)).modules() if isinstance(m, nn.Linear)] == [
+        32,
+        16,
+        8,
+        16,
+        32,
+        64,
+    ]
+
+
+def test_networks_that_lose_nothing_have_nothing_added_or_removed(lab, monkeypatch):
+    def copies(lab, make, photos, seed, **plan):
+        names = {"3": nn.Identity(), "6": nn.Identity(), "8": nn.Identity()}
+        model = Clear(encoder=names | stages(["stem", "down1", "down2"]))
+        return {"untrained": model, "trained": model}
+
+    monkeypatch.setattr(narrowing_injects, "untrained_and_trained", copies)
+    study = NarrowingInjects()
+    numbers = study.measure(lab).numbers
+    assert {name: numbers[name].value for name in study.thresholds()} == pytest.approx(
+        {"added mlp": 1, "added unet": 1, "left mlp": 1, "left unet": 1}
+    )
+    assert study.verdict(numbers) is not Verdict.HOLDS

@@ -1,0 +1,54 @@
+"""PCA, classes of neighbours, and the images that have a class."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from copyfold.measures import mse
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit.codes import pca, purities, with_classes
+from copyfold.studies.toolkit.notes import fashion
+from labs import in_a_plane
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(BUDGETS["tiny"], cache=tmp_path)
+
+
+def test_pca_gives_back_what_lies_in_its_plane() -> None:
+    x = in_a_plane(200)
+    assert mse(pca(x, 6)(x), x).max() < 1e-10
+    torch.testing.assert_close(
+        pca(x, 6)(torch.full((1, *SHAPE), 0.5))[0].mean(), torch.tensor(0.5), atol=0.02, rtol=0
+    )
+
+
+def test_pca_leaves_the_variance_of_the_other_components() -> None:
+    x = in_a_plane(4000)
+    values = torch.linalg.eigvalsh(torch.cov(x.flatten(1).T, correction=0))
+    left = (pca(x, 4)(x) - x).square().flatten(1).sum(1).mean()
+    torch.testing.assert_close(left, values[:-4].sum(), rtol=1e-3, atol=0)
+
+
+def test_pca_has_no_more_components_than_there_are_images() -> None:
+    assert pca(in_a_plane(5), 30).latent_dim == 5
+
+
+def test_classes_apart_agree_and_classes_in_one_heap_do_not() -> None:
+    labels = torch.arange(4).repeat_interleave(30)
+    assert purities(torch.nn.functional.one_hot(labels).float() + 0.01 * torch.randn(120, 4), labels).mean() == 1
+    assert purities(torch.randn(120, 4), labels).mean() < 0.4
+
+
+def test_an_image_has_its_own_class(lab: Lab) -> None:
+    photos = fashion(lab, classes=True)
+    x, labels = with_classes(lab, photos)
+    pixels = torch.from_numpy(photos.held_out).permute(0, 3, 1, 2).float() / 255
+    for image, label in zip(x, labels, strict=True):
+        same = (pixels == image).flatten(1).all(1).nonzero()[:, 0]
+        assert label.item() in {int(photos.held_out_labels[i]) for i in same.tolist()}

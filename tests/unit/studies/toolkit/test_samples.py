@@ -1,0 +1,90 @@
+"""What claims on walks and samples measure sets of images with, where the answer is known."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+
+from copyfold.corruptions import Blur, Gaussian
+from copyfold.models.dense import MLP
+from copyfold.probes import quality
+from copyfold.samplers.walk import Walk
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit import samples
+from copyfold.studies.toolkit.networks import restored
+from labs import Centred
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "PATCHES", 1024)
+    return Lab(BUDGETS["tiny"], {}, tmp_path)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=Generator().manual_seed(seed))
+
+
+def test_films_are_made_in_batches_as_in_training():
+    x = normal(20, 1, 8, 8)
+    expected = torch.cat([part - part.mean(0) for part in (x[:10], x[10:])])  # equal ones, of 16 at most
+    frames = list(samples.film(Walk(3, 0.0), Centred((1, 8, 8)), x, Generator()))
+    assert len(frames) == 3
+    torch.testing.assert_close(samples.last(frames), expected)
+    torch.testing.assert_close(restored(Centred((1, 8, 8)), x), expected)
+    assert len(list(samples.thinned(iter(range(200)), 200))) == 50
+
+
+def test_the_essays_steps_are_kept_but_at_the_smallest_budget(tmp_path):
+    steps = {name: Lab(budget, {}, tmp_path / name) for name, budget in BUDGETS.items()}
+    assert [samples.essay_steps(lab, 300) for lab in steps.values()] == [2, 300, 300]
+    assert [samples.essay_steps(lab, 300, 100) for lab in steps.values()] == [2, 100, 300]
+    assert samples.essay_steps(steps["tiny"], 1) == 1
+    photos = steps["cpu"].photos("landscapes")
+    short, _, long = samples.course(steps["cpu"], photos)
+    assert long == pytest.approx(10 * short, abs=10 * len(photos) / 16)  # in whole epochs
+
+
+def test_far_correlations_are_those_of_numpy():
+    x = normal(30, 2, 8, 8)
+    found = samples.far_correlations(x)
+    expected = np.corrcoef(x[:, 1].flatten(1).double().numpy().T)
+    places = [
+        (i, j) for i in range(64) for j in range(i, 64) if max(abs(i // 8 - j // 8), abs(i % 8 - j % 8)) >= 4
+    ]
+    assert found.shape == (2, len(places))
+    np.testing.assert_allclose(found[1].numpy(), [expected[i, j] for i, j in places], atol=1e-12)
+
+
+def test_the_order_of_mirrored_images_is_known():
+    half = normal(400, 1, 16, 8)
+    mirrored, noise = torch.cat((half, half.flip(3)), 3), normal(400, 1, 16, 16, seed=1)
+    assert samples.order_error(mirrored, mirrored) == 0
+    assert samples.order_error(mirrored.flip(0), mirrored) == pytest.approx(0, abs=1e-6)
+    # of the far pairs, those that are each other's mirror image correlate fully, and no others
+    far = samples.far_correlations(mirrored)
+    assert (far > 0.99).sum() == 8 * 2  # in every row the two outermost pairs are half of the side apart
+    expected = (8 * 2 / far.numel()) ** 0.5
+    assert samples.order_error(noise, mirrored) == pytest.approx(expected, rel=0.3)
+    flat = torch.full((400, 1, 16, 16), 0.5)
+    assert not samples.far_correlations(flat).any()
+
+
+def test_the_linear_model_has_mean_and_covariance():
+    mixing = normal(16, 16, seed=2)
+    x = (normal(200, 16) @ mixing + 3).view(-1, 1, 4, 4)
+    drawn = samples.normal_images(x, 20_000, Generator().manual_seed(1)).flatten(1)
+    torch.testing.assert_close(drawn.mean(0), x.flatten(1).mean(0), atol=0.15, rtol=0)
+    covariance = x.flatten(1).T.cov()
+    assert (drawn.T.cov() - covariance).norm() < 0.05 * covariance.norm()
+
+
+def test_judged_sets_are_ranked(lab):
+    x = lab.images(lab.photos("landscapes", 16))
+    sets = {"same": x, "blurred": Blur(7, 2.0)(x), "noisy": Gaussian(0.3)(x, lab.rng(0, "noise"))}
+    found = samples.judged(lab, MLP((1, 16, 16), [64], 8), sets, 16, 0)
+    for what in ("patch distance", "Frechet distance", "sharpness"):
+        assert found[f"{what}, same"] == pytest.approx(found[f"{what}, real"], rel=0.2)
+    assert found["patch distance, same"] < found["patch distance, blurred"] < found["patch distance, noisy"]
+    assert found["sharpness, blurred"] < 0.5 < 2 < found["sharpness, noisy"]
