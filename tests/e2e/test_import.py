@@ -447,3 +447,51 @@ def test_a_package_that_is_installed_is_there_without_import(site, tmp_path, sta
     assert (tmp_path / "imported").read_text().splitlines() == ["imported"]
     ended(helped).done()
     assert (tmp_path / "imported").read_text().splitlines() == ["imported"]
+
+
+CLAIM = '''
+"""A claim of mine."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+import copyfold as cf
+from copyfold.studies.base import Above, Estimate, Finding, Study, Verdict
+from copyfold.studies.statistics import mean
+
+
+@dataclass(frozen=True)
+class NoiseIsNoise(Study):
+    """Noise of std .2 has an error above .03."""
+
+    claim: ClassVar[str] = "mine"
+    place: ClassVar[str] = "nowhere"
+    data: ClassVar[tuple[str, ...]] = ()
+    means: ClassVar[dict[Verdict, str]] = {}
+
+    error: Above = Above(0.03)
+
+    def measure(self, lab):
+        x = torch.full((32, 1, 8, 8), 0.5)
+        noisy = [cf.Gaussian(0.2)(x, lab.rng(seed)) for seed in lab.seeds]
+        return Finding({"error": mean([cf.measures.mse(y, x) for y in noisy])})
+'''
+
+
+def test_a_claim_of_one_s_own_is_listed_and_measured(tmp_path, copyfold, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_claims.py").write_text(CLAIM)
+    given = ("--import", tmp_path / "my_claims.py")
+    try:
+        listed = copyfold("study", "--list", *given).done().out
+        said = copyfold("study", "noise-is-noise", *given, "--out", tmp_path / "out").done()
+    finally:
+        sys.modules.pop("my_claims", None)
+    assert [line.split()[:2] for line in listed if "noise-is-noise" in line] == [["mine", "noise-is-noise"]]
+    assert said.out[0].split()[:2] == ["mine", "noise-is-noise"]
+    found = json.loads((tmp_path / "out" / "tiny" / "noise-is-noise" / "finding.json").read_text())
+    assert found["numbers"]["error"]["value"] == pytest.approx(0.04, rel=0.1)
+    assert found["command"] == "copyfold study --import=my_claims noise-is-noise --budget tiny"
+    copyfold("study", "noise-is-noise").refused(2, "no study is called 'noise-is-noise'")

@@ -237,7 +237,7 @@ MUTATIONS = [
         "measures.py",
         "-10 * torch.log10(mse(a, b))",
         "-20 * torch.log10(mse(a, b))",
-        "test_measures.py::test_mse_psnr_and_ssim_are_skimages",
+        "test_measures.py::test_mse_and_psnr_are_skimages",
     ),
     Mutation(
         "mean of |N(0, 1)| for its median",
@@ -385,10 +385,10 @@ MUTATIONS = [
     # ---------------------------------------------------------------- studies
     Mutation(
         "bootstrap over images alone",
-        "studies/estimates.py",
+        "studies/statistics.py",
         "(by_seed @ s) * by_image",
         "s.mean(0) * by_image",
-        "studies/test_estimates.py::test_seeds_that_differ_widen_the_interval",
+        "studies/test_statistics.py::test_seeds_that_differ_widen_the_interval",
     ),
     Mutation(
         "verdict by the value and not its interval",

@@ -10,33 +10,38 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from copyfold.cli import _parsing, _screen
+from copyfold.cli import _imports, _parsing, _screen
 
 
 def command(arguments: Sequence[str]) -> int:
     """Carry out every study that was asked for."""
+    from copyfold import catalogue
     from copyfold.errors import CopyfoldError, UsageError
     from copyfold.studies import runner
+    from copyfold.studies.base import Study
     from copyfold.studies.budget import BUDGETS
     from copyfold.studies.datasets import sources
     from copyfold.studies.lab import Lab
 
     options = _parsing.parse(_parser(list(BUDGETS)), arguments)
-    known = runner.studies()
+    own = _imports.offered(Study)
+    known = runner.studies(own)
     if options.list:
         for name, study in known.items():
             print(f"{study.claim:<15} {name:<34} {study.said()}")
         return 0
     if bool(options.names) == options.all:
         raise UsageError("give the names of studies, or --all; --list shows them")
-    chosen = list(known.values()) if options.all else runner.find(options.names)
+    chosen = list(known.values()) if options.all else runner.find(options.names, own)
     out, failed = Path(options.out), 0
     told = [f"--data={_told(word)}" for word in options.data]
     with _screen.progress() as progress:
         lab = Lab(BUDGETS[options.budget], sources(options.data), out / ".models", progress)
         for study in chosen:
             folder = out / options.budget / study.name()
-            again = shlex.join(["copyfold", "study", study.name(), "--budget", options.budget, *told])
+            module = type(study).__module__
+            brought = [] if catalogue.own(type(study)) else [f"--import={module}"]
+            again = shlex.join(["copyfold", "study", *brought, study.name(), "--budget", options.budget, *told])
             try:
                 if options.again or not (folder / "finding.json").is_file():
                     verdict = runner.run(study, lab, out, again)
@@ -88,5 +93,5 @@ def _parser(budgets: list[str]):
         "such as landscapes=my/photos; or hub, which fetches them. Digits stand in for what is not given.",
     )
     parser.add_argument("--out", default="results", help="Where findings are written.")
-    parser.add_argument("--again", action="store_true", help="Measure anew what has its finding already.")
+    parser.add_argument("--again", action="store_true", help="Measure again what has its finding already.")
     return parser
