@@ -20,6 +20,7 @@ import copyfold as cf
 from copyfold.models.base import flat
 from copyfold.models.blocks import BatchNorm
 from copyfold.probes.base import Reading, still
+from copyfold.probes.baselines import Baseline
 from copyfold.samplers.base import perturbed
 from copyfold.testing import (
     check_architecture,
@@ -209,7 +210,7 @@ class Spread(cf.Probe):
             return Reading({"std": flat(model.encode(noisy)).std(0)}, {"noisy": noisy})
 
 
-class Median(cf.Baseline):
+class Median(Baseline):
     """The median of three columns."""
 
     def __init__(self, times=1):
@@ -284,7 +285,7 @@ CHECKS = {
     cf.Sampler: check_sampler,
     cf.Schedule: check_schedule,
     cf.Probe: check_probe,
-    cf.Baseline: check_baseline,
+    Baseline: check_baseline,
 }
 numbers = count()
 
