@@ -1,15 +1,19 @@
 """Say what a trained model learned, on one page that needs nothing else: report.html, and report.json beside it.
 
-Five sentences at the top, with the numbers and thresholds that they follow from; then what it keeps, what noise it
-removes, whether it copies, whether it is stable, what its layers see, what it makes, and its codes. Held-out
-images are measured, and training images are the reference: baselines are fitted on them, and neighbours looked for
-among them. Of DATA, on which nothing is trained, a quarter is measured, and the others are the reference.
+Sentences at the top say what was found; a section for each question follows, with figures and numbers, and at the
+end the thresholds that the sentences follow from. Held-out images are measured, and training images are the
+reference: baselines are fitted on them, and neighbours looked for among them. Of DATA, on which nothing is
+trained, a quarter is measured, and the others are the reference.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from copyfold.cli import _device, _parsing, _photos, _screen
+
+if TYPE_CHECKING:
+    from copyfold.report.base import Section
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -18,17 +22,29 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.report.diagnosis import diagnose
 
     options = _parsing.parse(_parser(), arguments)
+    sections = _sections()
     device, run = _device.chosen(options.device), runs.open(options.run)
     out = Path(options.out or run.folder / "report.html")
     photos = _photos.chosen(run, options.data, options)
     with _screen.progress() as progress:
-        report = diagnose(run.model.to(device), photos, run, seed=options.seed, progress=progress)
+        report = diagnose(run.model.to(device), photos, run, options.seed, progress, sections)
     _screen.log.info("%s", report.facts["photos"])
-    for sentence in report.sentences.values():
+    for sentence in filter(None, report.sentences.values()):
         print(sentence)
     for path in report.save(out):
         print(path)
     return 0
+
+
+def _sections() -> "list[Section]":
+    """The sections that plug-ins add to the page."""
+    from copyfold import catalogue
+    from copyfold.report.base import Section
+
+    found = (
+        cls for module in catalogue.plugins() for cls in catalogue.offered(module) if issubclass(cls, Section)
+    )
+    return [cls.default() for cls in dict.fromkeys(found)]
 
 
 def _parser():
