@@ -5,7 +5,6 @@ import json
 import re
 import sys
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ import torch
 import copyfold as cf
 from copyfold import catalogue, runs
 from copyfold.cli import probe, sample
-from copyfold.cli import report as command_line
 from copyfold.cli._parsing import parse
 from copyfold.report import illustration, sections
 from copyfold.report.base import BELOW, Content, Figure, Scale, Section
@@ -251,23 +249,6 @@ class Wordless(Loudness):
 def test_a_section_that_cannot_be_on_the_page_is_refused(section, words, model, photos, remembered):
     with pytest.raises(cf.UsageError, match=re.escape(words)):
         cf.diagnose(model, photos, sections=[section])
-
-
-def test_the_command_takes_the_sections_of_plug_ins(monkeypatch):
-    plugin = ModuleType("plugin")
-    plugin.Loudness = Loudness
-    monkeypatch.setattr(catalogue, "plugins", lambda: (plugin, plugin))
-    assert [(type(section), section.decibels) for section in command_line._sections()] == [(Loudness, 30)]
-
-    class Needy(Loudness):
-        """It cannot be made without an argument."""
-
-        def __init__(self, decibels):
-            self.decibels = decibels
-
-    plugin.Needy = Needy
-    with pytest.raises(cf.UsageError, match="the section Needy needs decibels: give its arguments defaults"):
-        command_line._sections()
 
 
 # ---------------------------------------------------------------- the commands of figures

@@ -14,8 +14,6 @@ from copyfold.catalogue import Recorded, parameters
 from copyfold.errors import UsageError
 from copyfold.report.context import Context
 
-__all__ = ["Content", "Figure", "Scale", "Section"]
-
 BELOW = float("-inf")
 
 
@@ -64,20 +62,22 @@ class Section(Recorded, ABC):
     It measures, and says nothing of good or bad: `scales` do. A section of your own is one class, given to
     `diagnose(model, photos, sections=[Brightness()])`:
 
-        class Brightness(cf.Section):
-            title = "Brightness"
+        from copyfold.report.base import BELOW, Content, Scale, Section
+
+        class Brightness(Section):
+            title = "Is it as bright?"
             order = 15  # after "What it keeps"
             scales = (
-                cf.Scale(
+                Scale(
                     "brightness",
                     "mean of the reconstructions / mean of the images",
-                    ((float("-inf"), "Reconstructions are darker"), (0.95, "Reconstructions are as bright")),
+                    ((BELOW, "Its reconstructions are darker"), (0.95, "Its reconstructions are as bright")),
                 ),
             )
 
             def __call__(self, context):
                 y = context.model(context.x)
-                return cf.Content(numbers={"brightness": (y.mean() / context.x.mean()).item()})
+                return Content(numbers={"brightness": y.mean() / context.x.mean()})
     """
 
     title: ClassVar[str] = ""

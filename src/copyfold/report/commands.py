@@ -1,6 +1,5 @@
 """The command, or the line of Python, that asks the same again."""
 
-import dataclasses
 import shlex
 from typing import Any
 
@@ -27,9 +26,6 @@ def command(context: Context, asked: Probe | Sampler) -> str:
 def _given(thing: Recorded) -> dict[str, Any]:
     """The arguments that are not at their defaults and can be written down."""
     usual = {parameter.name: parameter.default for parameter in catalogue.parameters(type(thing))}
-    if dataclasses.is_dataclass(thing):
-        factories = {f.name: f.default_factory for f in dataclasses.fields(thing)}
-        usual |= {name: make() for name, make in factories.items() if make is not dataclasses.MISSING}
     return {
         name: value
         for name, value in catalogue.arguments(thing).items()

@@ -17,8 +17,8 @@ class Training(Section):
         if run is None or not run.history:
             return Content("How this model was trained is not known.")
         caption = (
-            "How to read it: the squared error per pixel in training, where images may be corrupted, and on images "
-            "that were held out. A held-out curve that rises while the other falls means overfitting: images are "
+            "How to read it: the squared error per pixel in training, where images may be corrupted, and on "
+            "images held out. A held-out curve that rises while the other falls means overfitting: images are "
             "learned by heart."
         )
         again = f"copyfold train --config {run.folder}/recipe.yaml"
