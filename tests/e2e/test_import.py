@@ -196,6 +196,31 @@ def test_classes_of_one_s_own_are_trained_and_written_down(trained):
     assert (config["architecture"], config["module"]) == ("Tiny", "my_models")
 
 
+SECTION = """
+from copyfold.report.base import BELOW, Content, Scale, Section
+
+
+class Brightness(Section):
+    title = "How bright is it?"
+    scales = (Scale("grey level", "mean of the images", ((BELOW, "Its grey level is {grey_level:.1f}."),)),)
+
+    def __call__(self, context):
+        return Content(numbers={"grey level": context.x.mean()})
+"""
+
+
+def test_a_section_of_one_s_own_is_on_the_report_of_one_s_own_model(trained, folder, copyfold):
+    (folder / "my_sections.py").write_text(SECTION)
+    said = copyfold("report", trained, *MINE, "--import", "my_sections.py").done()
+    page, numbers = (trained / "report.html").read_text(), json.loads((trained / "report.json").read_text())
+    assert said.out[-3] == f"Its grey level is {numbers['numbers']['grey level']:.1f}."
+    assert page.index(">Training</h2>") < page.index(">How bright is it?</h2>")
+    assert "<td>grey level</td><td>mean of the images</td>" in page
+    needy = SECTION.replace("    def __call__", "    def __init__(self, most):\n        pass\n\n    def __call__")
+    (folder / "my_needs.py").write_text(needy)
+    copyfold("report", trained, *MINE, "--import", "my_needs.py").refused(2, "Brightness needs most: give")
+
+
 def test_a_run_is_known_again_with_its_module_and_not_without(trained, copyfold, photos):
     weights = (trained / "model" / "model.safetensors").read_bytes()
     lines = {

@@ -20,7 +20,8 @@ from copyfold import catalogue, pictures, restoration
 from copyfold.cli import _device, main
 from copyfold.objectives.fidelities import Fidelity
 from copyfold.probes import baselines, quality
-from copyfold.report.parts import sections, subject
+from copyfold.report import context
+from copyfold.report.sections import layers
 
 THERE = torch.device("lazy")  # a name that torch has, and nothing behind it
 aten: Any = torch.ops.aten
@@ -97,8 +98,8 @@ SMALLER: tuple[tuple[Any, dict[str, Any]], ...] = (
     (baselines, {"_MEANS": ((0.8,), (5,), (3,)), "_WAVELETS": (("db1",), (1.0,))}),
     (quality, {"PATCHES": 64}),
     (restoration, {"WHOLE": 1000, "TILE": 16, "MARGIN": 8}),
-    (sections, {"SOME": 4, "Inversion": partial(cf.Inversion, steps=2)}),
-    (subject, {"MEASURED": 8, "REFERENCE": 16}),
+    (layers, {"Inversion": partial(cf.Inversion, steps=2)}),
+    (context, {"MEASURED": 8, "REFERENCE": 16}),
 )
 
 

@@ -3,25 +3,30 @@
 import html
 import json
 import re
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import copyfold as cf
-from copyfold import runs
+from copyfold import catalogue, runs
 from copyfold.cli import probe, sample
 from copyfold.cli._parsing import parse
-from copyfold.report import illustration
-from copyfold.report.parts import sections
-from copyfold.report.parts.commands import command
-from copyfold.report.parts.sentences import SENTENCES, sentences
-from copyfold.report.parts.subject import Subject
+from copyfold.report import illustration, sections
+from copyfold.report.base import BELOW, Content, Figure, Scale, Section
+from copyfold.report.commands import command
+from copyfold.report.context import Context
+from copyfold.report.sections.codes import Codes
+from copyfold.report.sections.samples import Samples
 from copyfold.training import Plan
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
 from copyfold.training.state import TrainState
 from copyfold.training.stopping import Clock
+
+SECTIONS = sorted(catalogue.classes(Section).values(), key=lambda section: section.order)
 
 
 @pytest.fixture(scope="module")
@@ -30,31 +35,57 @@ def photos() -> cf.Photos:
 
 
 @pytest.fixture(scope="module")
-def report(photos) -> cf.Report:
+def model(photos) -> cf.UNet:
     torch.manual_seed(0)
-    return cf.diagnose(cf.UNet(photos.shape, width=4, depth=2).eval(), photos)
+    return cf.UNet(photos.shape, width=4, depth=2).eval()
 
 
-def test_the_page_needs_no_other_file(report):
+@pytest.fixture(scope="module")
+def report(model, photos) -> cf.Report:
+    return cf.diagnose(model, photos)
+
+
+@pytest.fixture(scope="module")
+def found(model, photos) -> dict[str, Content]:
+    """What each section finds when it is asked alone, the last one first."""
+    context = Context.of(model, photos, None, 0)
+    return {section.title: section()(context) for section in reversed(SECTIONS)}
+
+
+@pytest.fixture
+def remembered(found, monkeypatch) -> None:
+    """Every section of copyfold's own says at once what it found before, with pictures of a pixel."""
+    for section in SECTIONS:
+        content = found[section.title]
+        small = tuple(replace(figure, picture=np.zeros((1, 1, 3), np.uint8)) for figure in content.figures)
+        content = replace(content, figures=small)
+        monkeypatch.setattr(section, "__call__", lambda self, context, content=content: content)
+
+
+def test_the_page_needs_no_other_file(report, found):
     assert not re.findall(r"(?:src|href)=[\"'](?!data:image/png;base64,|#)", report.html)
     assert "<script" not in report.html
-    assert len(re.findall(r"<img ", report.html)) >= 7
+    assert len(re.findall(r"<img ", report.html)) == sum(len(content.figures) for content in found.values())
     assert "viewport" in report.html
     assert "@media print" in report.html
 
 
 def test_the_page_begins_with_the_sentences_and_quotes_their_thresholds(report):
-    assert list(report.sentences) == list(SENTENCES)
+    text = html.unescape(report.html)
+    places = [text.index(f"<strong>{title}</strong> {sentence}") for title, sentence in report.sentences.items()]
+    assert places == sorted(places)
+    assert list(report.sentences) == [section.title for section in SECTIONS if section.scales]
     assert all(report.sentences.values())
-    for scales in SENTENCES.values():
+    assert list(report.thresholds) == list(report.sentences)
+    for scales in report.thresholds.values():
         for scale in scales:
-            assert scale.number in report.numbers or scale.number == "used"  # of variational models
-            assert scale.meaning in html.unescape(report.html)
+            assert scale.number in report.numbers or scale.number == "active units"  # of variational models
+            assert f"<td>{scale.number}</td><td>{scale.meaning}</td>" in text
 
 
 def test_every_figure_says_how_to_read_it(report):
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", report.html, re.DOTALL)
-    assert len(captions) >= 7
+    assert len(captions) == len(re.findall(r"<img ", report.html))
     assert all(caption.startswith("How to read it") for caption in captions)
 
 
@@ -64,13 +95,13 @@ def test_it_is_saved_with_its_numbers(report, tmp_path):
     assert page.read_text() == report.html
     assert found["numbers"]["kept"] == report.numbers["kept"]
     assert found["sentences"] == dict(report.sentences)
+    assert found["thresholds"].keys() == found["sentences"].keys()
+    assert found["thresholds"]["What it keeps"][0]["number"] == "kept"
     with pytest.raises(cf.UsageError, match=r"suffix \.html"):
         report.save(tmp_path / "page.pdf")
 
 
-def test_a_diagnosis_changes_nothing_in_the_model_and_is_the_same_again(photos, report):
-    torch.manual_seed(0)
-    model = cf.UNet(photos.shape, width=4, depth=2).eval()
+def test_a_diagnosis_changes_nothing_in_the_model_and_is_the_same_again(model, photos, report):
     before = {k: v.clone() for k, v in model.state_dict().items()}
     again = cf.diagnose(model, photos)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
@@ -82,13 +113,145 @@ def test_what_cannot_be_diagnosed_is_refused(photos):
     model = cf.Linear(photos.shape, latent_dim=3)
     with torch.no_grad():
         model.encoder[1].weight[0, 0] = torch.nan
-    with pytest.raises(cf.UsageError, match=r"not numbers, the first in encoder"):
+    with pytest.raises(cf.UsageError, match=r"NaN or infinite, the first in encoder"):
         cf.diagnose(model, photos)
     few = cf.Photos(np.zeros((9, 16, 16, 1), np.uint8) + np.arange(9, dtype=np.uint8)[:, None, None, None])
     with pytest.raises(cf.UsageError, match=r"at least 8 .* give more images"):
         cf.diagnose(cf.Linear(few.shape, latent_dim=3), few)
     with pytest.raises(cf.UsageError, match=r"size=8"):
         cf.diagnose(cf.Linear((photos.shape[0], 8, 8), latent_dim=3), photos)
+
+
+# ---------------------------------------------------------------- sections come and go
+
+
+BRIGHTNESS = """
+from copyfold.report.base import BELOW, Content, Scale, Section
+
+class Brightness(Section):
+    "How bright the images are."
+
+    title = "How bright is it?"
+    order = 15
+    scales = (Scale("grey level", "mean of the images", ((BELOW, "It is dark ({grey_level:.1f})"), (2.0, "!"))),)
+
+    def __call__(self, context):
+        return Content("Images.", (), {"grey level": context.x.mean()})
+"""
+
+
+class Loudness(Section):
+    """A section of a person's own, with a picture."""
+
+    title = "How loud is it?"
+    order = 999
+    scales = (Scale("decibels", "of a whisper", ((BELOW, "It is quiet: {decibels:.0f} dB."), (60.0, "Loud."))),)
+
+    def __init__(self, decibels=30):
+        self.decibels = decibels
+
+    def __call__(self, context):
+        return Content(
+            "Silence.", (Figure(np.zeros((2, 2, 3), np.uint8), "Nothing."),), {"decibels": self.decibels}
+        )
+
+
+def test_a_section_does_not_depend_on_another(report, found):
+    together = {name: value for section in SECTIONS for name, value in found[section.title].numbers.items()}
+    assert together == report.numbers
+
+
+@pytest.mark.parametrize("gone", SECTIONS, ids=lambda section: section.__name__)
+def test_a_section_that_is_deleted_is_gone_with_its_sentence(gone, model, photos, report, remembered, monkeypatch):
+    left = {section.__name__: section for section in SECTIONS if section is not gone}
+    monkeypatch.setattr(catalogue, "classes", lambda base: left)
+    without = cf.diagnose(model, photos)
+    assert dict(without.sentences) == {t: said for t, said in report.sentences.items() if t != gone.title}
+    assert without.thresholds.keys() == without.sentences.keys()
+    headings = re.findall(r'<h2 id="part\d+">(.*?)</h2>', without.html)
+    assert headings == [section.title for section in SECTIONS if section is not gone]
+    assert gone.title not in without.html
+    assert not any(scale.meaning in html.unescape(without.html) for scale in gone.scales)
+
+
+def test_a_section_is_one_new_file(model, photos, report, remembered, monkeypatch, tmp_path):
+    name = f"{sections.__name__}.brightness"
+    (tmp_path / "brightness.py").write_text(BRIGHTNESS)
+    with monkeypatch.context() as patch:
+        patch.setattr(catalogue, "_recorded", dict(catalogue._recorded))
+        patch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
+        patch.setitem(sys.modules, name, None)  # so that it is taken out again
+        del sys.modules[name]
+        more = cf.diagnose(model, photos)
+        vars(sections).pop("brightness")
+    assert list(more.sentences)[:2] == ["What it keeps", "How bright is it?"]
+    assert more.sentences["How bright is it?"] == f"It is dark ({more.numbers['grey level']:.1f})."
+    assert "<td>grey level</td><td>mean of the images</td>" in more.html
+    assert ">How bright is it?</h2>" in more.html
+    assert isinstance(more.numbers["grey level"], float)
+    assert {k: v for k, v in more.numbers.items() if k != "grey level"} == report.numbers
+    assert list(cf.diagnose(model, photos).sentences) == list(report.sentences)
+
+
+def test_a_section_of_a_person_s_own_is_on_the_page(model, photos, report, remembered, tmp_path):
+    more = cf.diagnose(model, photos, sections=[Loudness(70)])
+    assert dict(more.sentences) == dict(report.sentences) | {"How loud is it?": "Loud."}
+    assert list(more.sentences)[-1] == "How loud is it?"
+    text = html.unescape(more.html)
+    assert "<p><strong>How loud is it?</strong> Loud.</p>" in text
+    assert '<td>decibels</td><td>of a whisper</td><td class="number">70</td>' in text
+    assert "<figcaption>Nothing.</figcaption>" in text
+    saved = json.loads(more.save(tmp_path / "page.html")[1].read_text())
+    assert saved["numbers"]["decibels"] == 70
+    assert saved["thresholds"]["How loud is it?"][0]["levels"] == [
+        [None, "It is quiet: {decibels:.0f} dB."],
+        [60, "Loud."],
+    ]
+    assert "How loud is it?" not in cf.diagnose(model, photos).html  # it is known, but not asked for
+
+
+class Untitled(Loudness):
+    """Without a title."""
+
+    title = ""
+
+
+class Twin(Loudness):
+    """With the title of another section."""
+
+    title = "What it keeps"
+
+
+class Alike(Loudness):
+    """With a number of another section."""
+
+    def __call__(self, context):
+        return Content(numbers={"kept": 1.0})
+
+
+class Wordless(Loudness):
+    """What it returns is not a Content."""
+
+    def __call__(self, context):
+        return {"decibels": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        (Loudness, "is no section: give an instance"),
+        (Untitled(), "the section Untitled has no title: give it"),
+        (Twin(), "the section Twin has the title 'What it keeps' of another one"),
+        (Alike(), "the section 'How loud is it?' has the number 'kept', and so has another one"),
+        (Wordless(), "the section 'How loud is it?' returned a dict: expected a Content"),
+    ],
+)
+def test_a_section_that_cannot_be_on_the_page_is_refused(section, words, model, photos, remembered):
+    with pytest.raises(cf.UsageError, match=re.escape(words)):
+        cf.diagnose(model, photos, sections=[section])
+
+
+# ---------------------------------------------------------------- the commands of figures
 
 
 @pytest.mark.parametrize(
@@ -104,9 +267,9 @@ def test_what_cannot_be_diagnosed_is_refused(photos):
     ],
 )
 def test_commands_ask_the_same_again(asked, line, photos, tmp_path):
-    subject = Subject(cf.Linear.tiny(), photos.sample(), photos.sample(), photos, cf.runs.Run(tmp_path))
+    context = Context(cf.Linear.tiny(), photos.sample(), photos.sample(), photos, cf.runs.Run(tmp_path))
     family = probe if isinstance(asked, cf.Probe) else sample
-    given = command(subject, asked).split()
+    given = command(context, asked).split()
     assert " ".join(given[3:]) == line
     parsed = parse(family._parser(), given[2:])
     assert getattr(parsed, "probe" if family is probe else "sampler") == asked
@@ -115,16 +278,16 @@ def test_commands_ask_the_same_again(asked, line, photos, tmp_path):
 def test_commands_about_other_photos_name_them(tmp_path):
     np.save(tmp_path / "other.npy", cf.scenes(20, 16, channels=1))
     whole = cf.Photos(tmp_path / "other.npy", whole=True)
-    subject = Subject.of(cf.Linear(whole.shape, 2), whole, cf.runs.Run(tmp_path), 0)
+    context = Context.of(cf.Linear(whole.shape, 2), whole, cf.runs.Run(tmp_path), 0)
     line = f"copyfold probe {tmp_path} {tmp_path}/other.npy --probe Denoising"
-    assert command(subject, cf.Denoising()) == line
-    assert command(subject, cf.Walk()) == f"copyfold sample {tmp_path} --start {tmp_path}/other.npy --sampler Walk"
-    assert command(subject, cf.Renoising()) == f"copyfold sample {tmp_path} --sampler Renoising"
+    assert command(context, cf.Denoising()) == line
+    assert command(context, cf.Walk()) == f"copyfold sample {tmp_path} --start {tmp_path}/other.npy --sampler Walk"
+    assert command(context, cf.Renoising()) == f"copyfold sample {tmp_path} --sampler Renoising"
 
 
 def test_an_adopted_model_is_asked_in_python(photos):
-    subject = Subject(cf.Linear.tiny(), photos.sample(), photos.sample(), photos)
-    found = command(subject, cf.Denoising(cf.Gaussian(0.3)))
+    context = Context(cf.Linear.tiny(), photos.sample(), photos.sample(), photos)
+    found = command(context, cf.Denoising(cf.Gaussian(0.3)))
     assert found == "cf.Denoising(corruption=cf.Gaussian(std=0.3))(model, x, rng)"
     assert eval(found.removesuffix("(model, x, rng)")) == cf.Denoising(cf.Gaussian(0.3))
 
@@ -143,19 +306,19 @@ def classes(tmp_path_factory) -> cf.Photos:
 
 
 def test_a_report_on_sorted_classes_sees_all_of_them(classes):
-    subject = Subject.of(cf.Linear(classes.shape, latent_dim=8), classes, None, 0)
-    for drawn, count in ((subject.known, 1024), (subject.known.some(500), 500), (subject.measured, 128)):
+    context = Context.of(cf.Linear(classes.shape, latent_dim=8), classes, None, 0)
+    for drawn, count in ((context.reference, 1024), (context.reference.some(500), 500), (context.measured, 128)):
         shares = torch.bincount(drawn.labels, minlength=8) / count
         assert len(drawn) == count
         # held-out images come in an order drawn at random, of which any part is a fair one
-        assert (shares - 1 / 8).abs().max() < (0.06 if drawn is subject.measured else 2 / count + 0.01)
+        assert (shares - 1 / 8).abs().max() < (0.06 if drawn is context.measured else 2 / count + 0.01)
         brightness = (255 * drawn.images.mean((1, 2, 3)) / 25).floor().clamp(0, 7).long()
         assert torch.equal(brightness, drawn.labels)
-    numbers = sections.codes(subject).numbers
+    numbers = Codes()(context).numbers
     assert numbers["purity by chance"] == pytest.approx(1 / 8, abs=0.005)
     assert numbers["purity"] > 0.9
-    assert subject.x.data_ptr() == subject.measured.images.data_ptr()
-    assert not torch.equal(Subject.of(subject.model, classes, None, 1).known.rows, subject.known.rows)
+    assert context.x.data_ptr() == context.measured.images.data_ptr()
+    assert not torch.equal(Context.of(context.model, classes, None, 1).reference.rows, context.reference.rows)
 
 
 def test_the_pictures_of_a_run_see_all_classes(classes, tmp_path, monkeypatch):
@@ -188,34 +351,34 @@ def test_the_log_of_a_training_sees_all_of_the_held_out_images(tmp_path):
 
 def test_the_images_that_are_measured_are_none_of_those_beside_them(classes):
     photos = cf.Photos(np.asarray(classes.train), whole=True)
-    subject = Subject.of(cf.Linear(photos.shape, latent_dim=8), photos, None, 0)
-    assert not set(subject.measured.rows.tolist()) & set(subject.known.rows.tolist())
-    assert (len(subject.measured), len(subject.known)) == (128, 1024)
+    context = Context.of(cf.Linear(photos.shape, latent_dim=8), photos, None, 0)
+    assert not set(context.measured.rows.tolist()) & set(context.reference.rows.tolist())
+    assert (len(context.measured), len(context.reference)) == (128, 1024)
     small = cf.Photos(photos.train[::100], whole=True)
-    subject = Subject.of(subject.model, small, None, 0)
-    assert (len(subject.measured), len(subject.known)) == (4, 11)
+    context = Context.of(context.model, small, None, 0)
+    assert (len(context.measured), len(context.reference)) == (4, 11)
 
 
-def test_what_is_made_is_not_remembered_from_photos_that_nothing_trained_on(report):
+def test_what_is_made_is_not_memorised_from_photos_that_nothing_trained_on(report):
     whole = cf.Photos(cf.scenes(40, 16, channels=1), whole=True)
-    subject = Subject.of(cf.Linear(whole.shape, latent_dim=8), whole, None, 0)
-    section = sections.making(subject)
-    assert "novelty" not in section.numbers
-    assert "the reference image nearest to it" in section.plates[0].caption
-    assert not re.findall(r"held[- ]out|training|remembered", section.text + section.plates[0].caption)
-    said = sentences(section.numbers)["What it makes"]
-    assert re.search(r"photos( from afar| at every scale)?\.$", said), said
-    assert "training image nearest to it" in html.unescape(" ".join(report.html.split()))
+    context = Context.of(cf.Linear(whole.shape, latent_dim=8), whole, None, 0)
+    found = Samples()(context)
+    assert "novelty" not in found.numbers
+    assert "the reference image nearest to each" in found.figures[0].caption
+    assert not re.findall(r"held[- ]out|training|memorised", found.text + found.figures[0].caption)
+    said = Samples().sentence(found.numbers)
+    assert re.search(r"photos( at every scale)?\.$", said), said
+    assert "training image nearest to each" in html.unescape(" ".join(report.html.split()))
 
 
 def test_a_report_says_where_all_that_is_made_is_the_same(photos, report):
     assert report.numbers["variety"] > 0
-    subject = Subject.of(cf.Linear(photos.shape, latent_dim=8), photos, None, 0)
+    context = Context.of(cf.Linear(photos.shape, latent_dim=8), photos, None, 0)
     with torch.no_grad():
-        subject.model.decoder[0].weight.zero_()
-    section = sections.making(subject)
-    assert section.numbers["variety"] == pytest.approx(0, abs=1e-6)
-    assert "all but the same: they differ from each other by 0.00 of what photos do" in section.text
+        context.model.decoder[0].weight.zero_()
+    found = Samples()(context)
+    assert found.numbers["variety"] == pytest.approx(0, abs=1e-6)
+    assert "nearly the same: they differ from each other by 0.00 of what photos do" in found.text
     with torch.no_grad():
-        subject.model.decoder[0].weight.normal_(0, 5)
-    assert "all but the same" not in sections.making(subject).text
+        context.model.decoder[0].weight.normal_(0, 5)
+    assert "nearly the same" not in Samples()(context).text

@@ -1,20 +1,20 @@
-"""The diagnosis: what can be asked of an autoencoder, on one page that begins with five sentences."""
+"""The diagnosis: what can be asked of an autoencoder, on one page that begins with what came of it in words."""
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from copyfold import catalogue
 from copyfold.data import Photos, Stream
 from copyfold.errors import UsageError
 from copyfold.files import write_text
 from copyfold.models.base import Autoencoder
-from copyfold.report.parts import sections
-from copyfold.report.parts.page import page
-from copyfold.report.parts.sentences import SENTENCES, sentences
-from copyfold.report.parts.subject import HELD, Section, Subject
+from copyfold.report.base import Content, Scale, Section
+from copyfold.report.context import HELD, Context
+from copyfold.report.page import page
 from copyfold.runs import Run
 from copyfold.types import Progress
 
@@ -25,12 +25,14 @@ COMPARED = 8  # images to fit baselines on, at least
 
 @dataclass(frozen=True)
 class Report:
-    """What a diagnosis found: numbers by name, five sentences by question, and the page that shows it all."""
+    """What a diagnosis found: numbers by name, sentences by question, and the page that shows it all."""
 
     numbers: Mapping[str, float]
     sentences: Mapping[str, str]
     html: str
     facts: Mapping[str, Any]
+    thresholds: Mapping[str, tuple[Scale, ...]]
+    """What the sentences follow from, by question."""
 
     def save(self, path: str | Path) -> tuple[Path, Path]:
         """Write the page to `path`, an .html file, and its numbers beside it as .json; return both paths."""
@@ -42,7 +44,9 @@ class Report:
             "facts": dict(self.facts),
             "sentences": dict(self.sentences),
             "numbers": dict(self.numbers),
-            "thresholds": {topic: [asdict(scale) for scale in scales] for topic, scales in SENTENCES.items()},
+            "thresholds": {
+                title: [asdict(scale) for scale in scales] for title, scales in self.thresholds.items()
+            },
         }
         write_text(path, self.html)
         write_text(beside, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
@@ -55,6 +59,7 @@ def diagnose(
     run: Run | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    sections: Sequence[Section] = (),
 ) -> Report:
     """Look at what an autoencoder learned, with every probe and sampler.
 
@@ -65,32 +70,67 @@ def diagnose(
             are not those that it was trained on, a quarter of 1,152 at most is measured beside the others.
         run: The run that the model comes from, for its loss curves and its recipe.
         seed: Of every noise, and of which images are looked at.
-        progress: Called after each part.
+        progress: Called after each section.
+        sections: Sections of your own, beside copyfold's; see `Section`.
 
     It is computed where the model is. Batch norm uses its running averages wherever an image's result must not
     depend on others; what the model makes from noise is made with the model's own `statistics`. UsageError where
-    the photos do not fit the model, are too few, or a weight is not a number.
+    the photos do not fit the model, are too few, or a weight is NaN or infinite; and where a section has no title,
+    or the title or a number of another one.
     """
     _check(model, photos)
+    asked = _in_order(sections)
     started = time.monotonic()
-    subject = Subject.of(model, photos, run, seed)
-    made: list[Section] = []
-    for number, part in enumerate(sections.PARTS, 1):
-        section = part(subject)
-        made.append(section)
+    context = Context.of(model, photos, run, seed)
+    parts: list[tuple[Section, Content]] = []
+    numbers: dict[str, float] = {}
+    for count, section in enumerate(asked, 1):
+        content = _content(section, context)
+        if twice := numbers.keys() & content.numbers.keys():
+            raise UsageError(
+                f"the section {section.title!r} has the number {min(twice)!r}, and so has another one: give it "
+                "another name"
+            )
+        numbers |= content.numbers
+        parts.append((section, content))
         if progress:
-            progress("diagnosing", number, len(sections.PARTS))
-    numbers = {name: value for section in made for name, value in section.numbers.items()}
-    said, known = sentences(numbers), facts(subject)
+            progress("diagnosing", count, len(asked))
+    said = {section.title: section.sentence(found.numbers) for section, found in parts if section.scales}
+    known = facts(context)
     title = f"What {known['model']} learned"
     line = f"{known['model']}: {known['summary']}. Photos: {known['photos']}. {known['training']}"
-    html = page(title, line, said, made, numbers, time.monotonic() - started)
-    return Report(numbers, said, html, known)
+    html = page(title, line, parts, time.monotonic() - started)
+    return Report(
+        numbers, said, html, known, {section.title: section.scales for section in asked if section.scales}
+    )
 
 
-def facts(subject: Subject) -> dict[str, Any]:
+def _in_order(sections: Sequence[Section]) -> list[Section]:
+    """Copyfold's own sections and those given, as they stand on the page; refused where one cannot stand there."""
+    made = [cls.default() for cls in catalogue.classes(Section).values()]
+    found = sorted([*made, *sections], key=lambda section: getattr(section, "order", 0))
+    titles: set[str] = set()
+    for section in found:
+        if not isinstance(section, Section):
+            raise UsageError(f"{section!r} is no section: give an instance of a class that derives from Section")
+        if not section.title or section.title in titles:
+            wrong = f"the title {section.title!r} of another one" if section.title else "no title"
+            raise UsageError(f"the section {type(section).__name__} has {wrong}: give it a `title` of its own")
+        titles.add(section.title)
+    return found
+
+
+def _content(section: Section, context: Context) -> Content:
+    """What a section found, with plain numbers."""
+    content = section(context)
+    if not isinstance(content, Content):
+        raise UsageError(f"the section {section.title!r} returned a {type(content).__name__}: expected a Content")
+    return replace(content, numbers={name: float(value) for name, value in content.numbers.items()})
+
+
+def facts(context: Context) -> dict[str, Any]:
     """What was trained on what."""
-    model, photos, run = subject.model, subject.photos, subject.run
+    model, photos, run = context.model, context.photos, context.run
     recipe = {} if run is None else run.recipe
     last = run.history[-1] if run is not None and run.history else {}
     trained = (
@@ -102,22 +142,22 @@ def facts(subject: Subject) -> dict[str, Any]:
     return {
         "model": model.name if hasattr(model, "name") else type(model).__name__,
         "summary": str(model.summary()),
-        "photos": f"{photos.recipe()['data'] or 'the digits'}, {_divided(subject)}, "
+        "photos": f"{photos.recipe()['data'] or 'the digits'}, {_divided(context)}, "
         f"{channels} x {height} x {width}",
         "training": trained,
         "recipe": recipe,
     }
 
 
-def _divided(subject: Subject) -> str:
+def _divided(context: Context) -> str:
     """Which of the photos are measured, and beside which others."""
-    measured, known, photos = len(subject.measured), len(subject.known), subject.photos
-    if subject.training == "training":
+    measured, reference, photos = len(context.measured), len(context.reference), context.photos
+    if context.reference_word == "training":
         return (
             f"{len(photos)} to train on, {len(photos.held_out)} held out: {measured} held-out images are measured "
-            f"and {known} training images are the reference"
+            f"and {reference} training images are the reference"
         )
-    return f"{len(photos)} images: {measured} are measured and {known} others are the reference"
+    return f"{len(photos)} images: {measured} are measured and {reference} others are the reference"
 
 
 def _check(model: Autoencoder, photos: Photos | Stream) -> None:
@@ -141,13 +181,13 @@ def _check(model: Autoencoder, photos: Photos | Stream) -> None:
     bad = [name for name, p in model.named_parameters() if not p.isfinite().all()]
     if bad:
         raise UsageError(
-            f"{len(bad)} weights of the model are not numbers, the first in {bad[0]}: nothing can be said of "
-            "it; train it anew with a smaller --lr"
+            f"{len(bad)} weight tensors of the model are NaN or infinite, the first in {bad[0]}: nothing can be "
+            "said of it; train again, from scratch, with a smaller --lr"
         )
 
 
 def _plain(value: Any) -> Any:
-    """Plain data without infinities, which JSON has no word for."""
+    """Plain data without infinities and NaN, which JSON has no word for."""
     match value:
         case dict():
             return {k: _plain(v) for k, v in value.items()}

@@ -1,0 +1,49 @@
+"""The command, or the line of Python, that asks the same again."""
+
+import shlex
+from typing import Any
+
+from copyfold import catalogue
+from copyfold.catalogue import Recorded
+from copyfold.probes.base import Probe
+from copyfold.report.context import Context
+from copyfold.samplers.base import Sampler
+
+
+def command(context: Context, asked: Probe | Sampler) -> str:
+    """A command line where the model is a run's; else Python, which an adopted model has anyway."""
+    if context.run is None:
+        return f"{_python(asked)}(model, x, rng)"
+    given = [str(context.photos.recipe()["data"])] if context.reference_word != "training" else []
+    if isinstance(asked, Probe):
+        words = ["copyfold", "probe", str(context.run.folder), *given, *_flags("--probe", asked)]
+    else:
+        start = ["--start", *given] if given and not asked.generates() else []
+        words = ["copyfold", "sample", str(context.run.folder), *start, *_flags("--sampler", asked)]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def _given(thing: Recorded) -> dict[str, Any]:
+    """The arguments that are not at their defaults and can be written down."""
+    usual = {parameter.name: parameter.default for parameter in catalogue.parameters(type(thing))}
+    return {
+        name: value
+        for name, value in catalogue.arguments(thing).items()
+        if isinstance(value, int | float | str | bool | Recorded) and value != usual[name]
+    }
+
+
+def _flags(option: str, thing: Recorded) -> list[str]:
+    words = [option, type(thing).__name__]
+    for name, value in _given(thing).items():
+        inner = f"{option}.{name}"
+        words += _flags(inner, value) if isinstance(value, Recorded) else [inner, str(value)]
+    return words
+
+
+def _python(thing: Recorded) -> str:
+    given = (
+        f"{name}={_python(value) if isinstance(value, Recorded) else repr(value)}"
+        for name, value in _given(thing).items()
+    )
+    return f"{'cf.' if catalogue.own(type(thing)) else ''}{type(thing).__name__}({', '.join(given)})"

@@ -1,1 +1,0 @@
-"""What the diagnosis is made of; a folder deeper than the public names."""
