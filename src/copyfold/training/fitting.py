@@ -18,7 +18,7 @@ from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder, check_citizen
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import symptoms
-from copyfold.training import checkpointing
+from copyfold.training.checkpointing import Checkpoints, finished, read
 from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.ema import MovingAverage
@@ -117,8 +117,8 @@ def _train(
 ) -> int:
     """Put everything where it is trained, and go through the loop. Returns the signal that ended it, or 0."""
     source, first = photos.batches(plan.batch, plan.seed, rank(plan), plan.world), rank(plan) == 0
-    kept = checkpointing.read(run, model, plan, len(source)) if resume and run.checkpoint.is_file() else None
-    if kept is not None and checkpointing.finished(run, kept, plan, len(source)):
+    kept = read(run, model, plan, len(source)) if resume and run.checkpoint.is_file() else None
+    if kept is not None and finished(run, kept, plan, len(source)):
         return 0
     if first:
         describe(run, model, objective, photos, plan)
@@ -133,7 +133,7 @@ def _train(
             fabric.strategy.precision.load_state_dict(kept["precision"])
         loss = Loss(model, objective, memory)
         metrics = MetricsLog(run, state, loss, photos.held_out, plan, fabric, len(source))
-        checkpoints = checkpointing.Checkpoints(run, state, plan, fabric, metrics, len(source))
+        checkpoints = Checkpoints(run, state, plan, fabric, metrics, len(source))
         with switched(model, plan):
             train(state, loss, source, plan, fabric, metrics, checkpoints, progress)
     model.load_state_dict(state.shown.state_dict())
