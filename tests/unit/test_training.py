@@ -516,3 +516,12 @@ def test_a_pace_that_falls_is_said_once(caplog, monkeypatch):
         pace.mind()
     assert caplog.text.count("a step takes") == 1
     assert "--threads" in caplog.text
+
+
+def test_the_clock_of_a_training_begins_with_its_first_step(tmp_path, monkeypatch):
+    """What takes long before it, as starting processes does, is none of its minutes."""
+    from copyfold.training import fitting
+
+    layout = fitting.layout
+    monkeypatch.setattr(fitting, "layout", lambda *given: time.sleep(1.0) or layout(*given))
+    assert fit(tmp_path / "a", epochs=1).history[-1]["seconds"] < 1.0

@@ -46,6 +46,7 @@ def train(
     length, device = len(source), fabric.device
     source.n, over = state.step, False
     _compare(state, fabric, checkpoints)
+    state.clock.start()  # what came before is no training
     if state.step == 0:
         checkpoints.save()  # so that there is one from the start
     while not over:
