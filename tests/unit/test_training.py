@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ import yaml
 
 import copyfold as cf
 from copyfold.data import Photos, scenes
+from copyfold.training import fitting, stopping
 from copyfold.training.fitting import _relapse
 from copyfold.training.loss import Tally
 from copyfold.training.metrics_log import Pace
@@ -520,8 +522,12 @@ def test_a_pace_that_falls_is_said_once(caplog, monkeypatch):
 
 def test_the_clock_of_a_training_begins_with_its_first_step(tmp_path, monkeypatch):
     """What takes long before it, as starting processes does, is none of its minutes."""
-    from copyfold.training import fitting
+    now, layout = [1000.0], fitting.layout
+    monkeypatch.setattr(stopping, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
-    layout = fitting.layout
-    monkeypatch.setattr(fitting, "layout", lambda *given: time.sleep(1.0) or layout(*given))
-    assert fit(tmp_path / "a", epochs=1).history[-1]["seconds"] < 1.0
+    def slow(*given):
+        now[0] += 100
+        return layout(*given)
+
+    monkeypatch.setattr(fitting, "layout", slow)
+    assert fit(tmp_path / "a", epochs=1).history[-1]["seconds"] == 0.0
