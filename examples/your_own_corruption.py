@@ -15,8 +15,11 @@ class Stripes(cf.Corruption):
         return lost
 
 
-photos = cf.Photos()
-run = cf.fit(cf.MLP(photos.shape), cf.Classical(Stripes()), photos, run="runs/stripes", epochs=3)
-x = photos.sample("held_out", 8).images
-rows = {"clean": x, "striped": Stripes()(x), "restored": run.model(Stripes()(x)).detach()}
-cf.save_picture(cf.comparison(rows, title="Every second row was lost"), "runs/stripes/findings/stripes.png")
+if __name__ == "__main__":  # not where it is imported, as by --import
+    photos = cf.Photos()
+    run = cf.fit(
+        cf.MLP(photos.shape), cf.Classical(Stripes()), photos, run="runs/stripes", epochs=3, overwrite=True
+    )
+    x = photos.sample("held_out", 8).images
+    rows = {"clean": x, "striped": Stripes()(x), "restored": run.model(Stripes()(x)).detach()}
+    cf.save_picture(cf.comparison(rows, title="Every second row was lost"), "runs/stripes/findings/stripes.png")

@@ -184,6 +184,8 @@ def find(base: type[T], name: str, among: Iterable[type[T]] | None = None) -> ty
         said = ", ".join(sorted(map(_place, alike)))
         raise UsageError(f"{bare} is the name of {len(alike)} classes: say which of {said}")
     if alike:
+        if module not in ("", SCRIPT, alike[0].__module__):
+            log.warning("%s came from %s, and is taken as %s", bare, module, _place(alike[0]))
         return alike[0]
     if not module or not all(part.isidentifier() for part in name.replace("<locals>.", "").split(".")):
         names = [*ours, *(cls.__name__ for cls in offer)]
@@ -316,6 +318,14 @@ def describe(value: Any, name: str = "") -> Any:
         f"{name or 'this'} is a {type(value).__name__} and cannot be written down: give a number, a word, a list "
         "of them, or a class of one of copyfold's families"
     )
+
+
+def foreign(described: Any) -> bool:
+    """Whether a class that is not copyfold's own is in a description."""
+    if isinstance(described, dict):
+        inside = cast("dict[str, Any]", described)
+        return "." in str(inside.get("class_path", "")) or any(map(foreign, inside.values()))
+    return isinstance(described, list) and any(map(foreign, cast("list[Any]", described)))
 
 
 def build(base: type[T], spec: Any) -> T:

@@ -132,3 +132,25 @@ def test_cosine_is_a_choice_and_in_the_recipe(copyfold, tmp_path):
 def test_what_cannot_be_is_refused_before_training(copyfold, tmp_path, arguments, words):
     copyfold("train", *arguments, "--run", tmp_path / "run", *FAST).refused(2, *words)
     assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_a_resume_keeps_the_list_that_was_added_to(photos, tiny, tmp_path, copyfold):
+    recipe = tmp_path / "k.yaml"
+    recipe.write_text("objective: {class_path: Classical, init_args: {penalties: [{class_path: L1}]}}\n")
+    line = ("--objective.penalties+=Divergence", "--run", tmp_path / "r")
+    model = ("--model=Variational", "--core=MLP", "--core.hidden=[4]", "--size=8")
+    copyfold("train", photos, "--config", recipe, *model, *line, "--epochs=1").done()
+    copyfold("train", "--resume", *line, "--epochs=2").done()
+    found = yaml.safe_load((tmp_path / "r" / "recipe.yaml").read_text())["objective"]["init_args"]["penalties"]
+    assert [one["class_path"] for one in found] == ["L1", "Divergence"]
+
+
+def test_a_recipe_overwrites_no_run(run, tmp_path, copyfold):
+    for body in ("overwrite: true", f"run: {run}", "resume: true"):
+        (tmp_path / "r.yaml").write_text(body)
+        copyfold("train", "--config", tmp_path / "r.yaml").refused(2, "is not for a recipe", "on the command line")
+
+
+def test_an_option_that_two_of_a_list_have_is_said_with_its_class(copyfold):
+    line = ("train", "--objective.penalties=[L1,KLSparsity]", "--objective.penalties.weight=3")
+    copyfold(*line).refused(2, "could be of L1 and KLSparsity", "class_path: L1")

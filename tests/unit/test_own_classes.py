@@ -419,6 +419,62 @@ def test_an_objective_that_cannot_be_written_down_is_refused_before_training(obj
     assert not (tmp_path / "r").exists()
 
 
+class Vector(cf.Penalty):
+    """It is not averaged."""
+
+    def __init__(self, weight=1.0):
+        self.weight = weight
+
+    def __call__(self, model, x, z, q=None):
+        return self.weight * z.flatten(1).square().sum(1)
+
+
+class Halved(cf.Corruption):
+    """Its images are smaller."""
+
+    def __call__(self, x, rng=None):
+        return x[..., ::2]
+
+
+class Broken(cf.Corruption):
+    """It does not work."""
+
+    def __call__(self, x, rng=None):
+        raise KeyError("colour")
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        (cf.Classical(penalties=(Vector(),)), r"Vector gave a tensor of \(2,\): expected a scalar tensor"),
+        (cf.Classical(Halved()), r"Classical failed on 2 images: RuntimeError"),
+        (cf.Classical(Broken()), r"Classical failed on 2 images: KeyError: 'colour'"),
+    ],
+)
+def test_an_objective_that_fails_is_refused_before_anything_is_written(objective, words, photos, tmp_path):
+    model = cf.MLP(photos.shape, norm="batch")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(cf.UsageError, match=words):
+        cf.fit(model, objective, photos, run=tmp_path / "r", epochs=1)
+    assert not (tmp_path / "r").exists()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_class_that_is_read_as_another_of_its_name_is_said(tmp_path, caplog, defined):
+    Strided((1, 8, 8)).save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"module": "elsewhere"}))
+    cf.load(tmp_path)
+    assert f"Strided came from elsewhere, and is taken as {__name__}.Strided" in caplog.text
+
+
+def test_photos_that_are_a_folder_s_name_are_refused():
+    with pytest.raises(
+        cf.UsageError, match=r"photos='my/photos' is invalid: expected Photos, as in Photos\('my/photos'\)"
+    ):
+        cf.fit(cf.Linear((1, 8, 8)), photos="my/photos")
+
+
 def test_a_misspelt_argument_of_fit_is_said_with_the_nearest(photos):
     for wrong, right in (("epoch", "epochs"), ("minute", "minutes"), ("objectives", "objective")):
         with pytest.raises(cf.UsageError, match=f"no argument '{wrong}': did you mean {right}"):
@@ -479,3 +535,42 @@ def test_a_broken_plug_in_warns_and_stops_nothing(installed, caplog, monkeypatch
     assert "the plug-in bad (bad) is left out: SystemExit: no" in said
     assert "the plug-in worse (worse) is left out: ZeroDivisionError" in said
     assert "greedy.Gaussian has the name of a class of copyfold's own" in said
+
+
+# ---------------------------------------------------------------- what a training does with them
+
+
+class Shuffled(Tied):
+    """The order of its pixels is a buffer of whole numbers, and a mask has an infinity."""
+
+    def __init__(self, shape, latent_dim=5):
+        super().__init__(shape, latent_dim)
+        self.register_buffer("order", torch.arange(shape[1] * shape[2]).flip(0))
+        self.register_buffer("mask", torch.full((2,), -torch.inf))
+
+    def encode(self, x):
+        return super().encode(x.flatten(1)[:, self.order])
+
+
+def test_whole_numbers_are_not_averaged_and_infinite_buffers_are_no_divergence(photos, tmp_path):
+    model = Shuffled(photos.shape)
+    order = model.order.clone()
+    cf.fit(model, None, photos, run=tmp_path / "r", epochs=3, batch=8, average=0.9)
+    assert torch.equal(cf.load(tmp_path / "r").order, order)
+
+
+def test_a_finished_training_that_is_resumed_leaves_the_average_in_the_model(photos, tmp_path):
+    models = [cf.Linear(photos.shape, 4) for _ in range(2)]
+    for model in models:
+        cf.fit(model, None, photos, run=tmp_path / "r", epochs=2, batch=8, average=0.9, resume=True)
+    first, again = (model.state_dict() for model in models)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
+
+
+def test_an_encoder_that_changes_its_images_is_refused(photos, tmp_path):
+    class Scaling(Strided):
+        def encode(self, x):
+            return super().encode(x.mul_(2))
+
+    with pytest.raises(cf.UsageError, match=r"Scaling\.encode changes the images"):
+        cf.fit(Scaling(photos.shape), photos=photos, run=tmp_path / "r", epochs=1)

@@ -356,6 +356,7 @@ def test_every_part_of_a_batch_is_corrupted_in_its_own_way(tmp_path):
     cf.fit(
         plain(), cf.Classical(Noted()), photos(), tmp_path / "a", epochs=1, batch=8, accumulate=2, precision="32"
     )
+    del drawn[0]  # the objective, which has a class of one's own in it, is tried once before training
     assert len(drawn) == 4 * 2 + 1  # and the held-out images
     assert torch.pdist(torch.stack(drawn)).min() > 1
 
@@ -531,3 +532,23 @@ def test_the_clock_of_a_training_begins_with_its_first_step(tmp_path, monkeypatc
 
     monkeypatch.setattr(fitting, "layout", slow)
     assert fit(tmp_path / "a", epochs=1).history[-1]["seconds"] == 0.0
+
+
+def test_a_stop_leaves_means_and_best_as_a_training_that_was_not_stopped(tmp_path):
+    """The row that is written at the stop is one more; those after it are the same."""
+    told = []
+
+    def stop(*_):
+        told.append(1)
+        if len(told) == 6:  # within the second of four epochs
+            signal.raise_signal(signal.SIGTERM)
+
+    whole = fit(tmp_path / "whole", epochs=4)
+    with pytest.raises(cf.training.Stopped):
+        fit(tmp_path / "parts", epochs=4, progress=stop)
+    parts = fit(tmp_path / "parts", epochs=4, resume=True)
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in parts.history if row["step"] != 6]
+    assert len(rows) == len(parts.history) - 1
+    assert rows == [{k: v for k, v in row.items() if k != "seconds"} for row in whole.history]
+    best = [(run.folder / "best" / "model.safetensors").read_bytes() for run in (whole, parts)]
+    assert best[0] == best[1]

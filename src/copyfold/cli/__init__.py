@@ -99,7 +99,10 @@ def _unforeseen(error: Exception) -> str:
         return "there is not enough memory for this: give a smaller model, --batch or --size"
     if own := _imports.blamed(error):
         return f"{type(error).__name__}: {error} ({own}); --debug shows all of it"
-    return f"{type(error).__name__}: {error}; this is a fault of copyfold: run again with --debug and report it"
+    whose = "a fault of copyfold: run again with --debug and report it"
+    if _imports.modules:
+        whose = f"a fault of a class that came by {_imports.FLAG}, or of copyfold: --debug shows where"
+    return f"{type(error).__name__}: {error}; this is {whose}"
 
 
 def _fail(error: BaseException, code: int, debug: bool, text: str | None = None) -> int:

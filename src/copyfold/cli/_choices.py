@@ -89,6 +89,7 @@ class Choices:
     def __init__(self, hints: Mapping[str, Any]) -> None:
         self.hints = hints
         self.tree: dict[str, Any] = {}
+        self.added: set[tuple[str, ...]] = set()  # lists that an item was added to: options are those of the last
 
     def set(self, name: str, value: Any, written: bool = True) -> None:
         """Choose what an option of the command says; the same class keeps the options that it had."""
@@ -105,6 +106,7 @@ class Choices:
     def option(self, path: Sequence[str], word: str, add: bool = False) -> None:
         """Take one word of the command line: the option at this path, or one more for the list that is there."""
         at, where = self._at(path), "--" + ".".join(path)
+        (self.added.add if add else self.added.discard)(tuple(path))
         if not add:
             self._put(at.holder, at.name, self._read(where, at.hint, word, written=False))
             return
@@ -157,7 +159,7 @@ class Choices:
         for depth, part in enumerate(path[1:], 1):
             where, choice = "--" + ".".join(path[:depth]), at.holder.get(at.name)
             if isinstance(choice, list) and lists:
-                choice = choice[-1] if choice else None
+                choice = choice[-1] if tuple(path[:depth]) in self.added else _holder(where, choice, part)
             if not isinstance(choice, Choice):
                 raise UsageError(self._without_options(where, at.hint))
             parameter = option(where, part, choice.cls, skip)
@@ -187,7 +189,7 @@ class Choices:
         if found is None:
             if (bases := _families(hint)) and _has_class(read):
                 return self._read_any(where, bases, read, written)
-            return read if hint is Any else plain(where, hint, value)
+            return read if hint is Any else plain(where, hint, value, written)
         if read is None and found.null:
             return None
         if found.items is not None and isinstance(read, list):
@@ -227,12 +229,28 @@ class Choices:
         cls = named(bases, path, where, written)
         read = {}
         for name, item in given.items():
+            if written and item is None and name not in options(cls, skip) and name in _arguments(cls):
+                continue  # what no word can say, and was not given
             hint = option(where, str(name), cls, skip).annotation
             read[name] = self._read(f"{where}.{name}", hint, item, written)
         return Choice(cls, read)
 
 
 # ---------------------------------------------------------------- parts
+
+
+def _arguments(cls: type) -> set[str]:
+    return {p.name for p in catalogue.parameters(cls)}
+
+
+def _holder(where: str, choices: list[Any], name: str) -> Any:
+    """The one class of a list that has an option, or the last; UsageError where several have it."""
+    having = [choice for choice in choices if isinstance(choice, Choice) and name in options(choice.cls)]
+    if len(having) > 1:
+        said = " and ".join(choice.cls.__name__ for choice in having)
+        one = f"{{class_path: {having[0].cls.__name__}, init_args: {{{name}: ...}}}}"
+        raise UsageError(f"{where}.{name} could be of {said}: say it with its class, as in {where} '[{one}, ...]'")
+    return having[0] if having else choices[-1] if choices else None
 
 
 def _over(former: Any, value: Any) -> Any:

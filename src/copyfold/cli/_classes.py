@@ -5,6 +5,7 @@ imported because a word or a file names it.
 """
 
 import inspect
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from copyfold import catalogue
 from copyfold.catalogue import Recorded
 from copyfold.cli import _imports, _values
 from copyfold.errors import UsageError
+
+log = logging.getLogger("copyfold")
 
 
 def names(*bases: type) -> list[str]:
@@ -40,6 +43,10 @@ def named(bases: Sequence[type], name: str, where: str, written: bool) -> type:
         cls for cls in offer if cls.__name__ == last and (written or last == name)
     ]
     if len(alike) == 1:
+        if last != name and catalogue.path(alike[0]) != name and not name.startswith(f"{catalogue.SCRIPT}."):
+            log.warning(
+                "%s came from %s, and is taken as %s", last, name.rpartition(".")[0], catalogue.path(alike[0])
+            )
         return alike[0]
     if len(alike) > 1:
         said = ", ".join(sorted(map(catalogue.path, alike)))
@@ -47,7 +54,7 @@ def named(bases: Sequence[type], name: str, where: str, written: bool) -> type:
     if written and last != name and all(part.isidentifier() for part in name.split(".")):
         return catalogue.find(bases[0], name, offer)
     near = catalogue.nearest(name, names(*bases))
-    own = f"; a class of your own is there with {_imports.FLAG} FILE.py" if last != name else ""
+    own = "" if near.startswith("did you mean") else f"; a class of your own is there with {_imports.FLAG} FILE.py"
     raise UsageError(f"{where} {_values.shown(name)} is not known: {near}{own}")
 
 
@@ -69,9 +76,14 @@ def option(where: str, name: str, cls: type, skip: int) -> inspect.Parameter:
     return found[name]
 
 
-def plain(where: str, hint: Any, value: Any) -> Any:
-    """What a value that is no class says for an annotation; UsageError where it does not fit."""
+def plain(where: str, hint: Any, value: Any, written: bool = False) -> Any:
+    """What a value that is no class says for an annotation; UsageError where it does not fit.
+
+    A text that is `written` in a recipe is a text where the annotation takes one: "5" is not 5 there.
+    """
     try:
+        if written and isinstance(value, str) and str in _values.members(hint):
+            return value
         return _values.read(hint, value)
     except _values.Misfit:
         raise UsageError(_values.invalid(where, value, hint, names)) from None

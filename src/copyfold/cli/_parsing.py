@@ -23,6 +23,7 @@ from copyfold.errors import UsageError
 RECIPES = Path(__file__).parents[1] / "recipes"
 RECIPE_LENGTH = 16_000  # one has a thousand characters; libyaml crashes on what is nested 20,000 deep
 OURS = ("help", "config", "import")  # options that no recipe has
+TYPED = ("run", "resume", "overwrite")  # options that are typed, and not said by a recipe: it may be a stranger's
 
 
 class Parser(ArgumentParser):
@@ -85,7 +86,7 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
     below: dict[str, Any] = {}
     for file in map(_recipe, configs):
         try:
-            below |= _options(parser, choices, _loaded(Path(file)))
+            below |= _options(parser, choices, loaded(Path(file)))
             for name in parser.hints:
                 choices.made(name)
         except UsageError as error:
@@ -240,6 +241,8 @@ def _recipe(given: str | None) -> str:
     """The file that --config means: a file, or the name of one of copyfold's own."""
     if not given:
         raise UsageError("--config needs a file: a recipe, as in RUN/recipe.yaml")
+    if (Path(given) / "recipe.yaml").is_file():  # the folder of a run
+        return str(Path(given) / "recipe.yaml")
     if Path(given).exists() or Path(given).name != given or Path(given).suffix:
         return given
     if given not in recipes():
@@ -247,7 +250,7 @@ def _recipe(given: str | None) -> str:
     return str(RECIPES / f"{given}.yaml")
 
 
-def _loaded(file: Path) -> Mapping[str, Any]:
+def loaded(file: Path) -> Mapping[str, Any]:
     """What a recipe says. UsageError where it is none, or is made to fill the memory or the stack."""
     try:
         with file.open(encoding="utf-8") as opened:
@@ -273,13 +276,15 @@ def _options(parser: Parser, choices: _choices.Choices, recipe: Mapping[str, Any
     known = {action.dest: action for action in parser._actions if action.dest not in OURS}
     found: dict[str, Any] = {}
     for name, value in recipe.items():
+        if name in TYPED and name in known:
+            raise UsageError(f"{name} is not for a recipe: give --{name} on the command line")
         if name not in known:
             raise UsageError(f"{name} is no option of {parser.prog}: {catalogue.nearest(str(name), known)}")
         if name in parser.hints:
             choices.set(name, value)
         else:
             where = f"--{name}" if known[name].option_strings else name
-            found[name] = _classes.plain(where, _hint(known[name]), value)
+            found[name] = _classes.plain(where, _hint(known[name]), value, written=True)
     return found
 
 

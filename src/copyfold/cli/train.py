@@ -5,17 +5,17 @@ Hugging Face Hub, or nothing: the digits that come with scikit-learn. The run's 
 recipe, the log and pictures; `copyfold train --config RUN/recipe.yaml` trains the same again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jsonargparse import Namespace
 
 from copyfold import catalogue
-from copyfold.cli import _device, _parsing, _screen
+from copyfold.cli import _device, _parsing, _screen, _values
 from copyfold.data import Photos, Stream
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
@@ -78,15 +78,33 @@ def _photos(options: Namespace, make: Architecture, progress: Progress) -> Photo
 def _options(arguments: Sequence[str]) -> Namespace:
     """The options, with those of the run's own recipe beneath them where it is resumed."""
     parser = _parser()
-    words, _ = _parsing.split(parser, arguments)
+    words, others = _parsing.split(parser, arguments)
     given = {word.flag: word.value for word in words}
     recipe = Path(given.get("--run") or "") / "recipe.yaml"
     if "--resume" not in given or "--config" in given or not given.get("--run") or not recipe.is_file():
         return _parsing.parse(parser, arguments)
-    again = [
-        f"{flag.removesuffix('+')}=[]" for flag in given if flag.endswith("+")
-    ]  # the recipe has what is added
-    return _parsing.parse(parser, [f"--config={recipe}", *again, *arguments])
+    added = any(word.flag.endswith("+") for word in words)
+    there = _parsing.loaded(recipe) if added else {}
+    words = [word for word in words if not (word.flag.endswith("+") and _has(there, word))]
+    flags = [word.flag if word.value is None else f"{word.flag}={word.value}" for word in words]
+    return _parsing.parse(parser, [f"--config={recipe}", *flags, *others])
+
+
+def _has(recipe: Mapping[str, Any], word: _parsing.Word) -> bool:
+    """Whether the list of a recipe has already what a word adds to it."""
+    at: Any = {"init_args": recipe}
+    for part in word.path:
+        at = (at or {}).get("init_args", {}).get(part)
+    added = _values.load(word.value or "")
+    return bool(at) and all(
+        _name(one) in map(_name, at) for one in (added if isinstance(added, list) else [added])
+    )
+
+
+def _name(item: Any) -> Any:
+    """What an item of a list is called: the bare name of a class, or the value itself."""
+    item = item.get("class_path") if isinstance(item, Mapping) else item
+    return item.rpartition(".")[2] if isinstance(item, str) else item
 
 
 def _parser() -> _parsing.Parser:
@@ -121,6 +139,12 @@ def _parser() -> _parsing.Parser:
 def _architecture(model: partial[Autoencoder], core: Architecture | None) -> Architecture:
     """From a shape to the model, put around its core where there is one."""
     chosen = cast("type[Autoencoder]", model.func)
+    first = next((p.name for p in catalogue.parameters(chosen)), "nothing")
+    if first not in ("shape", "core"):
+        raise UsageError(
+            f"--model {chosen.__name__}: the first argument of its constructor is {first}; here it must be shape, "
+            "or core where it is made of another model"
+        )
     if core is None and wraps(chosen):
         raise UsageError(f"{chosen.__name__} wraps an autoencoder, and there is none: give one, as in --core MLP")
 

@@ -35,6 +35,7 @@ _CONFIG_BYTES = 1_000_000  # a config is a few hundred bytes; a larger one is no
 _EPS = 1e-6  # how near to 0 and 1 a decoded image may come before its logit is taken
 _KINDS = {
     torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.bool: "BOOL",
+    torch.complex64: "C64",
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8",
 }  # fmt: skip
 """What safetensors calls the types that a model's tensors can have."""
@@ -326,7 +327,7 @@ def load(folder: str | Path) -> Autoencoder:
         raise UsageError(f"{path} does not describe a {spec['class_path']}: {error}") from None
     try:
         _compare(weights, model.state_dict())
-        model.load_state_dict(load_file(weights), strict=True, assign=not _foreign(spec))
+        model.load_state_dict(load_file(weights), strict=True, assign=not catalogue.foreign(spec))
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{weights} cannot be read: {error}; copy the model again from where it was") from None
     return model.eval()
@@ -342,7 +343,7 @@ def check_citizen(model: Autoencoder) -> None:
     name = type(model).__name__
     model.described  # noqa: B018 - refuses names that are taken
     spec = catalogue.describe(model)
-    if not _foreign(spec):
+    if not catalogue.foreign(spec):
         return
     try:
         again = _rebuilt(spec)
@@ -373,6 +374,8 @@ def _try(model: Autoencoder) -> None:
         maps: Any = _maps(z)
         if not all(isinstance(m, Tensor) and m.shape[:1] == x.shape[:1] for m in maps):
             raise UsageError(f"{name}.encode must give a tensor with a row per image, or a tuple of such tensors")
+        if not torch.equal(x, torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0))):
+            raise UsageError(f"{name}.encode changes the images that it is given: it must compute with a copy")
         at = "decode"
         y: Any = model.decode(z)
     except UsageError:
@@ -385,21 +388,13 @@ def _try(model: Autoencoder) -> None:
         raise UsageError(f"{name}.decode must give images of {tuple(x.shape)} for the code of such, not {said}")
 
 
-def _foreign(spec: Any) -> bool:
-    """Whether a class that is not copyfold's own is in a description."""
-    if isinstance(spec, dict):
-        inside = cast(dict[str, Any], spec)
-        return "." in str(inside.get("class_path", "")) or any(map(_foreign, inside.values()))
-    return isinstance(spec, list) and any(map(_foreign, cast(list[Any], spec)))
-
-
 def _rebuilt(spec: dict[str, Any]) -> Autoencoder:
     """The model that `describe` wrote down, with whatever weights.
 
     Of copyfold's own classes on the meta device, where it takes no memory. A person's own class is made in
     memory: it may compute what is not saved, share weights, or look at its numbers.
     """
-    with torch.device("cpu" if _foreign(spec) else "meta"), torch.random.fork_rng(devices=[]):
+    with torch.device("cpu" if catalogue.foreign(spec) else "meta"), torch.random.fork_rng(devices=[]):
         return catalogue.build(Autoencoder, spec)
 
 

@@ -92,6 +92,11 @@ class Classical(Objective):
     penalties: Sequence[Penalty] = ()
 
     def __post_init__(self) -> None:
+        kinds = {"corruption": Corruption, "fidelity": Fidelity, "penalties": Sequence}
+        for name, kind in kinds.items():
+            if not isinstance(value := getattr(self, name), kind):
+                one = {"corruption": "Gaussian()", "fidelity": "SquaredError()", "penalties": "[L1()]"}[name]
+                raise UsageError(f"{name}={value!r} is invalid: expected a {kind.__name__}, as in {name}={one}")
         object.__setattr__(self, "penalties", tuple(self.penalties))
         names = [type(penalty).__name__ for penalty in self.penalties]
         if len(names) != len(set(names)):

@@ -90,7 +90,7 @@ def curves(
             x, y, linestyle=dash, color=color, marker=marker, markersize=4, linewidth=1.8, label=_plain(name)
         )
     if not logx and all((x == x.round()).all() for x, _ in lines.values()):
-        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     if ylim is not None:
         axes.set_ylim(*ylim)
     _legend(figure, axes, outside=len(lines) > 4)

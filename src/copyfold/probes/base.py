@@ -29,6 +29,9 @@ class Reading:
     numbers: dict[str, Tensor]
     images: dict[str, Images] = field(default_factory=dict[str, Images])
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", {name: torch.as_tensor(v) for name, v in self.numbers.items()})
+
     @property
     def quantities(self) -> dict[str, Tensor]:
         """The numbers of which a mean says something."""

@@ -46,15 +46,16 @@ class Evidence(Probe):
 
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Bound the evidence of every image."""
-        if self.std is None and model.output != "sigmoid":
-            raise UsageError(
-                'Evidence needs the std of a pixel for a model whose output is not "sigmoid": give std'
-            )
         with model.using(self.statistics), torch.no_grad():
             q = model.posterior(x)
             if q is None:
                 raise UsageError(
                     f"Evidence needs a posterior, which a {type(model).__name__} has not: wrap it in Variational"
+                )
+            if self.std is None and model.output != "sigmoid":
+                raise UsageError(
+                    'Evidence needs the std of a pixel for a model whose output is not "sigmoid": give std '
+                    "(--probe.std 0.1)"
                 )
             best = self._best(model, x, q, rng)
             noise = noise_like(q.mean.expand(self.draws, *q.mean.shape), rng=rng)

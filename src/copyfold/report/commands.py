@@ -8,10 +8,14 @@ from copyfold.catalogue import Recorded
 from copyfold.probes.base import Probe
 from copyfold.report.context import Context
 from copyfold.samplers.base import Sampler
+from copyfold.types import Statistics
 
 
-def command(context: Context, asked: Probe | Sampler) -> str:
-    """A command line where the model is a run's; else Python, which an adopted model has anyway."""
+def command(context: Context, asked: Probe | Sampler, statistics: Statistics | None = None) -> str:
+    """A command line where the model is a run's; else Python, which an adopted model has anyway.
+
+    `statistics` are those that a sampler was given, where they are not the model's own.
+    """
     if context.run is None:
         return f"{_python(asked)}(model, x, rng)"
     given = [str(context.photos.recipe()["data"])] if context.reference_word != "training" else []
@@ -20,6 +24,7 @@ def command(context: Context, asked: Probe | Sampler) -> str:
     else:
         start = ["--start", *given] if given and not asked.generates() else []
         words = ["copyfold", "sample", str(context.run.folder), *start, *_flags("--sampler", asked)]
+        words += ["--statistics", statistics] if statistics and context.model.has_statistics else []
     return " ".join(shlex.quote(word) for word in words)
 
 

@@ -134,7 +134,7 @@ def facts(context: Context) -> dict[str, Any]:
     recipe = {} if run is None else run.recipe
     last = run.history[-1] if run is not None and run.history else {}
     trained = (
-        f"Trained {last['epoch']:.0f} epochs, {last['step']:.0f} steps."
+        f"Trained {last['epoch']:.0f} epoch{'s' * (round(last['epoch']) != 1)}, {last['step']:.0f} steps."
         if last
         else "How it was trained is not known."
     )

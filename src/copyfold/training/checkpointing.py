@@ -47,7 +47,7 @@ class Checkpoints:
         """
         state = self.state
         weights = state.model.state_dict()
-        if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        if not all(bool(parameter.isfinite().all()) for parameter in state.model.parameters()):
             raise Diverged(f"a weight became NaN or infinite by step {state.step}")
         state.tally.share(lambda sums: self.fabric.all_reduce(sums, reduce_op="mean"))  # type: ignore[arg-type, return-value]
         if self.fabric.is_global_zero:

@@ -17,7 +17,17 @@ class MovingAverage:
     """
 
     def __init__(self, model: Autoencoder, decay: float) -> None:
-        self._averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        average = get_ema_multi_avg_fn(decay)
+
+        def averaged(averages: Any, values: Any, steps: Any) -> None:
+            """Whole numbers, as a count or an order, are taken over: they have no mean."""
+            if averages[0].is_floating_point() or averages[0].is_complex():
+                average(averages, values, steps)
+            else:
+                for kept, value in zip(averages, values, strict=True):
+                    kept.copy_(value)
+
+        self._averaged = AveragedModel(model, multi_avg_fn=averaged, use_buffers=True)
 
     @property
     def model(self) -> Autoencoder:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -119,6 +119,9 @@ def _train(
     source, first = photos.batches(plan.batch, plan.seed, rank(plan), plan.world), rank(plan) == 0
     kept = read(run, model, plan, len(source)) if resume and run.checkpoint.is_file() else None
     if kept is not None and finished(run, kept, plan, len(source)):
+        if kept["average"] is not None:
+            weights = {k.partition("module.")[2]: v for k, v in kept["average"].items() if k != "n_averaged"}
+            model.load_state_dict(weights)
         return 0
     if first:
         describe(run, model, objective, photos, plan)
@@ -195,15 +198,17 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
     for thing, base in ((model, Autoencoder), (objective, Objective)):
         if not isinstance(thing, base):
             raise UsageError(f"{thing!r} is no {base.__name__}: give an instance of one, as in {_AS[base]}")
+    if not hasattr(photos, "batches"):
+        raise UsageError(f"photos={photos!r} is invalid: expected Photos, as in Photos({photos!r})")
     if model.shape != tuple(photos.shape):
         raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
     check_citizen(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise UsageError(f"{type(model).__name__} has no weights that can be trained")
-    _check_written(objective)
     if isinstance(photos, Photos) and photos.whole:
         raise UsageError("photos read with whole=True hold nothing out: train on Photos(...) without it")
     objective.check(model)
+    _check_citizen(objective, model)
     if plan.recompute and model.has_statistics and model.statistics == "running":
         raise UsageError("recompute would see other running averages the second time: give statistics='batch'")
     if plan.compile and any(penalty.differentiates for penalty in getattr(objective, "penalties", ())):
@@ -219,8 +224,11 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
         )
 
 
-def _check_written(objective: Objective) -> None:
-    """Refuse an objective that recipe.yaml could not say, or would say wrong."""
+def _check_citizen(objective: Objective, model: Autoencoder) -> None:
+    """Refuse an objective that recipe.yaml could not say, or would say wrong, or that fails where it is tried.
+
+    One in which a person's own class is looks at two images: what is wrong with it is said before training.
+    """
     described = catalogue.describe(objective)
     again = catalogue.describe(catalogue.build(Objective, described))
     if again != described:
@@ -228,3 +236,23 @@ def _check_written(objective: Objective) -> None:
             f"{type(objective).__name__} made again from what it stores, {described}, is {again}: store every "
             "argument of a constructor as it was given, under its name"
         )
+    if not catalogue.foreign(described):
+        return
+    x = torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0)).to(next(model.parameters()))
+    training, name = model.training, type(objective).__name__
+    try:
+        with torch.random.fork_rng(devices=[]), model.using("running"):
+            terms = objective(model.eval(), x)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever it may raise
+        raise UsageError(f"{name} failed on 2 images: {type(error).__name__}: {error}") from error
+    finally:
+        model.train(training)
+    found: Any = terms
+    if not isinstance(found, dict):
+        raise UsageError(f"{name} gave {found!r}: expected its terms by name, scalar tensors")
+    for term, value in cast(dict[str, Any], found).items():
+        if not isinstance(value, torch.Tensor) or value.shape:
+            said = f"a tensor of {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r}"
+            raise UsageError(f"{term} gave {said}: expected a scalar tensor, averaged over the batch")

@@ -93,7 +93,7 @@ def train(
             if ended:
                 over |= state.step == length * (plan.epochs or 0) or log.learned_nothing
             elif over:
-                log.row(held_out=True)
+                log.row(held_out=True, aside=bool(state.clock.signum))
             if over or late or numbered:
                 checkpoints.save()
             if over:

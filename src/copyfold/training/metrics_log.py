@@ -90,16 +90,21 @@ class MetricsLog:
         assert self.plan.minutes is not None
         return what, round(self.state.clock.seconds), round(60 * self.plan.minutes)
 
-    def row(self, held_out: bool = False) -> None:
-        """Write a row of the log: means since the last one. Diverged where a loss is NaN or infinite."""
+    def row(self, held_out: bool = False, aside: bool = False) -> None:
+        """Write a row of the log: means since the last one. Diverged where a loss is NaN or infinite.
+
+        One `aside` is of a training that was stopped, and is no part of it: the means go on, and best/ stays, so
+        that what is resumed ends as what was not stopped.
+        """
         state = self.state
+        tally = Tally(dict(state.tally.sums), dict(state.tally.counts)) if aside else state.tally
         row = {"epoch": state.step / self.length, "step": state.step, "seconds": state.clock.seconds}
-        state.tally.share(lambda sums: self.fabric.all_reduce(sums, reduce_op="mean"))  # type: ignore[arg-type, return-value]
-        row |= state.tally.take()
+        tally.share(lambda sums: self.fabric.all_reduce(sums, reduce_op="mean"))  # type: ignore[arg-type, return-value]
+        row |= tally.take()
         if not math.isfinite(row.get("loss", 0.0)):
             raise Diverged(f"the loss became {row['loss']} by step {state.step}")
         if held_out and len(self.held_out):
-            row |= self.fabric.broadcast(self._look() if self.fabric.is_global_zero else {})
+            row |= self.fabric.broadcast(self._look(keep=not aside) if self.fabric.is_global_zero else {})
         self._write(row)
         self.pace.pause()
         if not math.isfinite(row.get("held_out_loss", 0.0)):
@@ -121,10 +126,10 @@ class MetricsLog:
             self.run.append_history(row, self.names)
 
     @torch.no_grad()
-    def _look(self) -> runs.Row:
-        """What a row says of the held-out images; the weights are noted where the loss is the lowest so far."""
+    def _look(self, keep: bool) -> runs.Row:
+        """What a row says of the held-out images; weights of the lowest loss so far are kept, if asked for."""
         found = self.evaluate() | self._diagnose()
-        if found["loss"] < self.state.lowest:
+        if keep and found["loss"] < self.state.lowest:
             self.state.lowest = found["loss"]
             weights = self.state.shown.state_dict()
             self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}

@@ -20,6 +20,7 @@ CURVES = {
     "reconstruction": "the model on clean images",
     "7x7 filter": "7x7 filter",
     "PCA-Wiener": "PCA-Wiener",
+    "non-local means": "non-local means",
     "wavelet": "wavelet",
     "mean image": "mean image",
 }
