@@ -375,7 +375,9 @@ def _try(model: Autoencoder) -> None:
         if not all(isinstance(m, Tensor) and m.shape[:1] == x.shape[:1] for m in maps):
             raise UsageError(f"{name}.encode must give a tensor with a row per image, or a tuple of such tensors")
         if not torch.equal(x, torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0))):
-            raise UsageError(f"{name}.encode changes the images that it is given: it must compute with a copy")
+            raise UsageError(
+                f"{name}.encode changes the images that it is given: use no inplace=True in the first layer"
+            )
         at = "decode"
         y: Any = model.decode(z)
     except UsageError:
