@@ -22,7 +22,7 @@ BY_HAND = ("bash", "interactive")  # names of SLURM's jobs in which a user types
 def rank(plan: Plan) -> int:
     """The number of this process among those of a plan: 0 for the first, which alone writes.
 
-    torchrun says it in RANK, SLURM's srun in SLURM_PROCID; where Lightning starts the processes of one machine,
+    torchrun says it in RANK, SLURM's srun in SLURM_PROCID; where Fabric starts the processes of one machine,
     it says it in LOCAL_RANK. UsageError where another number of processes was started than the plan has.
     """
     found = os.environ
