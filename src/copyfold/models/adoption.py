@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Normal
 
 from copyfold.errors import UsageError
-from copyfold.models.base import Autoencoder, Summary
+from copyfold.models.base import Autoencoder, Summary, maps
 from copyfold.types import Code, Images, Shape
 
 __all__ = ["adopt"]
@@ -118,7 +118,7 @@ class _Adopted(Autoencoder):
         return _Counts(
             parameters=sum(p.numel() for p in self.parameters()),
             input_size=prod(self.shape),
-            code_size=sum(m[0].numel() for m in _maps(code)),
+            code_size=sum(m[0].numel() for m in maps(code)),
             code_field=None,
             output_field=None,
         )
@@ -146,21 +146,17 @@ class _Adopted(Autoencoder):
         return (attrgetter(way)(self.module) if isinstance(way, str) else way)(value)
 
 
-def _maps(code: Code) -> tuple[Tensor, ...]:
-    return code if isinstance(code, tuple) else (code,)
-
-
 @torch.no_grad()
 def _try(model: _Adopted) -> None:
     """Encode and decode two images, and refuse what is no code, no image, or another at every call."""
     x = model.examples()
     z, again = (_answer(model, "encode", x) for _ in range(2))
-    if not all(isinstance(m, Tensor) and m.is_floating_point() and m.shape[:1] == x.shape[:1] for m in _maps(z)):
+    if not all(isinstance(m, Tensor) and m.is_floating_point() and m.shape[:1] == x.shape[:1] for m in maps(z)):
         raise UsageError(
             f"encode gave {_said(z)} for {_said(x)}: it must give a tensor of real numbers, or a tuple of such, "
             "with the batch first; give a function that takes the code out"
         )
-    pairs = zip(_maps(z), _maps(again), strict=True)
+    pairs = zip(maps(z), maps(again), strict=True)
     if not all(torch.allclose(a, b, rtol=1e-2, atol=1e-3, equal_nan=True) for a, b in pairs):
         raise UsageError(
             "encode gave two codes for the same images: it must give the mean; "

@@ -220,7 +220,7 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
             code = self.encode(torch.zeros(2, *self.shape, device=like.device, dtype=like.dtype))
         finally:
             self.train(training)
-        return tuple(tuple(m.shape[1:]) for m in _maps(code))
+        return tuple(tuple(m.shape[1:]) for m in maps(code))
 
     def summary(self) -> Summary:
         """Count parameters and code, and say what can see what."""
@@ -297,11 +297,12 @@ class Chain(Autoencoder):
 
 def flat(z: Code) -> Tensor:
     """The code of each image as one vector in float32 or better: b x all numbers of all maps."""
-    whole = torch.cat([m.flatten(1) for m in _maps(z)], dim=1)
+    whole = torch.cat([m.flatten(1) for m in maps(z)], dim=1)
     return whole.to(torch.promote_types(whole.dtype, torch.float32))
 
 
-def _maps(z: Code) -> tuple[Tensor, ...]:
+def maps(z: Code) -> tuple[Tensor, ...]:
+    """The maps of a code: those of a tuple, or the one tensor."""
     return z if isinstance(z, tuple) else (z,)
 
 
@@ -371,8 +372,8 @@ def _try(model: Autoencoder) -> None:
     at = "encode"
     try:
         z: Any = model.encode(x)
-        maps: Any = _maps(z)
-        if not all(isinstance(m, Tensor) and m.shape[:1] == x.shape[:1] for m in maps):
+        parts: Any = maps(z)
+        if not all(isinstance(m, Tensor) and m.shape[:1] == x.shape[:1] for m in parts):
             raise UsageError(f"{name}.encode must give a tensor with a row per image, or a tuple of such tensors")
         if not torch.equal(x, torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0))):
             raise UsageError(

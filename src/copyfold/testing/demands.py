@@ -12,6 +12,7 @@ from copyfold import catalogue
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
+from copyfold.models.base import maps as maps
 from copyfold.models.dense import MLP
 from copyfold.models.unet import UNet
 from copyfold.models.variational import Variational
@@ -110,11 +111,6 @@ def same(a: Any, b: Any) -> bool:
 def close(a: Tensor, b: Tensor, rtol: float = 1e-4, atol: float = 1e-5) -> bool:
     """Whether two tensors are of one shape and equal to rounding."""
     return a.shape == b.shape and torch.allclose(a, b, rtol=rtol, atol=atol)
-
-
-def maps(z: Code) -> tuple[Tensor, ...]:
-    """The tensors of a code, one or several."""
-    return z if isinstance(z, tuple) else (z,)
 
 
 def copied(z: Code) -> Code:

@@ -49,7 +49,7 @@ class Checkpoints:
         weights = state.model.state_dict()
         if not all(bool(parameter.isfinite().all()) for parameter in state.model.parameters()):
             raise Diverged(f"a weight became NaN or infinite by step {state.step}")
-        state.tally.share(lambda sums: self.fabric.all_reduce(sums, reduce_op="mean"))  # type: ignore[arg-type, return-value]
+        state.tally.share(self.fabric)
         if self.fabric.is_global_zero:
             copies = 5 + (state.average is not None)  # weights, the optimiser's two moments, model/, best/
             self._make_sure_of(copies * sum(tensor.nbytes for tensor in weights.values()))

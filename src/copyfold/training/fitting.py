@@ -35,7 +35,6 @@ from copyfold.types import Progress
 log = logging.getLogger("copyfold")
 
 GONE = re.compile("peer|gloo|nccl", re.IGNORECASE)  # what is said where a process does not answer
-_OWN = ("model", "objective", "photos", "run", "resume", "overwrite", "progress")
 _AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
 RELAPSE = 3  # times the lowest held-out error: learning that was undone, and not its noise
 
@@ -85,8 +84,9 @@ def fit(
     full, Diverged when the loss stops being a number (the last good checkpoint is kept), and Stopped, after
     saving, when SIGINT or SIGTERM came.
     """
-    for name in plan.keys() - (known := {field.name for field in fields(Plan)}):
-        raise UsageError(f"fit has no argument {name!r}: {catalogue.nearest(name, {*known, *_OWN})}")
+    for name in plan.keys() - {field.name for field in fields(Plan)}:
+        near = catalogue.nearest(name, inspect.signature(fit).parameters)
+        raise UsageError(f"fit has no argument {name!r}: {near}")
     objective, photos = objective or Classical(), photos or Photos()
     chosen = Plan(**plan).resolved()
     _check(model, objective, photos, chosen)

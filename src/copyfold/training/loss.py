@@ -1,8 +1,8 @@
 """The loss of a step as a module, and the tally of its numbers."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.runs import Row
 from copyfold.types import Diagnostics, Images, Terms
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Loss(nn.Module):
@@ -46,10 +49,11 @@ class Tally:
         """Whether no loss since they were last taken was NaN or infinite; a device is waited for."""
         return "loss" not in self.sums or math.isfinite(self.sums["loss"].item())
 
-    def share(self, shared: Callable[[Tensor], Tensor]) -> None:
-        """Make the sums what `shared` makes of them: their means over all processes."""
+    def share(self, fabric: "Fabric") -> None:
+        """Make the sums their means over all processes."""
         if self.sums:
-            sums = shared(torch.stack([total.float() for total in self.sums.values()]))
+            found = torch.stack([total.float() for total in self.sums.values()])
+            sums = cast(Tensor, fabric.all_reduce(found, reduce_op="mean"))
             self.sums = dict(zip(self.sums, sums.unbind(), strict=True))
 
     def take(self) -> Row:

@@ -99,7 +99,7 @@ class MetricsLog:
         state = self.state
         tally = Tally(dict(state.tally.sums), dict(state.tally.counts)) if aside else state.tally
         row = {"epoch": state.step / self.length, "step": state.step, "seconds": state.clock.seconds}
-        tally.share(lambda sums: self.fabric.all_reduce(sums, reduce_op="mean"))  # type: ignore[arg-type, return-value]
+        tally.share(self.fabric)
         row |= tally.take()
         if not math.isfinite(row.get("loss", 0.0)):
             raise Diverged(f"the loss became {row['loss']} by step {state.step}")
