@@ -44,5 +44,8 @@ Film: TypeAlias = Iterator[Images]
 Statistics: TypeAlias = Literal["batch", "running"]
 """Which averages batch norm divides by: those of the batch at hand, or those recorded in training."""
 
+Precision: TypeAlias = Literal["auto", "32", "tf32", "bf16", "16"]
+"""The arithmetic of training; auto is bf16 where a device has it in hardware."""
+
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called as progress(what, done, total) by whatever takes long; a command line may draw it."""

@@ -243,17 +243,19 @@ def test_a_tally_is_a_mean_by_name():
 # ---------------------------------------------------------------- the learning rate
 
 
-def test_a_constant_rate_is_one_and_a_cosine_rises_and_ends_at_nothing():
-    constant = Plan(1, None, 16, 1e-2, 0, "32")
-    assert {constant.rate(step, done) for step, done in ((0, 0.0), (50, 0.3), (9999, 1.0))} == {1e-2}
-    cosine = Plan(1, None, 16, 1e-2, 0, "32", "cosine")
-    assert cosine.rate(0, 0.0) == pytest.approx(1e-4)
-    assert cosine.rate(500, 0.0) == pytest.approx(1e-2)
-    assert cosine.rate(500, 0.5) == pytest.approx(5e-3)
-    assert cosine.rate(500, 1 / 3) == pytest.approx(7.5e-3)
-    assert cosine.rate(500, 1.0) == cosine.rate(500, 1.2) == pytest.approx(0.0)
-    with pytest.raises(cf.UsageError, match="constant, cosine"):
-        Plan(1, None, 16, 1e-2, 0, "32", "linear")
+def test_a_schedule_rises_and_ends_at_zero_unless_it_is_constant():
+    constant = Plan(schedule="constant")
+    assert {constant.pace(step, done) for step, done in ((0, 0.0), (50, 0.3), (9999, 1.0))} == {1.0}
+    cosine, linear = Plan(schedule="cosine"), Plan(schedule="linear")
+    for plan in (cosine, linear):
+        assert plan.pace(0, 0.0) == pytest.approx(1e-2)
+        assert plan.pace(500, 0.0) == pytest.approx(1.0)
+        assert plan.pace(500, 0.5) == pytest.approx(0.5)
+        assert plan.pace(500, 1.0) == plan.pace(500, 1.2) == pytest.approx(0.0)
+    assert cosine.pace(500, 1 / 3) == pytest.approx(0.75)
+    assert linear.pace(500, 1 / 3) == pytest.approx(2 / 3)
+    with pytest.raises(cf.UsageError, match="constant, linear, cosine"):
+        Plan(schedule="sine")  # type: ignore[arg-type]
 
 
 def test_how_much_is_done_is_counted_in_epochs_or_minutes_whichever_ends_first():

@@ -109,6 +109,7 @@ def _name(item: Any) -> Any:
 
 def _parser() -> _parsing.Parser:
     from copyfold.training import Plan, fit
+    from copyfold.training.optimizers import Optimizer
 
     parser = _parsing.parser("train", __doc__)
     parser.add_argument(
@@ -130,9 +131,12 @@ def _parser() -> _parsing.Parser:
         default=False,
         help="Read the images again in every epoch, for more of them than memory or the disk hold; needs --size.",
     )
+    parser.add_choice(
+        "--optimizer", Optimizer | None, "How gradients become steps: Muon where there are convolutions"
+    )
     choices = [field.name for field in fields(Plan)]
     _parsing.takes(parser, fit, *FOLDER, title="the run's folder", but=choices)
-    _parsing.takes(parser, Plan, *choices, title="how to train")
+    _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="how to train")
     return parser
 
 

@@ -102,7 +102,7 @@ def _write(run: runs.Run, checkpoint: dict[str, Any]) -> None:
 def read(run: runs.Run, model: Autoencoder, plan: Plan, batches: int) -> dict[str, Any]:
     """The checkpoint of a run, plain types and tensors only; the model takes on its weights.
 
-    UsageError where training cannot go on from it: it is of another model, of other images, or no checkpoint.
+    UsageError where training cannot go on from it: of another model, optimiser or images, or no checkpoint.
     """
     path = run.checkpoint
     try:
@@ -137,6 +137,7 @@ def finished(run: runs.Run, kept: dict[str, Any], plan: Plan, batches: int) -> b
     """Whether a checkpoint is already where the plan ends, which is said."""
     ends = {
         "epochs": (kept["global_step"] / batches, plan.epochs),
+        "steps": (kept["global_step"], plan.steps),
         "minutes": (kept["seconds"] / 60, plan.minutes),
         "patience": ((kept["early_stopping"] or {}).get("waited", 0), plan.patience),
     }

@@ -44,6 +44,7 @@ def train(
     """
     shared: Any = fabric.strategy.setup_module(loss) if plan.world > 1 else loss
     length, device = len(source), fabric.device
+    last = plan.last(length)
     source.n, over = state.step, False
     _compare(state, fabric, checkpoints)
     state.clock.start()  # what came before is no training
@@ -53,7 +54,7 @@ def train(
         for batch in source:  # what remains of an epoch
             done = state.clock.done(state.step, plan, length)
             for group in state.optimizer.param_groups:
-                group["lr"] = plan.rate(state.step, done)
+                group["lr"] = group["initial_lr"] * plan.pace(state.step, done)
             watched = state.step % WATCHED == 0 or not state.tally.counts
 
             # The gradient, part by part; processes share it with the last one
@@ -79,21 +80,22 @@ def train(
             state.step += 1
 
             # What is written and decided after it
-            ended = state.step % length == 0  # an epoch
+            ended, final = state.step % length == 0, state.step == last  # an epoch, the plan
             log.stepped(ended)
             if progress is not None:
                 progress(*log.progress())
             numbered = plan.save_steps is not None and state.step % plan.save_steps == 0
             alone = plan.world == 1 and device.type == "cpu"  # and never waits to ask
-            if not (ended or numbered or alone or state.step % ASKED == 0):
+            if not (ended or final or numbered or alone or state.step % ASKED == 0):
                 continue
             over, late, diverged = agree(fabric, state.clock, checkpoints.late, state.tally.finite)
             if diverged:
                 raise Diverged(f"the loss became NaN or infinite by step {state.step}")
             if ended:
-                over |= state.step == length * (plan.epochs or 0) or log.learned_nothing
-            elif over:
+                over |= log.learned_nothing
+            elif over or final:
                 log.row(held_out=True, aside=bool(state.clock.signum))
+            over |= final
             if over or late or numbered:
                 checkpoints.save()
             if over:

@@ -85,8 +85,8 @@ class MetricsLog:
     def progress(self) -> tuple[str, int, int]:
         """How far training is: what, done, total."""
         what = f"training, loss {self.rows[-1]['loss']:.4g}" if self.rows else "training"
-        if self.plan.epochs is not None:
-            return what, self.state.step, self.plan.epochs * self.length
+        if (last := self.plan.last(self.length)) is not None:
+            return what, self.state.step, last
         assert self.plan.minutes is not None
         return what, round(self.state.clock.seconds), round(60 * self.plan.minutes)
 

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from copyfold.errors import UsageError, at_least, not_negative, one_of
+from copyfold.training.optimizers import Adam, Muon, Optimizer
+from copyfold.types import Precision
 
 log = logging.getLogger("copyfold")
 
-Precision: TypeAlias = Literal["auto", "32", "tf32", "bf16", "16"]
-Schedule: TypeAlias = Literal["constant", "cosine"]
+Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
 
 EPOCHS = 30  # where neither epochs nor minutes are given
 WARM_UP = 100  # steps to the full learning rate, where it has a schedule
@@ -25,10 +26,12 @@ class Plan:
     """How to train: every choice of `fit` beside the model, the objective and the photos.
 
     Args:
-        epochs: Passes over the photos: 30 unless this or `minutes` is given.
-        minutes: Minutes of training, the time before a resume counted in; whichever ends first.
+        epochs: Passes over the photos: 30 unless this, `steps` or `minutes` is given; whichever ends first.
+        steps: Steps of training, a batch each.
+        minutes: Minutes of training, the time before a resume counted in.
         batch: Images per step, over all devices and accumulated parts.
-        lr: Adam's learning rate.
+        optimizer: Muon for a model with convolutions, Adam for others, unless given.
+        lr: The learning rate: the optimiser's own, 0.02 of Muon and 0.001 of Adam, unless given.
         seed: Of everything random: held-out images, weights (on the command line), order, corruption.
         precision: 32, tf32, bf16, 16, or auto: bf16 where the device has it in hardware. tf32 and 16 are CUDA's.
         schedule: Of the learning rate: constant, or cosine, which ends at 0 with the plan.
@@ -53,9 +56,11 @@ class Plan:
     """
 
     epochs: int | None = None
+    steps: int | None = None
     minutes: float | None = None
     batch: int = 16
-    lr: float = 1e-3
+    optimizer: Optimizer | None = None
+    lr: float | None = None
     seed: int = 0
     precision: Precision = "auto"
     schedule: Schedule = "constant"
@@ -80,7 +85,7 @@ class Plan:
         at_least(0, seed=self.seed)
         one_of(Precision, "precision", self.precision)
         one_of(Schedule, "schedule", self.schedule)
-        for name in ("epochs", "patience", "save_steps", "threads"):
+        for name in ("epochs", "steps", "patience", "save_steps", "threads"):
             if (count := getattr(self, name)) is not None:
                 at_least(1, **{name: count})
         if self.warm_up is not None:
@@ -109,25 +114,35 @@ class Plan:
         """Images that one process computes at a time."""
         return self.batch // (self.world * self.accumulate)
 
-    def resolved(self) -> "Plan":
-        """This plan with what "unless given" means here."""
+    def last(self, length: int) -> int | None:
+        """The number of steps after which it ends, with `length` an epoch; None where only the clock ends it."""
+        ends = [self.steps, None if self.epochs is None else self.epochs * length]
+        return min((end for end in ends if end is not None), default=None)
+
+    def resolved(self, model: nn.Module) -> "Plan":
+        """This plan with what "unless given" means here, for this model."""
+        convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        optimizer = self.optimizer or (Muon() if convolves else Adam())
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         share = max(1, min(cores, torch.get_num_threads()) // self.devices)
         return replace(
             self,
-            epochs=EPOCHS if self.epochs is None and self.minutes is None else self.epochs,
+            epochs=EPOCHS if (self.epochs, self.steps, self.minutes) == (None, None, None) else self.epochs,
+            optimizer=optimizer,
+            lr=optimizer.lr if self.lr is None else self.lr,
             precision=resolve(self.precision),
             threads=min(self.threads or share, cores),
         )
 
-    def rate(self, step: int, done: float) -> float:
-        """The learning rate at a step, when the share `done` of the plan is behind it.
+    def pace(self, step: int, done: float) -> float:
+        """What the learning rates are multiplied by at a step, when the share `done` of the plan is behind it.
 
-        "cosine" is lr (1 + cos(pi done)) / 2; both rise to it in a straight line over `warm_up` steps.
+        "cosine" is (1 + cos(pi done)) / 2, "linear" 1 - done; all rise in a straight line over `warm_up` steps.
         """
         warm_up = self.warm_up if self.warm_up is not None else WARM_UP * (self.schedule != "constant")
-        shape = 1.0 if self.schedule == "constant" else (1 + math.cos(math.pi * min(1.0, done))) / 2
-        return self.lr * min(1.0, (step + 1) / max(1, warm_up)) * shape
+        left = 1 - min(1.0, done)
+        shape = {"constant": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[self.schedule]
+        return min(1.0, (step + 1) / max(1, warm_up)) * shape
 
 
 def resolve(precision: Precision) -> Precision:

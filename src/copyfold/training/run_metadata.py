@@ -28,7 +28,7 @@ def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos 
             **photos.recipe(),
             **_architecture(catalogue.path(type(model)), model.config),
             "objective": catalogue.describe(objective),
-            **asdict(plan),
+            **asdict(plan) | {"optimizer": catalogue.describe(plan.optimizer)},
         }
     )
     data = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.ema import MovingAverage
@@ -51,7 +52,7 @@ class TrainState:
         """Go on from there."""
         self.step, self.lowest, self.clock.before = kept["global_step"], kept["lowest"], kept["seconds"]
         self.model.load_state_dict({k.removeprefix("model."): v for k, v in kept["state_dict"].items()})
-        self.optimizer.load_state_dict(kept["optimizer_states"][0])
+        self._load_optimizer(kept["optimizer_states"][0])
         if self.average is not None:
             self.average.load_state_dict(kept["average"])
         if self.early_stopping is not None and kept["early_stopping"] is not None:
@@ -60,3 +61,16 @@ class TrainState:
             )
         sums = {name: total.to(device) for name, total in kept["tally"]["sums"].items()}
         self.tally = Tally(sums, kept["tally"]["counts"])
+
+    def _load_optimizer(self, kept: dict[str, Any]) -> None:
+        """Take over what an optimiser remembers; what the plan says now, such as a lower learning rate, stays."""
+        groups = self.optimizer.param_groups
+        if [group.keys() for group in groups] != [group.keys() for group in kept["param_groups"]]:
+            raise UsageError(
+                "the checkpoint is of another optimizer: go on with the one in recipe.yaml, or start again with "
+                "--overwrite"
+            )
+        said = [{name: value for name, value in group.items() if name != "params"} for group in groups]
+        self.optimizer.load_state_dict(kept)
+        for group, chosen in zip(self.optimizer.param_groups, said, strict=True):
+            group.update(chosen)

@@ -44,8 +44,8 @@ class Clock:
     def done(self, step: int, plan: Plan, length: int) -> float:
         """The share of a plan that is behind a step, of `length` an epoch; by the clock where it has minutes."""
         seconds = self.seconds if plan.world == 1 else self.agreed
-        epochs = step / (plan.epochs * length) if plan.epochs else 0.0
-        return max(epochs, seconds / 60 / plan.minutes if plan.minutes else 0.0)
+        last = plan.last(length)
+        return max(step / last if last else 0.0, seconds / 60 / plan.minutes if plan.minutes else 0.0)
 
     @property
     def seconds(self) -> float:
