@@ -81,7 +81,7 @@ class _Adopted(Autoencoder):
             raise UsageError(f"a {type(module).__name__} cannot be adopted: give the torch module itself")
         self.module = module
         # In a dict, since a way that is a module would be registered, and its parameters named, a second time
-        self.ways = {"encode": encode, "decode": decode, "posterior": posterior}
+        self.ways: dict[str, Any] = {"encode": encode, "decode": decode, "posterior": posterior}
         self.stochastic = posterior is not None
 
     @classmethod
@@ -101,15 +101,15 @@ class _Adopted(Autoencoder):
 
     def encode(self, x: Images) -> Code:
         """What the stranger makes of x."""
-        return self._ask("encode", x)
+        return self.ask("encode", x)
 
     def logits(self, z: Code) -> Images:
         """What the stranger makes of z."""
-        return self._ask("decode", z)
+        return self.ask("decode", z)
 
     def posterior(self, x: Images) -> Normal | None:
         """The distribution of the codes of x; None where `adopt` was told of none."""
-        return self._ask("posterior", x) if self.stochastic else None
+        return self.ask("posterior", x) if self.stochastic else None
 
     @torch.no_grad()
     def summary(self) -> Summary:
@@ -141,7 +141,7 @@ class _Adopted(Autoencoder):
         """Refuse, since nothing could read it back."""
         self.config  # noqa: B018
 
-    def _ask(self, what: str, value: Any) -> Any:
+    def ask(self, what: str, value: Any) -> Any:
         way = self.ways[what]
         return (attrgetter(way)(self.module) if isinstance(way, str) else way)(value)
 
@@ -189,7 +189,7 @@ def _answer(model: _Adopted, what: str, value: Any) -> Any:
                 f"{stranger} has no {way!r}: give {what}= as the name of a method of its, or as a function"
             ) from None
     try:
-        return model._ask(what, value)
+        return model.ask(what, value)
     except Exception as error:  # whatever a stranger may raise
         reason = (str(error).splitlines() or [""])[0]
         raise UsageError(f"{what} failed on {_said(value)}: {type(error).__name__}: {reason}") from error

@@ -1,5 +1,4 @@
 """What an autoencoder is here, how it is written to a folder, and how it is read back."""
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import json
 from abc import ABC, abstractmethod

@@ -4,7 +4,7 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -152,7 +152,7 @@ def _adam(model: Autoencoder, plan: Plan) -> torch.optim.Optimizer:
 
 
 @contextmanager
-def _explained(run: runs.Run, plan: Plan) -> Iterator[None]:
+def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
     """Say what went wrong in our own words, with what to do."""
     try:
         yield
