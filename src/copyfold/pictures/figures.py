@@ -61,14 +61,7 @@ def curves(
     is left. `bands` are the (low, high) of a series at its x, shaded; `ylim` the ends of the y axis, as of a share
     that is between 0 and 1; `dots` the series without a line, whose bands are upright bars.
     """
-    lines = {name: (_vector(x), _vector(y)) for name, (x, y) in series.items()}
-    for name, (x, y) in lines.items():
-        if len(x) != len(y):
-            raise UsageError(f"curve {name!r} has {len(x)} values of x and {len(y)} of y: they must be paired")
-    if not any(len(x) for x, _ in lines.values()):
-        raise UsageError("there is no curve to draw: give at least one point")
-    if logy and not any((y > 0).any() for _, y in lines.values()):
-        raise UsageError("no value is above 0, so none can be drawn on a logarithmic axis: set logy to false")
+    lines = _paired(series, logy)
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _axes(xlabel, ylabel, title)
@@ -233,6 +226,19 @@ def heatmaps(
     figure.colorbar(drawn, ax=panels).set_label(plain(scale), fontsize=10)
     figure.suptitle(plain(wrap(title, 32 * len(arrays))), fontsize=12, x=0.02, ha="left")
     return figure
+
+
+def _paired(series: Mapping[str, tuple[Numbers, Numbers]], logy: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The curves as vectors; UsageError where x and y are not paired, or nothing could be seen of them."""
+    lines = {name: (_vector(x), _vector(y)) for name, (x, y) in series.items()}
+    for name, (x, y) in lines.items():
+        if len(x) != len(y):
+            raise UsageError(f"curve {name!r} has {len(x)} values of x and {len(y)} of y: they must be paired")
+    if not any(len(x) for x, _ in lines.values()):
+        raise UsageError("there is no curve to draw: give at least one point")
+    if logy and not any((y > 0).any() for _, y in lines.values()):
+        raise UsageError("no value is above 0, so none can be drawn on a logarithmic axis: set logy to false")
+    return lines
 
 
 def _logarithmic(scale: Callable[..., Any], axis: Any) -> None:

@@ -104,11 +104,6 @@ class Plan:
         """Processes in all."""
         return self.devices * self.nodes
 
-    @property
-    def part(self) -> int:
-        """Images that one process computes at a time."""
-        return self.batch // (self.world * self.accumulate)
-
     def resolved(self) -> "Plan":
         """This plan with what "unless given" means here."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
