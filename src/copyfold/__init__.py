@@ -10,7 +10,7 @@ Names are found when they are first asked for, see `copyfold.public`; importing 
 
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ log = logging.getLogger("copyfold")
 
 
 @contextmanager
-def written(path: str | Path) -> Iterator[Path]:
+def written(path: str | Path) -> Generator[Path]:
     """Yield a temporary path to write to; when the block ends well, it takes the name `path`.
 
     The temporary file lies in the same folder and keeps the suffix. Whatever goes wrong, nothing of it stays
@@ -52,7 +52,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 @contextmanager
-def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
+def locked(path: str | Path, wait: bool = False) -> Generator[None]:
     """Hold a lock file for one writer; the lock dies with its process, the file stays.
 
     The file holds the number of that process; its folder is made. Where another holds the lock: CopyfoldError, or

@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -109,7 +109,7 @@ class Run:
         write_text(self.folder / "findings" / name, json.dumps(dict(numbers)) + "\n")
 
     @contextmanager
-    def locked(self, wait: bool = False) -> Iterator[None]:
+    def locked(self, wait: bool = False) -> Generator[None]:
         """Hold the run for one writer; the lock dies with its process.
 
         Where another holds it, CopyfoldError, or its end is waited for.

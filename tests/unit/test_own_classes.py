@@ -373,10 +373,10 @@ REFUSED = {
     "a reserved name": (lambda s: Named(s), "argument called module"),
     "other images": (
         lambda s: Cropping(s),
-        r"decode must give images of \(2, 1, 8, 8\).*not a tensor of \(2, 1, 8, 7\)",
+        r"decode returned a tensor of 2x1x8x7 for the code of a tensor of 2x1x8x8: expected images",
     ),
-    "an error": (lambda s: Failing(s), r"Failing\.encode failed on 2 images, 2x1x8x8: \w+Error"),
-    "no code": (lambda s: Pairs(s), r"Pairs\.encode must give a tensor"),
+    "an error": (lambda s: Failing(s), r"Failing\.encode failed on a tensor of 2x1x8x8: \w+Error"),
+    "no code": (lambda s: Pairs(s), r"Pairs\.encode returned .* expected a tensor with a row per image"),
     "no weights": (lambda s: Weightless(s), "no weights that can be trained"),
     "no model": (lambda s: nn.Linear(3, 3), r"is no Autoencoder: give an instance of one, as in UNet\("),
 }
@@ -572,5 +572,5 @@ def test_an_encoder_that_changes_its_images_is_refused(photos, tmp_path):
         def encode(self, x):
             return super().encode(x.mul_(2))
 
-    with pytest.raises(cf.UsageError, match=r"Scaling\.encode changes the images"):
+    with pytest.raises(cf.UsageError, match=r"Scaling\.encode changes its input images"):
         cf.fit(Scaling(photos.shape), photos=photos, run=tmp_path / "r", epochs=1)

@@ -12,7 +12,7 @@ class Help(DefaultHelpFormatter):
     """jsonargparse's help without the types of the code."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        if isinstance(action, argparse._HelpAction):
+        if isinstance(action, argparse._HelpAction):  # pyright: ignore[reportPrivateUsage]
             return super()._get_help_string(action)
         text, said = action.help or "", "; ".join(filter(None, (_kinds(action), _default(action))))
         # what has no words of its own is asked for twice, the second time with the answer to the first

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from copyfold.types import Progress
@@ -15,7 +15,7 @@ FIRST = not any(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK"
 
 
 @contextmanager
-def messages() -> Iterator[None]:
+def messages() -> Generator[None]:
     """Show what copyfold logs, a line each, on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -30,7 +30,7 @@ def messages() -> Iterator[None]:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
+def progress() -> Generator[Progress]:
     """A progress bar for every kind of work, on stderr; nothing where that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

@@ -45,7 +45,7 @@ def command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser():
+def _parser() -> _parsing.Parser:
     parser = _parsing.parser("denoise", __doc__)
     parser.add_argument("run", help="The folder of a run.")
     parser.add_argument("image", nargs="+", help="Image files, or folders of them.")

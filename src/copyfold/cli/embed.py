@@ -47,7 +47,7 @@ def command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser():
+def _parser() -> _parsing.Parser:
     parser = _parsing.parser("embed", __doc__)
     parser.add_argument("run", help="The folder of a run.")
     parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: what the run was trained on.")

@@ -47,7 +47,7 @@ def command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser():
+def _parser() -> _parsing.Parser:
     parser = _parsing.parser("models", __doc__)
     parser.usage = "copyfold models [NAME] [--model.OPTION VALUE ...] [--size N] [--channels N] [--picture FILE]"
     parser.add_choice("--model", Architecture, "The architecture, which is NAME")

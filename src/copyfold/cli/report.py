@@ -34,7 +34,7 @@ def command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser():
+def _parser() -> _parsing.Parser:
     parser = _parsing.parser("report", __doc__)
     parser.add_argument("run", help="The folder of a run.")
     parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: the run's own images.")

@@ -20,7 +20,7 @@ from copyfold.measures import spread
 from copyfold.models.base import Autoencoder
 from copyfold.runs import Run
 from copyfold.samplers.base import Sampler
-from copyfold.types import Images
+from copyfold.types import Film, Images
 
 BLANK = 0.01  # the spread of the pixels of an image, between 0 and 1, in which nothing is to be seen
 ALIKE = 1 / 3, 1 / 10  # of the spread of the images at the start, and of that of an image's pixels
@@ -44,7 +44,7 @@ def command(arguments: Sequence[str]) -> int:
     with _screen.progress() as progress:
         total = getattr(sampler, "steps", 1)
 
-        def shown():
+        def shown() -> Film:
             nonlocal made
             for done, made in enumerate(sampler(model, x.to(device), rng), 1):
                 progress("sampling", done, total)
@@ -60,7 +60,7 @@ def command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser():
+def _parser() -> _parsing.Parser:
     from copyfold.types import Statistics
 
     parser = _parsing.parser("sample", __doc__)

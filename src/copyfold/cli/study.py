@@ -16,7 +16,7 @@ from copyfold.cli import _imports, _parsing, _screen
 def command(arguments: Sequence[str]) -> int:
     """Carry out every study that was asked for."""
     from copyfold import catalogue
-    from copyfold.errors import CopyfoldError, UsageError
+    from copyfold.errors import UsageError
     from copyfold.studies import runner
     from copyfold.studies.base import Study
     from copyfold.studies.budget import BUDGETS
@@ -39,8 +39,7 @@ def command(arguments: Sequence[str]) -> int:
         lab = Lab(BUDGETS[options.budget], sources(options.data), out / ".models", progress)
         for study in chosen:
             folder = out / options.budget / study.name()
-            module = type(study).__module__
-            brought = [] if catalogue.own(type(study)) else [f"--import={module}"]
+            brought = [] if catalogue.own(type(study)) else [f"--import={type(study).__module__}"]
             again = shlex.join(["copyfold", "study", *brought, study.name(), "--budget", options.budget, *told])
             try:
                 if options.again or not (folder / "finding.json").is_file():
@@ -50,14 +49,7 @@ def command(arguments: Sequence[str]) -> int:
             except Exception as error:  # a fault of one study must not lose the others
                 if len(chosen) == 1:
                     raise
-                ours = isinstance(error, CopyfoldError)
-                why = (
-                    f"{error}"
-                    if ours
-                    else f"{type(error).__name__}: {error} (a fault of copyfold: see it with --debug, alone)"
-                )
-                _screen.log.error("%s is left out: %s", study.name(), " ".join(why.split()))
-                failed = failed or (error.exit_code if ours else 1)
+                failed = failed or _left_out(study.name(), error)
                 continue
             except KeyboardInterrupt as stop:
                 stop.args = ("stopped, and what was trained is kept: give the same command again to go on",)
@@ -66,13 +58,24 @@ def command(arguments: Sequence[str]) -> int:
     return failed
 
 
+def _left_out(name: str, error: Exception) -> int:
+    """Say why a study has no finding; the exit code of that."""
+    from copyfold.errors import CopyfoldError
+
+    ours = isinstance(error, CopyfoldError)
+    fault = f"{type(error).__name__}: {error} (a fault of copyfold: see it with --debug, alone)"
+    why = f"{error}" if ours else fault
+    _screen.log.error("%s is left out: %s", name, " ".join(why.split()))
+    return error.exit_code if ours else 1
+
+
 def _told(word: str) -> str:
     """What --data said, without the folders of this machine: it is written into findings."""
     name, equals, source = word.partition("=")
     return word if word == "hub" or source.startswith("hf://") else f"{name}=SOURCE" if equals else "ROOT"
 
 
-def _parser(budgets: list[str]):
+def _parser(budgets: list[str]) -> _parsing.Parser:
     parser = _parsing.parser("study", __doc__)
     parser.add_argument(
         "names", nargs="*", default=[], help="Names of studies, or of claims, as T5; --list shows them."

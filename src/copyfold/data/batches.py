@@ -84,17 +84,3 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Tensor]:
         """What remains of the epoch that `n` stands in: uint8, N·C·H·W."""
         ...
-
-
-class Parts:
-    """The batches of a source, each in `count` equal parts one after the other."""
-
-    def __init__(self, source: Source, count: int) -> None:
-        self.source, self.count = source, count
-
-    def __len__(self) -> int:
-        return len(self.source) * self.count
-
-    def __iter__(self) -> Iterator[Tensor]:
-        for batch in self.source:
-            yield from batch.chunk(self.count)

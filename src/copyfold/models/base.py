@@ -1,9 +1,8 @@
 """What an autoencoder is here, how it is written to a folder, and how it is read back."""
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -362,33 +361,57 @@ def check_citizen(model: Autoencoder) -> None:
             f"{name} made again from its arguments has other weights, the first of {len(different)} is "
             f"{different[0]}: give its constructor everything that decides about its layers"
         )
-    _try(again.eval())
+    x = torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0))
+    tried(again.eval(), x, f"{name}.")
 
 
 @torch.no_grad()
-def _try(model: Autoencoder) -> None:
-    """Encode and decode two images; UsageError where no code or no images come of it."""
-    name, x = type(model).__name__, torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0))
-    at = "encode"
+def tried(model: Autoencoder, x: Images, name: str = "", advice: str = "", real: bool = False) -> Code:
+    """The code of x, decoded too; UsageError where `encode` and `decode` return no code and images.
+
+    `name` stands before theirs in the message, and `advice` at its end; with `real` a code is of real numbers.
+    """
+    given = x.clone()
+    z: Any = called(f"{name}encode", model.encode, x)
+    parts: Any = maps(z)
+    rows = all(isinstance(m, Tensor) and m.shape[:1] == x.shape[:1] for m in parts)
+    if not rows or (real and not all(m.is_floating_point() for m in parts)):
+        raise UsageError(
+            f"{name}encode returned {shown(z)} for {shown(x)}: expected a tensor{' of real numbers' * real} with "
+            f"a row per image, or a tuple of such tensors{advice}"
+        )
+    if not torch.equal(x, given):
+        raise UsageError(
+            f"{name}encode changes its input images in place: use no inplace=True in the first layer, or work on "
+            "a copy"
+        )
+    y: Any = called(f"{name}decode", model.decode, z)
+    if not isinstance(y, Tensor) or y.shape != x.shape or not y.is_floating_point():
+        raise UsageError(
+            f"{name}decode returned {shown(y)} for the code of {shown(x)}: expected images of that shape{advice}"
+        )
+    return z
+
+
+def called(name: str, function: Callable[[Any], Any], value: Any) -> Any:
+    """What a user's function returns; UsageError in one line where it fails."""
     try:
-        z: Any = model.encode(x)
-        parts: Any = maps(z)
-        if not all(isinstance(m, Tensor) and m.shape[:1] == x.shape[:1] for m in parts):
-            raise UsageError(f"{name}.encode must give a tensor with a row per image, or a tuple of such tensors")
-        if not torch.equal(x, torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0))):
-            raise UsageError(
-                f"{name}.encode changes the images that it is given: use no inplace=True in the first layer"
-            )
-        at = "decode"
-        y: Any = model.decode(z)
+        return function(value)
     except UsageError:
         raise
-    except Exception as error:  # whatever it may raise
-        size = "x".join(map(str, x.shape))
-        raise UsageError(f"{name}.{at} failed on 2 images, {size}: {type(error).__name__}: {error}") from error
-    if not isinstance(y, Tensor) or y.shape != x.shape:
-        said = f"a tensor of {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
-        raise UsageError(f"{name}.decode must give images of {tuple(x.shape)} for the code of such, not {said}")
+    except Exception as error:  # it may raise anything
+        reason = (str(error).splitlines() or [""])[0]
+        raise UsageError(f"{name} failed on {shown(value)}: {type(error).__name__}: {reason}") from error
+
+
+def shown(value: Any) -> str:
+    """Type and shape of a value, for a message."""
+    if isinstance(value, Tensor):
+        kind = "" if value.is_floating_point() else f" {str(value.dtype).removeprefix('torch.')}"
+        return f"a tensor of {'x'.join(map(str, value.shape)) or 'no dimensions'}{kind}"
+    if isinstance(value, tuple):
+        return f"a tuple of ({', '.join(map(shown, cast(tuple[Any, ...], value)))})"
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _rebuilt(spec: dict[str, Any]) -> Autoencoder:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -89,7 +89,7 @@ class _Draft:
 
 
 @contextmanager
-def _recorded(model: Autoencoder) -> Iterator[list[_Call]]:
+def _recorded(model: Autoencoder) -> Generator[list[_Call]]:
     """Record the calls of every module, in eval mode, in which nothing is changed by them."""
     calls: list[_Call] = []
 
@@ -185,6 +185,8 @@ def _words(module: nn.Module) -> tuple[list[str], list[str]]:
             return ["linear layer"], []
         case SeesAll() | nn.MultiheadAttention():
             return [f"{_split(module).removesuffix(' attention')} attention"], []
+        case _:
+            pass
     if children := list(module.children()):
         found = [_words(child) for child in children]
         return [w for work, _ in found for w in work], [w for _, finish in found for w in finish]

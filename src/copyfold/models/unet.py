@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -183,7 +183,7 @@ class UNet(Autoencoder):
         self.width, self.depth, self.skips, self.norm, self.middle, self.pool = (
             width, depth, skips, norm, middle, pool,
         )  # fmt: skip
-        self.up: Upsampling | tuple[Upsampling, ...] = cast(Upsampling, up) if isinstance(up, str) else ups
+        self.up: Upsampling | tuple[Upsampling, ...] = up if isinstance(up, str) else ups
         whole = all(side % pool**depth == 0 for side in self.shape[1:])
         if middle is None and whole:
             self.multiple = pool**depth

@@ -134,7 +134,8 @@ class Contraction(Penalty):
         if self.estimator == "closed":
             _logistic_layer(model)
         ours = model.has_statistics and model.statistics == "batch"
-        if ours or any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+        theirs = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
+        if ours or any(isinstance(m, theirs) for m in model.modules()):
             raise UsageError(
                 "Contraction is of each image's own code, and batch statistics tie images together: give the "
                 "model another norm (--model.norm group, layer or none) or --model.statistics running "

@@ -6,7 +6,7 @@ from math import log, prod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from copyfold.errors import UsageError
-from copyfold.pictures.figures import _PALETTE, _figure, _plain, _wrap
+from copyfold.pictures.figures import PALETTE, blank, plain, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ _WIDE, _SLOT = 11.0, 1.05  # inches: the figure, and the least height of a row
 _FAR, _NEAR = 2.3, 1.1  # from the middle to the first and the last row of a column
 _ABOVE, _BELOW = 0.75, 0.55  # from the middle of the code's box to the last row, and to the words at the foot
 _LINE = 0.158  # of text of 8.5 points
-_ENCODER, _DECODER, _CODE, _IMAGE = _PALETTE[0], _PALETTE[2], _PALETTE[1], "#8A8A8A"
+_ENCODER, _DECODER, _CODE, _IMAGE = PALETTE[0], PALETTE[2], PALETTE[1], "#8A8A8A"
 _KEY = (
     "A box is a map: its height the side, its width the channels, both on logarithmic scales; a bar is a vector. "
     "In grey: the layer's name, for probes."
@@ -171,13 +171,13 @@ def _label(stage: _Stage, head: str, tail: str) -> _Label:
     lines: _Label = [(head + size + tail, {"weight": "bold", "fontsize": 9.5, "color": color})]
     lines += [(line, {"fontsize": 8.5}) for line in _between_commas(stage.what, width).splitlines()]
     names = " · ".join(filter(None, (stage.name, count))) if stage.name != "image" else ""
-    return lines + [(line, small) for line in _wrap(names, width + 4).splitlines()]
+    return lines + [(line, small) for line in wrap(names, width + 4).splitlines()]
 
 
 def _between_commas(text: str, width: int) -> str:
     """Lines of at most that width, that end at a comma or before a plus."""
     whole = text.replace(" ", _NO_BREAK).replace(f",{_NO_BREAK}", ", ").replace(f"{_NO_BREAK}+{_NO_BREAK}", "\n+ ")
-    return _wrap(whole, width).replace(_NO_BREAK, " ")
+    return wrap(whole, width).replace(_NO_BREAK, " ")
 
 
 def _height(label: _Label) -> float:
@@ -190,7 +190,7 @@ def _write(axes: "Axes", label: _Label, box: _Box, sign: int) -> None:
     top = (box.low - 0.14) if sign == 0 else (box.low + box.high) / 2 + _height(label) / 2
     for k, (line, look) in enumerate(label):
         across = {-1: "right", 0: "center", 1: "left"}[sign]
-        axes.text(x, top - _LINE * (k + 0.5), _plain(line), ha=across, va="center", **look)
+        axes.text(x, top - _LINE * (k + 0.5), plain(line), ha=across, va="center", **look)
 
 
 def _color(stage: _Stage) -> str:
@@ -227,16 +227,16 @@ def _line(axes: "Axes", start: tuple[float, float], end: tuple[float, float], **
 
 def _canvas(high: float, low: float, title: str, caption: str) -> "Axes":
     """Axes over the whole of a figure, in inches from the middle of the code's box, with the words around it."""
-    title, foot = _wrap(title, 95), _wrap(f"{caption}\n{_KEY}".strip(), 160)
+    title, foot = wrap(title, 95), wrap(f"{caption}\n{_KEY}".strip(), 160)
     top = high + 0.52 + 0.24 * (title.count("\n") + 1)
     bottom = low + 0.3 + 1.1 * _LINE * (foot.count("\n") + 1)
-    axes = _figure((_WIDE, top + bottom)).add_axes((0, 0, 1, 1))
+    axes = blank((_WIDE, top + bottom)).add_axes((0, 0, 1, 1))
     axes.set_xlim(-_WIDE / 2, _WIDE / 2)
     axes.set_ylim(-bottom, top)
     axes.set_axis_off()
     left = 0.25 - _WIDE / 2
-    axes.text(left, top - 0.2, _plain(title), fontsize=13, weight="bold", va="top")
-    axes.text(left, -low - 0.1, _plain(foot), fontsize=8.5, color="0.3", va="top", linespacing=1.35)
+    axes.text(left, top - 0.2, plain(title), fontsize=13, weight="bold", va="top")
+    axes.text(left, -low - 0.1, plain(foot), fontsize=8.5, color="0.3", va="top", linespacing=1.35)
     for heading, x, color in (("encoder", -_FAR, _ENCODER), ("decoder", _FAR, _DECODER)):
         axes.text(x, high + 0.12, heading, fontsize=11, weight="bold", color=color, ha="center")
     return axes

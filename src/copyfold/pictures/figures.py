@@ -39,7 +39,7 @@ def comparison(rows: Mapping[str, Images], captions: Mapping[str, str] | None = 
     if set(captions) - set(rows):
         raise UsageError(f"captions without a row: {', '.join(sorted(set(captions) - set(rows)))}")
     strips = [_strip(images) for images in rows.values()]
-    labels = [(_wrap(name, 20), _wrap(captions.get(name, ""), 26)) for name in rows]
+    labels = [(wrap(name, 20), wrap(captions.get(name, ""), 26)) for name in rows]
     return _labelled(strips, labels, title, columns=next(iter(counts.values())))
 
 
@@ -61,14 +61,7 @@ def curves(
     is left. `bands` are the (low, high) of a series at its x, shaded; `ylim` the ends of the y axis, as of a share
     that is between 0 and 1; `dots` the series without a line, whose bands are upright bars.
     """
-    lines = {name: (_vector(x), _vector(y)) for name, (x, y) in series.items()}
-    for name, (x, y) in lines.items():
-        if len(x) != len(y):
-            raise UsageError(f"curve {name!r} has {len(x)} values of x and {len(y)} of y: they must be paired")
-    if not any(len(x) for x, _ in lines.values()):
-        raise UsageError("there is no curve to draw: give at least one point")
-    if logy and not any((y > 0).any() for _, y in lines.values()):
-        raise UsageError("no value is above 0, so none can be drawn on a logarithmic axis: set logy to false")
+    lines = _paired(series, logy)
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _axes(xlabel, ylabel, title)
@@ -77,18 +70,16 @@ def curves(
     if logx:
         _logarithmic(axes.set_xscale, axes.xaxis)
     for i, (name, (x, y)) in enumerate(lines.items()):
-        color, short = _PALETTE[i % len(_PALETTE)], len(x) <= 30
+        color, short = PALETTE[i % len(PALETTE)], len(x) <= 30
         if name in (bands or {}):
             low, high = map(_vector, (bands or {})[name])
             if name in dots:
                 axes.vlines(x, low, high, color=color, linewidth=1.8)
             else:
                 axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-        dash = "none" if name in dots else ("-", "--", ":", "-.")[(i if short else i // len(_PALETTE)) % 4]
+        dash = "none" if name in dots else ("-", "--", ":", "-.")[(i if short else i // len(PALETTE)) % 4]
         marker = "o" if short else None
-        axes.plot(
-            x, y, linestyle=dash, color=color, marker=marker, markersize=4, linewidth=1.8, label=_plain(name)
-        )
+        axes.plot(x, y, linestyle=dash, color=color, marker=marker, markersize=4, linewidth=1.8, label=plain(name))
     if not logx and all((x == x.round()).all() for x, _ in lines.values()):
         axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     if ylim is not None:
@@ -115,17 +106,17 @@ def scatter(
     if xy.ndim != 2 or xy.shape[1] != 2 or len(kinds) != len(xy):
         raise UsageError(f"a scatter needs points n x 2 and n labels, not {xy.shape} and {len(kinds)} labels")
     figure, axes = _axes(xlabel, ylabel, title, size=(8.0, 6.0))
-    look = {"s": float(np.clip(10_000 / max(len(xy), 1), 8, 40)), "linewidths": 0, "alpha": 0.85}
+    look: dict[str, Any] = {"s": float(np.clip(10_000 / max(len(xy), 1), 8, 40)), "linewidths": 0, "alpha": 0.85}
     if np.issubdtype(kinds.dtype, np.floating):
         drawn = axes.scatter(xy[:, 0], xy[:, 1], c=kinds, cmap="viridis", **look)
         figure.colorbar(drawn, ax=axes)
         return figure
     classes = np.unique(kinds)
     for i, kind in enumerate(classes):
-        color, marker = _PALETTE[i % len(_PALETTE)], _MARKERS[i % len(_MARKERS)]
+        color, marker = PALETTE[i % len(PALETTE)], _MARKERS[i % len(_MARKERS)]
         x, y = xy[kinds == kind].T
-        axes.scatter(x, y, color=color, marker=marker, label=_plain(str(kind)), **look)
-    if labels is not None and len(classes) <= len(_PALETTE) * len(_MARKERS):
+        axes.scatter(x, y, color=color, marker=marker, label=plain(str(kind)), **look)
+    if labels is not None and len(classes) <= len(PALETTE) * len(_MARKERS):
         _legend(figure, axes, outside=True)
     return figure
 
@@ -149,14 +140,14 @@ def arrows(
         raise UsageError(f"arrows need points n x 2 and fields of the same shape, not {xy.shape} and {shapes}")
     longest = max(float(np.hypot(*field.T).max()) for field in vectors.values())
     step = float(np.ptp(xy, axis=0).max()) / max(len(xy) ** 0.5 - 1, 1)
-    figure = _figure((4.2 * len(fields), 4.9), layout="constrained")
-    figure.suptitle(_plain(_wrap(title, 45 * len(fields))), fontsize=12, x=0.02, ha="left")
+    figure = blank((4.2 * len(fields), 4.9), layout="constrained")
+    figure.suptitle(plain(wrap(title, 45 * len(fields))), fontsize=12, x=0.02, ha="left")
     for i, (name, field) in enumerate(vectors.items()):
         axes = figure.add_subplot(1, len(fields), i + 1)
         if under is not None:
             axes.scatter(under[:, 0], under[:, 1], s=4, color="0.75", linewidths=0)
         scale = longest / (1.4 * step)
-        axes.quiver(*xy.T, *field.T, angles="xy", scale_units="xy", scale=scale, color=_PALETTE[i], width=0.005)
+        axes.quiver(*xy.T, *field.T, angles="xy", scale_units="xy", scale=scale, color=PALETTE[i], width=0.005)
         _panel(axes, name, xlabel, ylabel if i == 0 else "")
         axes.set_aspect("equal")
     return figure
@@ -188,14 +179,14 @@ def intervals(
     for i, (name, (value, low, high)) in enumerate(rows.items()):
         low = low if np.isfinite(low) and (low > 0 or not logx) else axes.get_xlim()[0]
         high = high if np.isfinite(high) else axes.get_xlim()[1]
-        axes.plot([low, high], [-i, -i], "-", color=_PALETTE[0], linewidth=2.2, solid_capstyle="butt")
-        axes.plot([value], [-i], "o", color=_PALETTE[0], markersize=7)
+        axes.plot([low, high], [-i, -i], "-", color=PALETTE[0], linewidth=2.2, solid_capstyle="butt")
+        axes.plot([value], [-i], "o", color=PALETTE[0], markersize=7)
         seeds = list((points or {}).get(name, ()))
         axes.plot(seeds, [-i - 0.22] * len(seeds), "o", color="0.45", markersize=3)
     for i, (name, place) in enumerate((marks or {}).items()):
-        color = _PALETTE[1 + i % (len(_PALETTE) - 1)]
-        axes.axvline(place, color=color, linestyle=("--", ":", "-.")[i % 3], linewidth=1.6, label=_plain(name))
-    axes.set_yticks([-i for i in range(len(rows))], [_plain(_wrap(name, 34)) for name in rows])
+        color = PALETTE[1 + i % (len(PALETTE) - 1)]
+        axes.axvline(place, color=color, linestyle=("--", ":", "-.")[i % 3], linewidth=1.6, label=plain(name))
+    axes.set_yticks([-i for i in range(len(rows))], [plain(wrap(name, 34)) for name in rows])
     axes.set_ylim(-len(rows) + 0.4, 0.6)
     axes.grid(visible=False, axis="y")
     if marks:
@@ -208,13 +199,13 @@ def histograms(
 ) -> "Figure":
     """Show how the values of each series are distributed, a panel each, all over the same range."""
     values = {name: _vector(v) for name, v in series.items()}
-    figure = _figure((max(4.0, 2.9 * len(values)), 3.2), layout="constrained")
+    figure = blank((max(4.0, 2.9 * len(values)), 3.2), layout="constrained")
     ends = [min(v.min() for v in values.values()), max(v.max() for v in values.values())]
     for i, (name, v) in enumerate(values.items()):
         axes = figure.add_subplot(1, len(values), i + 1)
-        axes.hist(v, bins=bins, range=(ends[0], ends[1]), color=_PALETTE[i % len(_PALETTE)], log=logy)
+        axes.hist(v, bins=bins, range=(ends[0], ends[1]), color=PALETTE[i % len(PALETTE)], log=logy)
         _panel(axes, name, xlabel, "count" if i == 0 else "")
-    figure.suptitle(_plain(_wrap(title, 30 * len(values))), fontsize=12, x=0.02, ha="left")
+    figure.suptitle(plain(wrap(title, 30 * len(values))), fontsize=12, x=0.02, ha="left")
     return figure
 
 
@@ -223,7 +214,7 @@ def heatmaps(
 ) -> "Figure":
     """Show matrices as maps of brightness, a panel each, all with one scale at the right, called `scale`."""
     arrays = {name: np.asarray(_array(m), dtype=float) for name, m in matrices.items()}
-    figure = _figure((max(4.0, 3.0 * len(arrays)), 3.6), layout="constrained")
+    figure = blank((max(4.0, 3.0 * len(arrays)), 3.6), layout="constrained")
     span = {"vmin": min(a.min() for a in arrays.values()), "vmax": max(a.max() for a in arrays.values())}
     panels, drawn = [], None
     for i, (name, a) in enumerate(arrays.items()):
@@ -232,9 +223,22 @@ def heatmaps(
         _panel(panels[-1], name, xlabel, ylabel if i == 0 else "")
     if drawn is None:
         raise UsageError("there is no matrix to draw: give at least one")
-    figure.colorbar(drawn, ax=panels).set_label(_plain(scale), fontsize=10)
-    figure.suptitle(_plain(_wrap(title, 32 * len(arrays))), fontsize=12, x=0.02, ha="left")
+    figure.colorbar(drawn, ax=panels).set_label(plain(scale), fontsize=10)
+    figure.suptitle(plain(wrap(title, 32 * len(arrays))), fontsize=12, x=0.02, ha="left")
     return figure
+
+
+def _paired(series: Mapping[str, tuple[Numbers, Numbers]], logy: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The curves as vectors; UsageError where x and y are not paired, or nothing could be seen of them."""
+    lines = {name: (_vector(x), _vector(y)) for name, (x, y) in series.items()}
+    for name, (x, y) in lines.items():
+        if len(x) != len(y):
+            raise UsageError(f"curve {name!r} has {len(x)} values of x and {len(y)} of y: they must be paired")
+    if not any(len(x) for x, _ in lines.values()):
+        raise UsageError("there is no curve to draw: give at least one point")
+    if logy and not any((y > 0).any() for _, y in lines.values()):
+        raise UsageError("no value is above 0, so none can be drawn on a logarithmic axis: set logy to false")
+    return lines
 
 
 def _logarithmic(scale: Callable[..., Any], axis: Any) -> None:
@@ -252,14 +256,14 @@ def _logarithmic(scale: Callable[..., Any], axis: Any) -> None:
 
 def _panel(axes: "Axes", name: str, xlabel: str, ylabel: str) -> None:
     """The words around one of several panels."""
-    axes.set_title(_plain(_wrap(name, 26)), fontsize=11)
-    axes.set_xlabel(_plain(xlabel), fontsize=10)
-    axes.set_ylabel(_plain(ylabel), fontsize=10)
+    axes.set_title(plain(wrap(name, 26)), fontsize=11)
+    axes.set_xlabel(plain(xlabel), fontsize=10)
+    axes.set_ylabel(plain(ylabel), fontsize=10)
     axes.tick_params(labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-_PALETTE = (
+PALETTE = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
     *("#802000", "#0000A0", "#606060"),
 )
@@ -267,7 +271,8 @@ _MARKERS = "o^sDvPX"
 _TALL = 24  # names below each other in a legend
 
 
-def _figure(size: tuple[float, float], **options: Any) -> "Figure":
+def blank(size: tuple[float, float], **options: Any) -> "Figure":
+    """A figure of so many inches with nothing on it, on the Agg canvas."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -277,11 +282,11 @@ def _figure(size: tuple[float, float], **options: Any) -> "Figure":
 
 
 def _axes(xlabel: str, ylabel: str, title: str, size: tuple[float, float] = (8.0, 4.5)) -> "tuple[Figure, Axes]":
-    figure = _figure(size, layout="constrained")
+    figure = blank(size, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_xlabel(_plain(_wrap(xlabel, 70)), fontsize=12)
-    axes.set_ylabel(_plain(_wrap(ylabel, 42)), fontsize=12)
-    axes.set_title(_plain(_wrap(title, 80)), fontsize=13, loc="left")
+    axes.set_xlabel(plain(wrap(xlabel, 70)), fontsize=12)
+    axes.set_ylabel(plain(wrap(ylabel, 42)), fontsize=12)
+    axes.set_title(plain(wrap(title, 80)), fontsize=13, loc="left")
     axes.tick_params(labelsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.9", linewidth=0.8)
@@ -308,14 +313,14 @@ def _strip(images: Images) -> Picture:
 def _labelled(strips: list[Picture], labels: list[tuple[str, str]], title: str, columns: int) -> "Figure":
     """Strips with labels at their left, laid out in inches because text has a size."""
     margin, gap = 0.12, 0.1
-    figure = _figure((8.0, 4.0))
+    figure = blank((8.0, 4.0))
     texts = [
         (_text(figure, name, 11, weight="bold"), _text(figure, note, 10, color="0.25")) for name, note in labels
     ]
     widest = max(text.get_window_extent().width for pair in texts for text in pair) / figure.dpi
     left = margin + widest + 0.15
     width = min(8.0 - left - margin, 1.5 * columns)
-    heading = _text(figure, _wrap(title, max(20, int(10 * (left + width)))), 12, weight="bold")
+    heading = _text(figure, wrap(title, max(20, int(10 * (left + width)))), 12, weight="bold")
     banner = _height(heading) + 0.06 if title else 0.0
     heights = [width * strip.shape[0] / strip.shape[1] for strip in strips]
     slots = [max(height, sum(map(_height, pair))) for height, pair in zip(heights, texts, strict=True)]
@@ -337,7 +342,7 @@ def _labelled(strips: list[Picture], labels: list[tuple[str, str]], title: str, 
 
 
 def _text(figure: "Figure", text: str, size: float, **look: Any) -> "Text":
-    return figure.text(0, 0, _plain(text), fontsize=size, va="top", linespacing=1.25, **look)
+    return figure.text(0, 0, plain(text), fontsize=size, va="top", linespacing=1.25, **look)
 
 
 def _height(text: "Text") -> float:
@@ -346,11 +351,12 @@ def _height(text: "Text") -> float:
     return lines * float(text.get_fontsize()) * 1.38 / 72
 
 
-def _wrap(text: str, width: int) -> str:
+def wrap(text: str, width: int) -> str:
+    """The text in lines of at most that width; its own line breaks stay."""
     return "\n".join(textwrap.fill(line, width) for line in text.splitlines())
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text as it is: between two dollar signs matplotlib would read a formula."""
     return text.replace("$", r"\$")
 

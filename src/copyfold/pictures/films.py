@@ -191,7 +191,7 @@ def _palette_painter(width: int, height: int, beat: Fraction) -> "Graph":
     return graph
 
 
-def _write_png(path: Path, pictures: Iterator[Picture], fps: Fraction) -> int:
+def _write_png(path: Path, pictures: Iterator[Picture], _fps: Fraction) -> int:
     path.write_bytes(png(deque(pictures, maxlen=1).pop()))
     return 1
 

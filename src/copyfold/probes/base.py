@@ -82,7 +82,7 @@ def layer_output(model: nn.Module, layer: str, x: Tensor) -> Any:
     if layer not in named:
         raise UsageError(f"a {type(model).__name__} has no layer {layer!r}: {nearest(layer, named.keys() - {''})}")
 
-    def stop(module: nn.Module, inputs: object, output: object) -> None:
+    def stop(_module: nn.Module, _inputs: object, output: object) -> None:
         raise _Reached(output)
 
     handle = named[layer].register_forward_hook(stop)
@@ -131,7 +131,7 @@ def _order(model: nn.Module, x: Tensor) -> list[str]:
     with ExitStack() as hooks:
         for name, module in _named(model).items():
 
-            def note(module: nn.Module, inputs: object, output: object, name: str = name) -> None:
+            def note(_module: nn.Module, _inputs: object, _output: object, name: str = name) -> None:
                 order.append(name)
 
             if not isinstance(module, nn.Identity):

@@ -82,19 +82,7 @@ def diagnose(
     asked = _in_order(sections)
     started = time.monotonic()
     context = Context.of(model, photos, run, seed)
-    parts: list[tuple[Section, Content]] = []
-    numbers: dict[str, float] = {}
-    for count, section in enumerate(asked, 1):
-        content = _content(section, context)
-        if twice := numbers.keys() & content.numbers.keys():
-            raise UsageError(
-                f"the section {section.title!r} has the number {min(twice)!r}, and so has another one: give it "
-                "another name"
-            )
-        numbers |= content.numbers
-        parts.append((section, content))
-        if progress:
-            progress("diagnosing", count, len(asked))
+    parts, numbers = _measured(asked, context, progress)
     said = {section.title: section.sentence(found.numbers) for section, found in parts if section.scales}
     known = facts(context)
     title = f"What {known['model']} learned"
@@ -118,6 +106,26 @@ def _in_order(sections: Sequence[Section]) -> list[Section]:
             raise UsageError(f"the section {type(section).__name__} has {wrong}: give it a `title` of its own")
         titles.add(section.title)
     return found
+
+
+def _measured(
+    asked: Sequence[Section], context: Context, progress: Progress | None
+) -> tuple[list[tuple[Section, Content]], dict[str, float]]:
+    """What every section found, and the numbers of all by name."""
+    parts: list[tuple[Section, Content]] = []
+    numbers: dict[str, float] = {}
+    for count, section in enumerate(asked, 1):
+        content = _content(section, context)
+        if twice := numbers.keys() & content.numbers.keys():
+            raise UsageError(
+                f"the section {section.title!r} has the number {min(twice)!r}, and so has another one: give it "
+                "another name"
+            )
+        numbers |= content.numbers
+        parts.append((section, content))
+        if progress:
+            progress("diagnosing", count, len(asked))
+    return parts, numbers
 
 
 def _content(section: Section, context: Context) -> Content:

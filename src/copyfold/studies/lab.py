@@ -5,7 +5,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator as Yields
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -234,7 +235,7 @@ def _evenly(length: int, count: int) -> Tensor:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Yields[None]:
     """Keep to warnings what each of many trainings says."""
     former = log.level
     log.setLevel(logging.WARNING)

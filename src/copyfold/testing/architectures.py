@@ -226,7 +226,7 @@ def _obeys_output(model: Autoencoder, x: Images) -> None:
         )
 
 
-def _obeys_statistics(model: Autoencoder, x: Images) -> None:
+def _obeys_statistics(model: Autoencoder, _x: Images) -> None:
     """Whose averages are used reaches every batch norm, from the constructor and later."""
     name, choice = type(model).__name__, "statistics" in catalogue.arguments(model)
     for statistics in BOTH:
@@ -288,7 +288,7 @@ def _takes_either_layout(model: Autoencoder, x: Images) -> None:
     require(right, f"{name}: channels-last images give another result: {advice}")
 
 
-def _takes_other_sizes(model: Autoencoder, x: Images) -> None:
+def _takes_other_sizes(model: Autoencoder, _x: Images) -> None:
     """Where `multiple` says so."""
     name, multiple = type(model).__name__, model.multiple
     if multiple is None:

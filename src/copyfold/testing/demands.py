@@ -95,8 +95,13 @@ def _state(model: Autoencoder) -> dict[str, Any]:
         "statistics": model.statistics,
         "requires_grad": [p.requires_grad for p in parameters],
         "gradients": [p.grad is None for p in parameters],
-        "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in modules],
+        "hooks": [_hooks(module) for module in modules],
     }
+
+
+def _hooks(module: Any) -> int:
+    """How many hooks a torch module has, which it does not say itself."""
+    return len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
 
 
 def same(a: Any, b: Any) -> bool:
@@ -191,7 +196,8 @@ def models(given: Autoencoder | None) -> list[Autoencoder]:
     if given is None:
         logistic = MLP(SHAPE, hidden=(), latent_dim=4, code_activation="sigmoid", output="sigmoid")
         variational = Variational(MLP(SHAPE, hidden=(8,), latent_dim=6, output="sigmoid"), latent_dim=4)
-        tried = [logistic, variational, UNet(SHAPE, width=4, depth=1, skips="concat", norm="none")]
+        levels = UNet(SHAPE, width=4, depth=1, skips="concat", norm="none")
+        tried: list[Autoencoder] = [logistic, variational, levels]
     else:
         tried = [deepcopy(given).cpu()]
     for model in tried:

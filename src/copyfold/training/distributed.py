@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ def _compare(starter: str, world: int, local: int, plan: Plan) -> None:
 
 
 @contextmanager
-def launched(plan: Plan) -> "Iterator[Fabric]":
+def launched(plan: Plan) -> "Generator[Fabric]":
     """Fabric with the devices and the precision of a plan, all of its processes started, within a with-block.
 
     Its own advice is kept off the screen: what matters is said by copyfold.

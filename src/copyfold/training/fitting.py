@@ -4,7 +4,7 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +21,7 @@ from copyfold.probes.latent import symptoms
 from copyfold.training.checkpointing import Checkpoints, finished, read
 from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
-from copyfold.training.ema import MovingAverage
+from copyfold.training.ema import MovingAverage, averages
 from copyfold.training.loop import train
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
@@ -120,8 +120,7 @@ def _train(
     kept = read(run, model, plan, len(source)) if resume and run.checkpoint.is_file() else None
     if kept is not None and finished(run, kept, plan, len(source)):
         if kept["average"] is not None:
-            weights = {k.partition("module.")[2]: v for k, v in kept["average"].items() if k != "n_averaged"}
-            model.load_state_dict(weights)
+            model.load_state_dict(averages(kept["average"]))
         return 0
     if first:
         describe(run, model, objective, photos, plan)
@@ -156,7 +155,7 @@ def _optimizer(model: Autoencoder, plan: Plan) -> torch.optim.Optimizer:
 
 
 @contextmanager
-def _explained(run: runs.Run, plan: Plan) -> Iterator[None]:
+def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
     """Say what went wrong in our own words, with what to do."""
     try:
         yield

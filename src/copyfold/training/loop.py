@@ -43,9 +43,9 @@ def train(
     training draws what it would have drawn. Diverged, in all processes, if a loss became NaN or infinite in one.
     """
     shared: Any = fabric.strategy.setup_module(loss) if plan.world > 1 else loss
-    length, device = len(source), fabric.device
+    length, over = len(source), False
     last = plan.last(length)
-    source.n, over = state.step, False
+    source.n = state.step
     _compare(state, fabric, checkpoints)
     state.clock.start()  # what came before is no training
     if state.step == 0:
@@ -55,29 +55,8 @@ def train(
             done = state.clock.done(state.step, plan, length)
             for group in state.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * plan.pace(state.step, done)
-            watched = state.step % WATCHED == 0 or not state.tally.counts
-
-            # The gradient, part by part; processes share it with the last one
-            for part, pixels in enumerate(batch.chunk(plan.accumulate)):
-                seeded(hashed(plan.seed, state.step * plan.accumulate + part, fabric.global_rank), device)
-                with _shared_after(part, shared, plan):
-                    with fabric.autocast():
-                        terms, watch = shared(pixels.to(device, non_blocking=True), watched, state.step)
-                    total = reduce(add, terms.values())
-                    fabric.backward(total if plan.accumulate == 1 else total / plan.accumulate)
-                state.tally.add({"loss": total} | terms | watch)
-
-            # The step
-            if plan.clip is not None:
-                norm: Any = fabric.clip_gradients(
-                    loss, state.optimizer, max_norm=plan.clip, error_if_nonfinite=False
-                )
-                state.tally.add({"gradient_norm": norm})
-            fabric.strategy.optimizer_step(state.optimizer)
-            state.optimizer.zero_grad()
-            if state.average is not None:
-                state.average.update(state.model)
-            state.step += 1
+            _gradient(state, shared, batch, plan, fabric)
+            _step(state, loss, plan, fabric)
 
             # What is written and decided after it
             ended, final = state.step % length == 0, state.step == last  # an epoch, the plan
@@ -85,7 +64,7 @@ def train(
             if progress is not None:
                 progress(*log.progress())
             numbered = plan.save_steps is not None and state.step % plan.save_steps == 0
-            alone = plan.world == 1 and device.type == "cpu"  # and never waits to ask
+            alone = plan.world == 1 and fabric.device.type == "cpu"  # and never waits to ask
             if not (ended or final or numbered or alone or state.step % ASKED == 0):
                 continue
             over, late, diverged = agree(fabric, state.clock, checkpoints.late, state.tally.finite)
@@ -100,6 +79,31 @@ def train(
                 checkpoints.save()
             if over:
                 break
+
+
+def _gradient(state: TrainState, shared: Any, batch: torch.Tensor, plan: Plan, fabric: "Fabric") -> None:
+    """The gradient of a batch, part by part; several processes share it with the last one."""
+    watched = state.step % WATCHED == 0 or not state.tally.counts
+    for part, pixels in enumerate(batch.chunk(plan.accumulate)):
+        seeded(hashed(plan.seed, state.step * plan.accumulate + part, fabric.global_rank), fabric.device)
+        with _shared_after(part, shared, plan):
+            with fabric.autocast():
+                terms, watch = shared(pixels.to(fabric.device, non_blocking=True), watched, state.step)
+            total = reduce(add, terms.values())
+            fabric.backward(total if plan.accumulate == 1 else total / plan.accumulate)
+        state.tally.add({"loss": total} | terms | watch)
+
+
+def _step(state: TrainState, loss: Loss, plan: Plan, fabric: "Fabric") -> None:
+    """A step of the optimiser along the gradient, and of the average after the weights."""
+    if plan.clip is not None:
+        norm: Any = fabric.clip_gradients(loss, state.optimizer, max_norm=plan.clip, error_if_nonfinite=False)
+        state.tally.add({"gradient_norm": norm})
+    fabric.strategy.optimizer_step(state.optimizer)
+    state.optimizer.zero_grad()
+    if state.average is not None:
+        state.average.update(state.model)
+    state.step += 1
 
 
 def _shared_after(part: int, shared: Any, plan: Plan) -> AbstractContextManager[Any]:

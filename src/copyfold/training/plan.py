@@ -109,11 +109,6 @@ class Plan:
         """Processes in all."""
         return self.devices * self.nodes
 
-    @property
-    def part(self) -> int:
-        """Images that one process computes at a time."""
-        return self.batch // (self.world * self.accumulate)
-
     def last(self, length: int) -> int | None:
         """The number of steps after which it ends, with `length` an epoch; None where only the clock ends it."""
         ends = [self.steps, None if self.epochs is None else self.epochs * length]

@@ -1,7 +1,7 @@
 """What makes a step faster or smaller and leaves its result alone; all of it undone after training."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
@@ -17,7 +17,7 @@ log = logging.getLogger("copyfold")
 
 
 @contextmanager
-def switched(model: Autoencoder, plan: Plan) -> Iterator[None]:
+def switched(model: Autoencoder, plan: Plan) -> Generator[None]:
     """Train as the plan says within a with-block: threads, tf32, recompute, compile, synchronised norms."""
     threads, precise = torch.get_num_threads(), torch.get_float32_matmul_precision()
     convolutions = torch.backends.cudnn.allow_tf32  # True unless told otherwise, so that 32 would not be 32
@@ -55,7 +55,7 @@ def _recompute(part: nn.Module, norms: list[BatchNorm]) -> None:
     """Let a part keep its input alone, and go forward once more when the gradient is taken."""
 
     @contextmanager
-    def again() -> Iterator[None]:
+    def again() -> Generator[None]:
         former = [norm.recording for norm in norms]
         for norm in norms:
             norm.recording = False  # what came through was recorded the first time

@@ -49,9 +49,8 @@ class TrainState:
         }
 
     def load_state_dict(self, kept: dict[str, Any], device: torch.device) -> None:
-        """Go on from there."""
+        """Go on from there; the model has its weights already, by `checkpointing.read`."""
         self.step, self.lowest, self.clock.before = kept["global_step"], kept["lowest"], kept["seconds"]
-        self.model.load_state_dict({k.removeprefix("model."): v for k, v in kept["state_dict"].items()})
         self._load_optimizer(kept["optimizer_states"][0])
         if self.average is not None:
             self.average.load_state_dict(kept["average"])

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from copyfold.data import Batches
-from copyfold.data.batches import Parts
 from copyfold.errors import UsageError
 
 
@@ -169,12 +168,3 @@ def test_a_batch_that_does_not_divide_among_the_processes_is_refused(pixels: np.
         Batches(pixels, 5, world=2)
     with pytest.raises(UsageError, match=r"batch of 23 images .* the 23 images there are"):
         Batches(pixels, 24, world=2)
-
-
-def test_parts_are_the_batches_cut_into_equal_pieces(pixels: np.ndarray) -> None:
-    whole = Batches(pixels, 6, seed=3)
-    parts = Parts(Batches(pixels, 6, seed=3), 3)
-    pieces = list(parts)
-    assert len(parts) == len(pieces) == 9
-    assert all(len(piece) == 2 for piece in pieces)
-    assert torch.equal(torch.cat(pieces), torch.cat(list(whole)))

@@ -180,4 +180,4 @@ def correlation(xs: list[Tensor], ys: list[Tensor]) -> Estimate:
     return statistics.estimate(pearson, *moments)
 
 
-_MOMENTS = (lambda x, y: x, lambda x, y: y, lambda x, y: x * y, lambda x, y: x * x, lambda x, y: y * y)
+_MOMENTS = (lambda x, _: x, lambda _, y: y, lambda x, y: x * y, lambda x, _: x * x, lambda _, y: y * y)

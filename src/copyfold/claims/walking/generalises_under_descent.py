@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -64,7 +64,7 @@ class GeneralisesUnderDescent(Study):
         }
         numbers, rows = {}, {"clean": x[:SHOWN], "nearest training image": remembered[:SHOWN]}
         for name, make in kinds.items():
-            plan = {"batch": 64, "lr": WIDE} if name != "unet" else {}
+            plan: dict[str, Any] = {"batch": 64, "lr": WIDE} if name != "unet" else {}
             models = lab.each(lambda seed, make=make, plan=plan: lab.trained(make, photos, seed, **plan))
             new, old = ([copying_error(model, images) for model in models] for images in (x, seen))
             numbers |= {

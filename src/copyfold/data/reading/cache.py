@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from math import prod
 from pathlib import Path
@@ -67,7 +67,7 @@ def recall(name: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
+def alone(name: str) -> Generator[None]:
     """Make an entry within a with-block while others that want it wait; the lock dies with its process."""
     with ExitStack() as stack:
         with space():
@@ -157,7 +157,7 @@ def is_full(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def space() -> Iterator[None]:
+def space() -> Generator[None]:
     """A context in which failing to write the cache becomes one line that says what to do."""
     try:
         yield

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -163,16 +164,10 @@ def _readers() -> list[tuple[Callable[..., Any], Callable[[bytes], Any] | None]]
 
     Importing a plugin is what registers its format, and keeps Pillow from importing its other forty.
     """
-    from PIL import (  # noqa: F401
-        BmpImagePlugin,
-        GifImagePlugin,
-        Image,
-        JpegImagePlugin,
-        PngImagePlugin,
-        TiffImagePlugin,
-        WebPImagePlugin,
-    )
+    from PIL import Image
 
+    for name in ("Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP"):
+        import_module(f"PIL.{name}ImagePlugin")
     return [Image.OPEN[name] for name in FORMATS]
 
 

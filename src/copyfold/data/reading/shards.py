@@ -2,7 +2,7 @@
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -173,7 +173,7 @@ def _ahead(chunks: Iterator[Any], pool: ThreadPoolExecutor) -> Iterator[Any]:
 
 
 @contextmanager
-def _table(file: str) -> Iterator[Any]:
+def _table(file: str) -> Generator[Any]:
     """A context in which a parquet file is open, here or wherever fsspec finds it; failures name it."""
     import fsspec
     from pyarrow import parquet

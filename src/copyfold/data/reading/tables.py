@@ -3,7 +3,7 @@
 import tempfile
 from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -181,7 +181,7 @@ class Hub(Table):
 
 
 @contextmanager
-def quiet():
+def quiet() -> Generator[None]:
     """Keep `datasets` from drawing its own progress bars."""
     import datasets
 
