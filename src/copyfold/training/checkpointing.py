@@ -14,6 +14,7 @@ from copyfold.files import written
 from copyfold.models.base import Autoencoder
 from copyfold.training.metrics_log import MetricsLog
 from copyfold.training.plan import Plan
+from copyfold.training.running_averages import RunningAverages
 from copyfold.training.state import TrainState
 
 if TYPE_CHECKING:
@@ -29,19 +30,30 @@ class Checkpoints:
     """Saves a training: last.ckpt, those before it, model/ and best/."""
 
     def __init__(
-        self, run: runs.Run, state: TrainState, plan: Plan, fabric: "Fabric", log: MetricsLog, batches: int
+        self,
+        run: runs.Run,
+        state: TrainState,
+        averages: RunningAverages,
+        plan: Plan,
+        fabric: "Fabric",
+        log: MetricsLog,
+        batches: int,
     ) -> None:
-        self.run, self.state, self.plan, self.fabric, self.log = run, state, plan, fabric, log
+        self.run, self.state, self.averages, self.plan = run, state, averages, plan
+        self.fabric, self.log = fabric, log
         self.batches = batches  # in an epoch
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), state.step
 
     @property
     def late(self) -> bool:
         """Whether it is long since the last checkpoint."""
         return time.monotonic() - self.saved > 60 * self.plan.save_minutes
 
-    def save(self) -> None:
+    def save(self, final: bool = False) -> None:
         """Write best/, model/ and last.ckpt, each whole or as it was; Diverged where a weight is NaN or infinite.
+
+        model/ has running averages estimated again, of a share of what was trained on since the last time, or of
+        all of it where this is the `final` one; last.ckpt has those of training.
 
         The checkpoint comes last: what it says is saved is saved, whenever the process is killed.
         """
@@ -56,13 +68,15 @@ class Checkpoints:
             self.log.flush()
             if self.log.best is not None:
                 state.model.save(self.run.folder / "best", self.log.best)
-            state.shown.save(self.run.folder / "model")
+            steps = state.step - (0 if final else self.saved_step)
+            with self.averages.estimated(state.shown, steps * self.plan.batch):
+                state.shown.save(self.run.folder / "model")
             scale = self.fabric.strategy.precision.state_dict()  # of the loss, in float16
             _write(self.run, state.state_dict() | {"batches": self.batches, "precision": scale})
             self._keep()
         self.fabric.barrier()
         self.log.best = None
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), state.step
         self.log.pace.pause()
 
     def _make_sure_of(self, size: int) -> None:

@@ -2,15 +2,10 @@
 
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from copyfold.models.base import Autoencoder
-
-
-def averages(state: dict[str, Any]) -> dict[str, Tensor]:
-    """The averages of a `MovingAverage.state_dict`, as a state_dict of the model."""
-    return {k.removeprefix("module."): v for k, v in state.items() if k != "n_averaged"}
 
 
 class MovingAverage:

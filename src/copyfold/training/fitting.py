@@ -15,18 +15,19 @@ import torch
 from copyfold import catalogue, runs
 from copyfold.data import Photos, Stream
 from copyfold.errors import CopyfoldError, Diverged, UsageError
-from copyfold.models.base import Autoencoder, check_citizen
+from copyfold.models.base import Autoencoder, check_citizen, load
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import symptoms
 from copyfold.training.checkpointing import Checkpoints, finished, read
 from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
-from copyfold.training.ema import MovingAverage, averages
+from copyfold.training.ema import MovingAverage
 from copyfold.training.loop import train
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
 from copyfold.training.plan import Plan, layout
 from copyfold.training.run_metadata import describe
+from copyfold.training.running_averages import RunningAverages
 from copyfold.training.runtime import switched
 from copyfold.training.state import TrainState
 from copyfold.training.stopping import Clock, Signals, Stopped
@@ -115,12 +116,14 @@ def _train(
     resume: bool,
     progress: Progress | None,
 ) -> int:
-    """Put everything where it is trained, and go through the loop. Returns the signal that ended it, or 0."""
+    """Put everything where it is trained, and go through the loop. Returns the signal that ended it, or 0.
+
+    The model ends as model/ has it: with the average of its weights, and running averages estimated again.
+    """
     source, first = photos.batches(plan.batch, plan.seed, rank(plan), plan.world), rank(plan) == 0
     kept = read(run, model, plan, len(source)) if resume and run.checkpoint.is_file() else None
     if kept is not None and finished(run, kept, plan, len(source)):
-        if kept["average"] is not None:
-            model.load_state_dict(averages(kept["average"]))
+        model.load_state_dict(load(run.folder).state_dict())
         return 0
     if first:
         describe(run, model, objective, photos, plan)
@@ -134,11 +137,12 @@ def _train(
             state.load_state_dict(kept, fabric.device)
             fabric.strategy.precision.load_state_dict(kept["precision"])
         loss = Loss(model, objective, memory)
-        metrics = MetricsLog(run, state, loss, photos.held_out, plan, fabric, len(source))
-        checkpoints = Checkpoints(run, state, plan, fabric, metrics, len(source))
+        averages = RunningAverages(objective, photos, plan, fabric, memory)
+        metrics = MetricsLog(run, state, loss, averages, photos.held_out, plan, fabric, len(source))
+        checkpoints = Checkpoints(run, state, averages, plan, fabric, metrics, len(source))
         with switched(model, plan):
             train(state, loss, source, plan, fabric, metrics, checkpoints, progress)
-    model.load_state_dict(state.shown.state_dict())
+    model.load_state_dict(load(run.folder).state_dict())
     if first:
         _say(run, plan, objective, metrics)
     return clock.signum

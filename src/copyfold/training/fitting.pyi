@@ -6,8 +6,9 @@ from copyfold import runs
 from copyfold.data import Photos, Stream
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
-from copyfold.training.plan import Precision, Schedule
-from copyfold.types import Progress
+from copyfold.training.optimizers import Optimizer
+from copyfold.training.plan import Schedule
+from copyfold.types import Precision, Progress
 
 def fit(
     model: Autoencoder,
@@ -19,9 +20,11 @@ def fit(
     overwrite: bool = False,
     progress: Progress | None = None,
     epochs: int | None = None,
+    steps: int | None = None,
     minutes: float | None = None,
     batch: int = 16,
-    lr: float = 0.001,
+    optimizer: Optimizer | None = None,
+    lr: float | None = None,
     seed: int = 0,
     precision: Precision = "auto",
     schedule: Schedule = "constant",

@@ -76,7 +76,7 @@ def train(
                 log.row(held_out=True, aside=bool(state.clock.signum))
             over |= final
             if over or late or numbered:
-                checkpoints.save()
+                checkpoints.save(final=over and not state.clock.signum)
             if over:
                 break
 

@@ -17,6 +17,7 @@ from copyfold.probes.latent import CodeStatistics
 from copyfold.training.loss import Loss, Tally, to_images
 from copyfold.training.plan import Plan
 from copyfold.training.randomness import hashed, seeded
+from copyfold.training.running_averages import RunningAverages
 from copyfold.training.state import TrainState
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class MetricsLog:
         run: runs.Run,
         state: TrainState,
         loss: Loss,
+        averages: RunningAverages,
         held_out: np.ndarray,
         plan: Plan,
         fabric: "Fabric",
         length: int,
     ) -> None:
         self.run, self.state, self.loss, self.plan, self.fabric = run, state, loss, plan, fabric
+        self.averages = averages
         self.length = length  # batches in an epoch
         self.held_out = held_out[stratified(len(held_out), EVALUATED)]  # in every row of every run the same
         vector = [len(shape) for shape in state.model.code_shapes()] == [1]
@@ -128,11 +131,12 @@ class MetricsLog:
     @torch.no_grad()
     def _look(self, keep: bool) -> runs.Row:
         """What a row says of the held-out images; weights of the lowest loss so far are kept, if asked for."""
-        found = self.evaluate() | self._diagnose()
-        if keep and found["loss"] < self.state.lowest:
-            self.state.lowest = found["loss"]
-            weights = self.state.shown.state_dict()
-            self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
+        with self.averages.estimated(self.state.shown, self.length * self.plan.batch):
+            found = self.evaluate() | self._diagnose()
+            if keep and found["loss"] < self.state.lowest:
+                self.state.lowest = found["loss"]
+                weights = self.state.shown.state_dict()
+                self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
         return {f"held_out_{name}": value for name, value in found.items()}
 
     @torch.no_grad()

@@ -1,0 +1,106 @@
+"""Running averages of batch norms, estimated again for what is saved and looked at."""
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from copyfold.data import Photos, Stream
+from copyfold.models.base import Autoencoder
+from copyfold.models.blocks import BatchNorm
+from copyfold.objectives.base import Objective
+from copyfold.training.loss import to_images
+from copyfold.training.plan import Plan
+from copyfold.training.randomness import hashed, seeded
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+SHARE = 32  # an image forward costs a third of one trained on: one of 32 is 1 % of the time
+LEAST, MOST = 128, 1024  # images
+BATCH = 64
+NORMS = (BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+class RunningAverages:
+    """Estimates a model's running averages again, from training images and the weights as they are.
+
+        m = mean over batches of the batch's mean;   v = mean over batches of its unbiased variance
+
+    What training records lags behind the weights by some ten steps, and early in a training that shows. These are
+    taken through the objective's own corruption, on a fixed sample of the training images, with batch statistics
+    in every layer. They are in the model within a with-block only: training goes on from what it recorded.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        photos: Photos | Stream,
+        plan: Plan,
+        fabric: "Fabric",
+        layout: torch.memory_format,
+    ) -> None:
+        self._objective, self._photos, self._plan, self._fabric = objective, photos, plan, fabric
+        self._layout, self._device = layout, fabric.device
+
+    @cached_property
+    def _pixels(self) -> Tensor:
+        """The sample as bytes, in an order of its own."""
+        images = self._photos.sample("train", MOST, self._plan.seed).images
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self._plan.seed))
+        return images[order].mul(255).round().to(torch.uint8)
+
+    @contextmanager
+    def estimated(self, model: Autoencoder, trained: int) -> Generator[None]:
+        """Have them in the model, from as many images as `trained` ones pay for: at most 1 % of their time.
+
+        The model stays as it is where it has no batch norm, or where less than 128 images are paid for.
+        """
+        paid = trained // SHARE
+        if paid < LEAST or not any(isinstance(module, NORMS) for module in model.modules()):
+            yield
+            return
+        kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        training = model.training
+        try:
+            with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+                self._estimate(model.train(), self._pixels[:paid])
+            model.train(training)
+            yield
+        finally:
+            model.train(training)
+            for name, buffer in model.named_buffers():
+                buffer.copy_(kept[name])
+
+    def _estimate(self, model: Autoencoder, pixels: Tensor) -> None:
+        """Zero what the norms record, go forward once and read it: momentum times the batch's own."""
+        norms: list[Any] = [module for module in model.modules() if isinstance(module, NORMS) and _records(module)]
+        sums = [(torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)) for norm in norms]
+        batches = pixels[: max(len(pixels) // BATCH * BATCH, min(len(pixels), BATCH))].split(BATCH)
+        seeded(hashed(self._plan.seed, -2), self._device)  # the same corruption every time
+        with ExitStack() as stack:
+            for norm in norms:
+                if isinstance(norm, BatchNorm):
+                    stack.callback(setattr, norm, "synchronised", norm.synchronised)
+                    norm.synchronised = False  # one process may be alone in this
+            for batch in batches:
+                for norm in norms:
+                    for buffer in norm.buffers():
+                        buffer.zero_()
+                with self._fabric.autocast(), model.using("batch"):
+                    self._objective(model, to_images(batch.to(self._device), self._layout))
+                for norm, (mean, variance) in zip(norms, sums, strict=True):
+                    mean += norm.running_mean
+                    variance += norm.running_var
+        for norm, (mean, variance) in zip(norms, sums, strict=True):
+            share = len(batches) * (1.0 if norm.momentum is None else norm.momentum)
+            norm.running_mean.copy_(mean / share)
+            norm.running_var.copy_(variance / share)
+
+
+def _records(norm: Any) -> bool:
+    """Whether a norm records averages, as it is; one that is frozen does not."""
+    return norm.training and norm.running_mean is not None and norm.momentum != 0
