@@ -16,6 +16,7 @@ from copyfold import catalogue, runs
 from copyfold.data import Photos, Stream
 from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder, check_citizen, load
+from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import symptoms
 from copyfold.training.checkpointing import Checkpoints, finished, read
@@ -29,6 +30,7 @@ from copyfold.training.plan import Plan, layout
 from copyfold.training.run_metadata import describe
 from copyfold.training.running_averages import RunningAverages
 from copyfold.training.runtime import switched
+from copyfold.training.solving import above_pca, check_solvable, solve
 from copyfold.training.state import TrainState
 from copyfold.training.stopping import Clock, Signals, Stopped
 from copyfold.types import Progress
@@ -65,7 +67,8 @@ def fit(
 
     Every step is a batch of images; an incomplete last batch of an epoch is dropped. The held-out loss is taken
     after every epoch on up to 512 held-out images. `model` itself is trained, and is in eval mode afterwards.
-    How to train is said by the fields of `Plan`, as in fit(model, epochs=10, batch=64, lr=1e-3).
+    How to train is said by the fields of `Plan`, as in fit(model, epochs=10, batch=64, lr=1e-3). A Linear can be
+    solved instead: fit(model, solve=True) gives it the weights of PCA, exactly.
 
     With the same seed, threads and machine, the same bits come out, whether or not training was stopped and
     resumed between; not where `minutes` and a cosine make the learning rate a matter of the clock, nor on a GPU
@@ -97,10 +100,16 @@ def fit(
     with ExitStack() as stack:
         if first:
             runs.prepare(target.folder, resume, overwrite)
+            if resume:
+                _check_resumed(target, chosen)
             stack.enter_context(target.locked())
             if overwrite and not resume:
                 target.clear()
-        signum = _train(target, model, objective, photos, chosen, resume, progress)
+        if chosen.solve:
+            solve(target, cast(Linear, model), objective, photos, chosen, resume, progress)
+            signum = 0
+        else:
+            signum = _train(target, model, objective, photos, chosen, resume, progress)
     model.cpu().eval()
     if signum and first:  # one process says it; a second would be taken for one that failed
         raise Stopped(signum, target)
@@ -145,6 +154,9 @@ def _train(
     model.load_state_dict(load(run.folder).state_dict())
     if first:
         _say(run, plan, objective, metrics)
+        if not clock.signum:
+            for sentence in above_pca(model, objective, photos):
+                log.info("%s", sentence)
     return clock.signum
 
 
@@ -216,6 +228,8 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
         raise UsageError("photos read with whole=True hold nothing out: train on Photos(...) without it")
     objective.check(model)
     _check_citizen(objective, model)
+    if plan.solve:
+        check_solvable(model, objective, photos)
     if plan.recompute and model.has_statistics and model.statistics == "running":
         raise UsageError("recompute would see other running averages the second time: give statistics='batch'")
     if plan.compile and any(penalty.differentiates for penalty in getattr(objective, "penalties", ())):
@@ -228,6 +242,19 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
     if count % (plan.world * plan.accumulate):
         raise UsageError(
             f"{count} images are fewer than a batch and cannot be shared: give a --batch of fewer images"
+        )
+
+
+def _check_resumed(run: runs.Run, plan: Plan) -> None:
+    """Refuse to go on by steps from what was solved, or the other way round; a new or cleared run is neither."""
+    if not (run.folder / "recipe.yaml").is_file():
+        return
+    solved = bool(run.recipe.get("solve"))
+    if solved != plan.solve:
+        ways = ("trained by steps", "solved")
+        raise UsageError(
+            f"{run.folder} was {ways[solved]} and cannot be {ways[plan.solve]} from there: give another --run, or "
+            "start again with --overwrite"
         )
 
 
