@@ -31,10 +31,10 @@ added after a measurement had shown the need. A page first says what its verdict
 and then comments on it after a look at all numbers and pictures. HOLDS and FAILS are about the sentence in the
 second column: "tails" holds where the essay is wrong, and T10 is a law that the essay does not give.
 
-There are three kinds of intervals, and n tells which. For numbers per image (n images): the two-way bootstrap
-over seeds and images. With three seeds its ends can hardly leave the range of the seeds, so that it is too
-narrow where seeds differ greatly. For one number per seed (n = 3): Student's t interval, which is wide and may
-extend beyond possible values. For counts: Wilson's interval.
+There are three kinds of intervals, and n tells which. For numbers per image (n images): the two-way bootstrap over
+seeds and images. With three seeds its ends can hardly leave the range of the seeds, so that it is narrow where
+seeds differ greatly. For one number per seed (n = 3): Student's t interval, which is wide and may extend beyond
+possible values. For counts: Wilson's interval.
 
 {verdicts}
 

@@ -24,7 +24,7 @@ from copyfold.types import Images
 
 @dataclass(frozen=True)
 class RepresentationLosesNoise(Study):
-    """The representation of a noised photograph has less noise than was put in.
+    """The representation of a noisy photograph has less noise than was added.
 
     A photograph x is corrupted to x~. For a U-Net without skips, an image a with the same output as x~ is found by
     L-BFGS from a grey image. The number is ||a - x|| / ||x~ - x||: below 1, the output has lost some of the noise.

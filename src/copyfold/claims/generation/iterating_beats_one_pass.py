@@ -21,7 +21,7 @@ from copyfold.types import Film, Images
 
 @dataclass(frozen=True)
 class IteratingBeatsOnePass(Study):
-    """One pass over noise gives no realistic image; denoising repeatedly comes near.
+    """One pass over noise gives no realistic image; repeated denoising comes near.
 
     The essay's U-Net without skips learns to copy photographs. From noise N(0.7, 0.2^2) it makes images in N = 1,
     30 and 200 steps of a[n+1] = c D(E(a[n])) + (1 - c) eta, c = n / N, with the statistics of the batch. Each set

@@ -26,7 +26,7 @@ Lines: TypeAlias = dict[str, tuple[Sequence[float], Sequence[float]]]
 
 @dataclass(frozen=True)
 class FreedomGrows(Study):
-    """The dimension in which an input is free is a product over layers, and grows.
+    """The number of free input dimensions is a product over layers, and grows.
 
     Chains of random layers n_1 -> m_1 -> m_2 ... with 256 inputs, in float64. The free dimension is the nullity of
     the product of the layers, or, with ReLUs, of the Jacobian at 8 random inputs: the dimension in which the input

@@ -30,7 +30,7 @@ NARROW = SHARES[0]
 
 @dataclass(frozen=True)
 class LooksGaussian(Study):
-    r"""The representation of an input by an untrained model that narrows is normal.
+    r"""The representation of an input by an untrained narrowing model is Gaussian.
 
     A random layer A has m outputs for the n numbers of an image a; a_g is the image with the same output as a that
     descent from a_0 finds. Descent only moves in the row space of A, so that a_g = a_0 + A^+ A (a - a_0), which is
