@@ -155,7 +155,7 @@ class Lab:
         key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
         folder = self.cache / self._torch / f"{type(model).__name__}-{key}"
         looks = {count: folder / f"after-{count}" for count in epochs}
-        run = Run(folder / ("training-" + "-".join(map(str, epochs))))  # what was stopped goes on only as it was
+        run = Run(folder / ("training-" + "-".join(map(str, epochs))))  # resumed only with the same epochs
         start = time.monotonic()
         with Run(folder).locked(wait=True):
             missing = {count: look for count, look in looks.items() if not (look / "made.json").is_file()}

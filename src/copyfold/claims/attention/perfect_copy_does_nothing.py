@@ -71,7 +71,7 @@ class PerfectCopyDoesNothing(Study):
             denoiser = lab.trained(make, photos, seed, steps=steps, objective=Classical(noise))
             rng = lab.rng(seed, "noise")
             noisy, drawn = noise(x, rng), gaussian_images(law, x, rng)
-            spoiled = noise(drawn, rng)
+            corrupted = noise(drawn, rng)
             return {
                 "noisy": noisy,
                 "copier": restored(copier, noisy),
@@ -79,24 +79,24 @@ class PerfectCopyDoesNothing(Study):
                 "filter": linear_filter(noise(reference, rng), reference, noisy),
                 "mixed": MIX(x, rng),
                 "drawn": drawn,
-                "spoiled": spoiled,
-                "optimum": law(spoiled, STD),
+                "corrupted": corrupted,
+                "optimum": law(corrupted, STD),
             }
 
         found = lab.each(measure)
-        known = {name: [mse(f[name], f["drawn"]) for f in found] for name in ("spoiled", "optimum")}
+        known = {name: [mse(f[name], f["drawn"]) for f in found] for name in ("corrupted", "optimum")}
         errors = {
             name: [mse(f[name], x) for f in found] for name in ("noisy", "mixed", "copier", "denoiser", "filter")
         }
         mixed = 0.5**2 * ((x - MIX.mean).square().mean((1, 2, 3)) + MIX.std**2)
         least = (law.variances * STD**2 / (law.variances + STD**2)).sum().item() / x[0].numel()
         over = {name: statistics.ratio(errors[name], errors["noisy"]) for name in ("denoiser", "copier", "filter")}
-        over["optimum"] = statistics.ratio(known["optimum"], known["spoiled"])
+        over["optimum"] = statistics.ratio(known["optimum"], known["corrupted"])
         numbers = {f"{name} over copy": e for name, e in over.items()} | {
             "copy off closed form": off(errors["noisy"], [torch.full_like(mixed, STD**2)] * len(found)),
             "copy off closed form, mix": off(errors["mixed"], [mixed] * len(found)),
             "optimum off closed form": off(known["optimum"], [torch.full_like(mixed, least)] * len(found)),
-            "copy over optimum": statistics.ratio(known["spoiled"], known["optimum"]),
+            "copy over optimum": statistics.ratio(known["corrupted"], known["optimum"]),
         }
         return Finding(numbers, self._figures(over, x, found[0]))
 

@@ -41,10 +41,10 @@ class BetterThanLinear(Study):
     over that of the best linear filter, fitted by least squares on training photographs with the same noise. It
     decides at std 0.2 and for the mix, each time for the best of these networks there.
 
-    Controls: two U-Nets trained to denoise, one on Gaussian noise of std 0.05 to 0.4 and one on mixes of any
-    share, which must beat the filter if the measurement is right; an untrained U-Net; doing nothing; and the best
-    classical denoiser, given the noise level. The filter is the best of three on the images measured, and the
-    network is chosen in the same way.
+    Controls: two U-Nets trained to denoise ("taught"), one on Gaussian noise of std 0.05 to 0.4 and one on mixes
+    of any share, which must beat the filter if the measurement is right; an untrained U-Net; doing nothing; and
+    the best classical denoiser, given the noise level. The filter is the best of three on the images measured, and
+    the network is chosen in the same way.
 
     In the first figure the bands are intervals; below the line of the filter a network is better. The second shows
     the same for the mix; the small circles are the seeds. The third shows photographs with noise of std 0.2.
@@ -81,7 +81,7 @@ class BetterThanLinear(Study):
             name: Denoising(noise, reference, "batch")(blank, x, lab.rng(0, name))
             for name, noise in noises.items()
         }
-        emergent, taught = emergent_denoisers(lab), taught_denoisers(lab)
+        emergent, taught = emergent_denoisers(lab), trained_denoisers(lab)
 
         def restore(seed: int) -> dict[str, dict[str, Reading]]:
             restored: dict[str, dict[str, Reading]] = {}
@@ -142,7 +142,7 @@ class BetterThanLinear(Study):
         rows = {k: plain.images[k] for k in ("clean", "corrupted")}
         rows |= {f"trained only to copy: {best}": outputs[best]["gaussian 0.2"].images["output"]}
         rows |= {name: plain.images[name] for name in (least(plain, LINEAR), least(plain, CLASSICAL))}
-        rows |= {"taught": outputs["U-Net taught gaussian"]["gaussian 0.2"].images["output"]}
+        rows |= {"trained to denoise": outputs["U-Net taught gaussian"]["gaussian 0.2"].images["output"]}
         return {
             "strengths": strengths,
             "mix": charts.intervals(mix, label, level, logx=True),
@@ -160,7 +160,7 @@ def emergent_denoisers(lab: Lab) -> dict[str, Denoiser]:
     }
 
 
-def taught_denoisers(lab: Lab) -> dict[str, Denoiser]:
+def trained_denoisers(lab: Lab) -> dict[str, Denoiser]:
     """Networks that are trained to denoise."""
     return {
         "U-Net taught gaussian": (unet(lab), {"objective": Classical(Gaussian((0.05, 0.4)))}, "running"),

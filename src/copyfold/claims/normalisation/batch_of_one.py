@@ -90,7 +90,7 @@ class BatchOfOne(Study):
                 ),
                 f"rho one over sixteen {noise}, equal steps": rho(errors["1, as few steps"], sixteen),
             }
-            looks[f"{noise}: spoiled"] = noisy[0][:SHOWN]
+            looks[f"{noise}: corrupted"] = noisy[0][:SHOWN]
             looks |= {f"{noise}: {way}": outputs[way][0][:SHOWN] for way in ("batches of 16", "batches of 1")}
         numbers |= {f"rho {name}": e for name, e in shown.items()}
         for way in WAYS:

@@ -57,7 +57,7 @@ class EvalModeBreaks(Study):
         numbers, shown, looks = {}, {}, {"clean": x[:SHOWN]}
         for noise, corruption in NOISES.items():
             noisy = [corruption(x, lab.rng(seed, noise)) for seed, _ in models]
-            looks[f"{noise}: spoiled"] = noisy[0][:SHOWN]
+            looks[f"{noise}: corrupted"] = noisy[0][:SHOWN]
             errors: dict[str, list[Tensor]] = {}
             for kind in kinds:
                 outputs = [restored(m, y, statistics=kind) for (_, m), y in zip(models, noisy, strict=True)]

@@ -37,8 +37,8 @@ class FillsInDetail(Study):
     clean image than the filter's.
 
     Controls: filters of 7x7 and 11x11 and by frequency, fitted on training images with the same corruption, of
-    which the best on the measured images counts; the training image nearest in the visible pixels, which is what a
-    memory of training images would give; for noise, the best classical denoiser.
+    which the best on the measured images counts; the training image nearest in the visible pixels ("store"), which
+    is what a memory of training images would give; for noise, the best classical denoiser.
 
     In the pictures, rows from the top: clean, corrupted, the filter, the nearest training image, and the
     autoencoder's output.
@@ -103,7 +103,7 @@ class FillsInDetail(Study):
         if lost is visible:
             classical = [best_baseline(reading)[1]] * times
             numbers[f"error over best baseline, {name}"] = statistics.ratio(squares, classical)
-        rows = {"clean": x, "spoiled": noisy, best: reading.images[best], "store": store}
+        rows = {"clean": x, "corrupted": noisy, best: reading.images[best], "nearest training image": store}
         return numbers, rows | {"autoencoder": outputs[0]}
 
 

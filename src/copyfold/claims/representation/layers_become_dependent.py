@@ -119,8 +119,8 @@ def weights(model: nn.Module) -> list[Tensor]:
 
 def cosines(before: Tensor, after: Tensor) -> Tensor:
     """The cosines of the principal angles of before's column space and after's row space, the largest first."""
-    says, hears = (torch.linalg.qr(w.double()).Q for w in (before, after.T))
-    return torch.linalg.svdvals(says.T @ hears).clamp(max=1)
+    columns, rows = (torch.linalg.qr(w.double()).Q for w in (before, after.T))
+    return torch.linalg.svdvals(columns.T @ rows).clamp(max=1)
 
 
 def alignment(before: Tensor, after: Tensor) -> float:
