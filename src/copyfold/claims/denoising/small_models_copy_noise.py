@@ -91,7 +91,7 @@ def passing(model: Autoencoder, x: Images, lab: Lab, seed: int) -> Reading:
 
 
 def shares(readings: list[Reading]) -> dict[str, Estimate]:
-    """What of the noise passes, and the errors over it, from what `passing` found for every seed."""
+    """The share of noise that passes, and the errors over it, from the numbers of `passing` for every seed."""
     numbers = [r.numbers for r in readings]
     noise = [n["corrupted"] for n in numbers]
     return {
