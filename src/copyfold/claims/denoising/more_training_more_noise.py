@@ -61,7 +61,7 @@ class MoreTrainingMoreNoise(Study):
         keeps = (0.5, 0.3, 0.1, 0.0)
 
         def look(seed: int) -> list[dict[float, Images]]:
-            """The mixes, that of x alone first, then each model's outputs for them."""
+            """The mixes (the first is x itself), then each model's outputs for them."""
             mixed = {1.0: x} | {keep: Mix(keep)(x, lab.rng(seed, f"mix {keep}")) for keep in keeps}
             models = lab.course(unet(lab), photos, seed, steps)
             return [mixed, *({keep: restored(m, noisy) for keep, noisy in mixed.items()} for m in models)]
