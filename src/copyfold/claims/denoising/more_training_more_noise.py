@@ -23,7 +23,7 @@ class MoreTrainingMoreNoise(Study):
 
     The essay's U-Net without skips learns to copy photographs, and is saved at four stages. Held-out photographs
     are mixed with noise N(0.7, 0.2^2), so that 0.5, 0.3 or 0.1 of the mix is the photograph; batch norm uses the
-    statistics of the batch, as in the essay. The decisive numbers, where 0.3 is kept: the squared error of the
+    statistics of the batch, as in the essay. The deciding numbers, where 0.3 is kept: the squared error of the
     last network over that of the first, and over that of the mean training image.
 
     Controls: the mean training image, which ignores its input: an output that is farther from the photograph has

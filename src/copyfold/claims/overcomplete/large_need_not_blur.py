@@ -33,7 +33,7 @@ class LargeNeedNotBlur(Study):
     code must blur however large the network is; if it were sharp, the size would matter and not the information in
     the code.
 
-    In the figure, rows from the top: photographs, and what each network gives back.
+    In the figure, rows from the top: photographs, and each network's output.
     """
 
     claim: ClassVar[str] = "blur"

@@ -59,7 +59,7 @@ class NotTheIdentity(Study):
     jacobian: Above = Above(0.3)
 
     def measure(self, lab: Lab) -> Finding:
-        """Corrupt images, and see what comes out."""
+        """Corrupt images, and compare outputs with inputs."""
         photos = lab.photos("landscapes")
         x, seen = lab.images(photos), lab.images(photos, "train")
         make = overcomplete(lab)

@@ -71,7 +71,7 @@ class NoiseByDepth(Study):
         "not from that of the first block.",
         Verdict.MIXED: "It depends on the network, or on the block: noise by depth is not a reliable sign of "
         "training.",
-        Verdict.FAILS: "Noise by depth says nothing of training.",
+        Verdict.FAILS: "Noise by depth says nothing about training.",
     }
 
     first_block_cnn: Above = Above(0.01)
