@@ -190,7 +190,7 @@ def test_pages_are_written_of_what_there_is(out, tmp_path):
     measured = len(list((out / "tiny").glob("*/finding.json")))
     assert f"Of {len(STUDIES)} claims: " in table
     assert f"{measured} UNDECIDED" in table
-    assert table.split("## What this budget cannot decide")[1].count("This budget decides nothing.") == measured
+    assert table.split("## What this budget cannot decide")[1].count("budget is too small to decide.") == measured
     for text, folder in ((page, tmp_path / "findings"), (table, tmp_path)):
         for link in re.findall(r"\]\(([^)]+)\)", text):
             assert (folder / link).resolve().is_file()

@@ -54,9 +54,9 @@ def test_the_perceptron_learns_by_fit_and_by_a_loop(tmp_path: Path) -> None:
         assert 0 < float(rows[kind][-1]) < black
 
 
-def test_every_switch_is_measured() -> None:
+def test_every_speed_option_is_measured() -> None:
     size = ("--width", 2, "--side", 16, "--batch", 2, "--rounds", 1, "--steps", 1)
-    rows = table("switches", "--no-compile", *size)
+    rows = table("speed_options", "--no-compile", *size)
     assert {"bf16, channels_last, fused Adam", "bf16, fused Adam"} < rows.keys()  # of the U-Net, of the perceptron
     for name in ("plain: float32, NCHW, Adam in a loop", "bf16, fused Adam", "the same, recomputing activations"):
         assert float(rows[name][0]) > 0

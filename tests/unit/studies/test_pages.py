@@ -29,10 +29,10 @@ class Made(Study):
             "UNDECIDED",
             (0.4, 0.6),
             (2, 3),
-            "cannot hold: error is not as claimed. Open, as the interval of share holds the threshold.",
+            "does not hold: error is not as claimed. The interval of share contains its threshold.",
         ),
-        ("UNDECIDED", (0.4, 0.6), (0.9, 1.1), "the interval of share and of error holds the threshold."),
-        ("UNDECIDED", (0.6, 0.7), (0.1, 0.2), "This budget decides nothing."),
+        ("UNDECIDED", (0.4, 0.6), (0.9, 1.1), "the intervals of share and error contain their thresholds."),
+        ("UNDECIDED", (0.6, 0.7), (0.1, 0.2), "This budget is too small to decide."),
     ],
 )
 def test_a_page_says_why_there_is_no_verdict(verdict, share, error, said):
