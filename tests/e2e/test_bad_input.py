@@ -58,6 +58,8 @@ WRONG = {
     ),
     "train --epochz=3": ("--epochz is no option of copyfold train", "did you mean --epochs?"),
     "train --epoch=3": ("--epoch is no option", "did you mean --epochs?"),
+    "train --steps=1000": ("--steps is no option of copyfold train", "did you mean --epochs or --minutes?"),
+    "train --batch-size=8": ("--batch-size is no option of copyfold train", "did you mean --batch?"),
     "train --width=8": ("--width is no option of copyfold train", "did you mean --model.width?"),
     "train --objective.corruption=Blur --kernel=3": ("--kernel is no option", "--objective.corruption.kernel?"),
     "train --model-width=3": ("--model-width is no option", "did you mean --model.width?"),

@@ -36,25 +36,9 @@ from copyfold.testing import (
     demands,
 )
 from copyfold.testing.demands import maps
+from known import Strided
 
 # ---------------------------------------------------------------- good classes
-
-
-class Plain(cf.Autoencoder):
-    """No dataclass, no tiny, no statistics, no encoder; torch's batch norm, and a buffer that is not saved."""
-
-    def __init__(self, shape=(1, 8, 8), width=3, scale=2.0):
-        super().__init__(shape)
-        self.width, self.scale = width, scale
-        self.inward = nn.Sequential(nn.Conv2d(shape[0], width, 2, 2), nn.BatchNorm2d(width))
-        self.outward = nn.ConvTranspose2d(width, shape[0], 2, 2)
-        self.register_buffer("gain", torch.full((1,), float(scale)), persistent=False)
-
-    def encode(self, x):
-        return self.gain * self.inward(x)
-
-    def decode(self, z):
-        return self.outward(z / self.gain)
 
 
 class Normed(cf.Autoencoder):
@@ -83,7 +67,7 @@ class Zeroed(Normed):
         nn.init.zeros_(self.decoder.weight)
 
 
-class Maps(Plain):
+class Maps(Strided):
     """Its code is a tuple of maps; one layer is frozen."""
 
     def __init__(self, shape=(3, 8, 6)):
@@ -238,8 +222,8 @@ class Flat(cf.Middle):
 
 
 GOOD = [
-    *(partial(check_architecture, model()) for model in (Plain, Normed, Zeroed, Maps, Drawn)),
-    partial(check_architecture, cf.Variational(Plain(), 3)),
+    *(partial(check_architecture, model()) for model in (Strided, Normed, Zeroed, Maps, Drawn)),
+    partial(check_architecture, cf.Variational(Strided(), 3)),
     partial(check_architecture, Normed().eval(), Twice()),
     partial(check_middle, Flat()),
     partial(check_corruption, Lines()),
@@ -250,7 +234,7 @@ GOOD = [
     partial(check_objective, Twice()),
     partial(check_sampler, Fading()),
     partial(check_sampler, Blend()),
-    partial(check_sampler, Fading(), Plain(), torch.rand(3, 1, 8, 8)),
+    partial(check_sampler, Fading(), Strided(), torch.rand(3, 1, 8, 8)),
     partial(check_sampler, cf.Renoising(3, grow=((2, 32),)), Normed((3, 16, 12))),
     partial(check_schedule, Half()),
     partial(check_probe, Spread()),
@@ -313,15 +297,15 @@ def throws(error):
 # ---------------------------------------------------------------- architectures
 
 
-def encoding(function, base=Plain, **more):
+def encoding(function, base=Strided, **more):
     return faulty(base, encode=by("x", function), **more)
 
 
-def decoding(function, base=Plain, **more):
+def decoding(function, base=Strided, **more):
     return faulty(base, decode=by("z", function), **more)
 
 
-def built(function, base=Plain, **more):
+def built(function, base=Strided, **more):
     """A model whose constructor does something more."""
 
     def init(self, shape=(1, 8, 8)):
@@ -332,11 +316,11 @@ def built(function, base=Plain, **more):
 
 
 def forgetful(self, shape=(1, 8, 8), depth=1):
-    Plain.__init__(self, shape)
+    Strided.__init__(self, shape)
 
 
 def unread(self, shape=(1, 8, 8), output="linear"):
-    Plain.__init__(self, shape)
+    Strided.__init__(self, shape)
 
 
 def early(self, shape=(1, 8, 8), statistics="batch"):
@@ -347,7 +331,7 @@ def early(self, shape=(1, 8, 8), statistics="batch"):
 
 def counting(self, x):
     self.calls += 1
-    return Plain.encode(self, x)
+    return Strided.encode(self, x)
 
 
 def without_std(self, x):
@@ -358,7 +342,7 @@ def without_std(self, x):
 def twins():
     """An instance of a class, after which another of its name was defined."""
     own = {"__module__": __name__, "__qualname__": "Faulty"}
-    first, _ = type("Faulty", (Plain,), own), type("Faulty", (Plain,), own)
+    first, _ = type("Faulty", (Strided,), own), type("Faulty", (Strided,), own)
     return first()
 
 
@@ -369,9 +353,9 @@ only_codes = faulty(
 in_double = faulty(Twice, __call__=by("model x", lambda model, x: {"loss": model(x).double().square().mean()}))
 
 ARCHITECTURES = {
-    "class": (Plain, r"Plain: is a class: give an instance, Plain\("),
+    "class": (Strided, r"Strided: is a class: give an instance, Strided\("),
     "no model": (partial(check_architecture, nn.Linear(2, 2)), r"Linear: is no Autoencoder: derive it from"),
-    "not stored": (faulty(Plain, __init__=forgetful), "depth is not stored; write self.depth = depth"),
+    "not stored": (faulty(Strided, __init__=forgetful), "depth is not stored; write self.depth = depth"),
     "nothing to train": (built(lambda self: self.requires_grad_(False)), "has no weights that can be trained"),
     "no copy": (built(lambda self: setattr(self, "lock", threading.Lock())), r"a copy of it .* failed: TypeError"),
     "idle parameter": (
@@ -384,18 +368,18 @@ ARCHITECTURES = {
         r"Normed: parameter decoder.weight \(and 1 more\) gets no gradient from the objective",
     ),
     "refused by the objective": (
-        partial(check_architecture, Plain(), cf.Classical(penalties=(cf.Divergence(),))),
-        "Plain: a step of training: Divergence needs a",
+        partial(check_architecture, Strided(), cf.Classical(penalties=(cf.Divergence(),))),
+        "Strided: a step of training: Divergence needs a",
     ),
     "NaN": (
-        encoding(lambda self, x: Plain.encode(self, x) + (0 * self.inward(x)).sqrt()),
+        encoding(lambda self, x: Strided.encode(self, x) + (0 * self.inward(x)).sqrt()),
         "the gradient of inward.0.weight is NaN or infinite: keep divisions",
     ),
     "NaN in bf16": (
         encoding(lambda self, x: (z := Normed.encode(self, x)) / (0 * z + 1 + 1e-4 - 1), Normed),
         "the loss is NaN or infinite under bf16 mixed precision",
     ),
-    "loss in float64": (partial(check_architecture, Plain(), in_double), "Plain: the loss is torch.float64"),
+    "loss in float64": (partial(check_architecture, Strided(), in_double), "Strided: the loss is torch.float64"),
     "records nothing": (
         faulty(Normed, train=lambda self, mode=True: nn.Module.train(self, False)),
         "the batch norm encoder.1 records no averages in training mode",
@@ -403,45 +387,48 @@ ARCHITECTURES = {
     "no code": (encoding(lambda self, x: [self.inward(x)]), "encode must give a tensor with a row per image"),
     "whole numbers": (
         encoding(
-            lambda self, x: Plain.encode(self, x).to(torch.float if self.training or len(x) == 2 else torch.int)
+            lambda self, x: Strided.encode(self, x).to(torch.float if self.training or len(x) == 2 else torch.int)
         ),
         "encode must give a float tensor with a row per image",
     ),
     "images in place": (
-        encoding(lambda self, x: Plain.encode(self, x.sub_(0.5) if len(x) > 2 else x)),  # of 2, fit tells it too
+        encoding(lambda self, x: Strided.encode(self, x.sub_(0.5) if len(x) > 2 else x)),  # of 2, fit tells it too
         "encode changes the images that it is given: use no inplace=True in the first layer",
     ),
     "random code": (
-        encoding(lambda self, x: (z := Plain.encode(self, x)) + torch.randn_like(z)),
+        encoding(lambda self, x: (z := Strided.encode(self, x)) + torch.randn_like(z)),
         "encode gives another code for the same images in eval mode: let it give the mean",
     ),
     "code in place": (
-        decoding(lambda self, z: Plain.decode(self, z if self.training else z.mul_(2))),
+        decoding(lambda self, z: Strided.decode(self, z if self.training else z.mul_(2))),
         "decode changes the code that it is given: use no inplace=True",
     ),
-    "no images": (decoding(lambda self, z: Plain.decode(self, z)[..., 1:]), r"decode must give images of \(2, 1"),
+    "no images": (
+        decoding(lambda self, z: Strided.decode(self, z)[..., 1:]),
+        r"decode must give images of \(2, 1",
+    ),
     "no images of four": (
-        decoding(lambda self, z: Plain.decode(self, z)[..., (not self.training and len(z) == 4) :]),
+        decoding(lambda self, z: Strided.decode(self, z)[..., (not self.training and len(z) == 4) :]),
         "decode gives a tensor of 4x1x8x7 for the code of 4x1x8x8: expected images of",
     ),
     "NaN in eval mode": (
-        decoding(lambda self, z: Plain.decode(self, z) / self.training),
+        decoding(lambda self, z: Strided.decode(self, z) / self.training),
         "decode gives NaN or infinite values in eval",
     ),
     "random images": (
-        decoding(lambda self, z: F.dropout(Plain.decode(self, z), 0.5)),
+        decoding(lambda self, z: F.dropout(Strided.decode(self, z), 0.5)),
         "decode gives other images for the same code",
     ),
     "forward": (
-        faulty(Plain, forward=lambda self, x: x + self.decode(self.encode(x))),
+        faulty(Strided, forward=lambda self, x: x + self.decode(self.encode(x))),
         r"model\(x\) is not decode\(encode\(x\)\): leave forward to copyfold.Autoencoder",
     ),
     "draws another shape": (
-        faulty(Plain, draw=lambda self, x: self.encode(x)[:, : 3 if self.training else 1]),
+        faulty(Strided, draw=lambda self, x: self.encode(x)[:, : 3 if self.training else 1]),
         r"draw gives \[\(4, 1, 4, 4\)\]: expected the shapes of encode, \[\(4, 3, 4",
     ),
     "hidden posterior": (faulty(Drawn, stochastic=False), "has a posterior, and stochastic is False: write"),
-    "no posterior": (faulty(Plain, stochastic=True), "is stochastic, and posterior gives a None"),
+    "no posterior": (faulty(Strided, stochastic=True), "is stochastic, and posterior gives a None"),
     "not the mean": (
         faulty(Drawn, encode=lambda self, x: self.posterior(x).mean + 1),
         "encode is not the mean of the posterior",
@@ -451,7 +438,7 @@ ARCHITECTURES = {
         faulty(Drawn, draw=lambda self, x: self.encode(x) if not self.training else self.posterior(x).rsample()),
         "draw gives the mean of the posterior: leave draw to",
     ),
-    "output not used": (faulty(Plain, __init__=unread), "output='sigmoid' is not used: write super"),
+    "output not used": (faulty(Strided, __init__=unread), "output='sigmoid' is not used: write super"),
     "output not obeyed": (decoding(lambda self, z: self.logits(z), Normed), r"with output='sigmoid' decode\(z\)"),
     "statistics too early": (faulty(Normed, __init__=early), "statistics='running' is not used: write"),
     "statistics reach nothing": (faulty(Normed, statistics=deaf), "'running' does not reach the batch norm"),
@@ -461,10 +448,10 @@ ARCHITECTURES = {
     ),
     "mode": (encoding(lambda self, x: self.train() and Drawn.encode(self, x), Drawn), "changes the model's mode"),
     "images together": (
-        encoding(lambda self, x: (z := Plain.encode(self, x)) - z.mean(0)),
+        encoding(lambda self, x: (z := Strided.encode(self, x)) - z.mean(0)),
         "an image's result depends on the others of its batch, in eval mode with running statistics",
     ),
-    "summary": (faulty(Plain, code_shapes=lambda self: ((7,),)), r"summary\(\) says code_size=7: there are 48;"),
+    "summary": (faulty(Strided, code_shapes=lambda self: ((7,),)), r"summary\(\) says code_size=7: there are 48;"),
     "view": (
         encoding(lambda self, x: Maps.encode(self, x.view(len(x), -1).view(x.shape)), Maps),
         "channels-last images failed: RuntimeError: view .*: images come channels last, too: use flatten and",
@@ -476,16 +463,19 @@ ARCHITECTURES = {
     "multiple": (faulty(Drawn, multiple=1), "2x1x3x5 failed: RuntimeError: .* set None where shape fixes the"),
     "another multiple": (faulty(Normed, multiple=3), "gives 2x1x8x14 for 2x1x9x15: multiple=3 says that sides"),
     "another class": (twins(), "is loaded as another class of that name"),
-    "not loaded": (faulty(Plain, load_state_dict=lambda self, state, **_: None), "inward.0.weight is loaded with"),
+    "not loaded": (
+        faulty(Strided, load_state_dict=lambda self, state, **_: None),
+        "inward.0.weight is loaded with",
+    ),
     "hidden numbers": (
         built(
             lambda self: setattr(self, "unit", [torch.rand(1, 1, 8, 8)]),
-            decode=lambda self, z: Plain.decode(self, z) + self.unit[0],
+            decode=lambda self, z: Strided.decode(self, z) + self.unit[0],
         ),
         r"gives other images once it is loaded: make all that .* a buffer \(register_buffer\) or an argument",
     ),
     "sees farther": (
-        decoding(lambda self, z: F.avg_pool2d(Plain.decode(self, z), 5, 1, 2)),
+        decoding(lambda self, z: F.avg_pool2d(Strided.decode(self, z), 5, 1, 2)),
         "a pixel of the output depends on . pixels along an axis, its layers say .: make them in the order",
     ),
 }
@@ -632,7 +622,10 @@ PENALTIES = {
         paying(lambda model, z: model.requires_grad_(False) and squares(flat(z))),
         "changes the model's requires_grad: put it back, or use torch.autograd.grad",
     ),
-    "refuses": (partial(check_penalty, cf.Divergence(), Plain()), r"Divergence: refuses this model \(Divergence"),
+    "refuses": (
+        partial(check_penalty, cf.Divergence(), Strided()),
+        r"Divergence: refuses this model \(Divergence",
+    ),
 }
 
 
@@ -901,7 +894,7 @@ def caught(case: str) -> tuple[str, str, int]:
 def test_a_faulty_class_is_caught_with_what_is_wrong(case):
     message = caught(case)[0]
     assert re.search(FAULTY[case][1], message)
-    assert re.match("Faulty|Plain|Normed|Linear|Classical|Divergence|Quality", message)
+    assert re.match("Faulty|Strided|Normed|Linear|Classical|Divergence|Quality", message)
     assert "\n" not in message
     assert len(message) < 300
 

@@ -8,7 +8,7 @@ says whether a value is of a type. It never reads a file, and imports nothing.
 import argparse
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -24,6 +24,15 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 RECIPE_LENGTH = 16_000  # one has a thousand characters; libyaml crashes on what is nested 20,000 deep
 OURS = ("help", "config", "import")  # options that no recipe has
 TYPED = ("run", "resume", "overwrite")  # options that are typed, and not said by a recipe: it may be a stranger's
+
+CLOSE = 0.7  # the similarity of two names from which one is suggested for the other: save_steps is no steps
+USUAL = {  # what other programs call an option
+    "steps": ("epochs", "minutes"),
+    "max_steps": ("epochs", "minutes"),
+    "iterations": ("epochs", "minutes"),
+    "batch_size": ("batch",),
+    "learning_rate": ("lr",),
+}
 
 
 class Parser(ArgumentParser):
@@ -213,9 +222,17 @@ def _refuse(flag: str, parser: Parser, choices: _choices.Choices) -> NoReturn:
     for known in sorted(every, key=lambda known: known.count(".")):
         for name in (known.removeprefix("--"), known.removeprefix("--").rpartition(".")[2]):
             names.setdefault(name.lower(), known)
-    near = difflib.get_close_matches(flag.lstrip("-").lower(), names, n=1)
-    hint = f"did you mean {names[near[0]]}?" if near else f"see {parser.prog} --help"
+    given = flag.lstrip("-").lower()
+    near = [names[name] for name in difflib.get_close_matches(given, names, n=1, cutoff=CLOSE)]
+    usual = [f"--{name}" for name in _usual(given, [known.removeprefix("--") for known in every])]
+    meant = near if given in names else usual or near
+    hint = f"did you mean {' or '.join(meant)}?" if meant else f"see {parser.prog} --help"
     raise UsageError(f"{flag} is no option of {parser.prog}: {hint}")
+
+
+def _usual(given: str, known: Iterable[str]) -> list[str]:
+    """The options that an option of another program stands for, where the command has them."""
+    return [name for name in USUAL.get(given.lower().replace("-", "_"), ()) if name in known]
 
 
 def _count(parser: Parser, others: list[str]) -> None:
@@ -279,7 +296,9 @@ def _options(parser: Parser, choices: _choices.Choices, recipe: Mapping[str, Any
         if name in TYPED and name in known:
             raise UsageError(f"{name} is not for a recipe: give --{name} on the command line")
         if name not in known:
-            raise UsageError(f"{name} is no option of {parser.prog}: {catalogue.nearest(str(name), known)}")
+            usual = _usual(str(name), known)
+            hint = f"did you mean {' or '.join(usual)}?" if usual else catalogue.nearest(str(name), known)
+            raise UsageError(f"{name} is no option of {parser.prog}: {hint}")
         if name in parser.hints:
             choices.set(name, value)
         else:

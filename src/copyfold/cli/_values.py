@@ -1,7 +1,7 @@
 """Values as they are typed or stand in a recipe, against annotations: what fits, and what would."""
 
 import types
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from copyfold.catalogue import Recorded
 
 LISTS = (list, tuple, Sequence, Iterable)
+MAPPINGS = (dict, Mapping)
 WORDS: dict[Any, tuple[str, str, str]] = {  # one of them, several, an example
     int: ("a whole number", "whole numbers", "8"),
     float: ("a number", "numbers", "0.5"),
@@ -48,6 +49,11 @@ def item(hint: Any) -> Any:
 def made_by(hint: Any) -> Any:
     """What a callable returns, of the annotation of one; None of another."""
     return get_args(hint)[-1] if get_origin(hint) is Callable and get_args(hint) else None
+
+
+def _is_callable(hint: Any) -> bool:
+    """Whether an annotation is Callable, with or without its arguments."""
+    return Callable in (hint, get_origin(hint))
 
 
 def family(hint: Any) -> bool:
@@ -134,7 +140,11 @@ def invalid(where: str, value: Any, hint: Any, names: Callable[[type], Iterable[
 def expected(hint: Any, names: Callable[[type], Iterable[str]]) -> str:
     """What an annotation takes, in words: "a whole number", "crop or pad", "a list of numbers, as in [0.5]"."""
     words = [word for member in members(hint) for word in _words(member, names)]
-    return either(dict.fromkeys(word for word in words if word != WORDS[Path][0] or len(words) == 1)) or "nothing"
+    found = either(dict.fromkeys(word for word in words if word != WORDS[Path][0] or len(words) == 1))
+    if found:
+        return found
+    kind = "a callable" if any(map(_is_callable, members(hint))) else "a value"
+    return f"{kind}, which the command line cannot give; use Python"
 
 
 def _words(hint: Any, names: Callable[[type], Iterable[str]]) -> list[str]:
@@ -149,6 +159,8 @@ def _words(hint: Any, names: Callable[[type], Iterable[str]]) -> list[str]:
         return [f"{_several(hint, names)}, as in {example}" if example else _several(hint, names)]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return list(hint.__members__)
+    if hint in MAPPINGS or get_origin(hint) in MAPPINGS:
+        return ["a mapping, as in {a: 1}"]
     return [WORDS[hint][0]] if hint in WORDS else []
 
 

@@ -125,10 +125,7 @@ def check_fidelity(fidelity: Fidelity, model: Autoencoder | None = None) -> None
                 reached,
                 f"{name}: the loss has no gradient by the code: decode z itself, without no_grad or detach",
             )
-            _is_averaged(name, lambda images, net=net: ask(net, images)[0], x)
-            with torch.autocast("cpu", torch.bfloat16), asked(f"{name} under bf16 mixed precision"):
-                half = ask(net)[0]
-            _is_a_loss(name, "the loss under bf16 mixed precision", half)
+            _is_a_batch_mean(name, "the loss", lambda images, net=net: ask(net, images)[0], x)
 
 
 def check_penalty(penalty: Penalty, model: Autoencoder | None = None) -> None:
@@ -160,11 +157,8 @@ def check_penalty(penalty: Penalty, model: Autoencoder | None = None) -> None:
             alike = same(value.detach(), again.detach())
             require(alike, f"{name}: has two values for one torch.manual_seed: draw with torch's generator")
             _reaches_the_encoder(name, net, value)
-            _is_averaged(name, lambda images, net=net: paid(net, images), x)
+            _is_a_batch_mean(name, "the penalty", lambda images, net=net: paid(net, images), x)
             _grows_with_its_weight(name, penalty, lambda penalty, net=net: paid(net, None, penalty))
-            with torch.autocast("cpu", torch.bfloat16), asked(f"{name} under bf16 mixed precision"):
-                half = paid(net)
-            _is_a_loss(name, "the penalty under bf16 mixed precision", half)
     with asked(f"{name}: share(step)"):
         shares = [float(penalty.share(step)) for step in (0, 1, 1000, LATE)]
     require(
@@ -232,6 +226,13 @@ def _is_a_scalar(name: str, what: str, value: Any) -> None:
 def _is_a_loss(name: str, what: str, value: Tensor) -> None:
     _is_a_scalar(name, what, value)
     require(value.requires_grad, f"{name}: {what} has no gradient: use no .item(), .detach() or no_grad")
+
+
+def _is_a_batch_mean(name: str, what: str, loss: Callable[[Images], Tensor], x: Images) -> None:
+    """A mean over the batch; and a loss in float32 under bf16 mixed precision too."""
+    _is_averaged(name, loss, x)
+    with torch.autocast("cpu", torch.bfloat16), asked(f"{name} under bf16 mixed precision"):
+        _is_a_loss(name, f"{what} under bf16 mixed precision", loss(x))
 
 
 def _is_averaged(name: str, term: Callable[[Images], Tensor], x: Images) -> None:
