@@ -36,7 +36,7 @@ class Said:
         said = [line for line in self.err if line.startswith("copyfold: ")]
         assert self.code == code, self.err
         assert said == self.err[-1:]
-        assert not [line for line in self.err if "Traceback" in line or "fault of copyfold" in line]
+        assert not [line for line in self.err if "Traceback" in line or "bug in copyfold" in line]
         assert not [word for word in words if word not in said[0]], said[0]
         return said[0]
 

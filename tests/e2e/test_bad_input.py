@@ -56,23 +56,26 @@ WRONG = {
         "no command '--verbose'",
         "choose one of data, denoise, embed, models, probe, report, sample, study, train",
     ),
-    "train --epochz=3": ("--epochz is no option of copyfold train", "did you mean --epochs?"),
-    "train --epoch=3": ("--epoch is no option", "did you mean --epochs?"),
-    "train --steps=1000": ("--steps is no option of copyfold train", "did you mean --epochs or --minutes?"),
-    "train --batch-size=8": ("--batch-size is no option of copyfold train", "did you mean --batch?"),
-    "train --width=8": ("--width is no option of copyfold train", "did you mean --model.width?"),
-    "train --objective.corruption=Blur --kernel=3": ("--kernel is no option", "--objective.corruption.kernel?"),
-    "train --model-width=3": ("--model-width is no option", "did you mean --model.width?"),
-    "train --hyphen 3": ("--hyphen is no option", "see copyfold train --help"),
+    "train --epochz=3": ("--epochz is not an option of copyfold train", "did you mean --epochs?"),
+    "train --epoch=3": ("--epoch is not an option", "did you mean --epochs?"),
+    "train --steps=1000": ("--steps is not an option of copyfold train", "did you mean --epochs or --minutes?"),
+    "train --batch-size=8": ("--batch-size is not an option of copyfold train", "did you mean --batch?"),
+    "train --width=8": ("--width is not an option of copyfold train", "did you mean --model.width?"),
+    "train --objective.corruption=Blur --kernel=3": (
+        "--kernel is not an option",
+        "--objective.corruption.kernel?",
+    ),
+    "train --model-width=3": ("--model-width is not an option", "did you mean --model.width?"),
+    "train --hyphen 3": ("--hyphen is not an option", "see copyfold train --help"),
     "train --resume=true": ("--resume takes no value", "--resume or --no-resume"),
-    "train a b": ("'b' is one word too many", "copyfold train --help"),
-    "train --run": ("--run needs a value", "expected a text"),
+    "train a b": ("unexpected argument 'b'", "copyfold train --help"),
+    "train --run": ("--run needs a value", "expected a string"),
     "train --model=Unet": ("--model Unet is not known", "did you mean UNet?"),
     "train --model=Gaussian": ("--model Gaussian is not known", "choose one of", "Conv", "Linear", "MLP", "UNet"),
     "train --model=os.system": ("--model os.system is not known", "choose one of"),
     "train --model.help=Unet": ("--model.help Unet is not known", "did you mean UNet?"),
-    "train --model.widht=4": ("--model.widht is no option of UNet", "did you mean width?"),
-    "train --model=Conv --model.width=4": ("--model.width is no option of Conv", "channels"),
+    "train --model.widht=4": ("--model.widht is not an option of UNet", "did you mean width?"),
+    "train --model=Conv --model.width=4": ("--model.width is not an option of Conv", "channels"),
     "train --model.width=x": ("--model.width x is invalid", "a whole number"),
     "train --model.width": ("--model.width needs a value", "a whole number"),
     "train --model.width.x=3": ("--model.width has no options", "a whole number"),
@@ -83,18 +86,21 @@ WRONG = {
     "train --model.norm=btch": ("--model.norm btch is invalid", "batch, group, layer, instance or none"),
     "train --model=Conv --model.channels=3": ("--model.channels 3 is invalid", "a list"),
     "train --model.middle=Afine": ("--model.middle Afine is not known", "did you mean Affine?"),
-    "train --model.middle=Affine --model.middle.hiden=3": ("middle.hiden is no option of Affine", "hidden?"),
+    "train --model.middle=Affine --model.middle.hiden=3": ("middle.hiden is not an option of Affine", "hidden?"),
     "train --model.middle=Affine --model.middle.hidden=x": ("--model.middle.hidden x is invalid", "whole number"),
-    "train --model.middle.hidden=3": ("--model.middle must be named before", "Affine"),
+    "train --model.middle.hidden=3": ("--model.middle has no class yet", "Affine"),
     "train --objective.corruption=Gausian": ("--objective.corruption Gausian is not known", "mean Gaussian?"),
     "train --objective.corruption=UNet": ("--objective.corruption UNet is not known", "Blur, Clean, Gaussian"),
-    "train --objective.corruption.std=1": ("--objective.corruption.std is no option of Clean", "has none"),
+    "train --objective.corruption.std=1": (
+        "--objective.corruption.std is not an option of Clean",
+        "has no options",
+    ),
     "train --objective.corruption=Gaussian --objective.corruption.std=-1": ("std", "at least 0", "-1"),
     "train --objective.fidelity=Bernouli": ("--objective.fidelity Bernouli is not known", "mean Bernoulli?"),
     "train --objective.penalties+=Gaussian": ("--objective.penalties Gaussian is not known", "L1"),
     "train --objective.penalties=L1": ("--objective.penalties L1 is invalid", "a list, as in ["),
     "train --objective.penalties=[L1,L2]": ("--objective.penalties L2 is not known", "KLSparsity"),
-    "train --objective.penalties.weight=1": ("--objective.penalties must be named before", "KLSparsity"),
+    "train --objective.penalties.weight=1": ("--objective.penalties has no class yet", "KLSparsity"),
     "train --epochs=many": ("--epochs many is invalid", "a whole number"),
     "train --epochs=0": ("epochs=0 is invalid", "at least 1"),
     "train --minutes=-1": ("minutes=-1.0 is invalid", "above 0"),
@@ -111,8 +117,11 @@ WRONG = {
     "train --config": ("--config", "needs a file"),
     "train --config=nothing.yaml": ("--config nothing.yaml", "does not exist"),
     "sample": ("copyfold sample needs RUN",),
-    "sample nothing --steps 5": ("--steps is no option of copyfold sample", "did you mean --sampler.steps?"),
-    "probe nothing --probe=Nearest --probe.reference=x": ("--probe.reference is no option of Nearest", "count"),
+    "sample nothing --steps 5": ("--steps is not an option of copyfold sample", "did you mean --sampler.steps?"),
+    "probe nothing --probe=Nearest --probe.reference=x": (
+        "--probe.reference is not an option of Nearest",
+        "count",
+    ),
     "probe nothing --probe=Inversion --probe.rate=1": (
         "--probe.rate 1 is invalid",
         "a list of 2 numbers, as in [",
@@ -136,8 +145,8 @@ def test_wrong_use_is_said_with_what_would_be_right(line, tmp_path, monkeypatch,
     {
         "--sampler=Renoisin": ("--sampler Renoisin is not known", "did you mean Renoising?"),
         "--sampler=Gaussian": ("--sampler Gaussian is not known", "did you mean FittedGaussian?"),
-        "--sampler.stepz=3": ("--sampler.stepz is no option of Renoising", "did you mean steps?"),
-        "--sampler=Walk --sampler.mean=3": ("--sampler.mean is no option of Walk", "std, steps"),
+        "--sampler.stepz=3": ("--sampler.stepz is not an option of Renoising", "did you mean steps?"),
+        "--sampler=Walk --sampler.mean=3": ("--sampler.mean is not an option of Walk", "std, steps"),
         "--sampler.schedule=Rampp": ("--sampler.schedule Rampp is not known", "did you mean Ramp?"),
         "--sampler.steps=0": ("steps=0 is invalid", "at least 1"),
         "--count=0": ("--count 0 is invalid", "at least 1"),
@@ -165,7 +174,7 @@ def test_a_fault_says_that_it_is_one(copyfold, monkeypatch):
     monkeypatch.setattr("copyfold.data.survey", lambda *_, **__: 1 / 0)
     said = copyfold("data")
     assert said.code == 1
-    assert said.err == ["copyfold: ZeroDivisionError: division by zero; this is a fault of copyfold: "
+    assert said.err == ["copyfold: ZeroDivisionError: division by zero; this is a bug in copyfold: "
                         "run again with --debug and report it"]  # fmt: skip
     with pytest.raises(ZeroDivisionError):
         copyfold("data", "--debug")
@@ -213,13 +222,13 @@ def test_a_recipe_runs_no_code(body, tmp_path, monkeypatch, copyfold):
 @pytest.mark.parametrize(
     ("body", "words"),
     {
-        "epoks: 3": ("epoks is no option of copyfold train", "did you mean epochs?"),
-        "model: {class_path: UNet, init_args: {widht: 3}}": ("--model.widht is no option of UNet", "width?"),
+        "epoks: 3": ("epoks is not an option of copyfold train", "did you mean epochs?"),
+        "model: {class_path: UNet, init_args: {widht: 3}}": ("--model.widht is not an option of UNet", "width?"),
         "epochs: '&a [*a]'": ("--epochs &a [*a] is invalid", "a whole number"),
         "model: {class_path: [UNet]}": ("--model {class_path: [UNet]} is invalid", "class_path and init_args"),
-        "config: plain": ("config is no option of copyfold train",),
+        "config: plain": ("config is not an option of copyfold train",),
         "epochs: many": ("--epochs many is invalid", "a whole number"),
-        "- a\n- b": ("no recipe", "option: value"),
+        "- a\n- b": ("not a recipe", "option: value"),
         "a: [": ("cannot be read",),
         "\x00": ("cannot be read",),
     }.items(),
@@ -232,13 +241,13 @@ def test_a_recipe_that_is_none(body, words, tmp_path, copyfold):
 def test_a_recipe_that_would_fill_the_memory_or_the_stack(tmp_path, copyfold):
     recipe = tmp_path / "r.yaml"
     recipe.write_text("model: " + "[" * 100_000)
-    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "larger than any recipe")
+    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "too large for a recipe")
     recipe.write_text("model: " + "[" * 5_000)
     copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "cannot be read")
     layers = ["&a0 [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"]
     layers += [f"&a{k} [{', '.join([f'*a{k - 1}'] * 10)}]" for k in range(1, 10)]
     recipe.write_text(f"data: [{', '.join(layers)}]")  # ten to the tenth
-    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "uses aliases")
+    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "uses YAML aliases")
 
 
 # ---------------------------------------------------------------- data
@@ -250,8 +259,8 @@ def test_no_data(tmp_path, copyfold):
     (tmp_path / "texts" / "a.txt").write_text("a")
     for command in ("train", "data"):
         copyfold(command, tmp_path / "nowhere").refused(3, f"there is no folder or file {tmp_path / 'nowhere'}")
-        copyfold(command, tmp_path / "empty").refused(3, "holds no images", ".png")
-        copyfold(command, tmp_path / "texts").refused(3, "holds no images", ".png")
+        copyfold(command, tmp_path / "empty").refused(3, "contains no images", ".png")
+        copyfold(command, tmp_path / "texts").refused(3, "contains no images", ".png")
 
 
 def test_three_of_a_hundred_unreadable(tiny, tmp_path, copyfold):
@@ -449,11 +458,11 @@ def test_images_that_cannot_be_read_do_not_keep_the_others(run, pictures, tmp_pa
 def test_denoise_replaces_no_photograph(run, pictures, tmp_path, copyfold):
     before = (pictures / "0.png").read_bytes()
     line = ("denoise", run, pictures / "0.png")
-    copyfold(*line, "--out", pictures).refused(2, "would replace it", "another folder")
+    copyfold(*line, "--out", pictures).refused(2, "would be overwritten", "another folder")
     copyfold(*line, pictures, "--out", tmp_path / "out").refused(2, "two of the images are called 0.png")
     copyfold(*line, "--out", pictures / "1.png").refused(1, "cannot write")
     (tmp_path / "empty").mkdir()
-    copyfold("denoise", run, tmp_path / "empty").refused(3, "holds no images")
+    copyfold("denoise", run, tmp_path / "empty").refused(3, "contains no images")
     assert (pictures / "0.png").read_bytes() == before
     assert not (tmp_path / "out").exists()
 

@@ -10,7 +10,7 @@ from copyfold.cli import _device
 def test_a_device_that_is_not_there_is_refused(command, copyfold, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     photo = ["photo.png"] if command == "denoise" else []
-    copyfold(command, "nowhere", *photo, "--device=cuda").refused(2, "--device cuda", "no CUDA device", "give cpu")
+    copyfold(command, "nowhere", *photo, "--device=cuda").refused(2, "--device cuda", "no CUDA device", "use cpu")
     copyfold(command, "nowhere", *photo, "--device=gpu").refused(2, "--device gpu", "auto, cpu or cuda")
 
 

@@ -130,10 +130,10 @@ def test_grey_images_are_taken_in_colour_where_the_model_is(run, tmp_path, copyf
 
 def test_no_run_and_no_place_among_the_data(run, photos, labelled, tmp_path, copyfold):
     copyfold("embed", tmp_path).refused(2, "is not a run")
-    copyfold("embed", run, "--out", photos / "sub" / "codes.parquet").refused(2, "would be taken for them")
+    copyfold("embed", run, "--out", photos / "sub" / "codes.parquet").refused(2, "would be read as data")
     table = labelled / "train.parquet"
     before = table.read_bytes()
-    copyfold("embed", run, table, "--out", table).refused(2, "where the data lie", "another folder")
+    copyfold("embed", run, table, "--out", table).refused(2, "inside the data", "another folder")
     assert table.read_bytes() == before
 
 
@@ -141,7 +141,7 @@ def test_what_the_disk_has_no_room_for_is_refused_beforehand(run, photos, tmp_pa
     free = shutil.disk_usage(tmp_path)._replace(free=2**27 + 20_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     out = tmp_path / "codes.parquet"
-    copyfold("embed", run, "--out", out).refused(1, "would have 41.0 kB", "room for 20.0 kB", "--limit")
+    copyfold("embed", run, "--out", out).refused(1, "needs 41.0 kB", "room for 20.0 kB", "--limit")
     assert not os.listdir(tmp_path)
     copyfold("embed", run, photos, "--out", out, "--limit=6").done()  # 6 codes of 1 kB
 

@@ -32,14 +32,14 @@ def test_the_help_of_a_command_speaks_in_words(name, copyfold):
 TITLES = {
     "train": [
         "how images are read",
-        "a stream: images read again in every epoch",
+        "streams, read again in every epoch",
         "the run's folder",
-        "how to train",
+        "training",
     ],
-    "sample": ["how the photographs of --start are read"],
-    "probe": ["how DATA are read"],
-    "report": ["how DATA are read"],
-    "embed": ["how DATA are read"],
+    "sample": ["how --start is read"],
+    "probe": ["how DATA is read"],
+    "report": ["how DATA is read"],
+    "embed": ["how DATA is read"],
 }
 
 

@@ -332,11 +332,11 @@ def test_what_was_not_given_is_not_reached(folder, copyfold):
 
 
 BROKEN = {
-    "nothing.py": (None, ("nothing.py: there is no such file",)),
-    "my_nothing": (None, ("my_nothing: there is no module my_nothing",)),
+    "nothing.py": (None, ("nothing.py: no such file",)),
+    "my_nothing": (None, ("my_nothing: no module my_nothing",)),
     "my-models.py": ("", ("my-models.py is invalid", "a file whose name Python can import")),
     "my models": (None, ("my models is invalid", "expected a module")),
-    "json.py": ("", ("there is a module json already", "rename the file")),
+    "json.py": ("", ("another module is called json", "rename the file")),
     "my_wrong.py": (
         "import copyfold\n\n1 / 0\n",
         ("my_wrong.py", "ZeroDivisionError: division by zero", "line 3"),
@@ -379,14 +379,14 @@ def test_a_module_of_another_place_is_not_replaced(folder, copyfold):
     (folder / "other" / "my_models.py").write_text(OWN)
     copyfold("models", *MINE).done()
     copyfold("models", "--import", folder / "other" / "my_models.py").refused(
-        2, "there is a module my_models already", str(folder / "my_models.py")
+        2, "another module is called my_models", str(folder / "my_models.py")
     )
 
 
 def test_a_module_without_classes_is_said_and_stops_nothing(folder, copyfold):
     (folder / "my_empty.py").write_text("class Tiny:\n    pass\n")
     said = copyfold("models", "--import=my_empty.py").done()
-    assert any("my_empty.py: there is no class in it" in line for line in said.err)
+    assert any("my_empty.py: it has no class that copyfold can use" in line for line in said.err)
 
 
 def test_one_name_in_two_modules(folder, copyfold):
@@ -404,16 +404,16 @@ def test_one_name_in_two_modules(folder, copyfold):
 
 
 WRONG = {
-    "train --model=Tiny --model.widht=3": ("--model.widht is no option of Tiny", "did you mean width?"),
+    "train --model=Tiny --model.widht=3": ("--model.widht is not an option of Tiny", "did you mean width?"),
     "train --model=Tiny --model.width=x": ("--model.width x is invalid", "a whole number"),
-    "train --model=Around": ("Around wraps an autoencoder", "--core"),
-    "train --width=3 --model=Tiny": ("--width is no option of copyfold train", "did you mean --model.width?"),
+    "train --model=Around": ("Around wraps another autoencoder", "--core"),
+    "train --width=3 --model=Tiny": ("--width is not an option of copyfold train", "did you mean --model.width?"),
     "train --model=Tiny --model.width=65 --size=8": ("ValueError: too wide", "my_models.py, line "),
     "sample r --sampler.schedule=Steps": ("--sampler.schedule.at is required", "Steps has no default"),
     "sample r --sampler.schedule=Steps --sampler.schedule.at=2": (
-        "Steps cannot be made: ValueError: after the end",
+        "Steps cannot be created: ValueError: after the end",
     ),
-    "sample r --sampler=Blend --sampler.reference=x": ("--sampler.reference is no option of Blend", "steps"),
+    "sample r --sampler=Blend --sampler.reference=x": ("--sampler.reference is not an option of Blend", "steps"),
     "sample r --sampler=Tiny": ("--sampler Tiny is not known", "Blend"),
     "sample r --sampler=Blend --sampler.schedule=Tiny": ("--sampler.schedule Tiny is not known", "Steps"),
 }

@@ -59,7 +59,7 @@ def test_what_is_wrong_is_said_in_one_line(copyfold, tmp_path):
     models = lambda line: copyfold("models", *line.split())  # noqa: E731
     models("Unet").refused(2, "no Autoencoder is called 'Unet'", "did you mean UNet?")
     models("Gaussian").refused(2, "choose one of", "Conv", "UNet")
-    models("UNet MLP").refused(2, "'MLP' is one word too many")
+    models("UNet MLP").refused(2, "unexpected argument 'MLP'")
     models("UNet --model=MLP").refused(2, "name the architecture first")
     models("--picture=all.png").refused(2, "name it first")
     models("UNet --model.widht=3").refused(2, "did you mean width?")

@@ -119,7 +119,7 @@ def test_cosine_is_a_choice_and_in_the_recipe(copyfold, tmp_path):
     ("arguments", "words"),
     [
         (("--config=vea",), ("neither a file nor a recipe", "did you mean vae?")),
-        (("--model=Variational",), ("Variational wraps an autoencoder", "--core")),
+        (("--model=Variational",), ("Variational wraps another autoencoder", "--core")),
         (("--core=MLP",), ("UNet", "--core")),
         (("--model=Variational", "--core=UNet", "--core.skips=concat"), ("Variational", 'skips="none"')),
         (("--objective.penalties=[Divergence]",), ("Divergence", "--core UNet")),
@@ -148,9 +148,11 @@ def test_a_resume_keeps_the_list_that_was_added_to(photos, tiny, tmp_path, copyf
 def test_a_recipe_overwrites_no_run(run, tmp_path, copyfold):
     for body in ("overwrite: true", f"run: {run}", "resume: true"):
         (tmp_path / "r.yaml").write_text(body)
-        copyfold("train", "--config", tmp_path / "r.yaml").refused(2, "is not for a recipe", "on the command line")
+        copyfold("train", "--config", tmp_path / "r.yaml").refused(
+            2, "is not allowed in a recipe", "on the command line"
+        )
 
 
 def test_an_option_that_two_of_a_list_have_is_said_with_its_class(copyfold):
     line = ("train", "--objective.penalties=[L1,KLSparsity]", "--objective.penalties.weight=3")
-    copyfold(*line).refused(2, "could be of L1 and KLSparsity", "class_path: L1")
+    copyfold(*line).refused(2, "is ambiguous: L1 and KLSparsity have it", "class_path: L1")

@@ -224,7 +224,7 @@ def test_data_without_labels_skip_the_studies_that_need_them(tmp_path, capsys, f
     data = f"--data=fashion_mnist={tmp_path / 'grey.npy'}"
     assert main(["study", "labelled", "t-simple", "--out", str(tmp_path / "out"), data]) == 3
     told = capsys.readouterr()
-    assert "labelled is left out: " in told.err
+    assert "labelled is skipped: " in told.err
     assert "has no labels" in told.err
     assert "simple" in told.out
 
@@ -232,7 +232,7 @@ def test_data_without_labels_skip_the_studies_that_need_them(tmp_path, capsys, f
 def test_a_fault_of_one_study_does_not_lose_the_others(tmp_path, capsys, few):
     assert main(["study", "faulty", "simple", "--out", str(tmp_path)]) == 1
     told = capsys.readouterr()
-    assert "faulty is left out: LinAlgError: no convergence" in told.err
+    assert "faulty is skipped: LinAlgError: no convergence" in told.err
     assert "simple" in told.out
 
 

@@ -27,7 +27,7 @@ class Side(Enum):
     [
         (int, "a whole number"),
         (Optional[float], "a number"),  # noqa: UP045
-        (str | Path | None, "a text"),
+        (str | Path | None, "a string"),
         (Literal["a", "b", "c"], "a, b or c"),
         (Literal["a", None], "a"),
         (list[bool], "a list of true or false, as in [true]"),
