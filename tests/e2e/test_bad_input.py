@@ -134,7 +134,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_wrong_use_is_said_with_what_would_be_right(line, tmp_path, monkeypatch, copyfold):
+def test_usage_errors_say_what_is_valid(line, tmp_path, monkeypatch, copyfold):
     monkeypatch.chdir(tmp_path)
     copyfold(*line.split()).refused(2, *WRONG[line])
     assert not list(tmp_path.iterdir())
@@ -156,21 +156,21 @@ def test_wrong_use_is_said_with_what_would_be_right(line, tmp_path, monkeypatch,
         "--out=x.jpg": (".mp4, .gif, .png", "x.jpg"),
     }.items(),
 )
-def test_wrong_use_of_sample(options, words, run, copyfold):
+def test_usage_errors_of_sample_say_what_is_valid(options, words, run, copyfold):
     copyfold("sample", run, *options.split()).refused(2, *words)
 
 
-def test_a_linear_output_is_no_probability(photos, tiny, tmp_path, copyfold):
+def test_bernoulli_with_a_linear_output_is_refused(photos, tiny, tmp_path, copyfold):
     line = ("train", photos, *tiny, "--objective.fidelity=Bernoulli", "--run", tmp_path / "r")
     copyfold(*line).refused(2, "Bernoulli", "--model.output sigmoid")
 
 
-def test_too_large_a_model_is_not_a_fault(photos, tmp_path, copyfold):
+def test_running_out_of_memory_is_not_called_a_bug(photos, tmp_path, copyfold):
     line = ("train", photos, "--size=16", "--model.width=60000", "--run", tmp_path / "r")
     copyfold(*line).refused(1, "not enough memory", "smaller model")
 
 
-def test_a_fault_says_that_it_is_one(copyfold, monkeypatch):
+def test_an_unexpected_error_is_called_a_bug(copyfold, monkeypatch):
     monkeypatch.setattr("copyfold.data.survey", lambda *_, **__: 1 / 0)
     said = copyfold("data")
     assert said.code == 1
@@ -206,7 +206,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("body", STRANGE.values(), ids=STRANGE)
-def test_a_recipe_runs_no_code(body, tmp_path, monkeypatch, copyfold):
+def test_a_recipe_cannot_execute_code(body, tmp_path, monkeypatch, copyfold):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "evil.py").write_text("open('EXECUTED', 'w')\nclass Evil:\n    pass\n")
@@ -233,12 +233,12 @@ def test_a_recipe_runs_no_code(body, tmp_path, monkeypatch, copyfold):
         "\x00": ("cannot be read",),
     }.items(),
 )
-def test_a_recipe_that_is_none(body, words, tmp_path, copyfold):
+def test_an_invalid_recipe_is_refused_with_its_file(body, words, tmp_path, copyfold):
     (tmp_path / "r.yaml").write_text(body)
     copyfold("train", "--config", tmp_path / "r.yaml").refused(2, f"--config {tmp_path / 'r.yaml'}: ", *words)
 
 
-def test_a_recipe_that_would_fill_the_memory_or_the_stack(tmp_path, copyfold):
+def test_a_recipe_that_would_exhaust_memory_or_stack_is_refused(tmp_path, copyfold):
     recipe = tmp_path / "r.yaml"
     recipe.write_text("model: " + "[" * 100_000)
     copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "too large for a recipe")
@@ -253,7 +253,7 @@ def test_a_recipe_that_would_fill_the_memory_or_the_stack(tmp_path, copyfold):
 # ---------------------------------------------------------------- data
 
 
-def test_no_data(tmp_path, copyfold):
+def test_missing_data_is_refused(tmp_path, copyfold):
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
@@ -263,7 +263,7 @@ def test_no_data(tmp_path, copyfold):
         copyfold(command, tmp_path / "texts").refused(3, "contains no images", ".png")
 
 
-def test_three_of_a_hundred_unreadable(tiny, tmp_path, copyfold):
+def test_three_unreadable_images_of_a_hundred_are_reported(tiny, tmp_path, copyfold):
     folder = tmp_path / "hundred"
     folder.mkdir()
     for k, pixels in enumerate(scenes(97, 16)):
@@ -284,7 +284,7 @@ def test_three_of_a_hundred_unreadable(tiny, tmp_path, copyfold):
     assert [name for name in names if any(line.startswith(name) for line in said.out)] == list(names)
 
 
-def test_an_image_bomb(pictures, tiny, tmp_path, copyfold):
+def test_a_decompression_bomb_is_refused(pictures, tiny, tmp_path, copyfold):
     (pictures / "bomb.png").write_bytes(bomb())
     line = ("train", pictures, *tiny, "--epochs=1", "--run", tmp_path / "r")
     copyfold(*line).refused(3, "bomb.png", "60000x60000", "100 megapixels", "--skip-bad")
@@ -304,12 +304,12 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize(("array", "words"), ARRAYS.values(), ids=ARRAYS)
-def test_arrays_that_are_not_images(array, words, tmp_path, copyfold):
+def test_arrays_that_are_not_images_are_refused(array, words, tmp_path, copyfold):
     np.save(tmp_path / "a.npy", array)
     copyfold("train", tmp_path / "a.npy", "--run", tmp_path / "r").refused(3, str(tmp_path / "a.npy"), *words)
 
 
-def test_array_files_that_are_none(tmp_path, copyfold):
+def test_invalid_array_files_are_refused(tmp_path, copyfold):
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     np.savez(tmp_path / "objects.npz", images=np.array([{}]))
     (tmp_path / "text.npy").write_text("hello")
@@ -322,7 +322,7 @@ def test_array_files_that_are_none(tmp_path, copyfold):
 # ---------------------------------------------------------------- a run's folder
 
 
-def test_a_folder_that_is_no_run_is_left_alone(pictures, tiny, tmp_path, copyfold):
+def test_a_folder_that_is_not_a_run_is_not_overwritten(pictures, tiny, tmp_path, copyfold):
     line = ("train", pictures, *tiny, "--run", pictures)
     copyfold(*line).refused(2, str(pictures), "not empty", "--overwrite")
     copyfold(*line, "--overwrite").refused(2, "0.png", "no run", "another --run")
@@ -331,12 +331,12 @@ def test_a_folder_that_is_no_run_is_left_alone(pictures, tiny, tmp_path, copyfol
     copyfold("sample", pictures).refused(2, "not a run", "recipe.yaml")
 
 
-def test_a_place_where_nothing_can_be_written(pictures, tiny, run, copyfold):
+def test_an_unwritable_folder_is_refused(pictures, tiny, run, copyfold):
     copyfold("train", pictures, *tiny, "--run", "/proc/nowhere/r").refused(1, "/proc/nowhere")
     copyfold("sample", run, "--sampler.steps=1", "--out=/proc/x.png").refused(1, "cannot write /proc/x.png")
 
 
-def test_a_run_in_use(run, copied, copyfold):
+def test_a_run_in_use_is_refused(run, copied, copyfold):
     hold = (
         "import fcntl, os, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
         "f.write(str(os.getpid())); f.flush(); print('held', flush=True); sys.stdin.read()"
@@ -392,12 +392,12 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("how", CONFIGS)
-def test_a_config_that_is_none(how, copied, copyfold):
+def test_an_invalid_config_is_refused(how, copied, copyfold):
     spoil(copied / "model" / "config.json", how)
     copyfold("sample", copied, "--sampler.steps=1").refused(2, *CONFIGS[how])
 
 
-def test_weights_that_do_not_fit(copied, copyfold):
+def test_weights_of_another_architecture_are_refused(copied, copyfold):
     path = copied / "model" / "model.safetensors"
     whole = path.read_bytes()
     tensors = load_file(path)
@@ -417,7 +417,7 @@ def test_weights_that_do_not_fit(copied, copyfold):
     copyfold("sample", copied).refused(2, "model.safetensors", "cannot be read")
 
 
-def test_a_checkpoint_that_is_none(copied, run, copyfold):
+def test_an_invalid_checkpoint_is_refused(copied, run, copyfold):
     line = ("train", "--run", copied, "--resume", "--epochs=3")
     for content in (b"", b"hello", (run / "last.ckpt").read_bytes()[:1000]):
         (copied / "last.ckpt").write_bytes(content)
@@ -427,7 +427,7 @@ def test_a_checkpoint_that_is_none(copied, run, copyfold):
     assert (copied / "log.csv").read_bytes() == (run / "log.csv").read_bytes()
 
 
-def test_a_recipe_that_was_spoilt(copied, copyfold):
+def test_a_damaged_recipe_is_refused(copied, copyfold):
     (copied / "recipe.yaml").write_text("a: [")
     copyfold("train", "--run", copied, "--resume").refused(2, "recipe.yaml", "cannot be read")
     copyfold("sample", copied, "--sampler=Walk").refused(2, "recipe.yaml", "cannot be read")
@@ -438,7 +438,7 @@ def test_a_recipe_that_was_spoilt(copied, copyfold):
 # ---------------------------------------------------------------- denoise
 
 
-def test_images_that_cannot_be_read_do_not_keep_the_others(run, pictures, tmp_path, copyfold):
+def test_unreadable_images_do_not_stop_denoise(run, pictures, tmp_path, copyfold):
     (pictures / "text.png").write_text("not an image")
     (pictures / "cut.png").write_bytes((pictures / "0.png").read_bytes()[:200])
     (pictures / "bomb.png").write_bytes(bomb())
@@ -455,7 +455,7 @@ def test_images_that_cannot_be_read_do_not_keep_the_others(run, pictures, tmp_pa
     assert len(list((tmp_path / "all").iterdir())) == 4
 
 
-def test_denoise_replaces_no_photograph(run, pictures, tmp_path, copyfold):
+def test_denoise_overwrites_no_photograph(run, pictures, tmp_path, copyfold):
     before = (pictures / "0.png").read_bytes()
     line = ("denoise", run, pictures / "0.png")
     copyfold(*line, "--out", pictures).refused(2, "would be overwritten", "another folder")
@@ -467,7 +467,7 @@ def test_denoise_replaces_no_photograph(run, pictures, tmp_path, copyfold):
     assert not (tmp_path / "out").exists()
 
 
-def test_photographs_of_other_channels_are_read_in_the_model_s(run, tmp_path, copyfold):
+def test_photographs_are_read_with_the_model_s_channels(run, tmp_path, copyfold):
     np.save(tmp_path / "grey.npy", np.zeros((4, 16, 16), np.uint8))
     line = ("--start", tmp_path / "grey.npy", "--sampler=Walk", "--sampler.steps=1", "--out", tmp_path / "a.png")
     said = copyfold("sample", run, *line).done()
@@ -478,7 +478,7 @@ def test_photographs_of_other_channels_are_read_in_the_model_s(run, tmp_path, co
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_a_training_that_diverges_keeps_what_was_good(epochs, photos, tiny, tmp_path, copyfold):
+def test_a_diverged_training_keeps_the_last_good_model(epochs, photos, tiny, tmp_path, copyfold):
     run = tmp_path / "r"
     line = ("train", photos, *tiny, "--limit=16", f"--epochs={epochs}", "--run", run)
     copyfold(*line, "--lr=1e30").refused(4, "nan", "step 1", str(run), "--resume", "lower --lr than 1e+30")
@@ -501,7 +501,7 @@ def wait_for(path, process, seconds=300):
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_training_after_saving(signum, code, photos, tiny, tmp_path, start, ended, copyfold):
+def test_a_signal_stops_a_training_after_saving(signum, code, photos, tiny, tmp_path, start, ended, copyfold):
     run = tmp_path / "r"
     process = start("train", photos, *tiny, "--epochs=100000", "--run", run)
     wait_for(run / "log.csv", process)
@@ -525,7 +525,7 @@ def test_a_signal_ends_a_training_after_saving(signum, code, photos, tiny, tmp_p
         ).read_bytes()
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_it(run, copied, start, ended, copyfold):
+def test_a_full_disk_keeps_the_previous_checkpoint(run, copied, start, ended, copyfold):
     limit = (copied / "last.ckpt").stat().st_size // 2
 
     def full():

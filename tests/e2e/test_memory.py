@@ -23,7 +23,7 @@ print(pages[-1] - pages[0])
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told so")
-def test_a_large_block_is_not_fetched_from_the_system_again():
+def test_freed_memory_is_reused_for_large_blocks():
     found = {}
     for way in ("kept", "given back"):
         line = [sys.executable, "-c", WORK, way]

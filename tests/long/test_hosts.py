@@ -159,7 +159,7 @@ def kept(folder: Path) -> list[dict[str, float]]:
     return [row for row in cf.runs.open(folder).history if row["step"] <= step]
 
 
-def test_two_hosts_lose_what_one_process_loses(hosts, parts, tmp_path):
+def test_two_hosts_have_the_loss_of_one_process(hosts, parts, tmp_path):
     """To rounding, which Adam makes more of after two epochs; to the bit where one sums in two parts."""
     folder, alone = tmp_path / "run", one(tmp_path / "alone")
     done(hosts, folder)
@@ -196,7 +196,7 @@ def test_a_killed_process_is_started_again_by_torchrun(host, hosts, parts, tmp_p
     same(parts, folder)
 
 
-def test_hosts_that_see_different_folders_are_refused(hosts, tmp_path):
+def test_hosts_without_a_shared_folder_are_refused(hosts, tmp_path):
     """Else one would go on from a checkpoint, and the other begin anew."""
     folders = [tmp_path / "first", tmp_path / "second"]
     with job(hosts, folders[0], more=SAVING) as agents:

@@ -244,7 +244,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("check", GOOD, ids=lambda check: f"{check.func.__name__}-{type(check.args[0]).__name__}")
-def test_a_good_class_passes_and_everything_is_left_as_it_was(check):
+def test_a_valid_class_passes_and_nothing_is_changed(check):
     models = [given for given in check.args if isinstance(given, nn.Module)]
     generator = torch.get_rng_state()
     before = [{k: v.clone() for k, v in model.state_dict().items()} for model in models]
@@ -942,7 +942,7 @@ def caught(case: str) -> tuple[str, str, int]:
 
 
 @pytest.mark.parametrize("case", FAULTY)
-def test_a_faulty_class_is_caught_with_what_is_wrong(case):
+def test_an_invalid_class_fails_with_the_right_message(case):
     message = caught(case)[0]
     assert re.search(FAULTY[case][1], message)
     assert re.match("Faulty|Strided|Normed|Linear|Classical|Divergence|Quality", message)
@@ -950,7 +950,7 @@ def test_a_faulty_class_is_caught_with_what_is_wrong(case):
     assert len(message) < 300
 
 
-def test_every_demand_is_seen_to_fail():
+def test_every_requirement_has_a_class_that_fails_it():
     seen = [caught(case)[1:] for case in FAULTY]
     demanded = [
         (path.name, node.lineno, node.end_lineno)

@@ -17,7 +17,7 @@ def test_scenes_have_the_shape_asked_for(size: int, channels: int) -> None:
     assert painted.dtype == np.uint8
 
 
-def test_scenes_repeat_and_a_longer_series_begins_with_the_shorter() -> None:
+def test_scenes_are_deterministic_and_a_longer_series_begins_with_the_shorter() -> None:
     np.testing.assert_array_equal(scenes(4), scenes(6)[:4])
     assert not np.array_equal(scenes(4), scenes(4, seed=1))
 
@@ -32,7 +32,7 @@ def test_scenes_have_structure() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(0,), (1, 0), (1, 8, 4)])
-def test_scenes_that_cannot_be_are_refused(arguments: tuple[int, ...]) -> None:
+def test_invalid_scene_settings_are_refused(arguments: tuple[int, ...]) -> None:
     with pytest.raises(UsageError):
         scenes(*arguments)
 

@@ -6,6 +6,6 @@ from known import Blind
 from labs import judged
 
 
-def test_who_sees_less_represents_less_accurately(by_attention):
+def test_the_network_that_sees_less_represents_less_accurately(by_attention):
     assert judged(DotProductLessAccurate(), by_attention(dot=Blind, steps=100))[0] == Verdict.HOLDS
     assert judged(DotProductLessAccurate(), by_attention(softmax=Blind, steps=100))[0] == Verdict.FAILS

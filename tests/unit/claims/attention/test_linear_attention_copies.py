@@ -8,7 +8,7 @@ from known import Blind, Identity
 from labs import judged
 
 
-def test_the_identity_is_a_copier_and_the_blind_is_not(by_attention):
+def test_the_identity_copies_and_a_constant_model_does_not(by_attention):
     verdict, numbers = judged(LinearAttentionCopies(), by_attention(softmax=Identity, steps=400))
     assert verdict == Verdict.HOLDS
     assert numbers["noise passed linear attention"].value == pytest.approx(1, abs=1e-4)

@@ -7,7 +7,7 @@ from copyfold.studies.base import Verdict
 from known import Blind, Identity
 
 
-def test_who_sees_nothing_has_no_accurate_representation(always):
+def test_a_constant_model_has_no_accurate_representation(always):
     numbers = NormNotNeededToSee().measure(always(Blind)).numbers
     assert numbers["representation error without norm over batch norm"].value == pytest.approx(1, abs=0.05)
     assert numbers["representation error without norm"].value == pytest.approx(

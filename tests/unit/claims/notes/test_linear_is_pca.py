@@ -15,7 +15,7 @@ from labs import in_a_plane
 SHAPE = (1, 8, 8)
 
 
-def test_the_space_is_the_same_in_any_basis_and_chance_is_far_from_it() -> None:
+def test_the_subspace_does_not_depend_on_the_basis_and_a_random_one_is_far() -> None:
     exact = pca(in_a_plane(200), 6)
     turned, other = Linear(SHAPE, 6), Linear(SHAPE, 6)
     turned.decoder[0].weight.data = exact.decoder[0].weight.data @ torch.randn(6, 6)

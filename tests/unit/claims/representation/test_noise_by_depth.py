@@ -12,7 +12,7 @@ from copyfold.studies.base import Verdict
 from labs import Clear, stages
 
 
-def test_accuracy_counts_those_that_are_right(lab):
+def test_accuracy_is_the_fraction_of_right_answers(lab):
     photos = lab.labelled("fashion_mnist")
 
     class Always(nn.Module):
@@ -22,7 +22,7 @@ def test_accuracy_counts_those_that_are_right(lab):
     assert accuracy(lab, Always(), photos) == pytest.approx((photos.held_out_labels == 3).mean())
 
 
-def test_networks_that_lose_nothing_have_no_noise_and_none_is_removed(lab, monkeypatch):
+def test_lossless_networks_have_no_noise_to_remove(lab, monkeypatch):
     def copies(*given):
         down = stages(["stem", "down1", "down2"])
         model = Clear(
