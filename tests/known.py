@@ -1,4 +1,4 @@
-"""Autoencoders of which all is known, for several test files."""
+"""Autoencoders with known results, for several test files."""
 
 import torch
 from torch import nn

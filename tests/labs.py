@@ -1,4 +1,4 @@
-"""Laboratories whose trainings end in networks of which all is known, for the tests of claims."""
+"""Labs whose training is replaced by known networks, for the tests of claims."""
 
 from collections import OrderedDict
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The command line as a user has it: what was typed in, what was said, and a run to work on."""
+"""The command line in tests: run a command, check its output, and a run to work on."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""What goes wrong is said in one line, with what to do, and has its exit code; what was there stays."""
+"""Errors are one line that says what to do, with an exit code; nothing existing is changed."""
 
 import json
 import resource
@@ -180,7 +180,7 @@ def test_an_unexpected_error_is_called_a_bug(copyfold, monkeypatch):
         copyfold("data", "--debug")
 
 
-# ---------------------------------------------------------------- a recipe from a stranger
+# ---------------------------------------------------------------- a third-party recipe
 
 
 STRANGE = {
@@ -195,8 +195,8 @@ STRANGE = {
     "as a corruption": "objective: {class_path: Classical, init_args: {corruption: {class_path: evil.Evil}}}",
     "as a penalty": "objective: {class_path: Classical, init_args: {penalties: [evil.Evil]}}",
     "as text within text": r"""model: '{"class_path": "evil\u002eEvil"}'""",
-    "of ours, but no model": "model: copyfold.models.base.load",
-    "by way of ours": "model: copyfold.training.distributed.launched",
+    "in copyfold, but no model": "model: copyfold.models.base.load",
+    "through copyfold": "model: copyfold.training.distributed.launched",
     "in another file": "model: other.yaml",
     "in another recipe": "config: other.yaml",
     "as the run": "run: {class_path: evil.Evil}",
@@ -354,7 +354,7 @@ def test_a_run_in_use_is_refused(run, copied, copyfold):
 
 
 def spoil(path, how):
-    """Make a file of a run into what a stranger or a bad disk may have left there."""
+    """Replace a file of a run, as an attacker or a bad disk may."""
     config = {"architecture": "UNet", "shape": [3, 16, 16], "width": 4, "depth": 2}
     texts = {
         "broken": "{",

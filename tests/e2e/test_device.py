@@ -1,4 +1,4 @@
-"""`--device`, of every command that looks at a trained model."""
+"""`--device` of every command that uses a trained model."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""`copyfold embed`: a table of codes that is read back, and what is refused."""
+"""`copyfold embed`: a table of codes that is read back, and refused arguments."""
 
 import os
 import shutil

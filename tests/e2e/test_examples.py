@@ -1,4 +1,4 @@
-"""Every example runs as a user would run it, and leaves what it says."""
+"""Every example runs as a user would run it, and writes its files."""
 
 import os
 import subprocess

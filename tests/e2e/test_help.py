@@ -1,4 +1,4 @@
-"""--help of every command: groups that say what they are for there, and words in place of types."""
+"""--help of every command: titles of groups, and words in place of Python types."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A person's own classes on the command line: by --import, and from installed packages."""
+"""User classes on the command line: from --import, and from installed packages."""
 
 import json
 import os
@@ -168,7 +168,7 @@ MINE = ("--import", "my_models.py")
 
 @pytest.fixture
 def trained(folder, copyfold) -> Path:
-    """A run of a model, a corruption and a penalty of a person's own; its module is forgotten."""
+    """A run of a user's model, corruption and penalty; their module is removed again."""
     flags = (
         "--model.width",
         "3",

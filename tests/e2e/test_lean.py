@@ -1,4 +1,4 @@
-"""Training an array of images needs five packages and what they bring themselves, and importing copyfold none."""
+"""Training on an array needs five packages and their dependencies; importing copyfold needs none."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`copyfold models`: the architectures listed, described, and drawn."""
+"""`copyfold models`: architectures are listed, described and drawn."""
 
 import inspect
 import re

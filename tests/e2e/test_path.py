@@ -1,4 +1,4 @@
-"""The path of a user: from a folder of photographs to a model and its pictures, by the command line."""
+"""The path of a user on the command line: from a folder of photographs to a model and its pictures."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What a user asks of a trained model on the command line: one question, or all of them."""
+"""`copyfold probe` and `copyfold report` on a trained model."""
 
 import json
 

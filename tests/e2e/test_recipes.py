@@ -1,4 +1,4 @@
-"""The recipes that come with copyfold, and models within models, by flags."""
+"""The recipes of copyfold, and wrapped models, given by flags."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Every sampler from the command line, and what its options mean there."""
+"""`copyfold sample`: every sampler and its options."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""A command imports what it uses: `--help` not even torch, the help of a command no other large library."""
+"""Commands import only what they use: `--help` not even torch, the help of a command no other large library."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A training on a stream, from the command line to the page about it; and a command that is given again."""
+"""Training on a stream from the command line, up to its report; and repeated commands."""
 
 import pytest
 import yaml

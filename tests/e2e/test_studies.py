@@ -1,4 +1,4 @@
-"""`copyfold study`: every study at its smallest, and what the command says of bad input."""
+"""`copyfold study`: every study at the smallest budget, and errors about bad input."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""What a person sees of copyfold in an editor: its names, their types, and what is said of a wrong one."""
+"""The public interface in an editor: the names of copyfold, their types, and errors about wrong names."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""The benchmarks of speed run at a tiny size, and count what they count."""
+"""The speed benchmarks run at a tiny size, and count correctly."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A compiled model is trained to the same result, and is an ordinary one again afterwards."""
+"""A compiled model trains to the same result, and is an ordinary model again afterwards."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Four models that a diagnosis must tell apart, trained with seeds that had no part in choosing its thresholds."""
+"""Four models that a diagnosis must distinguish, with seeds that were not used to choose its thresholds."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""benchmarks/gpu.sh from beginning to end without a GPU, at tiny sizes: that it would run where there is one."""
+"""benchmarks/gpu.sh from beginning to end without a GPU, at tiny sizes."""
 
 import json
 import os

@@ -153,7 +153,7 @@ def same(one: Path, two: Path) -> None:
 
 
 def kept(folder: Path) -> list[dict[str, float]]:
-    """The rows up to the last checkpoint, with their seconds: training that starts anew makes others."""
+    """The rows up to the last checkpoint, with their seconds: a training from scratch has others."""
     step = torch.load(folder / "last.ckpt", weights_only=True)["global_step"]
     assert step > 0
     return [row for row in cf.runs.open(folder).history if row["step"] <= step]
@@ -197,7 +197,7 @@ def test_a_killed_process_is_started_again_by_torchrun(host, hosts, parts, tmp_p
 
 
 def test_hosts_without_a_shared_folder_are_refused(hosts, tmp_path):
-    """Else one would go on from a checkpoint, and the other begin anew."""
+    """Otherwise one would resume from a checkpoint, and the other start from scratch."""
     folders = [tmp_path / "first", tmp_path / "second"]
     with job(hosts, folders[0], more=SAVING) as agents:
         reached(agents, folders[0], 30)

@@ -1,4 +1,4 @@
-"""A training that is killed at any moment and resumed ends as one that was never stopped: bit for bit."""
+"""A training killed at any moment and resumed gives bit-identical weights."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""What takes minutes: the whole way at its real size, against thresholds that were fixed before."""
+"""Tests that take minutes: training at full size, against thresholds fixed before the measurement."""
 
 import json
 import os

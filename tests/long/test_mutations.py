@@ -1,4 +1,4 @@
-"""The tests notice a wrong formula: each change of this table, made in a copy of the source, must fail its test.
+"""The tests notice a wrong formula: each mutation in this table must make its test fail.
 
 The changes are those that a careful reader may miss: the variance for the standard deviation, n for n - 1, the
 noisy image for the clean one. What none of the tests notices is a missing test. To add a change, give a text that

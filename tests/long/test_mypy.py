@@ -1,4 +1,4 @@
-"""mypy sees what pyright sees: tests/laws/test_face.py."""
+"""mypy finds the errors that pyright finds in tests/laws/test_face.py."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Several processes that train together on one machine: they do what one does, and are exact after any stop."""
+"""Several processes on one machine train as one process does, and resume exactly after any stop."""
 
 import os
 import re
@@ -135,7 +135,7 @@ def logged(one: Path, two: Path) -> None:
 
 
 def kept(folder: Path) -> list[dict[str, float]]:
-    """The rows up to the last checkpoint, with their seconds: training that starts anew makes others."""
+    """The rows up to the last checkpoint, with their seconds: a training from scratch has others."""
     step = torch.load(folder / "last.ckpt", weights_only=True)["global_step"]
     assert step > 0
     return [row for row in cf.runs.open(folder).history if row["step"] <= step]

@@ -1,4 +1,4 @@
-"""A stream of 200,000 images in 64 shards: flat memory, the exact place after kills, two processes."""
+"""A stream of 200,000 images in 64 shards: constant memory, exact resumes after kills, two processes."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""A stranger's autoencoder, adopted, is its own result exactly, and does what copyfold's own models do."""
+"""An adopted third-party autoencoder gives exactly its own results, and works like copyfold's own models."""
 
 from types import SimpleNamespace
 
@@ -50,7 +50,7 @@ class _PythaeDecoder(nn.Module):
 
 
 class Plain(nn.Module):
-    """A stranger with methods of the usual names; its code is two maps."""
+    """A third-party model with the usual method names; its code is two maps."""
 
     def __init__(self):
         super().__init__()
@@ -120,35 +120,35 @@ def plain():
     return cf.adopt(module, (3, 8, 8)), module
 
 
-STRANGERS = (kl, tiny, pythae, plain)
+THIRD_PARTY = (kl, tiny, pythae, plain)
 
 
 def images(model, count=3):
     return torch.rand(count, *model.shape, generator=Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-def test_an_adopted_model_is_the_module_s_own_result(stranger):
-    model, own = stranger()
+@pytest.mark.parametrize("third_party", THIRD_PARTY)
+def test_an_adopted_model_is_the_module_s_own_result(third_party):
+    model, own = third_party()
     assert isinstance(model, Autoencoder)
     x = images(model)
     assert torch.equal(model(x), own(x))
     assert torch.equal(model.decode(model.encode(x)), own(x))
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("third_party", THIRD_PARTY)
 @pytest.mark.parametrize("sampler", [cf.Renoising(steps=3), cf.Walk(steps=3)])
-def test_every_sampler_accepts_an_adopted_model(stranger, sampler):
-    model, _ = stranger()
+def test_every_sampler_accepts_an_adopted_model(third_party, sampler):
+    model, _ = third_party()
     x = images(model)
     once, again = (list(sampler(model, x, Generator().manual_seed(1))) for _ in range(2))
     assert [frame.shape for frame in once] == [x.shape] * 3
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-def test_probes_accept_an_adopted_model(stranger):
-    model, own = stranger()
+@pytest.mark.parametrize("third_party", THIRD_PARTY)
+def test_probes_accept_an_adopted_model(third_party):
+    model, own = third_party()
     x = images(model)
     reading = cf.Denoising(cf.Gaussian(0.1))(model, x, Generator().manual_seed(1))
     expected = (own(x) - x).square().mean((1, 2, 3))
@@ -156,9 +156,9 @@ def test_probes_accept_an_adopted_model(stranger):
     assert reading.numbers["restored"].isfinite().all()
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-def test_the_summary_counts_the_adopted_module(stranger):
-    model, _ = stranger()
+@pytest.mark.parametrize("third_party", THIRD_PARTY)
+def test_the_summary_counts_the_adopted_module(third_party):
+    model, _ = third_party()
     z = model.encode(images(model, 1))
     found = model.summary()
     assert found.parameters == sum(p.numel() for p in model.module.parameters())
@@ -168,17 +168,17 @@ def test_the_summary_counts_the_adopted_module(stranger):
     assert str(found).endswith(f"a code of {found.code_size:,} numbers for an image of {found.input_size:,}")
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-def test_an_objective_trains_an_adopted_model(stranger):
-    model, _ = stranger()
+@pytest.mark.parametrize("third_party", THIRD_PARTY)
+def test_an_objective_trains_an_adopted_model(third_party):
+    model, _ = third_party()
     terms = cf.Classical()(model.train(), images(model))
     sum(terms.values()).backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.module.parameters())
 
 
-@pytest.mark.parametrize("stranger", [kl, pythae])
-def test_samples_of_the_code_come_from_the_posterior(stranger):
-    model, _ = stranger()
+@pytest.mark.parametrize("third_party", [kl, pythae])
+def test_samples_of_the_code_come_from_the_posterior(third_party):
+    model, _ = third_party()
     assert model.stochastic
     x = images(model, 1)
     with torch.no_grad():

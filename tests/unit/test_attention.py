@@ -1,4 +1,4 @@
-"""Attention against its definitions written out, in float64; and what no law says of the models around it."""
+"""Attention against its definitions, in float64; and the architectures that use it."""
 
 import math
 

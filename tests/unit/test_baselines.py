@@ -1,4 +1,4 @@
-"""The classical denoisers against closed forms, least squares, scikit-image; their tuning; the probe's rows."""
+"""Classical denoisers against closed forms, least squares and scikit-image; their tuning; the probe's rows."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Names resolve to classes of copyfold's own and to nothing else; what is written down comes back."""
+"""Names resolve to known classes and nothing else; descriptions rebuild their objects."""
 
 import sys
 from typing import Any
@@ -89,7 +89,7 @@ def test_parameters_have_resolved_defaults_and_annotations():
     ramp = cf.Ramp()
 
     class Own(Sampler):
-        """Of a person's own, annotated where it is needed."""
+        """A user's sampler, annotated only where needed."""
 
         def __init__(self, steps: "int", schedule=ramp, **more):
             self.steps, self.schedule = steps, schedule

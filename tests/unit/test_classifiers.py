@@ -1,4 +1,4 @@
-"""The two classifiers and their training: sizes, the formula of a block, what is learned, what is refused."""
+"""The two classifiers and their training: sizes, the formula of a block, learning, invalid arguments."""
 
 from math import log
 

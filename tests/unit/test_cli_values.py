@@ -1,4 +1,4 @@
-"""What values an annotation takes, and how that is said: also annotations that copyfold's own classes lack."""
+"""Values that annotations take, and their description in words, also for annotations copyfold does not use."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum

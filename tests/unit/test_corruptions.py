@@ -1,4 +1,4 @@
-"""What corruptions do to an image: moments against closed forms, blur against scipy."""
+"""Corruptions: moments against closed forms, blur against scipy."""
 
 import math
 import subprocess

@@ -1,4 +1,4 @@
-"""docs/coverage.md says where every item of the checklist is: what it names is there, and it is up to date."""
+"""docs/coverage.md: everything that it names exists, and it is up to date."""
 
 import ast
 import importlib.util

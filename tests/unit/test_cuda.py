@@ -1,4 +1,4 @@
-"""What holds on a CPU holds on a CUDA device, where there is one: benchmarks/gpu_checks.py, and commands."""
+"""Results agree on CUDA and CPU, where CUDA is available: benchmarks/gpu_checks.py, and commands."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The denoising probe for every corruption of the method; the filter of frequencies; the best of the baselines."""
+"""The denoising probe for every corruption of the method; the frequency filter; the best baseline."""
 
 import math
 
@@ -171,7 +171,7 @@ def test_a_perfect_model_of_few_dimensions_beats_every_baseline():
 
 
 class Shrunk(Baseline):
-    """A denoiser of a person's own: no dataclass, no name."""
+    """A user's denoiser: no dataclass, no name."""
 
     def __init__(self, share=0.5):
         self.share = share

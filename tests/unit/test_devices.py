@@ -1,4 +1,4 @@
-"""That no part mixes devices, shown without a GPU: tensors that say they are elsewhere refuse to be mixed."""
+"""No part mixes devices, tested without a GPU: tensors of a simulated device refuse to be mixed."""
 
 import dataclasses
 from collections.abc import Callable, Iterator

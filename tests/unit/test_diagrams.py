@@ -1,4 +1,4 @@
-"""The outline of an architecture is what the architecture does, and its diagram can be read."""
+"""The outline of an architecture agrees with the architecture, and its diagram is legible."""
 
 from itertools import combinations
 

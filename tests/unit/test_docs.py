@@ -1,4 +1,4 @@
-"""The links of the pages lead somewhere, but for the pages that are written from the claims."""
+"""The links of the documentation pages are valid, except of pages generated from the claims."""
 
 import re
 from pathlib import Path

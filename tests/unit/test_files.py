@@ -1,4 +1,4 @@
-"""A file is whole or it is not there, whatever goes wrong on the way."""
+"""A file is complete or absent, whatever fails while writing."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The Jacobian of a model, and its distance from the identity, against matrices that are known."""
+"""The Jacobian of a model and its distance from the identity, against known matrices."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Inversion and the taps that it goes by: against linear algebra, and what must not change."""
+"""Inversion and taps, against linear algebra; and what they must not change."""
 
 import math
 from itertools import islice, pairwise

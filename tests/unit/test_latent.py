@@ -1,4 +1,4 @@
-"""What is said of codes that were made to have each fault; how codes lie, against scikit-learn."""
+"""Warnings about codes with each known problem; the distribution of codes, against scikit-learn."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Samplers that start at the code, against closed forms, scikit-learn and models that are known exactly."""
+"""Samplers that start at the code, against closed forms, scikit-learn and known models."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What no law can say of the architectures: exact sizes, the norms, and what linear algebra knows."""
+"""Exact sizes of the architectures, their norms, and results known from linear algebra."""
 
 import runpy
 from pathlib import Path

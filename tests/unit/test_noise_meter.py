@@ -1,4 +1,4 @@
-"""The noise meter: what the measures say of noise that is known. Against scipy and closed forms."""
+"""The noise meter on known noise, against scipy and closed forms."""
 
 import math
 

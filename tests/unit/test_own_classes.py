@@ -1,4 +1,4 @@
-"""A class of a person's own: known when it is defined, trained, written down, read back; or refused at once."""
+"""User classes: recorded when defined, trained, saved, loaded; or refused before training."""
 
 import gc
 import json
@@ -117,7 +117,7 @@ def test_a_trained_user_model_is_loaded_exactly(make, photos, tmp_path):
 
 
 class Pooled(cf.Middle):
-    """A waist of a person's own."""
+    """A user's bottleneck."""
 
     def __init__(self, latent_dim):
         self.latent_dim = latent_dim

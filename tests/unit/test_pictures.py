@@ -1,4 +1,4 @@
-"""Pictures and films, read back by Pillow and PyAV."""
+"""Pictures and films, read back with Pillow and PyAV."""
 
 import itertools
 import math
@@ -519,7 +519,7 @@ def test_writing_a_film_prints_nothing(tmp_path, capfd):
 
 @pytest.mark.parametrize("logx", [False, True])
 def test_unbounded_intervals_are_drawn_to_the_border(logx):
-    rows = {"whole": (2.0, 1.0, 3.0), "endless": (2.0, -math.inf, math.inf), "crossing": (2.0, -1.0, 3.0)}
+    rows = {"whole": (2.0, 1.0, 3.0), "unbounded": (2.0, -math.inf, math.inf), "crossing": (2.0, -1.0, 3.0)}
     (axes,) = pictures.intervals(rows, "x", {"one": 1.0}, {"whole": [1.5, 2.5]}, logx=logx).axes
     border = axes.get_xlim()
     drawn = [line for line in axes.lines if line.get_linestyle() == "-" and line.get_linewidth() > 2]

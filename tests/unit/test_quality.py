@@ -1,4 +1,4 @@
-"""Distances of sets of images: formulas against scipy and scikit-learn, and images made worse on purpose."""
+"""Distances between sets of images: formulas against scipy and scikit-learn, and degraded images."""
 
 import numpy as np
 import pytest

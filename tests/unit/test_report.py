@@ -1,4 +1,4 @@
-"""The page of a diagnosis on a small model: whole, self-contained, and made of numbers that JSON can hold."""
+"""The report of a small model: complete, self-contained, with numbers that JSON can hold."""
 
 import html
 import json
@@ -141,7 +141,7 @@ class Brightness(Section):
 
 
 class Loudness(Section):
-    """A section of a person's own, with a picture."""
+    """A user's section, with a picture."""
 
     title = "How loud is it?"
     order = 999
@@ -292,7 +292,7 @@ def test_the_report_of_an_adopted_model_gives_python_code(photos):
     assert eval(found.removesuffix("(model, x, rng)")) == cf.Denoising(cf.Gaussian(0.3))
 
 
-# ---------------------------------------------------------------- which images are looked at
+# ---------------------------------------------------------------- which images are measured
 
 
 @pytest.fixture(scope="module")

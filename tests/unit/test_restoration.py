@@ -1,4 +1,4 @@
-"""A photograph comes back as it was, but restored: its size, mode, format and EXIF, without its location."""
+"""Restored photographs keep size, mode, format and EXIF, without location."""
 
 import logging
 import struct

@@ -1,4 +1,4 @@
-"""A run is a folder: who may write to it, what is in it, what is refused."""
+"""A run's folder: who may write to it, what it contains, what is refused."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""Samplers that iterate, against what their equations give for models that are known exactly."""
+"""Iterating samplers against the results of their equations for known models."""
 
 import pytest
 import torch
@@ -71,7 +71,7 @@ def test_identical_and_blank_images_are_detected():
     assert sample._alike(frame, start).startswith("the images are blank")
     digit = torch.rand(1, 1, 8, 8, generator=rng())
     same = digit + 0.01 * torch.randn(16, 1, 8, 8, generator=rng())
-    for before in (start, torch.zeros_like(start)):  # the pixels of the second are not looked at
+    for before in (start, torch.zeros_like(start)):  # the second has no spread, and the pixels are compared
         said = sample._alike(same, before)
         assert said.startswith("the 16 images are nearly the same: they differ by 0.010")
         assert not sample._alike(torch.rand(16, 1, 8, 8, generator=rng()), before)

@@ -1,4 +1,4 @@
-"""A section of the report says what it is; its sentence follows from its numbers by its scales alone."""
+"""Report sections: documentation, and sentences that follow from numbers by the scales alone."""
 
 import inspect
 import math

@@ -1,4 +1,4 @@
-"""Walks without noise of linear maps whose end is known; the interval of a fraction against scipy's."""
+"""Noise-free walks of linear maps with known limits; the interval of a fraction against scipy's."""
 
 import pytest
 import torch

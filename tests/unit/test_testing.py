@@ -1,4 +1,4 @@
-"""copyfold.testing: good classes of any kind pass, and for every demand there is a class that fails it."""
+"""copyfold.testing: valid classes of every family pass, and every requirement has a class that fails it."""
 
 import ast
 import inspect
@@ -530,7 +530,7 @@ CORRUPTIONS = {
         storing(lambda every: 2 * every),
         "created again from its stored arguments, it has another every",
     ),
-    "not made again": (
+    "not created again": (
         storing(lambda every: [int(every)]),
         r"created again from its stored arguments, \['every'\]",
     ),
@@ -750,7 +750,7 @@ def remembering(self, model, x, rng):
         yield model(cf.Gaussian()(x, rng)) + calls
 
 
-def endless(self, model, x, rng):
+def unbounded(self, model, x, rng):
     while True:
         yield cf.Gaussian()(x, rng)
 
@@ -785,8 +785,8 @@ SAMPLERS = {
         filming(lambda x, rng: iter([cf.Gaussian()(x, rng)])),
         "yields 1 frames with steps=3: yield exactly",
     ),
-    "too many": (filming(endless), "yields more than 3 frames with steps=3: yield exactly `steps`"),
-    "no end": (filming(endless, Blend), "does not end after 1000 frames: give it an argument `steps`"),
+    "too many": (filming(unbounded), "yields more than 3 frames with steps=3: yield exactly `steps`"),
+    "no end": (filming(unbounded, Blend), "does not end after 1000 frames: give it an argument `steps`"),
     "none": (filming(lambda: iter(()), Blend), "yields no frame"),
     "a list": (filming(lambda x: [x, x, x]), "returns a list: yield the frames one by one"),
     "eager": (

@@ -1,4 +1,4 @@
-"""What a training does: repeatable, logged, held out, refused where it means nothing."""
+"""Training: reproducible, logged, evaluated on held-out images, and refused with invalid options."""
 
 import csv
 import json
@@ -356,7 +356,7 @@ def test_every_part_of_a_batch_has_its_own_corruption(tmp_path):
     cf.fit(
         plain(), cf.Classical(Noted()), photos(), tmp_path / "a", epochs=1, batch=8, accumulate=2, precision="32"
     )
-    del drawn[0]  # the objective, which has a class of one's own in it, is tried once before training
+    del drawn[0]  # the objective has a user's class in it, and is run once before training
     assert len(drawn) == 4 * 2 + 1  # and the held-out images
     assert torch.pdist(torch.stack(drawn)).min() > 1
 

@@ -1,4 +1,4 @@
-"""The variational autoencoder against what is known exactly: linear-Gaussian models and probabilistic PCA."""
+"""The variational autoencoder against exact results: linear-Gaussian models and probabilistic PCA."""
 
 import math
 

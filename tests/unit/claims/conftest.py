@@ -1,4 +1,4 @@
-"""Laboratories at the tiny budget, whose trainings end in known networks."""
+"""Labs at the tiny budget, whose training is replaced by known networks."""
 
 from dataclasses import replace
 

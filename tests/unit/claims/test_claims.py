@@ -1,4 +1,4 @@
-"""One file a claim: it is found by looking, and has one study in it."""
+"""One file per claim: every file is found, and has one study in it."""
 
 import inspect
 

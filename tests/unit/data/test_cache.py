@@ -1,4 +1,4 @@
-"""The cache: hits decode nothing, changes are noticed, and no half entries."""
+"""The cache: hits decode nothing, changes are noticed, no entry is incomplete."""
 
 import errno
 import json

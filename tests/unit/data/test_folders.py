@@ -1,4 +1,4 @@
-"""A folder of images: what is found, how it is divided, what is left out."""
+"""A folder of images: which files are found, how they are split, which are skipped."""
 
 import os
 import shutil

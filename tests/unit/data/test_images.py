@@ -1,4 +1,4 @@
-"""Modes, orientation, fitting, and files that must not be opened."""
+"""Modes, orientation, fitting, and files that must be refused."""
 
 import io
 import struct

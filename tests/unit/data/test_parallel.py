@@ -1,4 +1,4 @@
-"""Threads that decode and read: in order, and never waited for by whoever lets go of them."""
+"""Threads that decode and read: in order, and not waited for when iteration stops early."""
 
 import threading
 from collections.abc import Callable

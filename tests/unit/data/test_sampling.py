@@ -1,4 +1,4 @@
-"""Some images of a set: every class in proportion, each image with what belongs to it, by seed alone."""
+"""Samples of a dataset: stratified, aligned with names and labels, determined by the seed."""
 
 from collections import Counter
 from pathlib import Path

@@ -164,7 +164,7 @@ def test_a_folder_of_classes_is_shuffled(tmp_path: Path) -> None:
 
 
 def test_the_shuffle_buffer_has_its_size() -> None:
-    """Against a shuffle that is written down anew: fill, draw, replace, and empty at the end."""
+    """Against an independent implementation of a shuffle: fill, draw, replace, and empty at the end."""
     pieces = [mixing.Piece(0, range(50)), mixing.Piece(1, range(5, 25, 2)), mixing.Piece(2, range(30))]
     order = list(mixing.interleaved(pieces))
     assert order[:6] == [

@@ -1,4 +1,4 @@
-"""What `copyfold data` says of a source."""
+"""The output of `copyfold data` about a source."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Made by formula: pictures that repeat, densities that agree with torch.distributions."""
+"""Synthetic data: reproducible pictures, and densities that agree with torch.distributions."""
 
 import numpy as np
 import pytest
@@ -26,8 +26,8 @@ def test_scenes_have_structure() -> None:
     painted = scenes(64).astype(float)
     assert painted.reshape(64, -1).std(0).mean() > 10  # they differ from each other
     neighbours = np.abs(np.diff(painted, axis=2)).mean()
-    strangers = np.abs(painted - painted[:, :, np.random.default_rng(0).permutation(32)]).mean()
-    assert neighbours < strangers / 2  # and are smooth
+    distant = np.abs(painted - painted[:, :, np.random.default_rng(0).permutation(32)]).mean()
+    assert neighbours < distant / 2  # and are smooth
     assert (painted[:, :3].mean((1, 2))[:, 2] > painted[:, -3:].mean((1, 2))[:, 2]).mean() > 0.9  # sky above
 
 

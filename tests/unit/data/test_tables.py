@@ -1,4 +1,4 @@
-"""Datasets: parquet folders as they lie, and the Hub by a stand-in."""
+"""Datasets: local parquet folders, and the Hub through a stand-in."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Images and models for studies: cached, resumed, the same every time."""
+"""Images and models for studies: cached, resumable, reproducible."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Pages say why there is no verdict, and which control is not as it has to be."""
+"""Pages say why there is no verdict, and which control failed."""
 
 from typing import ClassVar
 

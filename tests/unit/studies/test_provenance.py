@@ -1,4 +1,4 @@
-"""A digest that changes with what a training does, and with nothing else."""
+"""The code digest changes with the code of a training, and with nothing else."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""Running studies: what is written, which are found, and a person's own among them."""
+"""Running studies: the files written, and the studies found, user studies included."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ class Two(Study):
         numbers = {
             "one": number(2),
             "the other": number(1),
-            "endless": Estimate(1.0, -math.inf, math.inf, 1, (1.0,)),
+            "unbounded": Estimate(1.0, -math.inf, math.inf, 1, (1.0,)),
             "none": Estimate(math.nan, math.nan, math.nan, 0, (math.nan, 1.0)),
         }
         return Finding(
@@ -43,7 +43,7 @@ class Two(Study):
         )
 
 
-@dataclass  # not frozen: a person's own class need not be
+@dataclass  # not frozen: a user's class need not be
 class Three(Study):
     """Something else, of the same claim."""
 
@@ -74,7 +74,7 @@ def test_a_study_writes_its_finding_and_pictures(tmp_path):
     assert found["thresholds"] == {"one": "> 1", "the other": "< 2"}
     assert found["notes"] == ["a note of the lab", "one"]
     again = runner.read(folder)["numbers"]
-    assert again["endless"] == Estimate(1.0, -math.inf, math.inf, 1, (1.0,))
+    assert again["unbounded"] == Estimate(1.0, -math.inf, math.inf, 1, (1.0,))
     assert again["one"] == number(2)
     assert math.isnan(again["none"].value)
     assert math.isnan(again["none"].seeds[0])

@@ -1,4 +1,4 @@
-"""What follows from thresholds and intervals."""
+"""Verdicts from thresholds and intervals."""
 
 import dataclasses
 import math

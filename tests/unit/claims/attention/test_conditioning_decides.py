@@ -1,4 +1,4 @@
-"""T28 on networks whose condition is known; and the correlation that it takes."""
+"""T28 on networks of known condition number; and its correlation."""
 
 import pytest
 import torch

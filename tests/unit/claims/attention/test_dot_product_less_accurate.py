@@ -1,4 +1,4 @@
-"""T26 on networks of which one sees nothing."""
+"""T26 on networks of which one is constant."""
 
 from copyfold.claims.attention.dot_product_less_accurate import DotProductLessAccurate
 from copyfold.studies.base import Verdict

@@ -1,4 +1,4 @@
-"""T25 on networks of which all is known."""
+"""T25 on known networks."""
 
 import pytest
 

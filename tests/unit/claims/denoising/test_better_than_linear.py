@@ -1,4 +1,4 @@
-"""A copy, and a network that knows the photographs, against filters."""
+"""A copy, and a network that memorised the photographs, against filters."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""T8 on waists that lose something, and nothing."""
+"""T8 on lossy and lossless bottlenecks."""
 
 import pytest
 

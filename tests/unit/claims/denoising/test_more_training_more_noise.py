@@ -1,4 +1,4 @@
-"""Heavy noise, and a network that gives the mean image."""
+"""Strong noise, and a network that returns the mean image."""
 
 import pytest
 

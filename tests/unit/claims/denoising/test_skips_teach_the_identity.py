@@ -1,4 +1,4 @@
-"""T5 where it is known who copies."""
+"""T5 where it is known which network copies."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""T22 on a copy, and on a network that takes the mean of its batch away."""
+"""T22 on a copy, and on a network that subtracts the mean of its batch."""
 
 from copyfold.claims.normalisation.batch_of_one import BatchOfOne
 from copyfold.studies.base import Verdict

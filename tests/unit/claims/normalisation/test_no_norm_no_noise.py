@@ -1,4 +1,4 @@
-"""T21 on a copy; and the measures that it takes."""
+"""T21 on a copy; and its measures."""
 
 import pytest
 import torch

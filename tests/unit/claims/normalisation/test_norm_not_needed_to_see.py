@@ -1,4 +1,4 @@
-"""T23 on a copy, and on a network that sees nothing."""
+"""T23 on a copy, and on a constant network."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Corrections of brightness and contrast, where it is known what they do."""
+"""Corrections of brightness and contrast with known effects."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""T4 where it is known who denoises better."""
+"""T4 where it is known which network denoises better."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the Jacobian of a known matrix says."""
+"""The Jacobian of a known matrix."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What a copy fills in, and what an oracle does."""
+"""Detail filled in by a copy and by an oracle."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""T31 on the best denoiser of a known density, and on a copy."""
+"""T31 on the optimal denoiser of a known density, and on a copy."""
 
 import pytest
 import torch

@@ -44,5 +44,5 @@ def test_pca_itself_is_pca(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def whole(e: Estimate) -> Estimate:
-    """Without the endless interval of a single seed."""
+    """Without the unbounded interval of a single seed."""
     return Estimate(e.value, max(e.low, e.value - 0.01), min(e.high, e.value + 0.01), e.n, e.seeds)

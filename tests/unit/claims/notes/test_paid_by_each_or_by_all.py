@@ -1,4 +1,4 @@
-"""Divergences of each and of all, where they are known."""
+"""Known divergences of each posterior and of their aggregate."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Units that are kept; networks between which there is no difference."""
+"""Which units are kept; networks without a difference."""
 
 import pytest
 import torch

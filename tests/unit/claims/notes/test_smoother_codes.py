@@ -1,4 +1,4 @@
-"""Ways that are even, and ways that jump."""
+"""Smooth paths, and paths that jump."""
 
 import torch
 

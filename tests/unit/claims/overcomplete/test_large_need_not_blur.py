@@ -1,4 +1,4 @@
-"""Sharp edges, and wrong ones."""
+"""Sharp edges in the right and the wrong places."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Free dimensions that are known."""
+"""Known numbers of free dimensions."""
 
 import torch
 from torch import Generator, nn

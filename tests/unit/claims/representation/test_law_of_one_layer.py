@@ -1,4 +1,4 @@
-"""T10 on layers that are random, and on layers that are not."""
+"""T10 on random and on other layers."""
 
 from math import pi, sqrt
 

@@ -1,4 +1,4 @@
-"""Layers that are known to depend on each other, or not."""
+"""Layers of known dependence."""
 
 import copy
 from itertools import pairwise

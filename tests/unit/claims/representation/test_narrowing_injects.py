@@ -1,4 +1,4 @@
-"""Narrow layers that lose nothing."""
+"""Lossless narrow layers."""
 
 import pytest
 from torch import nn

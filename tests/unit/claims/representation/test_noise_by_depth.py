@@ -1,4 +1,4 @@
-"""T12 on networks that lose nothing."""
+"""T12 on lossless networks."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""T13 on networks whose way is known."""
+"""T13 on networks with known walks."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""T14 where more data help, and where they do not."""
+"""T14 where more data helps, and where it does not."""
 
 from dataclasses import replace
 

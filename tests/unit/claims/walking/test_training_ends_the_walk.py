@@ -1,4 +1,4 @@
-"""T16 where training stills the map, and where it moves it."""
+"""T16 where training stops and where it starts the movement of images."""
 
 import pytest
 

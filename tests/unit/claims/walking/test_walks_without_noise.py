@@ -1,4 +1,4 @@
-"""T15 on maps whose way is known."""
+"""T15 on maps with known iterates."""
 
 from dataclasses import replace
 

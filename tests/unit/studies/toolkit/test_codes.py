@@ -1,4 +1,4 @@
-"""PCA, classes of neighbours, and the images that have a class."""
+"""PCA, classes of nearest neighbours, and images with labels."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""More work costs more."""
+"""A step with more work takes longer."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Networks out of step."""
+"""Networks with shuffled layers."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Where descent on a layer ends."""
+"""The limit of gradient descent on a layer."""
 
 import torch
 from torch import Generator, nn

@@ -1,4 +1,4 @@
-"""What claims on walks and samples measure sets of images with, where the answer is known."""
+"""Measures of sets of images that claims on walks and samples use, against known answers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Images are taken evenly, and no search is longer than it should be."""
+"""Images are taken evenly spaced, and a search has its bounded length."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Singular values, ranks and conditions of known matrices."""
+"""Singular values, ranks and condition numbers of known matrices."""
 
 import pytest
 import torch

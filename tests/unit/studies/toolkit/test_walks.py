@@ -1,4 +1,4 @@
-"""Who walked."""
+"""Which images count as having walked."""
 
 import torch
 
