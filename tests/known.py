@@ -25,7 +25,7 @@ class Strided(cf.Autoencoder):
 
 
 class Identity(Chain):
-    """A perfect copy; it has no weights."""
+    """A perfect copy without weights."""
 
     def __init__(self, shape):
         super().__init__(shape, "linear")
@@ -36,8 +36,8 @@ class Identity(Chain):
         return cls((1, 8, 8))
 
 
-class Blind(Identity):
-    """It says the same of every image."""
+class Constant(Identity):
+    """It returns the same image for every input."""
 
     def encode(self, x):
         return torch.full_like(x, 0.3) + 0 * x

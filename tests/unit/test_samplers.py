@@ -8,7 +8,7 @@ import copyfold as cf
 from copyfold import catalogue
 from copyfold.cli import sample
 from copyfold.samplers.base import perturbed, unflat
-from known import Blind, Halves, Identity, Pixels
+from known import Constant, Halves, Identity, Pixels
 
 
 class Halving(Pixels):
@@ -67,7 +67,7 @@ def test_the_output_of_a_copy_has_the_spread_of_the_equation(steps):
 
 def test_identical_and_blank_images_are_detected():
     start = cf.Renoising().noise(16, (1, 8, 8), rng())
-    (frame,) = cf.Renoising(1)(Blind((1, 8, 8)), start, rng())
+    (frame,) = cf.Renoising(1)(Constant((1, 8, 8)), start, rng())
     assert sample._alike(frame, start).startswith("the images are blank")
     digit = torch.rand(1, 1, 8, 8, generator=rng())
     same = digit + 0.01 * torch.randn(16, 1, 8, 8, generator=rng())

@@ -6,7 +6,7 @@ from torch import nn
 from copyfold.claims.representation import narrowing_injects
 from copyfold.claims.representation.narrowing_injects import NarrowingInjects, halving
 from copyfold.studies.base import Verdict
-from labs import Clear, stages
+from labs import Lossless, stages
 
 
 def test_the_halving_mlp_halves_its_width():
@@ -23,7 +23,7 @@ def test_the_halving_mlp_halves_its_width():
 def test_lossless_networks_add_and_remove_nothing(lab, monkeypatch):
     def copies(lab, make, photos, seed, **plan):
         names = {"3": nn.Identity(), "6": nn.Identity(), "8": nn.Identity()}
-        model = Clear(encoder=names | stages(["stem", "down1", "down2"]))
+        model = Lossless(encoder=names | stages(["stem", "down1", "down2"]))
         return {"untrained": model, "trained": model}
 
     monkeypatch.setattr(narrowing_injects, "untrained_and_trained", copies)
