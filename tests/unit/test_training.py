@@ -246,6 +246,7 @@ def test_a_tally_is_a_mean_by_name():
 def test_a_schedule_rises_and_ends_at_zero_unless_it_is_constant():
     constant = Plan(schedule="constant")
     assert {constant.pace(step, done) for step, done in ((0, 0.0), (50, 0.3), (9999, 1.0))} == {1.0}
+    assert Plan(schedule="cosine").pace(0, 0.01) == pytest.approx(0.2, rel=1e-3)  # a twentieth of a short plan
     cosine, linear = Plan(schedule="cosine"), Plan(schedule="linear")
     for plan in (cosine, linear):
         assert plan.pace(0, 0.0) == pytest.approx(1e-2)

@@ -26,6 +26,7 @@ from copyfold.studies.budget import Budget
 from copyfold.studies.datasets import SETS
 from copyfold.studies.provenance import code_digest
 from copyfold.training import fit
+from copyfold.training.optimizers import Adam
 from copyfold.training.plan import resolve
 from copyfold.types import Images, Progress, Shape
 
@@ -34,6 +35,9 @@ log = logging.getLogger("copyfold")
 Make: TypeAlias = Callable[[Shape], Autoencoder]
 Which: TypeAlias = Literal["held_out", "train"]
 T = TypeVar("T")
+
+PLAN: dict[str, Any] = {"optimizer": Adam(), "schedule": "constant"}
+"""How studies train unless they say otherwise: as when their thresholds were fixed."""
 
 
 @dataclass
@@ -151,7 +155,7 @@ class Lab:
         with _quiet():
             precision = resolve(plan.get("precision", "auto"))
         self.precisions.add(precision)
-        plan = {"batch": batch, "lr": lr, "seed": seed, **plan, "precision": precision}
+        plan = PLAN | {"batch": batch, "lr": lr, "seed": seed, **plan, "precision": precision}
         what = _recipe(model, objective, photos, plan)
         key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
         folder = self.cache / self._torch / f"{type(model).__name__}-{key}"
@@ -225,7 +229,7 @@ def _recipe(model: Autoencoder, objective: Objective, photos: Photos, plan: dict
         "objective": catalogue.describe(objective),
         "images": hashlib.blake2b(photos.train.tobytes(), digest_size=8).hexdigest(),
         "flip": photos.flip,
-        "plan": plan,
+        "plan": catalogue.describe(plan),
         "code": code_digest(model, objective),
     }
 

@@ -73,7 +73,7 @@ class Muon(Optimizer):
 
     momentum: float = 0.95
     iterations: int = 5
-    adam: float = 0.05
+    adam: float = 0.25
 
     def __post_init__(self) -> None:
         _below_one(momentum=self.momentum)
