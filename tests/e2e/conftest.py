@@ -15,7 +15,7 @@ from PIL import Image
 from copyfold.cli import main
 from copyfold.data import scenes
 
-TINY = ("--size=16", "--model.width=4", "--model.depth=2", "--precision=32")
+TINY = ("--size=16", "--model.width=4", "--model.depth=2", "--precision=32", "--schedule=constant")
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def test_the_cosine_schedule_is_an_option_and_recorded_in_the_recipe(copyfold, t
         (("--objective.penalties=[Contraction]",), ("Contraction", "--model.statistics running")),
         (("--objective.penalties=[KLSparsity]", "--model=MLP"), ("KLSparsity", "--model.code_activation sigmoid")),
         (("--objective.fidelity=Bernoulli",), ("Bernoulli", "--model.output sigmoid")),
-        (("--schedule=linear",), ("--schedule", "cosine")),
+        (("--schedule=sine",), ("--schedule", "cosine")),
     ],
 )
 def test_what_cannot_be_is_refused_before_training(copyfold, tmp_path, arguments, words):

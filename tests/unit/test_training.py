@@ -34,7 +34,7 @@ def model(**options) -> cf.MLP:
 
 
 def fit(folder, *, net=None, seen=None, **options):
-    options = {"epochs": 2, "batch": 8, "precision": "32"} | options
+    options = {"epochs": 2, "batch": 8, "precision": "32", "schedule": "constant"} | options
     return cf.fit(net or model(), cf.Classical(cf.Gaussian(0.1)), seen or photos(), folder, **options)
 
 
@@ -334,7 +334,7 @@ def plain() -> cf.MLP:
 
 
 def clean(folder, net, **options):
-    options = {"epochs": 2, "batch": 8, "precision": "32"} | options
+    options = {"epochs": 2, "batch": 8, "precision": "32", "schedule": "constant"} | options
     return cf.fit(net, cf.Classical(), photos(), folder, **options)
 
 
@@ -436,7 +436,9 @@ def test_patience_stops_a_training_whose_loss_does_not_fall(tmp_path, caplog):
 
 
 def test_best_is_the_model_of_the_lowest_held_out_loss(tmp_path):
-    run = cf.fit(model(), None, photos(), tmp_path / "a", epochs=12, batch=8, precision="32", lr=0.1)
+    run = cf.fit(
+        model(), None, photos(), tmp_path / "a", epochs=12, batch=8, precision="32", lr=0.1, schedule="constant"
+    )
     best = cf.load(run.folder / "best")
     x = photos().images("held_out")
     with torch.no_grad(), best.using("batch"):
