@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from copyfold.errors import UsageError, at_least, not_negative, one_of
+from copyfold.models.dense import Linear
 from copyfold.training.optimizers import Adam, Muon, Optimizer
 from copyfold.types import Precision
 
@@ -31,9 +32,9 @@ class Plan:
         steps: Steps of training, a batch each.
         minutes: Minutes of training, the time before a resume counted in.
         batch: Images per step, over all devices and accumulated parts.
-        optimizer: Muon for a model with convolutions, Adam for others, unless given.
-        solve: Solve for the weights that training tends to, exactly and in one pass over the photos, where there
-            is a closed form: that of Linear is PCA.
+        optimizer: Muon for a model with convolutions and for Linear, Adam for others, unless given.
+        solve: Compute the optimal weights in closed form, in one pass over the photos and without training steps:
+            PCA, of a Linear only.
         lr: The learning rate: the optimiser's own, 0.02 of Muon and 0.001 of Adam, unless given.
         seed: Of everything random: held-out images, weights (on the command line), order, corruption.
         precision: 32, tf32, bf16, 16, or auto: bf16 where the device has it in hardware. tf32 and 16 are CUDA's.
@@ -111,7 +112,7 @@ class Plan:
         stepped = [field.name for field in fields(self) if field.name not in SOLVED]
         given = [name for name in stepped if getattr(self, name) != getattr(type(self), name)]
         if self.solve and given:
-            raise UsageError(f"solve takes no steps, and {given[0]} is about steps: leave out one of the two")
+            raise UsageError(f"solve takes no training steps, for which {given[0]} is: leave out one of the two")
 
     @property
     def world(self) -> int:
@@ -131,7 +132,7 @@ class Plan:
         if plan.solve:
             return plan
         convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-        optimizer = plan.optimizer or (Muon() if convolves else Adam())
+        optimizer = plan.optimizer or (Muon() if convolves or isinstance(model, Linear) else Adam())
         return replace(
             plan,
             epochs=EPOCHS if (self.epochs, self.steps, self.minutes) == (None, None, None) else self.epochs,
