@@ -119,7 +119,7 @@ def test_cosine_is_a_choice_and_in_the_recipe(copyfold, tmp_path):
     ("arguments", "words"),
     [
         (("--config=vea",), ("neither a file nor a recipe", "did you mean vae?")),
-        (("--model=Variational",), ("Variational wraps an autoencoder", "--core")),
+        (("--model=Variational",), ("expected an autoencoder", "--core")),
         (("--core=MLP",), ("UNet", "--core")),
         (("--model=Variational", "--core=UNet", "--core.skips=concat"), ("Variational", 'skips="none"')),
         (("--objective.penalties=[Divergence]",), ("Divergence", "--core UNet")),

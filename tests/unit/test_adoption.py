@@ -255,7 +255,7 @@ def test_what_would_write_it_down_says_how_to_save_it_instead(act, tmp_path):
         "hub": lambda: model.save_pretrained(tmp_path / "model"),
         "fit": lambda: cf.fit(model, photos=_Photos(), run=tmp_path / "run", epochs=1),
     }
-    with pytest.raises(cf.UsageError, match=r"Plain cannot be written down.*its own way of saving"):
+    with pytest.raises(cf.UsageError, match=r"Plain cannot be saved.*in its own format"):
         acts[act]()
     assert not list(tmp_path.rglob("*.safetensors"))
 
@@ -281,29 +281,29 @@ def failing(value):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"module": "a/path"}, "a str cannot be adopted: give the torch module"),
+        ({"module": "a/path"}, "a str cannot be adopted: give a torch module"),
         ({"shape": (3, 8)}, "(channels, height, width)"),
         ({"shape": (3, 0, 8)}, "height=0"),
-        ({"encode": "encod"}, "Plain has no 'encod': give encode= as the name of a method"),
+        ({"encode": "encod"}, "Plain has no 'encod': give encode= as the name of one of its methods"),
         ({"decode": "conv.decode"}, "Plain has no 'conv.decode': give decode="),
         ({"shape": (1, 8, 8)}, "encode failed on a tensor of 2x1x8x8: RuntimeError: "),
         ({"encode": failing}, "KeyError: 'sample"),
-        ({"encode": lambda x: SimpleNamespace(z=x)}, "encode gave a SimpleNamespace for a tensor of 2x3x8x8"),
-        ({"encode": lambda x: None}, "encode gave None"),
-        ({"encode": lambda x: (x, "z")}, "encode gave a tuple of (a tensor of 2x3x8x8, a str)"),
-        ({"encode": lambda x: [x]}, "encode gave a list"),
-        ({"encode": lambda x: x[0]}, "encode gave a tensor of 3x8x8 for"),
-        ({"encode": lambda x: x.mean()}, "encode gave a tensor of no dimensions"),
-        ({"encode": lambda x: x.argmax(1)}, "encode gave a tensor of 2x8x8 int64"),
-        ({"encode": torch.rand_like, "decode": lambda z: z}, "two codes for the same images"),
-        ({"decode": lambda z: z[0]}, "decode gave a tensor of 2x4x8x8 for the code of a tensor of 2x3x8x8"),
-        ({"decode": lambda z: SimpleNamespace(sample=z)}, "decode gave a SimpleNamespace"),
+        ({"encode": lambda x: SimpleNamespace(z=x)}, "encode returned a SimpleNamespace for a tensor of 2x3x8x8"),
+        ({"encode": lambda x: None}, "encode returned None"),
+        ({"encode": lambda x: (x, "z")}, "encode returned a tuple of (a tensor of 2x3x8x8, a str)"),
+        ({"encode": lambda x: [x]}, "encode returned a list"),
+        ({"encode": lambda x: x[0]}, "encode returned a tensor of 3x8x8 for"),
+        ({"encode": lambda x: x.mean()}, "encode returned a tensor of no dimensions"),
+        ({"encode": lambda x: x.argmax(1)}, "encode returned a tensor of 2x8x8 int64"),
+        ({"encode": torch.rand_like, "decode": lambda z: z}, "two different codes for the same images"),
+        ({"decode": lambda z: z[0]}, "decode returned a tensor of 2x4x8x8 for the code of a tensor of 2x3x8x8"),
+        ({"decode": lambda z: SimpleNamespace(sample=z)}, "decode returned a SimpleNamespace"),
         ({"decode": failing}, "decode failed on a tuple of (a tensor of 2x4x8x8, a tensor of 2x4): KeyError"),
-        ({"decode": lambda z: z[0][:, :3].byte()}, "decode gave a tensor of 2x3x8x8 uint8"),
-        ({"posterior": lambda x: x}, "posterior gave a tensor of 2x3x8x8 where encode gave a tuple"),
+        ({"decode": lambda z: z[0][:, :3].byte()}, "decode returned a tensor of 2x3x8x8 uint8"),
+        ({"posterior": lambda x: x}, "posterior returned a tensor of 2x3x8x8 where encode returned a tuple"),
         (
             {"encode": lambda x: x, "decode": lambda z: z, "posterior": lambda x: Normal(x.mean(1), 1.0)},
-            "posterior gave a Normal of a tensor of 2x8x8 where encode gave a tensor of 2x3x8x8",
+            "posterior returned a Normal of a tensor of 2x8x8 where encode returned a tensor of 2x3x8x8",
         ),
     ],
 )

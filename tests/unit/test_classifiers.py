@@ -127,12 +127,12 @@ def test_patches_are_read_row_by_row_and_know_where_they_are():
         (lambda: cf.CNN((1, 3, 16), 10), "sides of at least 4, or fewer widths"),
         (
             lambda: cf.ViT((1, 16, 16), 10, patch=5),
-            "patch=5 does not divide images of 16x16: choose one of 1, 2, 4",
+            "patch=5 is invalid: expected a divisor of images of 16x16, one of 1, 2, 4",
         ),
-        (lambda: cf.ViT((1, 16, 24), 10, patch=16), "choose one of 1, 2, 4, 8"),
+        (lambda: cf.ViT((1, 16, 24), 10, patch=16), "expected a divisor of images of 16x24, one of 1, 2, 4, 8"),
         (
             lambda: cf.ViT((1, 16, 16), 10, dim=10, heads=4),
-            "heads=4 does not divide dim=10: choose one of 1, 2, 5, 10",
+            "heads=4 is invalid: expected a divisor of dim=10, one of 1, 2, 5, 10",
         ),
         (lambda: cf.ViT((1, 16, 16), 10, depth=0), "depth=0"),
         (lambda: cf.ViT((1, -4, 16), 10), "height=-4"),

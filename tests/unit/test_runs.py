@@ -182,5 +182,5 @@ def test_the_model_of_a_run_is_read_once(tmp_path):
     cf.Linear((1, 4, 4), latent_dim=2).save(tmp_path / "model")
     assert run.model is run.model
     assert run.model.shape == (1, 4, 4)
-    with pytest.raises(cf.UsageError, match="holds no model"):
+    with pytest.raises(cf.UsageError, match="has no model"):
         _ = runs.Run(tmp_path / "nothing").model

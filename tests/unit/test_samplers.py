@@ -164,7 +164,7 @@ def test_growing_keeps_proportions():
     [
         (cf.Linear((1, 8, 8)), r"32x32 with this Linear, which only takes images of 8x8: leave out grow"),
         (cf.UNet((1, 16, 16), width=2, depth=2, middle=cf.Affine(4)), "leave out grow, or train a UNet"),
-        (cf.UNet((1, 64, 64), width=1, depth=6), r"multiples of 64; the nearest that can is 64x64"),
+        (cf.UNet((1, 64, 64), width=1, depth=6), r"multiples of 64; the nearest size is 64x64"),
     ],
     ids=["Linear", "middle", "depth"],
 )

@@ -400,7 +400,7 @@ ARCHITECTURES = {
         faulty(Normed, train=lambda self, mode=True: nn.Module.train(self, False)),
         "the batch norm encoder.1 records no averages in training mode",
     ),
-    "no code": (encoding(lambda self, x: [self.inward(x)]), "encode must give a tensor with a row per image"),
+    "no code": (encoding(lambda self, x: [self.inward(x)]), "encode returned no valid code: expected a tensor with a row"),
     "whole numbers": (
         encoding(
             lambda self, x: Plain.encode(self, x).to(torch.float if self.training or len(x) == 2 else torch.int)
@@ -419,7 +419,7 @@ ARCHITECTURES = {
         decoding(lambda self, z: Plain.decode(self, z if self.training else z.mul_(2))),
         "decode changes the code that it is given: use no inplace=True",
     ),
-    "no images": (decoding(lambda self, z: Plain.decode(self, z)[..., 1:]), r"decode must give images of \(2, 1"),
+    "no images": (decoding(lambda self, z: Plain.decode(self, z)[..., 1:]), r"decode returned a tensor of \(2, 1"),
     "no images of four": (
         decoding(lambda self, z: Plain.decode(self, z)[..., (not self.training and len(z) == 4) :]),
         "decode gives a tensor of 4x1x8x7 for the code of 4x1x8x8: expected images of",

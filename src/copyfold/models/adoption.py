@@ -1,4 +1,4 @@
-"""`adopt`: a stranger's autoencoder becomes ours, for every sampler and every probe."""
+"""`adopt`: use a third-party autoencoder with every sampler and every probe."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -16,22 +16,22 @@ from copyfold.types import Code, Images, Shape
 
 __all__ = ["adopt"]
 
-Way: TypeAlias = str | Callable[[Any], Any]
-"""How something is asked of a module: the name of one of its methods, or a function."""
+Method: TypeAlias = str | Callable[[Any], Any]
+"""The name of one of the module's methods, or a function."""
 
 
 def adopt(
     module: nn.Module,
     shape: Shape,
-    encode: Way = "encode",
-    decode: Way = "decode",
+    encode: Method = "encode",
+    decode: Method = "decode",
     *,
-    posterior: Way | None = None,
+    posterior: Method | None = None,
 ) -> Autoencoder:
-    """Make any module that encodes and decodes images an Autoencoder, in eval mode.
+    """Wrap any module that encodes and decodes images as an Autoencoder, in eval mode.
 
-    Samplers and probes take it as they take one of copyfold's own. Values in [0, 1] come in and are expected
-    back; a module with another range, or with outputs in an object of its own, is given as functions:
+    Samplers and probes take it like one of copyfold's own. Images have values in [0, 1] in both directions. For a
+    module with another range, or one that returns its outputs in an object, give functions:
 
         vae = AutoencoderKL.from_pretrained(...)
         model = cf.adopt(
@@ -43,11 +43,11 @@ def adopt(
 
     The module itself becomes `model.module`, so that to(), train(), eval() and parameters() reach it; its
     nn.BatchNorm layers follow train() and eval(), not `statistics`. Functions use the module that they were
-    written with, so a deep copy of the model needs to be adopted anew. It can be trained with an objective in
-    a loop of one's own, and saved in the module's own way; `save` and `fit` write only copyfold's classes.
+    written with, so adopt a deep copy of the model again. The model can be trained with an objective in your own
+    loop, and saved in the module's own way; `save` and `fit` write only copyfold's classes.
 
     Args:
-        module: The stranger: any torch module.
+        module: Any torch module.
         shape: Channels, height and width of its images.
         encode: Images b x c x h x w to a code: a tensor, or a tuple of tensors, with the batch first, and the
             same for the same images: the mean where the encoder is stochastic. The name of a method (a
@@ -56,7 +56,7 @@ def adopt(
         posterior: Images to a torch.distributions.Normal of the code's shape, from which `draw` draws, where
             the encoder is stochastic: a name or a function.
 
-    All is tried with two random images. Raises UsageError that says what came instead of a code or images.
+    All are tried with two random images. UsageError says what they returned instead of a code or images.
     """
     model = _Adopted(module, shape, encode, decode, posterior).eval()
     _try(model)
@@ -64,24 +64,24 @@ def adopt(
 
 
 class _Counts(Summary):
-    """What is known of a stranger, which is not how far its layers see."""
+    """The summary of a third-party model, whose receptive fields are not known."""
 
     def __str__(self) -> str:
         return super().__str__().rpartition("; ")[0]
 
 
 class _Adopted(Autoencoder):
-    """A stranger's module, asked in the ways that `adopt` was told."""
+    """A third-party module, called by the methods or functions that `adopt` was given."""
 
     def __init__(
-        self, module: nn.Module, shape: Shape, encode: Way, decode: Way, posterior: Way | None = None
+        self, module: nn.Module, shape: Shape, encode: Method, decode: Method, posterior: Method | None = None
     ) -> None:
         super().__init__(shape, "linear")
         if not isinstance(module, nn.Module):
-            raise UsageError(f"a {type(module).__name__} cannot be adopted: give the torch module itself")
+            raise UsageError(f"a {type(module).__name__} cannot be adopted: give a torch module")
         self.module = module
-        # In a dict, since a way that is a module would be registered, and its parameters named, a second time
-        self.ways = {"encode": encode, "decode": decode, "posterior": posterior}
+        # In a dict: a module among them would otherwise be registered, and its parameters named, a second time
+        self.methods = {"encode": encode, "decode": decode, "posterior": posterior}
         self.stochastic = posterior is not None
 
     @classmethod
@@ -91,7 +91,7 @@ class _Adopted(Autoencoder):
 
     @property
     def encoder(self) -> nn.Module:
-        """The whole module: which of its layers come before the code is its own affair."""
+        """The whole module: which of its layers come before the code is not known."""
         return self.module
 
     @property
@@ -100,20 +100,20 @@ class _Adopted(Autoencoder):
         return self.module
 
     def encode(self, x: Images) -> Code:
-        """What the stranger makes of x."""
-        return self._ask("encode", x)
+        """The module's code of x."""
+        return self._call("encode", x)
 
     def logits(self, z: Code) -> Images:
-        """What the stranger makes of z."""
-        return self._ask("decode", z)
+        """The module's images for the code z."""
+        return self._call("decode", z)
 
     def posterior(self, x: Images) -> Normal | None:
-        """The distribution of the codes of x; None where `adopt` was told of none."""
-        return self._ask("posterior", x) if self.stochastic else None
+        """The distribution of the codes of x; None where `adopt` was given no posterior."""
+        return self._call("posterior", x) if self.stochastic else None
 
     @torch.no_grad()
     def summary(self) -> Summary:
-        """Count parameters and code; what sees what is not worked out: None, the bound that always holds."""
+        """Count parameters and numbers of the code; receptive fields are None, the bound that always holds."""
         code = self.encode(self.examples())
         return _Counts(
             parameters=sum(p.numel() for p in self.parameters()),
@@ -124,82 +124,82 @@ class _Adopted(Autoencoder):
         )
 
     def examples(self) -> Images:
-        """Two random images in [0, 1], always the same, where the module is."""
+        """Two random images in [0, 1], always the same, on the module's device."""
         tensors = chain(self.parameters(), self.buffers())
         device = next((t.device for t in tensors), torch.device("cpu"))
         return torch.rand(2, *self.shape, generator=Generator().manual_seed(0)).to(device)
 
     @property
     def config(self) -> NoReturn:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Refuse: a stranger cannot be written down as a configuration."""
+        """UsageError: a third-party model has no configuration."""
         raise UsageError(
-            f"an adopted {type(self.module).__name__} cannot be written down as one of copyfold's models: "
-            "keep it in its own way of saving, and adopt it again after loading"
+            f"an adopted {type(self.module).__name__} cannot be saved as a copyfold model: save it in its own "
+            "format, and adopt it again after loading"
         )
 
     def save(self, folder: Any, state: Any = None) -> None:
-        """Refuse, since nothing could read it back."""
+        """UsageError: `load` could not read the model back."""
         self.config  # noqa: B018
 
-    def _ask(self, what: str, value: Any) -> Any:
-        way = self.ways[what]
-        return (attrgetter(way)(self.module) if isinstance(way, str) else way)(value)
+    def _call(self, what: str, value: Any) -> Any:
+        method = self.methods[what]
+        return (attrgetter(method)(self.module) if isinstance(method, str) else method)(value)
 
 
 @torch.no_grad()
 def _try(model: _Adopted) -> None:
-    """Encode and decode two images, and refuse what is no code, no image, or another at every call."""
+    """Encode and decode two images; UsageError for a wrong type or shape, or a code that changes between calls."""
     x = model.examples()
-    z, again = (_answer(model, "encode", x) for _ in range(2))
+    z, again = (_called(model, "encode", x) for _ in range(2))
     if not all(isinstance(m, Tensor) and m.is_floating_point() and m.shape[:1] == x.shape[:1] for m in maps(z)):
         raise UsageError(
-            f"encode gave {_said(z)} for {_said(x)}: it must give a tensor of real numbers, or a tuple of such, "
-            "with the batch first; give a function that takes the code out"
+            f"encode returned {_shown(z)} for {_shown(x)}: expected a tensor of real numbers, or a tuple of such "
+            "tensors, with the batch first; give a function that extracts the code"
         )
     pairs = zip(maps(z), maps(again), strict=True)
     if not all(torch.allclose(a, b, rtol=1e-2, atol=1e-3, equal_nan=True) for a, b in pairs):
         raise UsageError(
-            "encode gave two codes for the same images: it must give the mean; "
-            "what it draws from can be given as posterior="
+            "encode returned two different codes for the same images: expected the mean; "
+            "give the distribution as posterior="
         )
-    y = _answer(model, "decode", z)
+    y = _called(model, "decode", z)
     if not isinstance(y, Tensor) or y.shape != x.shape or not y.is_floating_point():
         raise UsageError(
-            f"decode gave {_said(y)} for the code of {_said(x)}: it must give images of that shape and in [0, 1]; "
-            "give the right shape=, or a function that takes the images out"
+            f"decode returned {_shown(y)} for the code of {_shown(x)}: expected images of that shape, in [0, 1]; "
+            "give the right shape=, or a function that extracts the images"
         )
     if model.stochastic:
-        q = _answer(model, "posterior", x)
+        q = _called(model, "posterior", x)
         if not isinstance(q, Normal) or not isinstance(z, Tensor) or q.mean.shape != z.shape:
-            found = f"a Normal of {_said(q.mean)}" if isinstance(q, Normal) else _said(q)
+            found = f"a Normal of {_shown(q.mean)}" if isinstance(q, Normal) else _shown(q)
             raise UsageError(
-                f"posterior gave {found} where encode gave {_said(z)}: it must give a torch.distributions.Normal "
-                "of the code's shape"
+                f"posterior returned {found} where encode returned {_shown(z)}: expected a "
+                "torch.distributions.Normal of the code's shape"
             )
 
 
-def _answer(model: _Adopted, what: str, value: Any) -> Any:
-    """Ask, and say in one line what went wrong."""
-    way, stranger = model.ways[what], type(model.module).__name__
-    if isinstance(way, str):
+def _called(model: _Adopted, what: str, value: Any) -> Any:
+    """The result of a method; UsageError in one line where it fails."""
+    method, name = model.methods[what], type(model.module).__name__
+    if isinstance(method, str):
         try:
-            attrgetter(way)(model.module)
+            attrgetter(method)(model.module)
         except AttributeError:
             raise UsageError(
-                f"{stranger} has no {way!r}: give {what}= as the name of a method of its, or as a function"
+                f"{name} has no {method!r}: give {what}= as the name of one of its methods, or as a function"
             ) from None
     try:
-        return model._ask(what, value)
-    except Exception as error:  # whatever a stranger may raise
+        return model._call(what, value)
+    except Exception as error:  # third-party code may raise anything
         reason = (str(error).splitlines() or [""])[0]
-        raise UsageError(f"{what} failed on {_said(value)}: {type(error).__name__}: {reason}") from error
+        raise UsageError(f"{what} failed on {_shown(value)}: {type(error).__name__}: {reason}") from error
 
 
-def _said(value: Any) -> str:
-    """What a value is, in a few words."""
+def _shown(value: Any) -> str:
+    """Type and shape of a value, for a message."""
     if isinstance(value, Tensor):
         kind = "" if value.is_floating_point() else f" {str(value.dtype).removeprefix('torch.')}"
         return f"a tensor of {'x'.join(map(str, value.shape)) or 'no dimensions'}{kind}"
     if isinstance(value, tuple):
-        return f"a tuple of ({', '.join(map(_said, value))})"
+        return f"a tuple of ({', '.join(map(_shown, value))})"
     return "None" if value is None else f"a {type(value).__name__}"

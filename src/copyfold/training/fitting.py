@@ -15,7 +15,7 @@ import torch
 from copyfold import catalogue, runs
 from copyfold.data import Photos, Stream
 from copyfold.errors import CopyfoldError, Diverged, UsageError
-from copyfold.models.base import Autoencoder, check_citizen
+from copyfold.models.base import Autoencoder, check_reloadable
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import symptoms
 from copyfold.training.checkpointing import Checkpoints, finished, read
@@ -202,13 +202,13 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
         raise UsageError(f"photos={photos!r} is invalid: expected Photos, as in Photos({photos!r})")
     if model.shape != tuple(photos.shape):
         raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
-    check_citizen(model)
+    check_reloadable(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise UsageError(f"{type(model).__name__} has no weights that can be trained")
     if isinstance(photos, Photos) and photos.whole:
         raise UsageError("photos read with whole=True hold nothing out: train on Photos(...) without it")
     objective.check(model)
-    _check_citizen(objective, model)
+    _check_objective(objective, model)
     if plan.recompute and model.has_statistics and model.statistics == "running":
         raise UsageError("recompute would see other running averages the second time: give statistics='batch'")
     if plan.compile and any(penalty.differentiates for penalty in getattr(objective, "penalties", ())):
@@ -224,7 +224,7 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
         )
 
 
-def _check_citizen(objective: Objective, model: Autoencoder) -> None:
+def _check_objective(objective: Objective, model: Autoencoder) -> None:
     """Refuse an objective that recipe.yaml could not say, or would say wrong, or that fails where it is tried.
 
     One in which a person's own class is looks at two images: what is wrong with it is said before training.

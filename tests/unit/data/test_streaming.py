@@ -386,7 +386,7 @@ def test_a_dataset_as_the_library_writes_it(tmp_path: Path) -> None:
         ({"buffer": 0}, "buffer=0 is invalid"),
         ({"held_out": 0}, "held_out=0 is invalid"),
         ({"seed": -1}, "seed=-1 is invalid"),
-        ({"fit": "squeeze"}, "fit='squeeze' is not known: choose one of crop, pad"),
+        ({"fit": "squeeze"}, "fit='squeeze' is invalid: expected one of crop, pad"),
         ({"channels": 2}, "not as 2"),
     ],
 )
