@@ -7,7 +7,7 @@ from torch import Generator
 import copyfold as cf
 from copyfold import catalogue
 from copyfold.cli import sample
-from copyfold.samplers.base import perturbed, unflat
+from copyfold.samplers.base import perturbed, unflatten
 from known import Blind, Halves, Identity, Pixels
 
 
@@ -176,7 +176,7 @@ def test_what_cannot_grow_says_why(model, words):
 
 @pytest.mark.parametrize(
     ("grow", "words"),
-    [(((1, 32),), "steps that can be larger are 2 to 4"), (((5, 32),), "2 to 4"), (((2, 0),), "side=0")],
+    [(((1, 32),), "expected a step from 2 to 4"), (((5, 32),), "2 to 4"), (((2, 0),), "side=0")],
 )
 def test_growth_that_no_step_has_is_refused(grow, words):
     with pytest.raises(cf.UsageError, match=words):
@@ -265,7 +265,7 @@ def test_a_directed_walk_is_the_loop_written_out():
 def test_a_code_is_made_of_its_numbers_again():
     maps = (torch.rand(2, 3, 4, 4), torch.rand(2, 5).double(), torch.rand(2, 1, 2))
     rows = torch.cat([m.flatten(1).double() for m in maps], dim=1)
-    for made, was in zip(unflat(rows, maps), maps, strict=True):
+    for made, was in zip(unflatten(rows, maps), maps, strict=True):
         assert torch.equal(made, was)
         assert made.dtype == was.dtype
-    assert torch.equal(unflat(rows[:, 48:53], maps[1]), maps[1])
+    assert torch.equal(unflatten(rows[:, 48:53], maps[1]), maps[1])

@@ -400,7 +400,7 @@ ARCHITECTURES = {
         faulty(Normed, train=lambda self, mode=True: nn.Module.train(self, False)),
         "the batch norm encoder.1 records no averages in training mode",
     ),
-    "no code": (encoding(lambda self, x: [self.inward(x)]), "encode returned no valid code: expected a tensor with a row"),
+    "no code": (encoding(lambda self, x: [self.inward(x)]), "encode returned no valid code: expected a tensor"),
     "whole numbers": (
         encoding(
             lambda self, x: Plain.encode(self, x).to(torch.float if self.training or len(x) == 2 else torch.int)
