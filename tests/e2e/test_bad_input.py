@@ -412,7 +412,7 @@ def test_a_checkpoint_that_is_none(copied, run, copyfold):
         (copied / "last.ckpt").write_bytes(content)
         copyfold(*line).refused(2, "last.ckpt", "--overwrite")
     torch.save({"a": 1}, copied / "last.ckpt")
-    copyfold(*line).refused(2, "last.ckpt", "no checkpoint of copyfold's")
+    copyfold(*line).refused(2, "last.ckpt", "not a checkpoint of copyfold")
     assert (copied / "log.csv").read_bytes() == (run / "log.csv").read_bytes()
 
 

@@ -248,7 +248,7 @@ def test_a_step_is_adamw_s():
         ({"x": torch.zeros(0, 1, 8, 8), "y": torch.zeros(0, dtype=torch.long)}, "do not fit 0 images"),
         ({"y": np.arange(24) - 1}, "the labels go from -1 to 22, the model's classes from 0 to 3"),
         ({"y": np.arange(24) % 5}, "the labels go from 0 to 4"),
-        ({"model": nn.Conv2d(1, 4, 3)}, "the model gives (1, 4, 6, 6) for one image: it must give (1, classes)"),
+        ({"model": nn.Conv2d(1, 4, 3)}, "the model returned (1, 4, 6, 6) for one image: expected (1, classes)"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, words):
@@ -262,5 +262,5 @@ def test_what_does_not_fit_is_refused(change, words):
 def test_a_loss_that_is_no_number_ends_it():
     x, y = labelled()
     x[3] = torch.nan
-    with pytest.raises(cf.Diverged, match=r"became nan in epoch 1: start anew with an lr below 0\.001"):
+    with pytest.raises(cf.Diverged, match=r"became nan in epoch 1: start again, with lr below 0\.001"):
         cf.fit_classifier(chance(), x, y, epochs=2)

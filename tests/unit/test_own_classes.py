@@ -378,7 +378,7 @@ REFUSED = {
     "an error": (lambda s: Failing(s), r"Failing\.encode failed on 2 images, 2x1x8x8: \w+Error"),
     "no code": (lambda s: Pairs(s), r"Pairs\.encode returned no valid code"),
     "no weights": (lambda s: Weightless(s), "no weights that can be trained"),
-    "no model": (lambda s: nn.Linear(3, 3), r"is no Autoencoder: give an instance of one, as in UNet\("),
+    "no model": (lambda s: nn.Linear(3, 3), r"is invalid: expected an instance of Autoencoder, as in UNet\("),
 }
 
 
@@ -410,7 +410,7 @@ def test_a_model_that_lacks_a_method_cannot_be_made():
     [
         (cf.Classical(Rows(Path("x"))), r"Rows\.every is a PosixPath and cannot be written down"),
         (cf.Classical(Rows({1: 2})), r"Rows\.every is a dict and cannot be written down"),
-        (cf.Gaussian(), r"Gaussian\(std=0.2\) is no Objective: give an instance of one, as in Classical\(\)"),
+        (cf.Gaussian(), r"Gaussian\(std=0.2\) is invalid: expected an instance of Objective, as in Classical\(\)"),
     ],
 )
 def test_an_objective_that_cannot_be_written_down_is_refused_before_training(objective, words, photos, tmp_path):
@@ -446,7 +446,7 @@ class Broken(cf.Corruption):
 @pytest.mark.parametrize(
     ("objective", "words"),
     [
-        (cf.Classical(penalties=(Vector(),)), r"Vector gave a tensor of \(2,\): expected a scalar tensor"),
+        (cf.Classical(penalties=(Vector(),)), r"Vector returned a tensor of \(2,\): expected a scalar tensor"),
         (cf.Classical(Halved()), r"Classical failed on 2 images: RuntimeError"),
         (cf.Classical(Broken()), r"Classical failed on 2 images: KeyError: 'colour'"),
     ],

@@ -87,7 +87,7 @@ def test_what_may_be_written_to(tmp_path):
             runs.prepare(folder, **how)
     runs.prepare(folder, resume=True)
     runs.Run(folder).write_recipe({})
-    with pytest.raises(cf.UsageError, match="--resume to go on, --overwrite"):
+    with pytest.raises(cf.UsageError, match="--resume to continue, --overwrite"):
         runs.prepare(folder)
     for how in ({"overwrite": True}, {"resume": True}, {"overwrite": True, "resume": True}):
         runs.prepare(folder, **how)

@@ -150,5 +150,5 @@ def test_one_image_alone_is_refused_with_what_to_do():
 
 def test_a_fraction_of_nothing_is_refused():
     for successes, n in ((0, 0), (3, 2), (-1, 2)):
-        with pytest.raises(cf.UsageError, match="no fraction"):
+        with pytest.raises(cf.UsageError, match="expected a count from 0 to n"):
             wilson(successes, n)

@@ -841,7 +841,7 @@ PROBES = {
     "gradients": (reading(lambda model, x: model(x).sum().backward() or x), "changes the model's gradients: use"),
     "in place": (reading(lambda x: x.mul_(2)), "changes the images that it is given: work on a copy"),
     "tuples": (reading(lambda model, x: model.encode(x).detach()), r"on UNet .* failed: AttributeError.*: take"),
-    "no data": (cf.Quality(), r"Quality: refuses all models that it is tried on .*Quality\(reference=images of"),
+    "no data": (cf.Quality(), r"Quality: refuses all models that it is tried on .*Quality\(reference=real images"),
 }
 
 

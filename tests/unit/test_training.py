@@ -292,7 +292,7 @@ def test_what_a_code_does_is_logged_and_said_at_the_end(tmp_path, caplog):
     assert all("held_out_active_units" in row for row in run.history)
     assert run.history[-1]["held_out_active_units"] < 6  # a beta of 100 leaves little
     assert len(json.loads((run.folder / "findings" / "codes.json").read_text())["kl"]) == 6
-    assert any("of 6 latent dimensions say nothing" in record.getMessage() for record in caplog.records)
+    assert any("of 6 latent dimensions are inactive" in record.getMessage() for record in caplog.records)
 
 
 def test_a_code_of_maps_is_looked_at_where_it_pays_a_penalty(tmp_path):
@@ -516,7 +516,7 @@ def test_a_pace_that_falls_is_said_once(caplog, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     pace = Pace()
     for _ in range(120):
-        pace.mind()
+        pace.tick()
     assert caplog.text.count("a step takes") == 1
     assert "--threads" in caplog.text
 

@@ -1,4 +1,4 @@
-"""Where a training stands."""
+"""The state of a training, as checkpoints hold it."""
 
 import math
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class TrainState:
         return self.model if self.average is None else self.average.model
 
     def state_dict(self) -> dict[str, Any]:
-        """What a training goes on from."""
+        """The content of a checkpoint."""
         return {
             "global_step": self.step,
             "seconds": self.clock.seconds,
@@ -48,7 +48,7 @@ class TrainState:
         }
 
     def load_state_dict(self, kept: dict[str, Any], device: torch.device) -> None:
-        """Go on from there."""
+        """Restore the state from a checkpoint."""
         self.step, self.lowest, self.clock.before = kept["global_step"], kept["lowest"], kept["seconds"]
         self.model.load_state_dict({k.removeprefix("model."): v for k, v in kept["state_dict"].items()})
         self.optimizer.load_state_dict(kept["optimizer_states"][0])
