@@ -443,7 +443,7 @@ def test_batches_that_are_none(sharded: Path) -> None:
         stream.batches(0)
     with pytest.raises(UsageError, match="a batch of 9 cannot be divided over 2 processes"):
         stream.batches(9, 0, 0, 2)
-    with pytest.raises(UsageError, match="\(rank 2\)"):
+    with pytest.raises(UsageError, match=r"\(rank 2\)"):
         stream.batches(8, 0, 2, 2)
     with pytest.raises(DataError, match="200 images are too few for 300 processes"):
         stream.batches(300, 0, 0, 300)
