@@ -37,10 +37,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from copyfold import Photos, Stopped, UNet, fit
+from copyfold import Photos, UNet, fit
 from copyfold.models.blocks import BatchNorm
 from copyfold.pictures import save_picture
 from copyfold.pictures.figures import curves
+from copyfold.training import Stopped
 from copyfold.training.optimizers import Adam
 
 BATCH, TESTED, ESTIMATED = 16, 512, 1024
@@ -244,9 +245,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=25, help="The most that this call works.")
     parser.add_argument("--only", default="", help="Rows whose names contain this.")
     parser.add_argument("--out", type=Path, default=Path("results/quality-in-time"))
-    parser.add_argument(
-        "--shorten", type=float, default=1, help="Trainings of this share of their minutes: a try."
-    )
+    parser.add_argument("--shorten", type=float, default=1, help="Share of the minutes, for a try.")
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
     chosen = [
