@@ -1,6 +1,6 @@
 """The vocabulary: what flows between the parts of copyfold."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from torch import Tensor
@@ -47,5 +47,8 @@ Statistics: TypeAlias = Literal["batch", "running"]
 Precision: TypeAlias = Literal["auto", "32", "tf32", "bf16", "16"]
 """The arithmetic of training; auto is bf16 where a device has it in hardware."""
 
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called as progress(what, done, total) by whatever takes long; a command line may draw it."""
+Progress: TypeAlias = Callable[[str, int, int, Mapping[str, float]], object]
+"""Called as progress(what, done, total, numbers) by whatever takes long; `screen` draws it.
+
+`numbers` are what is worth showing, by name: of training its `epoch`, `loss` and `held_out_mse`, else none.
+"""

@@ -1,17 +1,16 @@
-"""The only place that knows of a screen: messages and progress bars, on stderr."""
+"""What a command says on stderr: the messages of the logger `copyfold`, and progress."""
 
 import logging
-import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from copyfold.types import Progress
+from copyfold.screen import FIRST
+from copyfold.screen import drawn as progress
+
+__all__ = ["log", "messages", "progress"]
 
 log = logging.getLogger("copyfold")
-
-FIRST = not any(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-"""Of several processes that train together, one speaks."""
 
 
 @contextmanager
@@ -27,24 +26,3 @@ def messages() -> Generator[None]:
     finally:
         log.removeHandler(handler)
         log.setLevel(former)
-
-
-@contextmanager
-def progress() -> Generator[Progress]:
-    """A progress bar for every kind of work, on stderr; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=console, disable=not (FIRST and console.is_terminal), transient=True) as bars:
-        tasks = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            kind = what.split(",")[0]
-            if kind not in tasks:
-                tasks[kind] = bars.add_task(what, total=total)
-            bars.update(tasks[kind], description=what, completed=done, total=total)
-
-        yield show

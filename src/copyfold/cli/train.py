@@ -47,7 +47,7 @@ def command(arguments: Sequence[str]) -> int:
         model = make(photos.shape)
         _screen.log.info("%s: %s", type(model).__name__, model.summary())
         folder = {name: options[name] for name in FOLDER}
-        run = fit(model, options.objective, photos, **folder, **plan, progress=progress)
+        run = fit(model, options.objective, photos, **folder, **plan, progress=progress, log=options.log)
     if not first:
         return 0
     from copyfold.report.illustration import illustrate
@@ -136,7 +136,13 @@ def _parser() -> _parsing.Parser:
     )
     choices = [field.name for field in fields(Plan)]
     _parsing.takes(parser, fit, *FOLDER, title="the run's folder", but=choices)
-    _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="how to train")
+    how = _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="how to train")
+    how.add_argument(
+        "--log",
+        choices=["tensorboard"],
+        help="Where to send the log too, and held-out images over what the model makes of them: tensorboard, into "
+        "RUN/tensorboard.",
+    )
     return parser
 
 

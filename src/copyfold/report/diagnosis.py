@@ -124,7 +124,7 @@ def _measured(
         numbers |= content.numbers
         parts.append((section, content))
         if progress:
-            progress("diagnosing", count, len(asked))
+            progress("diagnosing", count, len(asked), {})
     return parts, numbers
 
 
