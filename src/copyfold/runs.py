@@ -80,6 +80,18 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
+    def _repr_html_(self) -> str:
+        """For a notebook: its last numbers, and its losses against the step."""
+        from copyfold.pictures import curves, embedded, shown, table
+
+        history = self.history
+        lines = {"training": self.series("loss"), "held out": self.series("held_out_loss")}
+        if not any(steps for steps, _ in lines.values()):
+            return shown(repr(self))
+        figure = curves({name: line for name, line in lines.items() if line[0]}, "step", "loss, nats per image")
+        numbers = {name: f"{value:.4g}" for name, value in history[-1].items()}
+        return shown(repr(self), embedded(figure, "the losses"), table(numbers))
+
     @cached_property
     def model(self) -> Autoencoder:
         """The model as last saved: float32, on the CPU, in eval mode."""

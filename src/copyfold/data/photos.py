@@ -15,8 +15,9 @@ from copyfold.data.reading.decoding import Fit
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.preparation import LARGEST, Bad, Choice, choose, median_side, prepared, refuse
 from copyfold.data.reading.sources import Listing, Source
-from copyfold.data.sampling import Sample, as_images, stratified
+from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
 from copyfold.errors import UsageError
+from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
 log = logging.getLogger("copyfold")
@@ -120,6 +121,13 @@ class Photos:
 
     def __len__(self) -> int:
         return len(self.train)
+
+    def __repr__(self) -> str:
+        return described(self, self.held_out)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what they are, and some of them."""
+        return shown(repr(self), embedded(grid(self.sample("train", 2 * SHOWN).images, columns=SHOWN)))
 
     def recipe(self) -> dict[str, Any]:
         """Return the arguments that make the same images again, as plain data; the size is the one resolved.

@@ -19,8 +19,9 @@ from copyfold.data.reading.mixing import AT_ONCE, Piece, Place, generator, inter
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
 from copyfold.data.reading.shards import Coded, Shards, find
-from copyfold.data.sampling import Sample, as_images, stratified
+from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
 from copyfold.errors import DataError, UsageError, at_least, one_of
+from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
 log = logging.getLogger("copyfold")
@@ -119,6 +120,13 @@ class Stream:
     def __len__(self) -> int:
         """The number of images to train on."""
         return _count(self._pieces)
+
+    def __repr__(self) -> str:
+        return described(self, self.held_out)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what they are, and some of those held out, for which nothing is read."""
+        return shown(repr(self), embedded(grid(self.sample("held_out", 2 * SHOWN).images, columns=SHOWN)))
 
     def recipe(self) -> dict[str, Any]:
         """Return the arguments that make the same stream again, as plain data."""

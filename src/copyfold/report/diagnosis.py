@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ __all__ = ["Report", "diagnose"]
 COMPARED = 8  # images to fit baselines on, at least
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What a diagnosis found: numbers by name, sentences by question, and the page that shows it all."""
 
@@ -33,6 +34,13 @@ class Report:
     facts: Mapping[str, Any]
     thresholds: Mapping[str, tuple[Scale, ...]]
     """What the sentences follow from, by question."""
+
+    def __repr__(self) -> str:
+        return f"Report({self.facts.get('model')}: {len(self.numbers)} numbers, {len(self.sentences)} sentences)"
+
+    def _repr_html_(self) -> str:
+        """The page, in a frame of a notebook."""
+        return f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
     def save(self, path: str | Path) -> tuple[Path, Path]:
         """Write the page to `path`, an .html file, and its numbers beside it as .json; return both paths."""

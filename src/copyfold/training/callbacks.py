@@ -20,8 +20,8 @@ Callback: TypeAlias = Callable[[Event, TrainState], object]
 class Callbacks:
     """Calls functions with where training stands: in the first of several processes, with models in eval mode.
 
-    They look, and change nothing that a step reads: modes are put back, and every step seeds what it draws. What
-    they do change, a learning rate or weights, is theirs, and no resume does it again.
+    Looking changes nothing: modes are put back, gradients that are left are dropped, and every step seeds what it
+    draws. What they do change, as weights, is theirs, and no resume does it again.
     """
 
     def __init__(self, functions: Sequence[Callback], state: TrainState, run: Run) -> None:
@@ -38,12 +38,13 @@ class Callbacks:
         """Call them with each event, in their order; CopyfoldError where one fails, with nothing saved for it."""
         if not self.functions:
             return
-        with ExitStack() as stack:
-            for model in {self.state.model, self.state.shown}:
-                stack.enter_context(still(model, model.statistics))
-            for event, function in product(events, self.functions):
-                with named(f"the callback {_name(function)}", self.state, self.run):
-                    function(event, self.state)
+        for event, function in product(events, self.functions):
+            with ExitStack() as stack:
+                for model in {self.state.model, self.state.shown}:
+                    stack.enter_context(still(model, model.statistics))
+                stack.enter_context(named(f"the callback {_name(function)}", self.state, self.run))
+                function(event, self.state)
+        self.state.optimizer.zero_grad()
 
 
 @contextmanager
