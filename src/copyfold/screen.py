@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from copyfold.types import Progress
@@ -17,21 +17,23 @@ FIRST = not any(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK"
 """Of several processes that train together, one speaks."""
 
 DRAWN = 0.1  # seconds from one drawing of a bar to the next
+MOMENT = 0.5  # seconds that work takes before a bar is worth drawing
 LINE = 60.0  # seconds from one line to the next, at least
 
 
 @contextmanager
-def told(progress: Progress | bool | None) -> Generator[Progress | None]:
+def told(progress: Progress | bool | None, stays: bool = False) -> Generator[Progress | None]:
     """What the argument `progress` of a function means: whom to tell.
 
     A callable is told itself. None draws a bar where a person sees one, on a terminal or in a notebook, and
-    nothing elsewhere; True draws a bar, or elsewhere lines; False draws nothing.
+    nothing elsewhere; True draws a bar, or elsewhere lines; False draws nothing. Where a bar does not stay it is
+    drawn only if the work takes longer than a moment.
     """
     if callable(progress):
         yield progress
     elif progress or (progress is None and (_notebook() or _terminal())):
-        with drawn(stays=True) as shown:
-            yield shown
+        with ExitStack() as stack:
+            yield stack.enter_context(drawn(stays)) if stays else _later(stack)
     else:
         yield None
 
@@ -40,12 +42,17 @@ def told(progress: Progress | bool | None) -> Generator[Progress | None]:
 def drawn(stays: bool = False) -> Generator[Progress]:
     """Draw what is told: a bar for every kind of work, or `Lines`; nothing in other processes than the first.
 
-    On a terminal the bars are gone at the end, unless each `stays`.
+    The bars are gone at the end, unless each `stays`.
     """
     if not FIRST:
         yield _nothing
     elif _notebook():
-        yield _Notebook()
+        bars = _Notebook()
+        try:
+            yield bars
+        finally:
+            if not stays:
+                bars.clear()
     elif _terminal() and (bars := _bars(stays)) is not None:
         with bars:
             yield _throttled(_on(bars))
@@ -107,6 +114,27 @@ class _Notebook:
             self.bars[what] = bar, since, before
         else:
             bar.update(drawing)
+
+    def clear(self) -> None:
+        """Leave nothing of the bars."""
+        from IPython.display import HTML  # pyright: ignore[reportMissingImports]
+
+        for bar, *_ in self.bars.values():
+            bar.update(HTML(""))
+
+
+def _later(stack: ExitStack) -> Progress:
+    """Draw, into a stack, only once the work has taken a moment: most of it has not."""
+    began, shown = time.monotonic(), None
+
+    def tell(what: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        nonlocal shown
+        if shown is None and time.monotonic() - began >= MOMENT:
+            shown = stack.enter_context(drawn())
+        if shown is not None:
+            shown(what, done, total, numbers)
+
+    return tell
 
 
 def _notebook() -> bool:

@@ -89,7 +89,7 @@ def test_on_a_terminal_there_is_a_bar_with_the_numbers_which_stays_where_it_is_t
 
 
 def test_a_notebook_has_one_bar_for_each_kind_of_work(notebook, capfd):
-    with screen.told(None) as told:
+    with screen.told(None, stays=True) as told:
         for step in range(1, 5):
             told("training", step, 4, {"loss": 3.25 / step})
         told("a < b", 1, 1, {})
@@ -97,6 +97,26 @@ def test_a_notebook_has_one_bar_for_each_kind_of_work(notebook, capfd):
     assert notebook[0].startswith('training <progress value="4" max="4"></progress> 4 of 4, loss 0.8125, 0:00')
     assert notebook[1].startswith("a &lt; b <progress")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_bar_in_a_notebook_that_does_not_stay_is_gone_at_the_end(notebook):
+    with screen.drawn() as told:
+        told("reading images", 1, 4, {})
+        assert "reading images" in notebook[0]
+    assert notebook == [""]
+
+
+def test_work_that_takes_a_moment_only_has_no_bar(notebook, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(screen.time, "monotonic", lambda: now[0])
+    with screen.told(None) as told:
+        told("reading images", 1, 4, {})
+        now[0] += screen.MOMENT / 2
+        told("reading images", 2, 4, {})
+        assert notebook == []
+        now[0] += screen.MOMENT
+        told("reading images", 3, 4, {})
+        assert "3 of 4" in notebook[0]
 
 
 def test_without_rich_a_terminal_gets_lines(monkeypatch):
@@ -121,7 +141,7 @@ def test_who_is_told(monkeypatch):
         for given in (None, False):
             with screen.told(given) as told:
                 assert told is None
-    with screen.told(True) as told:
+    with screen.told(True, stays=True) as told:
         assert isinstance(told, Lines)
     with screen.told(print) as told:
         assert told is print

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from copyfold import screen
 from copyfold.data.batches import Batches
 from copyfold.data.reading import cache
 from copyfold.data.reading.decoding import Fit
@@ -46,7 +47,8 @@ class Photos:
         whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be looked at.
             Nothing can be trained on them.
         suits: Says whether a model takes images of a shape. None means multiples of 16.
-        progress: Called as images are read.
+        progress: As in `fit`: unless given, a bar as images are read where there is a terminal or a notebook; a
+            function is called as progress(what, done, total, numbers).
 
     The test split of a source is held out, or else its validation split, or else a tenth. There is 1 channel
     where every image is grey (in its pixels as they are decoded, whatever its mode says), else 3. Everything is
@@ -92,12 +94,12 @@ class Photos:
         seed: int = 0,
         whole: bool = False,
         suits: Suits | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> None:
         _check(size, fit, limit, seed, channels)
         self.flip, self.whole = flip, whole
-        with recognise(source, layout) as opened:
-            make = _Making(opened, fit, limit, skip_bad, seed, channels, whole, progress)
+        with recognise(source, layout) as opened, screen.told(progress) as told:
+            make = _Making(opened, fit, limit, skip_bad, seed, channels, whole, told)
             pixels, meta, why = make(size, suits)
             self.size = pixels.shape[1]
             self.shape = (pixels.shape[3], self.size, self.size)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from copyfold import screen
 from copyfold.data.photos import Which
 from copyfold.data.reading import cache
 from copyfold.data.reading.decoding import Fit, Refused, decode, flatten, header, square
@@ -51,7 +52,7 @@ class Stream:
         held_out: Images held out, at most a tenth of all.
         seed: Draws what is held out and what `images("train")` shows.
         skip_bad: Put another image of its batch in the place of one that is unreadable, instead of raising.
-        progress: Called as shards are looked at.
+        progress: As in `Photos`, as shards are looked at.
 
     Held out are the first images of 16 pieces drawn by seed: of the test split, or else of the validation split,
     or else of the training images themselves, which then never train on them. Class numbers are not read.
@@ -85,7 +86,7 @@ class Stream:
         held_out: int = 512,
         seed: int = 0,
         skip_bad: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> None:
         if size is None:
             raise UsageError("a stream needs --size: to find one, all of its images would have to be read first")
@@ -96,10 +97,11 @@ class Stream:
             raise UsageError(f"images are read as 1 channel, grey, or as 3, colour, not as {channels}")
         self.size, self.flip, self.buffer, self.seed, self.skip_bad = size, flip, buffer, seed, skip_bad
         self.fit: Fit = fit
-        self._shards, described, identity = find(source, progress)
+        with screen.told(progress) as told:
+            self._shards, named, identity = find(source, told)
         self._pieces, places, note = _divide(self._shards, held_out, seed)
         self._recipe = {
-            "data": described,
+            "data": named,
             "size": size,
             "fit": fit,
             "flip": flip,

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from copyfold import catalogue
+from copyfold import catalogue, screen
 from copyfold.data import Photos, Stream
 from copyfold.errors import UsageError
 from copyfold.files import write_text
@@ -66,7 +66,7 @@ def diagnose(
     photos: Photos | Stream,
     run: Run | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     sections: Sequence[Section] = (),
 ) -> Report:
     """Look at what an autoencoder learned, with every probe and sampler.
@@ -78,7 +78,7 @@ def diagnose(
             are not those that it was trained on, a quarter of 1,152 at most is measured beside the others.
         run: The run that the model comes from, for its loss curves and its recipe.
         seed: Of every noise, and of which images are looked at.
-        progress: Called after each section.
+        progress: As in `fit`, after each section.
         sections: Sections of your own, beside copyfold's; see `Section`.
 
     It is computed where the model is. Batch norm uses its running averages wherever an image's result must not
@@ -90,7 +90,8 @@ def diagnose(
     asked = _in_order(sections)
     started = time.monotonic()
     context = Context.of(model, photos, run, seed)
-    parts, numbers = _measured(asked, context, progress)
+    with screen.told(progress) as told:
+        parts, numbers = _measured(asked, context, told)
     said = {section.title: section.sentence(found.numbers) for section, found in parts if section.scales}
     known = facts(context)
     title = f"What {known['model']} learned"

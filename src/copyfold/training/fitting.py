@@ -118,7 +118,7 @@ def fit(
             stack.enter_context(target.locked())
             if overwrite and not resume:
                 target.clear()
-        shown = stack.enter_context(screen.told(progress))
+        shown = stack.enter_context(screen.told(progress, stays=True))
         signum = _train(target, model, objective, photos, chosen, resume, shown, callbacks if first else (), log)
     model.cpu().eval()
     if signum and first:  # one process says it; a second would be taken for one that failed

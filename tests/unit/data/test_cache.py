@@ -171,7 +171,7 @@ def test_a_cache_that_cannot_be_made_is_one_line(
 
 
 def test_an_interrupted_making_leaves_nothing(folder: Path, cache: Path) -> None:
-    def stop(what: str, done: int, total: int) -> None:
+    def stop(what: str, done: int, total: int, numbers: object) -> None:
         if what == "reading images":
             raise KeyboardInterrupt
 
@@ -233,7 +233,7 @@ def test_a_size_that_is_given_spares_the_headers(
 def test_a_first_pass_that_is_interrupted_says_nothing_of_colour(
     nearly_grey: Path, cache: Path, done: int
 ) -> None:
-    def stop(what: str, so_far: int, total: int) -> None:
+    def stop(what: str, so_far: int, total: int, numbers: object) -> None:
         if so_far == done:
             raise KeyboardInterrupt
 
