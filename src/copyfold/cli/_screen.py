@@ -13,11 +13,18 @@ __all__ = ["log", "messages", "progress"]
 log = logging.getLogger("copyfold")
 
 
+class _Said(logging.Handler):
+    """Writes to stderr as it is at the time: while there is a bar, above that."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 @contextmanager
 def messages() -> Generator[None]:
     """Show what copyfold logs, a line each, on stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler = _Said()
     former = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO if FIRST else logging.ERROR)

@@ -33,13 +33,14 @@ FOLDER = ("run", "resume", "overwrite")
 def command(arguments: Sequence[str]) -> int:
     """Parse, read the photos, make the model, train it, and leave pictures."""
     from copyfold import runs
-    from copyfold.training import Plan, fit, rank
+    from copyfold.training import Plan, fit, loggers, rank
 
     options = _options(arguments)
     plan = {field.name: options[field.name] for field in fields(Plan)}
     first = rank(Plan(**plan)) == 0
     if options.run and first:  # refused now, and not after reading images for an hour
         runs.prepare(options.run, options.resume, options.overwrite)
+    loggers.check(options.log)
     torch.manual_seed(options.seed)
     with _screen.progress() as progress:
         make = _architecture(options.model, options.core)
