@@ -1,4 +1,4 @@
-"""The two classifiers and their training: sizes, the formula of a block, what is learned, what is refused."""
+"""The two classifiers and their training: sizes, the formula of a block, learning, invalid arguments."""
 
 from math import log
 
@@ -76,7 +76,7 @@ def test_the_layers_have_the_sizes_of_the_docstrings():
     assert len(cf.CNN((1, 1, 1), 2, widths=(4,)).blocks) == 1
 
 
-def test_what_a_hook_sees_is_not_changed_afterwards():
+def test_outputs_seen_by_a_hook_are_not_changed_in_place():
     model, seen = small()[0], {}
     layers = [m for m in model.modules() if not list(m.children())]
     for layer in layers:
@@ -127,12 +127,12 @@ def test_patches_are_read_row_by_row_and_know_where_they_are():
         (lambda: cf.CNN((1, 3, 16), 10), "sides of at least 4, or fewer widths"),
         (
             lambda: cf.ViT((1, 16, 16), 10, patch=5),
-            "patch=5 does not divide images of 16x16: choose one of 1, 2, 4",
+            "patch=5 is invalid: expected a divisor of images of 16x16, one of 1, 2, 4",
         ),
-        (lambda: cf.ViT((1, 16, 24), 10, patch=16), "choose one of 1, 2, 4, 8"),
+        (lambda: cf.ViT((1, 16, 24), 10, patch=16), "expected a divisor of images of 16x24, one of 1, 2, 4, 8"),
         (
             lambda: cf.ViT((1, 16, 16), 10, dim=10, heads=4),
-            "heads=4 does not divide dim=10: choose one of 1, 2, 5, 10",
+            "heads=4 is invalid: expected a divisor of dim=10, one of 1, 2, 5, 10",
         ),
         (lambda: cf.ViT((1, 16, 16), 10, depth=0), "depth=0"),
         (lambda: cf.ViT((1, -4, 16), 10), "height=-4"),
@@ -154,7 +154,7 @@ def test_impossible_sizes_are_refused(make, words):
         lambda: cf.ViT((1, 8, 8), 4, patch=4, dim=32, depth=2, heads=4, mlp=64),
     ],
 )
-def test_a_few_images_are_learned_by_heart(make):
+def test_a_few_images_are_memorised(make):
     x, y = labelled()
     model = make()
     losses = cf.fit_classifier(model, x, y, epochs=60, batch=8, lr=5e-3)
@@ -185,7 +185,7 @@ def test_training_is_a_function_of_the_seed():
     assert runs[0][0] != runs[2][0]
 
 
-def test_every_epoch_has_its_own_order_and_drops_what_is_left_over():
+def test_every_epoch_has_its_own_order_and_drops_the_last_partial_batch():
     class Watched(nn.Module):
         def __init__(self):
             super().__init__()
@@ -248,10 +248,10 @@ def test_a_step_is_adamw_s():
         ({"x": torch.zeros(0, 1, 8, 8), "y": torch.zeros(0, dtype=torch.long)}, "do not fit 0 images"),
         ({"y": np.arange(24) - 1}, "the labels go from -1 to 22, the model's classes from 0 to 3"),
         ({"y": np.arange(24) % 5}, "the labels go from 0 to 4"),
-        ({"model": nn.Conv2d(1, 4, 3)}, "the model gives (1, 4, 6, 6) for one image: it must give (1, classes)"),
+        ({"model": nn.Conv2d(1, 4, 3)}, "the model returned (1, 4, 6, 6) for one image: expected (1, classes)"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, words):
+def test_images_that_do_not_fit_are_refused(change, words):
     x, y = labelled()
     given = {"model": chance(), "x": x, "y": y, "epochs": 1} | change
     with pytest.raises(cf.UsageError) as caught:
@@ -259,8 +259,8 @@ def test_what_does_not_fit_is_refused(change, words):
     assert words in str(caught.value)
 
 
-def test_a_loss_that_is_no_number_ends_it():
+def test_a_nan_loss_ends_the_training():
     x, y = labelled()
     x[3] = torch.nan
-    with pytest.raises(cf.Diverged, match=r"became nan in epoch 1: start anew with an lr below 0\.001"):
+    with pytest.raises(cf.Diverged, match=r"became nan in epoch 1: start again, with lr below 0\.001"):
         cf.fit_classifier(chance(), x, y, epochs=2)

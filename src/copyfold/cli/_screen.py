@@ -1,4 +1,4 @@
-"""What a command says on stderr: the messages of the logger `copyfold`, and progress."""
+"""Messages of the logger `copyfold` and progress bars, on stderr."""
 
 import logging
 import sys
@@ -13,8 +13,8 @@ __all__ = ["log", "messages", "progress"]
 log = logging.getLogger("copyfold")
 
 
-class _Said(logging.Handler):
-    """Writes to stderr as it is at the time: while there is a bar, above that."""
+class _Messages(logging.Handler):
+    """Writes to the current `sys.stderr`, which rich replaces while a bar is shown: lines stay above the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
@@ -23,8 +23,8 @@ class _Said(logging.Handler):
 
 @contextmanager
 def messages() -> Generator[None]:
-    """Show what copyfold logs, a line each, on stderr."""
-    handler = _Said()
+    """Show the messages that copyfold logs, one line each, on stderr."""
+    handler = _Messages()
     former = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO if FIRST else logging.ERROR)

@@ -1,4 +1,4 @@
-"""Training: the only package that knows Fabric. `fit` takes a model, an objective and photos."""
+"""Training: the only package that uses Fabric. `fit` takes a model, an objective and photos."""
 
 from copyfold.training.callbacks import Callback as Callback
 from copyfold.training.callbacks import Event as Event

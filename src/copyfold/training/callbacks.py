@@ -1,4 +1,4 @@
-"""Callbacks: a user's functions, called as training goes on."""
+"""Callbacks: a user's functions, called during training."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,10 +18,10 @@ Callback: TypeAlias = Callable[[Event, TrainState], object]
 
 
 class Callbacks:
-    """Calls functions with where training stands: in the first of several processes, with models in eval mode.
+    """Calls functions with the state of training: in the first of several processes, with models in eval mode.
 
-    Looking changes nothing: modes are put back, gradients that are left are dropped, and every step seeds what it
-    draws. What they do change, as weights, is theirs, and no resume does it again.
+    Training goes on as without them: modes are restored, gradients are dropped, and every step seeds its own
+    random numbers. What a callback changes itself, such as weights, a resumed run does not repeat.
     """
 
     def __init__(self, functions: Sequence[Callback], state: TrainState, run: Run) -> None:
@@ -49,7 +49,7 @@ class Callbacks:
 
 @contextmanager
 def named(what: str, state: TrainState, run: Run) -> Generator[None]:
-    """Say of what fails within a with-block what it was, where training stood, and how to go on."""
+    """Turn an exception within a with-block into an error that names `what`, the step, and how to go on."""
     try:
         yield
     except Exception as error:  # whatever a person's own code raises

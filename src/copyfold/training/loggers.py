@@ -1,4 +1,4 @@
-"""What is watched elsewhere: rows of the log and reconstructions, to TensorBoard or a logger like Lightning's."""
+"""Rows of the log and reconstructions, sent to TensorBoard or to a logger with Lightning's interface."""
 
 import importlib.util
 from collections.abc import Generator, Mapping
@@ -16,10 +16,10 @@ from copyfold.types import Images
 
 
 class Logger(Protocol):
-    """What a logger has at least, as those of Lightning do.
+    """The least that a logger must have; Lightning's loggers do.
 
-    Where it has them, `log_hyperparams(params)` is called once with the recipe, `save()` with every checkpoint,
-    `finalize(status)` at the end, with "success", "failed", or "aborted" by a signal, and
+    Where it has these too, `log_hyperparams(params)` is called once with the recipe, `save()` with every
+    checkpoint, `finalize(status)` at the end, with "success", "failed", or "aborted" by a signal, and
     `experiment.add_image(tag, picture, step, dataformats="HWC")` with pictures, as TensorBoard's writer has it.
     """
 
@@ -54,7 +54,7 @@ class Sent:
 
     @property
     def takes_pictures(self) -> bool:
-        """Whether a picture would be shown."""
+        """Whether the logger shows pictures."""
         return callable(getattr(getattr(self.logger, "experiment", None), "add_image", None))
 
     def recipe(self, recipe: Mapping[str, Any]) -> None:
@@ -76,17 +76,17 @@ class Sent:
             self.logger.experiment.add_image("held_out", picture, self.state.step, dataformats="HWC")
 
     def save(self) -> None:
-        """Have it written."""
+        """Write everything to the disk."""
         with named(self.what, self.state, self.run):
             self._call("save")
 
     @contextmanager
     def finalized(self) -> Generator[None]:
-        """Say after a with-block that nothing more is sent, and how it ended."""
+        """Finalize the logger after a with-block, with how it ended."""
         try:
             yield
         except BaseException:
-            with suppress(Exception):  # what failed first is said
+            with suppress(Exception):  # the first error is the one to report
                 self._call("finalize", "failed")
             raise
         with named(self.what, self.state, self.run):
@@ -99,7 +99,7 @@ class Sent:
 
 
 def _tensorboard(run: Run, step: int) -> Any:
-    """Lightning's logger, in the run's folder; what an earlier process wrote after this step is not shown."""
+    """Lightning's logger, in the run's folder; rows after this step, of an earlier process, are dropped."""
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
     return TensorBoardLogger(

@@ -1,4 +1,4 @@
-"""Where a training stands."""
+"""The state of a training, as checkpoints hold it."""
 
 import math
 from dataclasses import dataclass, field
@@ -33,12 +33,12 @@ class TrainState:
     epoch: float = 0.0
     """Passes over the photos since the start."""
     loss: float | None = None
-    """The mean loss since the last row of the log, as of the last look: on a GPU that is every tenth step."""
+    """The mean loss since the last row of the log, read every step on a CPU and every tenth on a GPU."""
     history: History = field(default_factory=History)
-    """The log so far, as `run.history`: at an "epoch" its last row is of now."""
+    """The log so far, as `run.history`."""
 
     def stop(self) -> None:
-        """End training after this step, as if the plan ended with it; several processes agree every tenth step."""
+        """End training after this step, as at the end of the plan; of several processes, within ten steps."""
         self.clock.stopped = True
 
     @property
@@ -47,7 +47,7 @@ class TrainState:
         return self.model if self.average is None else self.average.model
 
     def state_dict(self) -> dict[str, Any]:
-        """What a training goes on from."""
+        """The content of a checkpoint."""
         return {
             "global_step": self.step,
             "seconds": self.clock.seconds,
@@ -60,7 +60,7 @@ class TrainState:
         }
 
     def load_state_dict(self, kept: dict[str, Any], device: torch.device) -> None:
-        """Go on from there; the model has its weights already, by `checkpointing.read`."""
+        """Restore the state from a checkpoint; the model has its weights already, by `checkpointing.read`."""
         self.step, self.lowest, self.clock.before = kept["global_step"], kept["lowest"], kept["seconds"]
         self._load_optimizer(kept["optimizer_states"][0])
         if self.average is not None:
