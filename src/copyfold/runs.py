@@ -3,17 +3,21 @@
 import csv
 import json
 import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 
 import yaml
 
+from copyfold.catalogue import nearest
 from copyfold.errors import CopyfoldError, UsageError
 from copyfold.files import locked, sweep, write_text, written
 from copyfold.models.base import Autoencoder, load
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Run"]
 
@@ -21,8 +25,45 @@ Row = dict[str, float]
 
 _OURS = (
     "model", "best", "checkpoints", "films", "findings", "recipe.yaml", "log.csv", "data.json", "env.json",
-    "last.ckpt", "report.html", "report.json",
+    "last.ckpt", "report.html", "report.json", "tensorboard",
 )  # fmt: skip
+
+
+class Column(list[float]):
+    """One column of a log, and the `steps` that its numbers are of: not every row has every number."""
+
+    def __init__(self, values: Iterable[float], steps: Iterable[float]) -> None:
+        super().__init__(values)
+        self.steps: list[float] = list(steps)
+
+
+class History(list[Row]):
+    """The rows of a log, a list of dicts; a name gives a column: `history["loss"]`, `history["loss"].steps`."""
+
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> Row: ...
+    @overload
+    def __getitem__(self, key: slice) -> "History": ...
+    @overload
+    def __getitem__(self, key: str) -> Column: ...
+    def __getitem__(self, key: SupportsIndex | slice | str) -> "Row | History | Column":
+        """A row, some rows, or a column; UsageError where there is no such column."""
+        if isinstance(key, str):
+            rows = [row for row in self if key in row]
+            if not rows:
+                names = {name for row in self for name in row}
+                hint = nearest(key, names) if names else "it is empty"
+                raise UsageError(f"the log has no column {key!r}: {hint}")
+            return Column((row[key] for row in rows), (row["step"] for row in rows))
+        return History(super().__getitem__(key)) if isinstance(key, slice) else super().__getitem__(key)
+
+    def to_pandas(self) -> "DataFrame":
+        """The log as a table of pandas', a row a row; CopyfoldError where pandas is not installed."""
+        try:
+            from pandas import DataFrame
+        except ModuleNotFoundError:
+            raise CopyfoldError("to_pandas needs pandas: pip install pandas") from None
+        return DataFrame(list(self))
 
 
 class Run:
@@ -39,6 +80,18 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
+    def _repr_html_(self) -> str:
+        """For a notebook: its last numbers, and its losses against the step."""
+        from copyfold.pictures import curves, embedded, shown, table
+
+        history = self.history
+        lines = {"training": self.series("loss"), "held out": self.series("held_out_loss")}
+        if not any(steps for steps, _ in lines.values()):
+            return shown(repr(self))
+        figure = curves({name: line for name, line in lines.items() if line[0]}, "step", "loss, nats per image")
+        numbers = {name: f"{value:.4g}" for name, value in history[-1].items()}
+        return shown(repr(self), embedded(figure, "the losses"), table(numbers))
+
     @cached_property
     def model(self) -> Autoencoder:
         """The model as last saved: float32, on the CPU, in eval mode."""
@@ -46,7 +99,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """Where training goes on from; it need not exist."""
+        """The last checkpoint, from which training resumes; it need not exist."""
         return self.folder / "last.ckpt"
 
     @property
@@ -62,17 +115,21 @@ class Run:
         return found
 
     @property
-    def history(self) -> list[Row]:
-        """The rows of log.csv: epoch, step, seconds, loss, its terms, mse, psnr, and held_out_... of each."""
+    def history(self) -> History:
+        """The rows of log.csv: epoch, step, seconds, loss, its terms, mse, psnr, and held_out_... of each.
+
+        `history["loss"]` is one column, `history.to_pandas()` a table.
+        """
         path = self.folder / "log.csv"
         if not path.is_file():
-            return []
+            return History()
         try:
             text = path.read_text(encoding="utf-8")
             whole = text[: text.rfind("\n") + 1]  # a row that a crash cut off is none
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(whole.splitlines())]
+            read = csv.DictReader(whole.splitlines())
+            return History({k: float(v) for k, v in row.items() if v} for row in read)
         except (ValueError, TypeError) as error:
-            raise UsageError(f"{path} is not the log of a run: {error}; start anew with --overwrite") from None
+            raise UsageError(f"{path} is not the log of a run: {error}; start again with --overwrite") from None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -106,7 +163,7 @@ class Run:
         write_text(self.folder / "recipe.yaml", yaml.safe_dump(dict(recipe), sort_keys=False))
 
     def write_history(self, rows: list[Row]) -> list[str]:
-        """Write all of log.csv anew, and return its columns; a resume drops the rows after its checkpoint."""
+        """Rewrite log.csv, and return its columns; a resume drops the rows after its checkpoint."""
         names = list(dict.fromkeys(name for row in rows for name in row))
         with written(self.folder / "log.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names)
@@ -115,7 +172,7 @@ class Run:
         return names
 
     def append_history(self, row: Row, names: Sequence[str]) -> None:
-        """Write one row more into log.csv, whose columns are `names`, in one piece."""
+        """Append one row to log.csv, whose columns are `names`, in one write."""
         path = self.folder / "log.csv"
         line = ",".join(f"{row[name]:.8g}" if name in row else "" for name in names) + "\r\n"
         try:
@@ -123,7 +180,7 @@ class Run:
                 file.write(line.encode())
         except OSError as error:
             raise CopyfoldError(
-                f"cannot write {path}: {error.strerror or error}; free some space and go on with --resume"
+                f"cannot write {path}: {error.strerror or error}; free some space and continue with --resume"
             ) from error
 
     def write_finding(self, name: str, numbers: Mapping[str, Any]) -> None:
@@ -132,9 +189,9 @@ class Run:
 
     @contextmanager
     def locked(self, wait: bool = False) -> Generator[None]:
-        """Hold the run for one writer; the lock dies with its process.
+        """Lock the run for one writer; the lock ends with its process.
 
-        Where another holds it, CopyfoldError, or its end is waited for.
+        Where another process holds it, CopyfoldError, or with `wait` wait for it.
         """
         with locked(self.folder / ".lock", wait):
             for folder in (self.folder, self.folder / "model", self.folder / "best"):
@@ -152,7 +209,7 @@ class Run:
 
     @property
     def leftovers(self) -> list[str]:
-        """What lies in the folder already, hidden files aside."""
+        """The names of what is already in the folder, without hidden files."""
         if not self.folder.is_dir():
             return []
         return sorted(p.name for p in self.folder.iterdir() if not p.name.startswith("."))
@@ -173,7 +230,7 @@ def prepare(folder: str | Path, resume: bool = False, overwrite: bool = False) -
         raise UsageError(f"{folder} is a file, not a folder: give another --run")
     if run.leftovers and not resume:
         if not overwrite:
-            raise UsageError(f"{folder} is not empty: give --resume to go on, --overwrite, or another --run")
+            raise UsageError(f"{folder} is not empty: give --resume to continue, --overwrite, or another --run")
         if not (run.folder / "recipe.yaml").is_file():
             raise UsageError(
                 f"{folder} holds {run.leftovers[0]} and no run, so it is not overwritten: give another --run"

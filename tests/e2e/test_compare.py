@@ -8,7 +8,7 @@ def test_a_solved_linear_autoencoder_stands_beside_a_trained_network(run, photos
     said = copyfold("train", photos, "--size=16", "--model=Linear", "--model.latent_dim=3", "--solve",
                     "--run", solved).done()  # fmt: skip
     assert said.out[0] == str(solved)
-    assert any("solved: 3 principal components have" in line for line in said.err)
+    assert any("3 principal components with" in line for line in said.err)
     said = copyfold("train", "--resume", "--run", solved).done()
     assert any("is finished already: it was solved" in line for line in said.err)
     copyfold("train", "--resume", "--run", solved, "--epochs=3").refused(2, "epochs")

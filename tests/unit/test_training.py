@@ -202,8 +202,20 @@ def test_fit_works_in_a_thread_of_its_own(tmp_path):
 
 def test_progress_is_reported(tmp_path):
     told = []
-    fit(tmp_path / "a", progress=lambda *args: told.append(args))
-    assert [(done, total) for _, done, total in told] == [(n, 8) for n in range(1, 9)]
+    run = fit(tmp_path / "a", progress=lambda *args: told.append(args))
+    assert [(what, done, total) for what, done, total, _ in told] == [("training", n, 8) for n in range(1, 9)]
+    assert [numbers["epoch"] for *_, numbers in told] == [n / 4 for n in range(1, 9)]
+    assert ["held_out_mse" in numbers for *_, numbers in told] == [n >= 4 for n in range(1, 9)]
+    for row in run.history:  # the loss as a number, of a step that ends an epoch that of the row
+        numbers = told[int(row["step"]) - 1][-1]
+        assert [numbers["loss"], numbers["held_out_mse"]] == pytest.approx([row["loss"], row["held_out_mse"]])
+
+
+def test_progress_by_the_clock_is_told_in_seconds(tmp_path):
+    told = []
+    fit(tmp_path / "a", epochs=None, minutes=1 / 60, progress=lambda *args: told.append(args))
+    assert {(what, total) for what, _, total, _ in told} == {("training (seconds)", 1)}
+    assert [numbers["step"] for *_, numbers in told] == [*range(1, len(told) + 1)]
 
 
 def test_nothing_is_printed(tmp_path, capfd):
@@ -295,7 +307,7 @@ def test_code_statistics_are_logged_and_summarised_at_the_end(tmp_path, caplog):
     assert all("held_out_active_units" in row for row in run.history)
     assert run.history[-1]["held_out_active_units"] < 6  # a beta of 100 leaves little
     assert len(json.loads((run.folder / "findings" / "codes.json").read_text())["kl"]) == 6
-    assert any("of 6 latent dimensions say nothing" in record.getMessage() for record in caplog.records)
+    assert any("of 6 latent dimensions are inactive" in record.getMessage() for record in caplog.records)
 
 
 def test_a_code_of_maps_has_statistics_where_it_has_a_penalty(tmp_path):
@@ -521,7 +533,7 @@ def test_a_falling_training_speed_is_reported_once(caplog, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     pace = Pace()
     for _ in range(120):
-        pace.mind()
+        pace.tick()
     assert caplog.text.count("a step takes") == 1
     assert "--threads" in caplog.text
 

@@ -33,13 +33,14 @@ FOLDER = ("run", "resume", "overwrite")
 def command(arguments: Sequence[str]) -> int:
     """Parse the options, read the photos, build the model, train it, and save pictures."""
     from copyfold import runs
-    from copyfold.training import Plan, fit, rank
+    from copyfold.training import Plan, fit, loggers, rank
 
     options = _options(arguments)
     plan = {field.name: options[field.name] for field in fields(Plan)}
     first = rank(Plan(**plan)) == 0
     if options.run and first:  # before reading images, which may take an hour
         runs.prepare(options.run, options.resume, options.overwrite)
+    loggers.check(options.log)
     torch.manual_seed(options.seed)
     with _screen.progress() as progress:
         make = _architecture(options.model, options.core)
@@ -47,7 +48,7 @@ def command(arguments: Sequence[str]) -> int:
         model = make(photos.shape)
         _screen.log.info("%s: %s", type(model).__name__, model.summary())
         folder = {name: options[name] for name in FOLDER}
-        run = fit(model, options.objective, photos, **folder, **plan, progress=progress)
+        run = fit(model, options.objective, photos, **folder, **plan, progress=progress, log=options.log)
     if not first:
         return 0
     from copyfold.report.illustration import illustrate
@@ -134,7 +135,12 @@ def _parser() -> _parsing.Parser:
     )
     choices = [field.name for field in fields(Plan)]
     _parsing.takes(parser, fit, *FOLDER, title="the run's folder", but=choices)
-    _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="training")
+    how = _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="training")
+    how.add_argument(
+        "--log",
+        choices=["tensorboard"],
+        help="Also write the log, and held-out images with their reconstructions, into RUN/tensorboard.",
+    )
     return parser
 
 

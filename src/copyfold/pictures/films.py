@@ -1,4 +1,4 @@
-"""Films: frames one at a time into .mp4, .gif or a last picture, in flat memory. The only door to PyAV."""
+"""Films: write frames one at a time as .mp4, .gif or .png, in constant memory. The only module that uses PyAV."""
 
 import contextlib
 import itertools
@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from torch.nn import functional as F
@@ -14,12 +15,14 @@ from torch.nn import functional as F
 from copyfold.errors import UsageError, at_least
 from copyfold.files import written
 from copyfold.pictures.grids import Contrast, Picture, enlarged, png, tiled, to_bytes, visible_scale
+from copyfold.pictures.notebook import Clip
 from copyfold.types import Film, Images
 
 if TYPE_CHECKING:
     from av.filter import Graph
 
 
+@overload
 def film(
     frames: Film | Iterable[Images],
     path: str | Path,
@@ -27,15 +30,36 @@ def film(
     columns: int | None = None,
     scale: int | None = None,
     contrast: Contrast = "raw",
-) -> int:
-    """Write a film: .mp4 (H.264), .gif (loops) or .png (its last frame).
+) -> int: ...
+@overload
+def film(
+    frames: Film | Iterable[Images],
+    path: None = None,
+    fps: float = 12,
+    columns: int | None = None,
+    scale: int | None = None,
+    contrast: Contrast = "raw",
+) -> Clip: ...
+def film(
+    frames: Film | Iterable[Images],
+    path: str | Path | None = None,
+    fps: float = 12,
+    columns: int | None = None,
+    scale: int | None = None,
+    contrast: Contrast = "raw",
+) -> int | Clip:
+    """Write a film: .mp4 (H.264), .gif (loops) or .png (its last frame). Without a path, show it in a notebook.
 
-    Frames are taken one at a time and let go: memory does not grow with their number. Returns the number of
+    Frames are taken one at a time and not kept: memory does not grow with their number. Returns the number of
     frames written, 1 for a .png. The grid is laid out as in `grid`, for the first frame; images that change
     their size on the way are resized to it (`scale` leaves room for larger ones). A .gif shows at most 50
     frames per second. The file is whole or not there, also where a frame raises. Raises UsageError for
     another suffix, a film without frames, and a number of images that changes.
     """
+    if path is None:
+        with TemporaryDirectory() as folder:
+            count = film(frames, shown := Path(folder) / "film.gif", fps, columns, scale, contrast)
+            return Clip(shown.read_bytes(), count)
     path = Path(path)
     if path.suffix.lower() not in _WRITERS:
         raise UsageError(f"a film is written to {', '.join(_WRITERS)}, not {path.suffix!r}: rename {path}")
@@ -173,7 +197,7 @@ def _write_gif(path: Path, pictures: Iterator[Picture], fps: Fraction) -> int:
 
 
 def _palette_painter(width: int, height: int, beat: Fraction) -> "Graph":
-    """A filter to 256 colours, chosen anew for every frame so that none has to wait."""
+    """A filter to 256 colours, chosen for every frame separately, so that no frame is buffered."""
     from av import VideoFormat
     from av.filter import Graph
 

@@ -4,7 +4,7 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -12,17 +12,20 @@ from typing import Any, cast
 
 import torch
 
-from copyfold import catalogue, runs
+from copyfold import catalogue, runs, screen
 from copyfold.data import Photos, Stream
 from copyfold.errors import CopyfoldError, Diverged, UsageError
-from copyfold.models.base import Autoencoder, check_citizen, load
+from copyfold.models.base import Autoencoder, check_reloadable, load
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical, Objective
-from copyfold.probes.latent import symptoms
+from copyfold.probes.latent import code_warnings
+from copyfold.training import loggers
+from copyfold.training.callbacks import Callback, Callbacks
 from copyfold.training.checkpointing import Checkpoints, finished, read
 from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.ema import MovingAverage
+from copyfold.training.loggers import Log, Sent
 from copyfold.training.loop import train
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
@@ -37,12 +40,12 @@ from copyfold.types import Progress
 
 log = logging.getLogger("copyfold")
 
-GONE = re.compile("peer|gloo|nccl", re.IGNORECASE)  # what is said where a process does not answer
+PEER = re.compile("peer|gloo|nccl", re.IGNORECASE)  # in the error where another process does not answer
 _AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
-RELAPSE = 3  # times the lowest held-out error: learning that was undone, and not its noise
+RELAPSE = 3  # times the lowest held-out error: more than the noise of training
 
 
-def _spelled(function: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
+def _with_plan_fields(function: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
     """Let help() and completion show the fields of Plan where a function takes **plan; fitting.pyi is the same."""
     signature = inspect.signature(function)
     *own, _ = signature.parameters.values()
@@ -51,7 +54,7 @@ def _spelled(function: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
     return function
 
 
-@_spelled
+@_with_plan_fields
 def fit(
     model: Autoencoder,
     objective: Objective | None = None,
@@ -60,39 +63,56 @@ def fit(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
+    callbacks: Sequence[Callback] = (),
+    log: Log | None = None,
     **plan: Any,
 ) -> runs.Run:
-    """Train a model with Adam and return its run; `run.model` and `run.history` are what came of it.
+    """Train a model with Adam and return its run, with the results `run.model` and `run.history`.
 
-    Every step is a batch of images; an incomplete last batch of an epoch is dropped. The held-out loss is taken
+    Every step is a batch of images; an incomplete last batch of an epoch is dropped. The held-out loss is computed
     after every epoch on up to 512 held-out images. `model` itself is trained, and is in eval mode afterwards.
-    How to train is said by the fields of `Plan`, as in fit(model, epochs=10, batch=64, lr=1e-3). A Linear can be
-    solved instead: fit(model, solve=True) gives it the weights of PCA, exactly.
+    The fields of `Plan` say how to train, as in fit(model, epochs=10, batch=64, lr=1e-3). A Linear can be solved
+    exactly instead: fit(model, solve=True) sets its weights to PCA.
 
-    With the same seed, threads and machine, the same bits come out, whether or not training was stopped and
-    resumed between; not where `minutes` and a cosine make the learning rate a matter of the clock, nor on a GPU
-    in general, some of whose sums have no fixed order (torch.use_deterministic_algorithms gives them one).
+    The same seed, threads and machine give bit-identical results, also where training was stopped and resumed; not
+    where `minutes` with a cosine schedule makes the learning rate depend on the clock, nor on a GPU in general,
+    some of whose sums have no fixed order (torch.use_deterministic_algorithms gives them one).
 
     Args:
         model: What to train; its shape must be that of the photos.
-        objective: What to make smaller: plain reconstruction unless given.
+        objective: The loss to minimise: plain reconstruction unless given.
         photos: What to train on: the digits unless given.
         run: The run's folder; runs/ARCHITECTURE-TIME unless given.
-        resume: Go on from the run's last checkpoint, or start anew where there is none.
+        resume: Continue from the run's last checkpoint, or start from scratch where there is none.
         overwrite: Delete the run that is in the folder, if there is one.
-        progress: Called as progress(what, done, total) after every step.
+        progress: By default a bar where there is a terminal or a notebook, and nothing elsewhere. True prints at
+            most one line a minute elsewhere; False shows nothing. A function is called after every step as
+            progress(what, done, total, numbers), with epoch, loss and held_out_mse as far as they are known.
+        callbacks: Functions called as callback(event, state) in the first process, where event is "step",
+            "epoch", "save" or "end": after every step, after an epoch and its row of the log, after a checkpoint,
+            and at the end. `state` has model, step, epoch, loss and history; `state.stop()` ends training after
+            the step. The model is in eval mode. An exception in a callback ends training without saving.
+        log: Where rows of the log and pictures of held-out images with their reconstructions are sent as well:
+            "tensorboard", which writes to the run's folder, or a logger with log_metrics(metrics, step), such as
+            Lightning's.
         **plan: Fields of `Plan`: epochs, minutes, batch, lr, seed, precision, devices and so on.
 
-    Raises UsageError for what cannot be meant, CopyfoldError where the run's folder is in use or the disk is
-    full, Diverged when the loss stops being a number (the last good checkpoint is kept), and Stopped, after
-    saving, when SIGINT or SIGTERM came.
+    Raises UsageError for invalid arguments, CopyfoldError where the run's folder is in use or the disk is full,
+    Diverged when the loss becomes NaN or infinite (the last good checkpoint is kept), and Stopped, after saving,
+    when SIGINT or SIGTERM came.
     """
     for name in plan.keys() - {field.name for field in fields(Plan)}:
         near = catalogue.nearest(name, inspect.signature(fit).parameters)
         raise UsageError(f"fit has no argument {name!r}: {near}")
     objective, photos = objective or Classical(), photos or Photos()
     chosen = Plan(**plan).resolved(model)
+    loggers.check(log)
+    for callback in callbacks:
+        if not callable(callback):
+            raise UsageError(f"callbacks has {callback!r}: expected functions, called as callback(event, state)")
+    if chosen.solve and (callbacks or log is not None):
+        raise UsageError("solve takes no training steps, for which callbacks and log are: leave them out")
     _check(model, objective, photos, chosen)
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = runs.Run(run or Path("runs") / name)
@@ -105,11 +125,13 @@ def fit(
             stack.enter_context(target.locked())
             if overwrite and not resume:
                 target.clear()
+        shown = stack.enter_context(screen.told(progress, stays=True))
         if chosen.solve:
-            solve(target, cast(Linear, model), objective, photos, chosen, resume, progress)
+            solve(target, cast(Linear, model), objective, photos, chosen, resume, shown)
             signum = 0
         else:
-            signum = _train(target, model, objective, photos, chosen, resume, progress)
+            functions = callbacks if first else ()
+            signum = _train(target, model, objective, photos, chosen, resume, shown, functions, log)
     model.cpu().eval()
     if signum and first:  # one process says it; a second would be taken for one that failed
         raise Stopped(signum, target)
@@ -124,8 +146,10 @@ def _train(
     plan: Plan,
     resume: bool,
     progress: Progress | None,
+    functions: Sequence[Callback],
+    log: Log | None,
 ) -> int:
-    """Put everything where it is trained, and go through the loop. Returns the signal that ended it, or 0.
+    """Move everything to the device, and train. Returns the signal that ended training, or 0.
 
     The model ends as model/ has it: with the average of its weights, and running averages estimated again.
     """
@@ -135,7 +159,7 @@ def _train(
         model.load_state_dict(load(run.folder).state_dict())
         return 0
     if first:
-        describe(run, model, objective, photos, plan)
+        describe(run, model, objective, photos, plan, log)
     with Signals(clock := Clock(plan.minutes)), _explained(run, plan), launched(plan) as fabric:
         memory = layout(model, fabric.device)
         model.to(device=fabric.device, memory_format=memory).train()  # type: ignore[call-overload]
@@ -147,16 +171,17 @@ def _train(
             fabric.strategy.precision.load_state_dict(kept["precision"])
         loss = Loss(model, objective, memory)
         averages = RunningAverages(objective, photos, plan, fabric, memory)
-        metrics = MetricsLog(run, state, loss, averages, photos.held_out, plan, fabric, len(source))
+        sent = Sent(log if first else None, state, run)
+        metrics = MetricsLog(run, state, loss, averages, photos.held_out, plan, fabric, len(source), sent)
         checkpoints = Checkpoints(run, state, averages, plan, fabric, metrics, len(source))
-        with switched(model, plan):
-            train(state, loss, source, plan, fabric, metrics, checkpoints, progress)
+        with switched(model, plan), sent.finalized():
+            if first:
+                sent.recipe(run.recipe)
+            callbacks = Callbacks(functions, state, run)
+            train(state, loss, source, plan, fabric, metrics, checkpoints, callbacks, progress)
     model.load_state_dict(load(run.folder).state_dict())
     if first:
-        _say(run, plan, objective, metrics)
-        if not clock.signum:
-            for sentence in above_pca(model, objective, photos):
-                log.info("%s", sentence)
+        _say(run, plan, objective, metrics, [] if clock.signum else above_pca(model, objective, photos))
     return clock.signum
 
 
@@ -172,69 +197,78 @@ def _optimizer(model: Autoencoder, plan: Plan) -> torch.optim.Optimizer:
 
 @contextmanager
 def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
-    """Say what went wrong in our own words, with what to do."""
+    """Raise errors of training again with a message that says what to do."""
     try:
         yield
     except Diverged as error:
         raise Diverged(
-            f"{error}: {run.folder} keeps the last good state; go on with --resume and a lower "
+            f"{error}: {run.folder} keeps the last good state; continue with --resume and a lower "
             f"--lr than {plan.lr:g}" + (", or --precision 32" if plan.precision in ("bf16", "16") else "")
         ) from None
     except RuntimeError as error:
-        if plan.world == 1 or not GONE.search(str(error)):
+        if plan.world == 1 or not PEER.search(str(error)):
             raise
         raise CopyfoldError(
             "another process of this training has ended, and says why itself unless it was killed: "
-            f"{run.folder} keeps the last checkpoint, go on with --resume"
+            f"{run.folder} keeps the last checkpoint, continue with --resume"
         ) from error
 
 
-def _say(run: runs.Run, plan: Plan, objective: Objective, metrics: MetricsLog) -> None:
-    """Say in plain words what is wrong with code and output, if anything; write down what each unit does."""
+def _say(run: runs.Run, plan: Plan, objective: Objective, metrics: MetricsLog, more: list[str]) -> None:
+    """Log warnings about the code and the output, and `more`; write the statistics of each unit to findings/codes.json."""
     penalties = objective.penalties if isinstance(objective, Classical) else ()
     rows, codes = metrics.rows, metrics.codes
     outside = rows[-1].get("held_out_outside", 0.0) if rows else 0.0
     if codes:
         run.write_finding("codes.json", {name: value.tolist() for name, value in codes.items()})
-    said = symptoms(codes, any(penalty.sparse for penalty in penalties), outside)
-    for sentence in [*_relapse(*run.series("held_out_mse"), plan.lr), *said]:
+    said = code_warnings(codes, any(penalty.sparse for penalty in penalties), outside)
+    log.info("%s", _ended(rows[-1]) if rows else "no step was trained")
+    for sentence in [*_relapse(*run.series("held_out_mse"), plan.lr), *said, *more]:
         log.info("%s", sentence)
 
 
+def _ended(row: runs.Row) -> str:
+    """Steps, epochs, seconds, loss and held-out error at the end, in one line."""
+    step, epoch, seconds = row["step"], row["epoch"], row["seconds"]
+    numbers = {"loss": row.get("loss"), "held-out error per pixel": row.get("held_out_mse")}
+    said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items() if value is not None)
+    return f"trained {step:,.0f} steps, {epoch:.4g} epochs, in {seconds:,.1f} seconds" + (said and f": {said}")
+
+
 def _relapse(steps: list[float], errors: list[float], lr: float | None) -> list[str]:
-    """Whether what was learned was lost again, as where all units of a layer have died."""
+    """A warning where the held-out error rose far above its lowest, as when all units of a layer died."""
     best = min(range(len(errors)), key=errors.__getitem__, default=0)
     if not errors or errors[-1] <= RELAPSE * errors[best]:
         return []
     return [
-        f"what was learned was lost again: the held-out error per pixel is {errors[-1]:.4f}, and was "
+        f"training became unstable: the held-out error per pixel is {errors[-1]:.4f}, and was "
         f"{errors[best]:.4f} at step {steps[best]:.0f}: train again with an --lr below {lr:g}, or with a norm"
     ]
 
 
 def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
-    """Refuse what would fail, or mean nothing, after minutes; and what could not be read back."""
+    """UsageError, before training, for what would fail later or could not be read back."""
     for thing, base in ((model, Autoencoder), (objective, Objective)):
         if not isinstance(thing, base):
-            raise UsageError(f"{thing!r} is no {base.__name__}: give an instance of one, as in {_AS[base]}")
+            raise UsageError(f"{thing!r} is invalid: expected an instance of {base.__name__}, as in {_AS[base]}")
     if not hasattr(photos, "batches"):
         raise UsageError(f"photos={photos!r} is invalid: expected Photos, as in Photos({photos!r})")
     if model.shape != tuple(photos.shape):
         raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
-    check_citizen(model)
+    check_reloadable(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise UsageError(f"{type(model).__name__} has no weights that can be trained")
     if isinstance(photos, Photos) and photos.whole:
         raise UsageError("photos read with whole=True hold nothing out: train on Photos(...) without it")
     objective.check(model)
-    _check_citizen(objective, model)
+    _check_objective(objective, model)
     if plan.solve:
         check_solvable(model, objective, photos)
     if plan.recompute and model.has_statistics and model.statistics == "running":
-        raise UsageError("recompute would see other running averages the second time: give statistics='batch'")
+        raise UsageError("recompute is invalid with running averages, which change: give statistics='batch'")
     if plan.compile and any(penalty.differentiates for penalty in getattr(objective, "penalties", ())):
         raise UsageError(
-            "a penalty on a gradient is differentiated twice, which no compiled model is: leave out compile"
+            "compile is invalid with a penalty on a gradient, which needs second derivatives: leave out compile"
         )
     if plan.patience is not None and not len(photos.held_out):
         raise UsageError("patience needs held-out images, and there are none: give more images")
@@ -246,7 +280,7 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
 
 
 def _check_resumed(run: runs.Run, plan: Plan) -> None:
-    """Refuse to go on by steps from what was solved, or the other way round; a new or cleared run is neither."""
+    """Refuse to resume by steps what was solved, or the other way round; a new or cleared run is neither."""
     if not (run.folder / "recipe.yaml").is_file():
         return
     solved = bool(run.recipe.get("solve"))
@@ -258,17 +292,17 @@ def _check_resumed(run: runs.Run, plan: Plan) -> None:
         )
 
 
-def _check_citizen(objective: Objective, model: Autoencoder) -> None:
-    """Refuse an objective that recipe.yaml could not say, or would say wrong, or that fails where it is tried.
+def _check_objective(objective: Objective, model: Autoencoder) -> None:
+    """UsageError where recipe.yaml could not describe an objective correctly, or where it fails on two images.
 
-    One in which a person's own class is looks at two images: what is wrong with it is said before training.
+    Only an objective with a user's own class in it is tried on images.
     """
     described = catalogue.describe(objective)
     again = catalogue.describe(catalogue.build(Objective, described))
     if again != described:
         raise UsageError(
-            f"{type(objective).__name__} made again from what it stores, {described}, is {again}: store every "
-            "argument of a constructor as it was given, under its name"
+            f"{type(objective).__name__} rebuilt from its stored arguments, {described}, is {again}: store every "
+            "argument of the constructor unchanged, under its name"
         )
     if not catalogue.foreign(described):
         return
@@ -279,14 +313,14 @@ def _check_citizen(objective: Objective, model: Autoencoder) -> None:
             terms = objective(model.eval(), x)
     except UsageError:
         raise
-    except Exception as error:  # whatever it may raise
+    except Exception as error:  # a user's own class may raise anything
         raise UsageError(f"{name} failed on 2 images: {type(error).__name__}: {error}") from error
     finally:
         model.train(training)
     found: Any = terms
     if not isinstance(found, dict):
-        raise UsageError(f"{name} gave {found!r}: expected its terms by name, scalar tensors")
+        raise UsageError(f"{name} returned {found!r}: expected its terms by name, scalar tensors")
     for term, value in cast(dict[str, Any], found).items():
         if not isinstance(value, torch.Tensor) or value.shape:
             said = f"a tensor of {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r}"
-            raise UsageError(f"{term} gave {said}: expected a scalar tensor, averaged over the batch")
+            raise UsageError(f"{term} returned {said}: expected a scalar tensor, averaged over the batch")

@@ -1,6 +1,5 @@
 """The loss of a step as a module, and the tally of its numbers."""
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -32,32 +31,32 @@ class Loss(nn.Module):
 
 @dataclass
 class Tally:
-    """Sums of named numbers since they were last taken."""
+    """Sums of named numbers since the last `take`."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
 
     def add(self, numbers: dict[str, Tensor]) -> None:
-        """Add numbers, detached, without waiting for a device."""
+        """Add numbers, detached, without synchronising with the device."""
         for name, value in numbers.items():
             value = value.detach()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.counts[name] = self.counts.get(name, 0) + 1
 
     @property
-    def finite(self) -> bool:
-        """Whether no loss since they were last taken was NaN or infinite; a device is waited for."""
-        return "loss" not in self.sums or math.isfinite(self.sums["loss"].item())
+    def loss(self) -> float | None:
+        """The mean loss since the last `take`, None where there was no step; synchronises with the device."""
+        return self.sums["loss"].item() / self.counts["loss"] if "loss" in self.sums else None
 
-    def share(self, fabric: "Fabric") -> None:
-        """Make the sums their means over all processes."""
+    def average(self, fabric: "Fabric") -> None:
+        """Replace the sums by their means over all processes."""
         if self.sums:
             found = torch.stack([total.float() for total in self.sums.values()])
             sums = cast(Tensor, fabric.all_reduce(found, reduce_op="mean"))
             self.sums = dict(zip(self.sums, sums.unbind(), strict=True))
 
     def take(self) -> Row:
-        """The means; the next ones begin at nothing."""
+        """Return the means, and start new sums."""
         counts = self.counts.values()
         values = torch.stack([t.float() for t in self.sums.values()]).tolist() if self.sums else []
         row = {name: total / count for name, total, count in zip(self.sums, values, counts, strict=True)}

@@ -1,4 +1,4 @@
-"""Rows of a run's log, and what is looked at to write them."""
+"""The rows of a run's log.csv, and the evaluation on held-out images for them."""
 
 import logging
 import math
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from copyfold import runs
-from copyfold.data.sampling import DIAGNOSED, EVALUATED, stratified
+from copyfold.data.sampling import DIAGNOSED, EVALUATED, SHOWN, as_images, stratified
 from copyfold.errors import Diverged
+from copyfold.probes.base import still
 from copyfold.probes.latent import CodeStatistics
+from copyfold.training.loggers import Sent
 from copyfold.training.loss import Loss, Tally, to_images
 from copyfold.training.plan import Plan
 from copyfold.training.randomness import hashed, seeded
@@ -27,7 +29,7 @@ log = logging.getLogger("copyfold")
 
 LOGGED = ("active_units", "dead_units", "always_on_units", "saturation")
 ROW_STEPS = 100  # a row of the log at least this often
-SLOW, PACES = 10, 20  # times the usual step, and how many steps in a row are that
+SLOW, PACES = 10, 20  # a slowdown: median of 20 steps above 10 times the usual one
 
 
 class MetricsLog:
@@ -47,9 +49,10 @@ class MetricsLog:
         plan: Plan,
         fabric: "Fabric",
         length: int,
+        sent: Sent,
     ) -> None:
         self.run, self.state, self.loss, self.plan, self.fabric = run, state, loss, plan, fabric
-        self.averages = averages
+        self.averages, self.sent = averages, sent
         self.length = length  # batches in an epoch
         self.held_out = held_out[stratified(len(held_out), EVALUATED)]  # in every row of every run the same
         vector = [len(shape) for shape in state.model.code_shapes()] == [1]
@@ -59,12 +62,14 @@ class MetricsLog:
         self.best: dict[str, Tensor] | None = None  # weights of the lowest held-out loss, where not saved yet
         self.pace = Pace()
         # those after the checkpoint that training goes on from are dropped
-        self.rows = [row for row in run.history if row["step"] <= state.step] if state.step else []
-        self.names: list[str] = []  # the columns of log.csv; none, until it is written anew
+        rows = [row for row in run.history if row["step"] <= state.step] if state.step else []
+        self.rows = state.history = runs.History(rows)
+        self.error = next((row["held_out_mse"] for row in reversed(rows) if "held_out_mse" in row), None)
+        self.names: list[str] = []  # the columns of log.csv; empty until the file is rewritten
 
     def stepped(self, ended: bool) -> None:
-        """Write a row where an epoch ended, and a hundred steps after the last one; mind the pace."""
-        self.pace.mind()
+        """Write a row at the end of an epoch and every hundred steps; time the step."""
+        self.pace.tick()
         step = self.state.step % self.length
         if ended:
             self.row(held_out=True)
@@ -74,8 +79,8 @@ class MetricsLog:
             self.row()
 
     @property
-    def learned_nothing(self) -> bool:
-        """Whether the held-out loss has not fallen for as long as the plan is patient, which is said."""
+    def stopped_early(self) -> bool:
+        """Whether the held-out loss has not fallen for the plan's `patience`; if so, log it."""
         stopping = self.state.early_stopping
         if stopping is None or not stopping.over:
             return False
@@ -85,40 +90,44 @@ class MetricsLog:
         )
         return True
 
-    def progress(self) -> tuple[str, int, int]:
-        """How far training is: what, done, total."""
-        what = f"training, loss {self.rows[-1]['loss']:.4g}" if self.rows else "training"
+    def progress(self) -> tuple[str, int, int, runs.Row]:
+        """How far training is: what, done and total in steps or else in seconds, and the numbers so far."""
+        state = self.state
+        found = {"epoch": state.epoch, "loss": state.loss, "held_out_mse": self.error}
+        numbers = {name: value for name, value in found.items() if value is not None}
         if (last := self.plan.last(self.length)) is not None:
-            return what, self.state.step, last
+            return "training", state.step, last, numbers
         assert self.plan.minutes is not None
-        return what, round(self.state.clock.seconds), round(60 * self.plan.minutes)
+        total = round(60 * self.plan.minutes)
+        return "training (seconds)", round(state.clock.seconds), total, {"step": state.step, **numbers}
 
     def row(self, held_out: bool = False, aside: bool = False) -> None:
         """Write a row of the log: means since the last one. Diverged where a loss is NaN or infinite.
 
-        One `aside` is of a training that was stopped, and is no part of it: the means go on, and best/ stays, so
-        that what is resumed ends as what was not stopped.
+        A row that is `aside` is written where training was stopped. It does not change the state: the means
+        continue, and best/ is not updated, so that a resumed training ends like one that was not stopped.
         """
         state = self.state
         tally = Tally(dict(state.tally.sums), dict(state.tally.counts)) if aside else state.tally
         row = {"epoch": state.step / self.length, "step": state.step, "seconds": state.clock.seconds}
-        tally.share(self.fabric)
+        tally.average(self.fabric)
         row |= tally.take()
         if not math.isfinite(row.get("loss", 0.0)):
             raise Diverged(f"the loss became {row['loss']} by step {state.step}")
         if held_out and len(self.held_out):
-            row |= self.fabric.broadcast(self._look(keep=not aside) if self.fabric.is_global_zero else {})
+            row |= self.fabric.broadcast(self._held_out_row(keep=not aside) if self.fabric.is_global_zero else {})
+        state.loss, self.error = row.get("loss", state.loss), row.get("held_out_mse", self.error)
         self._write(row)
         self.pace.pause()
         if not math.isfinite(row.get("held_out_loss", 0.0)):
             raise Diverged(f"the held-out loss became {row['held_out_loss']} at step {state.step}")
 
     def flush(self) -> None:
-        """Have every row on the disk."""
+        """Write every row to the disk."""
         self.names = self.run.write_history(self.rows)
 
     def _write(self, row: runs.Row) -> None:
-        """Add a row; where there is one of this step already, to that."""
+        """Append a row, or merge it into an existing row of the same step."""
         again = bool(self.rows) and self.rows[-1]["step"] == row["step"]
         self.rows.append((self.rows.pop() if again else {}) | row)
         if not self.fabric.is_global_zero:
@@ -127,11 +136,14 @@ class MetricsLog:
             self.flush()
         else:
             self.run.append_history(row, self.names)
+        self.sent.row(row)
 
     @torch.no_grad()
-    def _look(self, keep: bool) -> runs.Row:
-        """What a row says of the held-out images; weights of the lowest loss so far are kept, if asked for."""
+    def _held_out_row(self, keep: bool) -> runs.Row:
+        """The numbers on held-out images; with `keep`, the weights of the lowest loss so far are stored."""
         with self.averages.estimated(self.state.shown, self.length * self.plan.batch):
+            if self.sent.takes_pictures:
+                self.sent.reconstructions(*self._reconstructed())
             found = self.evaluate() | self._diagnose()
             if keep and found["loss"] < self.state.lowest:
                 self.state.lowest = found["loss"]
@@ -141,7 +153,7 @@ class MetricsLog:
 
     @torch.no_grad()
     def evaluate(self) -> runs.Row:
-        """The objective on held-out images, as the model is trained but recording nothing."""
+        """The objective on held-out images, with the statistics of training but in eval mode."""
         model, device = self.state.shown, self.fabric.device
         tally, size = Tally(), min(self.plan.batch, len(self.held_out))
         seeded(hashed(self.plan.seed, -1), device)  # the same corruption every time
@@ -158,8 +170,14 @@ class MetricsLog:
         model.train(training)
         return tally.take()
 
+    def _reconstructed(self) -> tuple[Tensor, Tensor]:
+        """Some held-out images, the same each time, and what the model makes of them."""
+        x = as_images(self.held_out[stratified(len(self.held_out), SHOWN)]).to(self.fabric.device)
+        with still(self.state.shown), self.fabric.autocast():  # running averages: no image depends on another
+            return x, self.state.shown(x)
+
     def _diagnose(self) -> runs.Row:
-        """What the numbers of a code do on some held-out images."""
+        """CodeStatistics on some held-out images."""
         chosen = stratified(len(self.held_out), DIAGNOSED)
         pixels = torch.from_numpy(self.held_out[chosen]).permute(0, 3, 1, 2)
         if not self.diagnosed or len(pixels) < 2:
@@ -175,7 +193,7 @@ class MetricsLog:
 
 
 class Pace:
-    """Says once when steps take ten times as long as they did: another program is on the same cores."""
+    """Logs once when steps take ten times as long as before: another program is using the same cores."""
 
     def __init__(self) -> None:
         self.before: float | None = None
@@ -184,11 +202,11 @@ class Pace:
         self.said = False
 
     def pause(self) -> None:
-        """What comes between two steps is none of theirs."""
+        """Exclude the time until the next step."""
         self.before = None
 
-    def mind(self) -> None:
-        """Note the time of a step."""
+    def tick(self) -> None:
+        """Record the time of a step."""
         now = time.monotonic()
         if self.before is not None:
             self.taken.append(now - self.before)
@@ -199,8 +217,8 @@ class Pace:
         if pace > SLOW * self.usual and not self.said:
             self.said = True
             log.info(
-                "a step takes %.2g s and took %.2g s before: another program is using the same cores, for which "
-                "the threads of this one wait; wait for it, or go on with --resume and a smaller --threads",
+                "a step takes %.2g s and took %.2g s before: another program is using the same cores; "
+                "wait for it, or continue with --resume and a smaller --threads",
                 pace,
                 self.usual,
             )

@@ -1,4 +1,4 @@
-"""How long, how fast, with what arithmetic and on how many devices; and what this machine does best."""
+"""The plan of a training: duration, learning rate, precision, devices; and the best choices for this machine."""
 
 import logging
 import math
@@ -57,7 +57,7 @@ class Plan:
         nodes: Machines to train on, each with a process per device started by torchrun or SLURM.
         sync: Take batch norms' statistics over all devices, as if there were one.
 
-    Raises UsageError for what cannot be meant.
+    Raises UsageError for invalid values.
     """
 
     epochs: int | None = None
@@ -125,7 +125,7 @@ class Plan:
         return min((end for end in ends if end is not None), default=None)
 
     def resolved(self, model: nn.Module) -> "Plan":
-        """This plan with what "unless given" means here, for this model."""
+        """This plan with the defaults of this model and this machine filled in."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         share = max(1, min(cores, torch.get_num_threads()) // self.devices)
         plan = replace(self, threads=min(self.threads or share, cores))

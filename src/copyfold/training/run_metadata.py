@@ -1,4 +1,4 @@
-"""What is written down before the first step: the recipe, the data, the machine, the model's README."""
+"""The files written before the first step: the recipe, the data, the machine, the model's README."""
 
 import hashlib
 import inspect
@@ -20,12 +20,15 @@ from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.runs import Run
+from copyfold.training.loggers import Log
 from copyfold.training.plan import Plan
 
 AVERAGED, VALUES = 1024, 2**26  # images of which the mean is taken, and pixel values of all of them
 
 
-def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
+def describe(
+    run: Run, model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan, log: Log | None = None
+) -> None:
     """Write recipe.yaml, data.json, env.json and the model's README."""
     run.write_recipe(
         {
@@ -34,6 +37,7 @@ def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos 
             **_architecture(catalogue.path(type(model)), model.config),
             "objective": catalogue.describe(objective),
             **asdict(plan) | {"optimizer": catalogue.describe(plan.optimizer)},
+            "log": log if isinstance(log, str) else None,  # a logger in memory cannot be written down
         }
     )
     data = {
@@ -97,7 +101,7 @@ def _sentence(parts: Sequence[str]) -> str:
 
 
 def _card(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> str:
-    """What the model is, what was made smaller, and how to load it."""
+    """The model's README: what the model is, its loss, and how to load it."""
     size = "x".join(map(str, photos.shape))
     return f"""# {type(model).__name__}
 
@@ -106,7 +110,7 @@ def _card(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> 
 Trained by copyfold on {len(photos):,} images of {size} (channels x height x width), pixels in [0, 1].
 {_sentence(photos.notes)}
 
-## What was made smaller
+## The loss
 
     {objective}
 

@@ -1,4 +1,4 @@
-"""Solving: the optimum of a linear autoencoder in closed form, in place of steps towards it; and how far it is."""
+"""PCA: the optimum of a linear autoencoder in closed form, and how far a trained one is from it."""
 
 import logging
 import time
@@ -101,8 +101,12 @@ def solve(
     numbers = {"explained_variance": found.variances, "explained_variance_ratio": found.variances / found.total}
     run.write_finding("pca.json", {name: value.tolist() for name, value in numbers.items()})
     run.write_history([row])  # last: it says that everything else is there
-    kept = float(found.variances.sum()) / found.total
-    log.info("solved: %d principal components have %.1f %% of the variance", model.latent_dim, 100 * kept)
+    log.info(
+        "solved in %.1f seconds: %d principal components with %.1f %% of the variance",
+        seconds,
+        model.latent_dim,
+        100 * float(found.variances.sum()) / found.total,
+    )
 
 
 def above_pca(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> list[str]:
@@ -203,7 +207,7 @@ def _rows(
         held.append(batch.flatten(1).float() / 255)
         waiting, done = waiting + len(batch), done + len(batch)
         if progress is not None:
-            progress("solving", done, len(photos))
+            progress("solving", done, len(photos), {})
         if waiting >= size and len(photos) - done >= size:
             yield torch.cat(held)
             held, waiting = [], 0

@@ -1,4 +1,4 @@
-"""Where a training stands."""
+"""The state of a training, as checkpoints hold it."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ import torch
 
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
+from copyfold.runs import History
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.ema import MovingAverage
 from copyfold.training.loss import Tally
@@ -29,6 +30,16 @@ class TrainState:
     """The lowest held-out loss so far, of which best/ has the weights."""
     tally: Tally = field(default_factory=Tally)
     """Sums of the numbers of the steps since the last row of the log."""
+    epoch: float = 0.0
+    """Passes over the photos since the start."""
+    loss: float | None = None
+    """The mean loss since the last row of the log, read every step on a CPU and every tenth on a GPU."""
+    history: History = field(default_factory=History)
+    """The log so far, as `run.history`."""
+
+    def stop(self) -> None:
+        """End training after this step, as at the end of the plan; of several processes, within ten steps."""
+        self.clock.stopped = True
 
     @property
     def shown(self) -> Autoencoder:
@@ -36,7 +47,7 @@ class TrainState:
         return self.model if self.average is None else self.average.model
 
     def state_dict(self) -> dict[str, Any]:
-        """What a training goes on from."""
+        """The content of a checkpoint."""
         return {
             "global_step": self.step,
             "seconds": self.clock.seconds,
@@ -49,7 +60,7 @@ class TrainState:
         }
 
     def load_state_dict(self, kept: dict[str, Any], device: torch.device) -> None:
-        """Go on from there; the model has its weights already, by `checkpointing.read`."""
+        """Restore the state from a checkpoint; the model has its weights already, by `checkpointing.read`."""
         self.step, self.lowest, self.clock.before = kept["global_step"], kept["lowest"], kept["seconds"]
         self._load_optimizer(kept["optimizer_states"][0])
         if self.average is not None:
