@@ -98,6 +98,7 @@ def test_the_page_and_the_table_are_saved_and_need_no_other_file(trained, tmp_pa
     page, table = found.save(tmp_path / "out")
     html = page.read_text()
     assert html == found.html
+    assert found._repr_html_().startswith('<iframe srcdoc="&lt;!doctype html')
     assert len(re.findall("<tr>", html)) == 4
     assert "MLP(hidden=[8], latent_dim=4)" in html
     assert re.findall(r'src="(data:image/png;base64,iVBOR)', html)

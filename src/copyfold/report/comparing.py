@@ -6,7 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
 from copyfold.files import write_text
 from copyfold.models.base import load
-from copyfold.report.page import embedded, rendered
+from copyfold.report.page import encoded, rendered
 
 __all__ = ["compare"]
 
@@ -66,7 +67,7 @@ class Comparison:
         shown = [[_shown(name, row[name]) for name in self.columns] for row in self.rows]
         return [[NUMBERS.get(name, name) for name in self.columns], *shown]
 
-    @property
+    @cached_property
     def html(self) -> str:
         """The page, which needs no other file."""
         heads, *cells = self.table
@@ -78,7 +79,7 @@ class Comparison:
             numbers=set(NUMBERS),
             rows=[dict(zip(self.columns, row, strict=True)) for row in cells],
             explained=EXPLAINED,
-            picture="" if self.figure is None else embedded(self.figure),
+            picture="" if self.figure is None else encoded(self.figure),
             caption=CAPTION,
         )
 
@@ -90,6 +91,10 @@ class Comparison:
         writer.writeheader()
         writer.writerows(self.rows)
         return text.getvalue()
+
+    def _repr_html_(self) -> str:
+        """The page, in a frame of a notebook."""
+        return f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
     def save(self, folder: str | Path) -> tuple[Path, Path]:
         """Write comparison.html and comparison.csv into a folder, and return their paths."""

@@ -34,7 +34,7 @@ def rendered(template: str, **values: Any) -> str:
     return environment.get_template(template).render(version=copyfold.__version__, **values)
 
 
-def embedded(picture: Any) -> str:
+def encoded(picture: Any) -> str:
     """A picture as text, for a page that needs no other file."""
     return base64.b64encode(pictures.png(picture)).decode()
 
@@ -43,7 +43,7 @@ def _shown(section: Section, content: Content) -> dict[str, Any]:
     """A section with its pictures as text and its numbers as a person reads them."""
     drawn = [
         {
-            "picture": embedded(figure.picture),
+            "picture": encoded(figure.picture),
             "caption": figure.caption,
             "command": figure.command,
         }

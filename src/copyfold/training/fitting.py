@@ -215,7 +215,7 @@ def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
 
 
 def _say(run: runs.Run, plan: Plan, objective: Objective, metrics: MetricsLog, more: list[str]) -> None:
-    """Log warnings about the code and the output, and `more`; write the statistics of each unit to findings/codes.json."""
+    """Log warnings about the code and the output, and `more`; write what each unit does to findings/codes.json."""
     penalties = objective.penalties if isinstance(objective, Classical) else ()
     rows, codes = metrics.rows, metrics.codes
     outside = rows[-1].get("held_out_outside", 0.0) if rows else 0.0
