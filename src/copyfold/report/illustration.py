@@ -13,6 +13,8 @@ from copyfold.data.sampling import FITTED, MEASURED, SHOWN, stratified
 from copyfold.probes.denoising import Denoising
 from copyfold.runs import Run
 
+LOSS = "findings/loss.png"
+
 
 def illustrate(run: Run, photos: Photos | Stream) -> list[Path]:
     """Write the pictures that every training ends with into findings/, and return their paths.
@@ -21,14 +23,18 @@ def illustrate(run: Run, photos: Photos | Stream) -> list[Path]:
     numbers over up to 128 held-out images as one batch, and baselines fitted on up to 256 training images, both
     spread evenly over the photos. With fewer than 2 held-out images, the loss only. Computed where `run.model` is.
     """
-    made = [run.folder / "findings" / "loss.png"]
-    pictures.save_picture(loss_curve(run), made[0])
-    if len(photos.held_out) < 2:
-        return made
-    for name, corruption in (("gaussian", Gaussian(0.2)), ("mix", Mix())):
+    made = [run.folder / LOSS]
+    for name, corruption in (("gaussian", Gaussian(0.2)), ("mix", Mix())) if len(photos.held_out) > 1 else ():
         made.append(run.folder / "findings" / f"denoising-{name}.png")
         pictures.save_picture(denoising(run, photos, corruption), made[-1])
+    pictures.save_picture(loss_curve(run), made[0])
     return made
+
+
+def drawn(run: Run) -> bool:
+    """Whether the pictures of a run are those of its last checkpoint; the curve of the loss is drawn last."""
+    curve = run.folder / LOSS
+    return curve.is_file() and curve.stat().st_mtime_ns >= run.checkpoint.stat().st_mtime_ns
 
 
 def loss_curve(run: Run, title: str = "Reconstruction") -> Any:

@@ -5,5 +5,6 @@ from copyfold.training.distributed import rank as rank
 from copyfold.training.fitting import fit
 from copyfold.training.plan import Plan as Plan
 from copyfold.training.stopping import Stopped as Stopped
+from copyfold.training.suggestion import Suggestion, suggest
 
-__all__ = ["fit", "fit_classifier"]
+__all__ = ["Suggestion", "fit", "fit_classifier", "suggest"]

@@ -90,6 +90,9 @@ def fit(
         raise UsageError(f"fit has no argument {name!r}: {near}")
     objective, photos = objective or Classical(), photos or Photos()
     chosen = Plan(**plan).resolved(model)
+    if plan.get("precision", "auto") == "auto":
+        why = "which this machine has in hardware" if chosen.precision == "bf16" else "no bf16 in hardware"
+        log.info("precision: %s, %s", chosen.precision, why)
     _check(model, objective, photos, chosen)
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = runs.Run(run or Path("runs") / name)
@@ -127,12 +130,14 @@ def _train(
         return 0
     if first:
         describe(run, model, objective, photos, plan)
-    with Signals(clock := Clock(plan.minutes)), _explained(run, plan), launched(plan) as fabric:
+    with Signals(clock := Clock(plan.limit)), _explained(run, plan), launched(plan) as fabric:
         memory = layout(model, fabric.device)
+        if memory == torch.channels_last:
+            log.info("memory layout: channels last, the faster one for this model on this device")
         model.to(device=fabric.device, memory_format=memory).train()  # type: ignore[call-overload]
         average = MovingAverage(model, plan.average) if plan.average is not None else None
         stopping = EarlyStopping(plan.patience) if plan.patience is not None else None
-        state = TrainState(model, _optimizer(model, plan), clock, average, stopping)
+        state = TrainState(model, optimizer_of(model, plan), clock, average, stopping)
         if kept is not None:
             state.load_state_dict(kept, fabric.device)
             fabric.strategy.precision.load_state_dict(kept["precision"])
@@ -148,7 +153,7 @@ def _train(
     return clock.signum
 
 
-def _optimizer(model: Autoencoder, plan: Plan) -> torch.optim.Optimizer:
+def optimizer_of(model: Autoencoder, plan: Plan) -> torch.optim.Optimizer:
     """The optimiser of a resolved plan; its groups remember their full learning rate."""
     assert plan.optimizer is not None
     assert plan.lr is not None

@@ -55,8 +55,7 @@ def train(
             done = state.clock.done(state.step, plan, length)
             for group in state.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * plan.pace(state.step, done)
-            _gradient(state, shared, batch, plan, fabric)
-            _step(state, loss, plan, fabric)
+            one_step(state, loss, shared, batch, plan, fabric)
 
             # What is written and decided after it
             ended, final = state.step % length == 0, state.step == last  # an epoch, the plan
@@ -79,6 +78,14 @@ def train(
                 checkpoints.save(final=over and not state.clock.signum)
             if over:
                 break
+
+
+def one_step(
+    state: TrainState, loss: Loss, shared: Any, batch: torch.Tensor, plan: Plan, fabric: "Fabric"
+) -> None:
+    """The gradient of a batch, and the optimiser's step along it; `shared` is the loss of all processes."""
+    _gradient(state, shared, batch, plan, fabric)
+    _step(state, loss, plan, fabric)
 
 
 def _gradient(state: TrainState, shared: Any, batch: torch.Tensor, plan: Plan, fabric: "Fabric") -> None:

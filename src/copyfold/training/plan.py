@@ -1,6 +1,5 @@
 """How long, how fast, with what arithmetic and on how many devices; and what this machine does best."""
 
-import logging
 import math
 import os
 from dataclasses import dataclass, replace
@@ -13,11 +12,10 @@ from copyfold.errors import UsageError, at_least, not_negative, one_of
 from copyfold.training.optimizers import Adam, Muon, Optimizer
 from copyfold.types import Precision
 
-log = logging.getLogger("copyfold")
-
 Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
 
 EPOCHS = 30  # where neither epochs nor minutes are given
+GRACE = 1.15  # times its minutes, the clock ends a plan by steps: the machine may be busier than when measured
 WARM_UP = 100  # steps to the full learning rate, where it has a schedule
 
 
@@ -28,7 +26,8 @@ class Plan:
     Args:
         epochs: Passes over the photos: 30 unless this, `steps` or `minutes` is given; whichever ends first.
         steps: Steps of training, a batch each.
-        minutes: Minutes of training, the time before a resume counted in.
+        minutes: Minutes of training, the time before a resume counted in. Beside `steps` they are a guard alone:
+            training is stopped at 1.15 times the minutes.
         batch: Images per step, over all devices and accumulated parts.
         optimizer: Muon for a model with convolutions, Adam for others, unless given.
         lr: The learning rate: the optimiser's own, 0.02 of Muon and 0.001 of Adam, unless given.
@@ -109,6 +108,11 @@ class Plan:
         """Processes in all."""
         return self.devices * self.nodes
 
+    @property
+    def limit(self) -> float | None:
+        """The minutes at which the clock ends training: those of the plan, or more where it goes by steps."""
+        return self.minutes if self.minutes is None or self.steps is None else GRACE * self.minutes
+
     def last(self, length: int) -> int | None:
         """The number of steps after which it ends, with `length` an epoch; None where only the clock ends it."""
         ends = [self.steps, None if self.epochs is None else self.epochs * length]
@@ -152,7 +156,6 @@ def resolve(precision: Precision) -> Precision:
     else:
         abilities = torch.cpu.get_capabilities()
         fast = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
-    log.info("precision: %s", "bf16, which this machine has in hardware" if fast else "32, no bf16 in hardware")
     return "bf16" if fast else "32"
 
 
@@ -162,5 +165,4 @@ def layout(model: nn.Module, device: torch.device) -> torch.memory_format:
     grouped = any(isinstance(m, nn.GroupNorm | nn.InstanceNorm2d) for m in model.modules())
     if not convolutions or (grouped and device.type == "cpu"):
         return torch.contiguous_format
-    log.info("memory layout: channels last, the faster one for this model on this device")
     return torch.channels_last
