@@ -16,7 +16,6 @@ import yaml
 import copyfold as cf
 from copyfold.data import Photos, scenes
 from copyfold.training import fitting, stopping
-from copyfold.training.fitting import _relapse
 from copyfold.training.loss import Tally
 from copyfold.training.metrics_log import Pace
 from copyfold.training.plan import Plan, layout, resolve
@@ -304,16 +303,6 @@ def test_a_code_of_maps_is_looked_at_where_it_pays_a_penalty(tmp_path):
     run = cf.fit(cf.Conv((1, 8, 8), (4, 4)), None, photos(), tmp_path / "b", epochs=1, batch=8, precision="32")
     assert not [name for name in run.history[-1] if name.endswith("units")]
     assert not (run.folder / "findings" / "codes.json").exists()
-
-
-def test_what_was_learned_and_lost_again_is_said():
-    found = _relapse([10.0, 20.0, 30.0], [0.02, 0.003, 0.05], 2e-3)
-    assert len(found) == 1
-    for word in ("0.0500", "0.0030 at step 20", "--lr below 0.002"):
-        assert word in found[0]
-    assert _relapse([10.0, 20.0], [0.02, 0.003], 1e-3) == []
-    assert _relapse([10.0, 20.0], [0.003, 0.006], 1e-3) == []
-    assert _relapse([], [], 1e-3) == []
 
 
 # ---------------------------------------------------------------- what a plan can say beside that

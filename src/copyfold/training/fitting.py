@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Generator
@@ -13,7 +14,9 @@ from typing import Any, cast
 import torch
 
 from copyfold import catalogue, runs
+from copyfold.corruptions import Clean
 from copyfold.data import Photos, Stream
+from copyfold.data.sampling import EVALUATED
 from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder, check_citizen, load
 from copyfold.objectives.base import Classical, Objective
@@ -25,19 +28,19 @@ from copyfold.training.ema import MovingAverage
 from copyfold.training.loop import train
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
-from copyfold.training.plan import Plan, layout
+from copyfold.training.plan import GRACE, Plan, layout
 from copyfold.training.run_metadata import describe
 from copyfold.training.running_averages import RunningAverages
 from copyfold.training.runtime import switched
 from copyfold.training.state import TrainState
 from copyfold.training.stopping import Clock, Signals, Stopped
+from copyfold.training.symptoms import COMPONENTS, jumps, not_learned, overfitting, pca_left, relapse
 from copyfold.types import Progress
 
 log = logging.getLogger("copyfold")
 
 GONE = re.compile("peer|gloo|nccl", re.IGNORECASE)  # what is said where a process does not answer
 _AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
-RELAPSE = 3  # times the lowest held-out error: learning that was undone, and not its noise
 
 
 def _spelled(function: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
@@ -149,7 +152,7 @@ def _train(
             train(state, loss, source, plan, fabric, metrics, checkpoints, progress)
     model.load_state_dict(load(run.folder).state_dict())
     if first:
-        _say(run, plan, objective, metrics)
+        _say(run, plan, objective, photos, state, metrics, plan.last(len(source)))
     return clock.signum
 
 
@@ -182,27 +185,55 @@ def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
         ) from error
 
 
-def _say(run: runs.Run, plan: Plan, objective: Objective, metrics: MetricsLog) -> None:
+def _say(
+    run: runs.Run,
+    plan: Plan,
+    objective: Objective,
+    photos: Photos | Stream,
+    state: TrainState,
+    metrics: MetricsLog,
+    last: int | None,
+) -> None:
     """Say in plain words what is wrong with code and output, if anything; write down what each unit does."""
     penalties = objective.penalties if isinstance(objective, Classical) else ()
     rows, codes = metrics.rows, metrics.codes
     outside = rows[-1].get("held_out_outside", 0.0) if rows else 0.0
     if codes:
         run.write_finding("codes.json", {name: value.tolist() for name, value in codes.items()})
-    said = symptoms(codes, any(penalty.sparse for penalty in penalties), outside)
-    for sentence in [*_relapse(*run.series("held_out_mse"), plan.lr), *said]:
+    said = []
+    if (
+        plan.minutes is not None
+        and last is not None
+        and state.step < last
+        and plan.steps
+        and not state.clock.signum
+    ):
+        said.append(
+            f"{GRACE} times the {plan.minutes:g} minutes were over at step {state.step:,} of {last:,}: this "
+            "machine was slower than when the plan was made; go on with --resume and more --minutes"
+        )
+    lost = relapse(rows, plan.lr) or jumps(rows, plan.lr)
+    said += lost or overfitting(rows) or _not_learned(rows, objective, photos, state)
+    for sentence in [*said, *symptoms(codes, any(penalty.sparse for penalty in penalties), outside)]:
         log.info("%s", sentence)
 
 
-def _relapse(steps: list[float], errors: list[float], lr: float | None) -> list[str]:
-    """Whether what was learned was lost again, as where all units of a layer have died."""
-    best = min(range(len(errors)), key=errors.__getitem__, default=0)
-    if not errors or errors[-1] <= RELAPSE * errors[best]:
+def _not_learned(
+    rows: list[runs.Row], objective: Objective, photos: Photos | Stream, state: TrainState
+) -> list[str]:
+    """Whether it has not yet learned to copy, where it is to do nothing else and no signal stopped it."""
+    plain = (
+        isinstance(objective, Classical) and isinstance(objective.corruption, Clean) and not objective.penalties
+    )
+    held_out = photos.sample("held_out", EVALUATED).images
+    if not plain or state.clock.signum or len(held_out) < 2:
         return []
-    return [
-        f"what was learned was lost again: the held-out error per pixel is {errors[-1]:.4f}, and was "
-        f"{errors[best]:.4f} at step {steps[best]:.0f}: train again with an --lr below {lr:g}, or with a norm"
-    ]
+    training = photos.sample("train", EVALUATED).images
+    numbers = sum(math.prod(shape) for shape in state.model.code_shapes())
+    few = numbers < min(len(training), math.prod(photos.shape))
+    components = numbers if few else min(COMPONENTS, len(training) - 1)
+    variance, linear = pca_left(training, held_out, components)
+    return not_learned(rows, variance, components, linear, few)
 
 
 def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
