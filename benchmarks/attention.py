@@ -46,7 +46,7 @@ def pairs(side: int) -> float:
 
 
 def peak() -> float:
-    """MiB, the largest that this process has been."""
+    """The peak memory of this process, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
@@ -65,7 +65,7 @@ def measure(case: str, side: int, channels: int, budget: float) -> tuple[float, 
 
 
 def run(module: torch.nn.Module, x: torch.Tensor) -> float:
-    """Seconds of the processor for a forward and a backward, which other processes do not add to."""
+    """Processor seconds for a forward and a backward pass; other processes do not add to them."""
     begin = time.process_time()
     module(x).sum().backward()
     return time.process_time() - begin

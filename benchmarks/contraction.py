@@ -1,4 +1,4 @@
-"""What a training step of a contractive autoencoder costs, in plain steps: the estimate, the closed form, exact.
+"""The cost of a contractive training step over a plain step: the estimate, the closed form, exact.
 
     python benchmarks/contraction.py [DATA] [--code 300] [--batch 128] [--rounds 15]
 

@@ -43,7 +43,7 @@ PHASES = ("listing", "decoding", "storing")
 
 
 def bare(images: list[Coded], size: int, mode: str, processes: bool) -> np.ndarray:
-    """Decode on all cores, the way one would write it."""
+    """Decode on all cores, in a plain loop."""
     pieces = [(images[k : k + PIECE], size, mode) for k in range(0, len(images), PIECE)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if processes:
@@ -79,7 +79,7 @@ def fresh() -> Iterator[None]:
 
 
 def first(name: str, source: Path, size: int, options: argparse.Namespace) -> None:
-    """Print a line, and where our time goes."""
+    """Print a line, and the parts of our time."""
     images = coded(source)
     with fresh():
         channels = cf.Photos(source, size=size).shape[0]  # and the files are in memory from here on
@@ -189,7 +189,7 @@ def share(options: argparse.Namespace) -> None:
 
 
 def epoch(source: Batches, model: Any, optimizer: torch.optim.Optimizer) -> Iterator[list[float]]:
-    """The times before and after loading, after conversion and after the step, of every step."""
+    """For every step: the times before and after loading, after conversion and after the step."""
     batches = iter(source)
     for _ in range(len(source)):
         marks = [time.perf_counter()]

@@ -1,4 +1,4 @@
-"""A denoising autoencoder beside the classical denoisers, on photos that neither has seen.
+"""A denoising autoencoder and the classical denoisers, on photos that neither has seen.
 
     python benchmarks/denoiser.py RUN DATA [--size 64] [--count 128] [--std 0.1 0.2 0.4] [--reference 1325]
 

@@ -1,4 +1,4 @@
-"""What a sampler costs over the loop that one would write by hand, and whether a long film fills the memory.
+"""The cost of a sampler over a loop written by hand, and whether a long film fills the memory.
 
     python benchmarks/films.py [--width 32] [--size 64] [--batch 16] [--steps 3] [--rounds 9] [--frames 2000]
 
@@ -40,7 +40,7 @@ def walk(model: cf.Autoencoder, x: Images, steps: int) -> None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of the processor, which other processes do not add to."""
+    """Processor seconds; other processes do not add to them."""
     begin = time.process_time()
     work()
     return time.process_time() - begin

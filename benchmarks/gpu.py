@@ -1,4 +1,4 @@
-"""What one CUDA device gives: its peak, training with and without `fit`, each switch, growth; and is it right?
+"""One CUDA device: peak, training with and without `fit`, speed options, growth; whether results are right.
 
     bash benchmarks/gpu.sh                                       everything, in under 8 minutes
     python benchmarks/gpu.py SECTION ... [--device cpu --quick]  some of it; tiny sizes, to try the script itself
@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 from gpu_checks import correct
-from gpu_rates import architectures, compiling, data, growth, mlp, peak, samplers, switches, unet
+from gpu_rates import architectures, compiling, data, growth, mlp, peak, samplers, speed_options, unet
 from gpu_steps import Bench, Item, Numbers
 
 import copyfold as cf
@@ -40,7 +40,7 @@ WRONG = ("error", "skipped", "wrong")  # what an item that did not do its work s
 
 SECTIONS: dict[str, Callable[[Bench], Iterator[Item]]] = {
     section.__name__: section
-    for section in (peak, unet, switches, correct, mlp, data, growth, samplers, architectures, compiling)
+    for section in (peak, unet, speed_options, correct, mlp, data, growth, samplers, architectures, compiling)
 }
 
 # Running them, and the table

@@ -37,7 +37,7 @@ CHECK
 
 rows=$(mktemp)
 trap 'rm -f "$rows"' EXIT
-for section in peak:40 unet:110 switches:70 correct:60 mlp:60 data:25 growth:40 samplers:40 architectures:60 compiling:150
+for section in peak:40 unet:110 speed_options:70 correct:60 mlp:60 data:25 growth:40 samplers:40 architectures:60 compiling:150
 do
     name=${section%:*} seconds=$((${section#*:} * minutes / 8))
     left=$((60 * minutes - 20 - SECONDS)) # the table takes some too

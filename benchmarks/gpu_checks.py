@@ -1,4 +1,4 @@
-"""The section of gpu.py that asks whether what comes out of a device is right."""
+"""The section of gpu.py that checks whether results on a device are right."""
 
 import dataclasses
 import tempfile
@@ -16,7 +16,7 @@ import copyfold as cf
 
 
 def correct(bench: Bench) -> Iterator[Item]:
-    """Whether what holds on a CPU holds here: learning, resuming, loading, restoring, samplers, probes."""
+    """Whether results agree with a CPU's: learning, resuming, loading, restoring, samplers, probes."""
     arithmetic("fp32")
     images = photos(bench.pick(320, 40), bench.pick(32, 16))
     with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +113,7 @@ def difference(a: Tensor, b: Tensor) -> float:
 
 @contextmanager
 def deterministic(strict: bool) -> Iterator[None]:
-    """Within, sums have a fixed order on a GPU too, where there is a way to give them one."""
+    """Within this context, sums have a fixed order on a GPU too, where torch offers one."""
     torch.use_deterministic_algorithms(strict, warn_only=True)
     torch.backends.cudnn.deterministic = strict
     try:

@@ -55,7 +55,7 @@ def essay(bench: Bench) -> Callable[..., Any]:
 
 
 def unet(bench: Bench) -> Iterator[Item]:
-    """The U-Net of the essay in bf16, channels last, with fused Adam: a step, a bare loop and fit, in turns."""
+    """The essay's U-Net in bf16, channels last, with fused Adam: a step, a bare loop and fit, in turns."""
     make = essay(bench)
     data, each = photos(bench.pick(20_480, 24), bench.pick(64, 16)), flops(make) * 1e-12
 
@@ -78,8 +78,8 @@ def unet(bench: Bench) -> Iterator[Item]:
         yield f"{make().summary().parameters:,} parameters, batch {batch}", partial(rates, batch)
 
 
-def switches(bench: Bench) -> Iterator[Item]:
-    """Each switch alone, from plain float32 and then from the way that fit trains."""
+def speed_options(bench: Bench) -> Iterator[Item]:
+    """Each option alone: first added to plain float32, then to the way that fit trains."""
     make, batch, found = essay(bench), bench.pick(256, 4), dict[str, float]()
     plain, each = Way("fp32", channels_last=False, fused=False), flops(make) * 1e-12
 

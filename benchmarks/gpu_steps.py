@@ -41,7 +41,7 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
     def group(self, work: Callable[[], object], count: int) -> float:
-        """Seconds of so many calls, waited for once at the end."""
+        """Seconds of `count` calls, synchronised once at the end."""
         self.sync()
         begin = time.perf_counter()
         for _ in range(count):
@@ -181,7 +181,7 @@ def photos(count: int, side: int, channels: int = 3) -> Any:
 
 
 def bare(bench: Bench, model: nn.Module, data: Any, batch: int, way: Way) -> float:
-    """Seconds of a step in a loop that anyone would write: batches from the host, through pinned memory."""
+    """Seconds of a step in a plain loop: batches from the host, through pinned memory."""
     from copyfold.data import Batches
 
     step, source = stepper(bench, model, batch, way), Batches(data.train, batch)

@@ -1,15 +1,15 @@
-"""How many evaluations of a model it takes to find an image that its output takes for another.
+"""How many evaluations of a model it takes to find an image with the same output as another (inversion).
 
     python benchmarks/inversion.py RUN DATA [--size 64] [--count 16] [--limit 100]
 
-The first --count held-out images, the whole model's output. Three models: that of RUN with its running
-statistics; the same architecture with new weights and the statistics of the batch, as the essay's scripts have
-it; and with new weights and group norm, where no image depends on another. (Under running averages the output of
-a U-Net with new weights hardly depends on the image at all.) The goal, for each image, is the distance at the
-output that the essay's descent (Inversion.unet_representations) has after its 500 evaluations, a pass forward and
-backward each; the others count theirs until they first are as near, at most --limit, and go on. Evaluations:
-10, 50, 90 % of the images, inf where the goal is not reached. Ratio: 500 over that. m_g is the distance at the
-output after 25, 50 and --limit evaluations, m_i that of the images at the end, both L2; medians over the images.
+The first --count held-out images, the whole model's output. Three models: that of RUN with its running statistics;
+the same architecture with new weights and the statistics of the batch, as the essay's scripts have it; and with
+new weights and group norm, where no image depends on another. (Under running averages the output of a U-Net with
+new weights hardly depends on the image at all.) The goal, for each image, is the distance at the output that the
+essay's descent (Inversion.unet_representations) has after its 500 evaluations, a pass forward and backward each;
+the others count theirs until they first reach this distance, at most --limit, and continue. Evaluations: 10, 50,
+90 % of the images, inf where the goal is not reached. Ratio: 500 over that. m_g is the distance at the output
+after 25, 50 and --limit evaluations, m_i that of the images at the end, both L2; medians over the images.
 """
 
 import argparse

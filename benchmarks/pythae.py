@@ -73,7 +73,7 @@ def fitted(options: argparse.Namespace) -> Found:
 
 
 def looped(options: argparse.Namespace, fast: bool, fused: bool) -> Found:
-    """The loop that one would write, over images that are in memory; `fast`: in bf16."""
+    """A plain loop over images in memory; `fast`: in bf16."""
     import torch
     import torch.nn.functional as F
 
@@ -182,7 +182,7 @@ def medians(found: list[dict[str, float]]) -> dict[str, float]:
 
 
 def table(found: dict[str, dict[str, float]]) -> None:
-    """Print what was found, and how many times pythae's rate that is."""
+    """Print the results, and their ratios to pythae's rate."""
     base = found.get("pythae")
     print("| | images/s, steady | times pythae | imports, s | start, s | whole, s | times pythae | error |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")

@@ -1,4 +1,4 @@
-"""What each measure of image quality sees: real images made worse on purpose, and what is said of them.
+"""Which degradations each measure of image quality detects: real images made worse, and their values.
 
     python benchmarks/quality.py [RUN DATA] [--size 64] [--epochs 20] [--count 150]
 
@@ -6,8 +6,8 @@ Without RUN the digits, with a convolutional autoencoder and a classifier traine
 with RUN photographs DATA of --size, and the encoder of RUN. The images judged are --count real ones that are
 neither in the reference nor in the floor: as they are, blurred, with noise, and with modes lost. Modes are the
 digits' classes, or ten clusters of the photographs' 8x8 thumbnails. Prints every number (the real one is the mean
-of five draws, and beside it how far these are apart), then from which strength on each measure sees blur, noise
-and lost modes: worse than real by more than that spread, for this strength and all above. Worse is a larger
+of five draws, and beside it how far these are apart), then the strength from which on each measure detects blur,
+noise and lost modes: worse than real by more than that spread, for this strength and all above. Worse is a larger
 distance, a lower density or coverage, or a sharpness farther from 1.
 """
 
@@ -48,7 +48,7 @@ def degraded(x: Tensor, modes: Tensor, count: int, rng: Generator) -> Iterator[t
 
 
 def digits(epochs: int) -> tuple[Tensor, Tensor, Autoencoder, nn.Module | None]:
-    """The digits, their classes, and two extractors trained on half of them, which nobody is judged by here."""
+    """The digits, their classes, and two extractors trained on half of them, which are not measured."""
     photos = cf.Photos(size=16)
     x, y = photos.images(), torch.from_numpy(photos.labels)
     model, classifier = cf.Conv(photos.shape), cf.CNN(photos.shape, 10)
@@ -73,7 +73,7 @@ def photographs(folder: str, data: str, size: int) -> tuple[Tensor, Tensor, Auto
 
 
 def worse(name: str) -> Callable[[float], float]:
-    """What of a number grows as images get worse."""
+    """The number, transformed so that it grows as images get worse."""
     if name.startswith(("density", "coverage")):
         return lambda value: -value
     if name.startswith("sharpness"):
@@ -120,7 +120,7 @@ def main() -> None:
 
 
 def verdicts(rows: dict[str, Numbers], measure: str, spread: float) -> Iterator[str]:
-    """For each kind of degradation, the mildest one that is seen, with all stronger ones."""
+    """For each kind of degradation, the mildest strength that is detected, with all stronger ones."""
     found = {name: worse(measure)(row[measure]) for name, row in rows.items()}
     names = list(rows)[1:]
     for start in range(0, len(names), 3):

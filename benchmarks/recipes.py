@@ -1,4 +1,4 @@
-"""Every recipe on the same photographs for the same time: parameters, cost per image, what is left held out.
+"""Every recipe on the same photographs for the same time: parameters, cost per image, held-out error.
 
     python benchmarks/recipes.py [DATA] [--size 64] [--minutes 2] [--only plain vae ...] [--out FILE.json]
 
@@ -21,7 +21,7 @@ from copyfold.cli import _parsing, train
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, float | int | str]:
-    """Train one recipe and describe what came of it."""
+    """Train one recipe and describe the result."""
     chosen = train._options([f"--config={name}"])
     torch.manual_seed(0)
     photos = cf.Photos(options.data, options.size, flip=chosen.flip)

@@ -1,4 +1,4 @@
-"""What a training on many devices would take: a model of the step's time, checked here, then used for there.
+"""The time of training on many devices: a model of the step's time, checked on two processes, then extrapolated.
 
     python benchmarks/scale.py check [--widths 8 16 32] [--size 64] [--part 8] [--steps 30] [--rounds 3]
     python benchmarks/scale.py plan  [--flops 788e12] [--share 0.34] [--inside 350e9] [--between 40e9] ...
@@ -8,8 +8,8 @@ The model, for W devices that each compute a part of b images:
     step(W) = compute(b) + max(0, exchange(W) - hidden * backward(b))        backward = 2/3 compute
     exchange(W) = latency * hops + 2 (W - 1) / W * gradient / bandwidth       a ring; gradient: 4 bytes a weight
 
-`check` measures compute (two processes that know nothing of each other, one thread each: they share caches and a
-clock all the same), exchange (both average a tensor of the size of the gradient, gloo, in DDP's buckets) and the
+`check` measures compute (two independent processes, one thread each, which still share caches and the
+clock rate), exchange (both average a tensor of the size of the gradient, gloo, in DDP's buckets) and the
 step of both under DDP; it prints the time measured beside what the model says with as much of the exchange hidden
 behind the backward pass as there is room for, and with nothing of it. Medians of rounds.
 
@@ -120,7 +120,7 @@ def _single(rank: int, options: argparse.Namespace, width: int, found: list[floa
 
 
 def _pair(options: argparse.Namespace, width: int) -> list[float]:
-    """Median steps of two processes that know nothing of each other."""
+    """Median steps of two independent processes."""
     with mp.Manager() as manager:
         found = manager.list([0.0, 0.0])
         mp.spawn(_single, (options, width, found), nprocs=2)  # type: ignore[attr-defined]

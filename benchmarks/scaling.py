@@ -132,12 +132,12 @@ def keep_memory() -> None:
 
 
 def peak() -> float:
-    """MiB, the largest that this process has been."""
+    """The peak memory of this process, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def seconds(run: Callable[[], Any], cuda: bool) -> float:
-    """Of the processor, which other processes do not add to; of the clock where a GPU works."""
+    """Processor seconds, to which other processes do not add; wall-clock seconds on a GPU."""
     clock = time.perf_counter if cuda else time.process_time
     begin = clock()
     run()

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-LEAST = 15.0  # milliseconds that are worth a word
+LEAST = 15.0  # milliseconds from which on a package is listed
 IMPORTS = "import os, torch, lightning_fabric; os._exit(0)"  # as STEP ends, for to tidy up takes time too
 HELPS = ("--help", "data --help", "sample --help", "train --help")
 COMMAND = "import sys; from copyfold.cli import main; sys.exit(main(sys.argv[1:]))"

@@ -1,4 +1,4 @@
-"""What `fit` adds to a step: a small network, whose step is short, in `fit` and in a bare loop, alternated.
+"""The overhead of `fit` for each step: a small network with short steps, in `fit` and in a bare loop, alternated.
 
     python benchmarks/steps.py [--rounds 7] [--steps 400] [--threads 1]
 
@@ -27,7 +27,7 @@ def make() -> MLP:
 
 
 def bare(photos: Photos, options: argparse.Namespace) -> float:
-    """Seconds of the median step of a loop that anyone would write, in the precision asked for."""
+    """Seconds of the median step of a plain loop, in the given precision."""
     model = make().train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     ready = [photos.images("train", BATCH, start) for start in range(0, len(photos) - BATCH + 1, BATCH)]

@@ -45,7 +45,7 @@ def write(folder: Path, options: argparse.Namespace) -> None:
 
 
 def bare(folder: Path, options: argparse.Namespace) -> Iterator[np.ndarray]:
-    """What anyone would write: rows in order, decoded and resized, stacked."""
+    """A plain loop: rows in order, decoded and resized, stacked."""
     waiting = []
     for path in sorted(folder.glob("*.parquet")):
         for table in parquet.ParquetFile(path).iter_batches(128):

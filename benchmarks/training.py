@@ -4,7 +4,7 @@
 
 Prints medians and ratios. "steady" is the time between steps after the first few, without checkpoint, held-out
 loss and start-up; "whole" is a training from call to return, with all of them, against as many steps of a plain
-float32 loop, whose DataLoader decodes PNG files anew in every epoch, as the essay's scripts train. The share of
+float32 loop, whose DataLoader decodes PNG files again in every epoch, as the essay's scripts train. The share of
 the peak is that of the bf16 matrix products of a bare step (counted by torch) in the best of several products of
 2048x2048 here, measured after a warm-up.
 """
@@ -28,7 +28,7 @@ from copyfold.objectives.base import Classical
 
 
 def bare(photos: Photos, options: argparse.Namespace, fast: bool) -> list[float]:
-    """Seconds of each step of a loop that anyone would write; `fast`: bf16, channels last, fused Adam."""
+    """Seconds of each step of a plain loop; `fast`: bf16, channels last, fused Adam."""
     model = make(options).train()
     if fast:
         model.to(memory_format=torch.channels_last)
@@ -52,7 +52,7 @@ def bare(photos: Photos, options: argparse.Namespace, fast: bool) -> list[float]
 
 
 class Files(torch.utils.data.Dataset[torch.Tensor]):
-    """Images that are decoded whenever they are asked for."""
+    """Images that are decoded at every access."""
 
     def __init__(self, folder: Path, pixels: np.ndarray) -> None:
         self.paths = [folder / f"{k}.png" for k in range(len(pixels))]

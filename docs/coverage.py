@@ -15,21 +15,21 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 ABOVE = "src/copyfold"
 SOURCE, PAGE = HERE / "coverage.yaml", HERE / "coverage.md"
-HEAD = """# What there is of the checklist
+HEAD = """# The checklist, and where each item is
 
 The texts are the essay "Autoencoders: Learning by Copying" with its author's scripts, and notes on section 20.3
-of Murphy's *Probabilistic Machine Learning: An Introduction* (2022). A checklist of {count} items says what one
-must have to have them. Here is where each is, and what holds it: a test, which fails where the item breaks; a
+of Murphy's *Probabilistic Machine Learning: An Introduction* (2022). A checklist of {count} items lists all that
+they contain. For each item this page gives the code, and what checks it: a test, which fails if the item breaks; a
 study, which measures it; or a command, which shows it. `docs/coverage.py` writes this page from
-`docs/coverage.yaml` and from what the studies say they are about; a test compares it with the sources.
+`docs/coverage.yaml` and from the items that the studies name; a test compares it with the sources.
 
-Not built: {unbuilt}; every other item is held by something. {noted} items have a note, mostly of what is built or
+Not built: {unbuilt}; every other item is checked. {noted} items have a note, mostly on what is built or
 shown in another way than in the texts.
 """
-COLUMNS = "| item | what | where | held by | note |\n|---:|---|---|---|---|"
-PLACES = """## Where the texts say so
+COLUMNS = "| item | what | where | checked by | note |\n|---:|---|---|---|---|"
+PLACES = """## Where the texts make the claims
 
-Every study that is about an item, its claim, the place of the claim in the texts, and the items.
+Every study of an item: its claim, the place of the claim in the texts, and the items.
 
 | study | claim | where | items |
 |---|---|---|---|"""

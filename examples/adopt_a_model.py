@@ -1,4 +1,4 @@
-"""A network of your own, trained in your own way, is adopted: every sampler and every probe takes it."""
+"""Adopt a network of your own, trained in your own way: every sampler and every probe works with it."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ import copyfold as cf
 
 
 class Mine(nn.Module):
-    """A network that copyfold knows nothing of; it wants values in [-1, 1]."""
+    """A third-party network; it expects values in [-1, 1]."""
 
     def __init__(self):
         super().__init__()

@@ -1,7 +1,7 @@
-"""A denoising autoencoder knows the score: where r(x) - x points, and how far, on a density known exactly.
+"""A denoising autoencoder learns the score: r(x) - x as a vector field, on a known density.
 
 Tweedie's formula: the best denoiser is r(x) = x + STD^2 grad log p(x), p the density of the *noisy* points.
-With a smaller STD the arrows are shorter and the network's error is not: it takes longer training to see them.
+With a smaller STD the arrows are shorter but the network's error is not: to resolve them, train longer.
 """
 
 import torch

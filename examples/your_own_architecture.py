@@ -35,7 +35,7 @@ class Pyramid(cf.Autoencoder):
 
 
 class Smooth(cf.Penalty):
-    """Neighbouring positions of the code's maps are alike: weight * sum of squared differences along both axes."""
+    """Similar neighbours in the code's maps: weight * sum of squared differences along both axes."""
 
     def __init__(self, weight: float = 0.01) -> None:
         self.weight = weight

@@ -1,13 +1,31 @@
-"""Autoencoders of which all is known, for several test files."""
+"""Autoencoders with known results, for several test files."""
 
 import torch
+from torch import nn
 
 import copyfold as cf
 from copyfold.models.base import Chain
 
 
+class Strided(cf.Autoencoder):
+    """A user's class: no dataclass, tiny(), statistics or encoder; torch's batch norm, and an unsaved buffer."""
+
+    def __init__(self, shape=(1, 8, 8), width=3, scale=2.0):
+        super().__init__(shape)
+        self.width, self.scale = width, scale
+        self.inward = nn.Sequential(nn.Conv2d(shape[0], width, 2, 2), nn.BatchNorm2d(width))
+        self.outward = nn.ConvTranspose2d(width, shape[0], 2, 2)
+        self.register_buffer("gain", torch.full((1,), float(scale)), persistent=False)
+
+    def encode(self, x):
+        return self.gain * self.inward(x)
+
+    def decode(self, z):
+        return self.outward(z / self.gain)
+
+
 class Identity(Chain):
-    """A perfect copy; it has no weights."""
+    """A perfect copy without weights."""
 
     def __init__(self, shape):
         super().__init__(shape, "linear")
@@ -18,8 +36,8 @@ class Identity(Chain):
         return cls((1, 8, 8))
 
 
-class Blind(Identity):
-    """It says the same of every image."""
+class Constant(Identity):
+    """It returns the same image for every input."""
 
     def encode(self, x):
         return torch.full_like(x, 0.3) + 0 * x

@@ -1,4 +1,4 @@
-"""Laboratories whose trainings end in networks of which all is known, for the tests of claims."""
+"""Labs whose training is replaced by known networks, for the tests of claims."""
 
 from collections import OrderedDict
 from dataclasses import replace
@@ -17,14 +17,14 @@ SHAPE = (1, 16, 16)  # of the images at the tiny budget
 
 
 class Centred(Identity):
-    """It takes the mean of the batch away."""
+    """It subtracts the mean of the batch."""
 
     def encode(self, x):
         return x - x.mean(0, keepdim=True)
 
 
 class Known(Chain):
-    """The map x -> f(x) that is given, beside a convolution that counts for nothing; its code is the image."""
+    """A given map x -> f(x), and a convolution without effect; its code is the image."""
 
     multiple = 1
 
@@ -41,7 +41,7 @@ class Known(Chain):
 
 
 class Copy(Autoencoder):
-    """Gives back what it is given, or so much of it."""
+    """It returns the image times a factor."""
 
     def __init__(self, shape=(1, 4, 4), gain=1.0):
         super().__init__(shape, "linear")
@@ -59,7 +59,7 @@ class Copy(Autoencoder):
 
 
 class Logistic(Copy):
-    """Whose code is the pixels, kept within [0, 1]."""
+    """Its code is the pixels, clamped to [0, 1]."""
 
     def encode(self, x):
         return x.flatten(1).clamp(0, 1)
@@ -68,8 +68,8 @@ class Logistic(Copy):
         return z.view(-1, *self.shape)
 
 
-class Clear(nn.Module):
-    """Passes the image through layers of these names, and changes nothing."""
+class Lossless(nn.Module):
+    """It passes the image unchanged through layers of these names."""
 
     def __init__(self, **parts):
         super().__init__()
@@ -83,12 +83,12 @@ class Clear(nn.Module):
 
 
 def stages(names):
-    """Stages that end in a pool, as a U-Net's do, for `Clear`."""
+    """Stages that end in a pool, as those of a U-Net do, for `Lossless`."""
     return {name: nn.Sequential(OrderedDict(pool=nn.Identity())) for name in names}
 
 
 class Function(nn.Module):
-    """A function of images that learns nothing."""
+    """A function of images without parameters."""
 
     def __init__(self, function):
         super().__init__()
@@ -99,29 +99,29 @@ class Function(nn.Module):
 
 
 def fixed(function):
-    """The same as an autoencoder."""
+    """A function of images as an autoencoder."""
     return adopt(Function(function), SHAPE, encode="forward", decode=lambda z: z)
 
 
 def blocks(x):
-    """The projection on images that are constant over 2 x 2 pixels."""
+    """The projection onto images that are constant over blocks of 2 x 2 pixels."""
     return nn.functional.interpolate(nn.functional.avg_pool2d(x, 2), scale_factor=2)
 
 
 def in_a_plane(count, rank=6, shape=(1, 8, 8)):
-    """Images on a plane of so many dimensions, off the origin, with variances 1, 1/2, 1/3 ..."""
+    """Images on an affine subspace of this dimension, with variances 1, 1/2, 1/3 ..."""
     directions = torch.linalg.qr(torch.randn(prod(shape), rank)).Q
     spread = torch.randn(count, rank) / torch.arange(1, rank + 1).sqrt()
     return (0.5 + spread @ directions.T).view(count, *shape)
 
 
 COPY, BLOCKS, BLUR = fixed(lambda x: x), fixed(blocks), fixed(cf.Blur(5, 1.0))
-DIMMED = fixed(lambda x: 0.85 * x)  # nearer to the digits than either noisy image, as those are too bright
+DIMMED = fixed(lambda x: 0.85 * x)  # closer to the digits than a noisy image, which is too bright
 GREY = fixed(lambda x: torch.full_like(x, 0.5) + 0 * x)
 
 
-class Always(Lab):
-    """A laboratory in which every training ends in the same network."""
+class OneNetworkLab(Lab):
+    """A lab in which every training gives the same network."""
 
     network = Identity
 
@@ -132,8 +132,8 @@ class Always(Lab):
         return [self.trained(make, photos, seed) for _ in steps]
 
 
-class ByAttention(Lab):
-    """A laboratory in which a training ends in the network that is given for its kind of attention."""
+class AttentionLab(Lab):
+    """A lab in which a training gives the network prepared for its kind of attention."""
 
     def __init__(self, *given, networks, **named):
         super().__init__(*given, **named)
@@ -150,8 +150,8 @@ class ByAttention(Lab):
         return self.trained(make, photos, seed)
 
 
-class Shelf(Lab):
-    """A laboratory whose models are on the shelf: `pick(make, photos)`, and `models` for a course."""
+class PreparedLab(Lab):
+    """A lab with prepared models: `pick(make, photos)`, and `models` for a course."""
 
     models: tuple = ()
 
@@ -168,13 +168,13 @@ class Shelf(Lab):
         return self.models[0]
 
     def painter(self, noise):
-        """A model that gives training images with so much noise, whatever it sees."""
+        """A model that returns training images with this much noise, whatever its input."""
         photos = self.photos("landscapes")
         bank = self.images(photos, "train", 64)
         bank = bank + noise * torch.randn(bank.shape, generator=Generator().manual_seed(1))
 
         def paint(z):
-            small = bank[: len(z)] + 1e-6 * z.mean()  # so that every pixel depends on every other, a little
+            small = bank[: len(z)] + 1e-6 * z.mean()  # so that every pixel depends slightly on every other
             return small if z.shape == small.shape else nn.functional.interpolate(small, z.shape[2:])
 
         return Known(paint)
@@ -187,7 +187,7 @@ def judged(study, lab):
 
 
 def outcome(study, lab):
-    """The verdict, the thresholds' outcomes, and the numbers, as if two seeds were enough to be sure of them."""
+    """The verdict, the outcome of each threshold, and the numbers, with intervals of no width."""
     numbers = {name: replace(e, low=e.value, high=e.value) for name, e in study.measure(lab).numbers.items()}
     holds = {name: threshold.holds(numbers[name]) for name, threshold in study.thresholds().items()}
     return study.verdict(numbers), holds, numbers

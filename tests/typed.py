@@ -1,4 +1,4 @@
-"""Scripts for type checkers: one without a mistake, one in which every mistake is marked, and the examples."""
+"""Scripts for type checkers: one without an error, one in which every error is marked, and the examples."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The command line as a user has it: what was typed in, what was said, and a run to work on."""
+"""The command line in tests: run a command, check its output, and a run to work on."""
 
 import io
 import os
@@ -15,48 +15,48 @@ from PIL import Image
 from copyfold.cli import main
 from copyfold.data import scenes
 
-TINY = ("--size=16", "--model.width=4", "--model.depth=2", "--precision=32")
+TINY = ("--size=16", "--model.width=4", "--model.depth=2", "--precision=32", "--schedule=constant")
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command said, and how it ended."""
+class Output:
+    """The output of a command, and its exit code."""
 
     code: int
     out: list[str]
     err: list[str]
 
-    def done(self) -> "Said":
+    def done(self) -> "Output":
         assert self.code == 0, self.err
         assert not [line for line in self.err if line.startswith("copyfold:")]
         return self
 
     def refused(self, code: int, *words: str) -> str:
-        """The one line that says why, with all of these words in it."""
+        """Check that the command failed with one line that has all of these words; returns the line."""
         said = [line for line in self.err if line.startswith("copyfold: ")]
         assert self.code == code, self.err
         assert said == self.err[-1:]
-        assert not [line for line in self.err if "Traceback" in line or "fault of copyfold" in line]
+        assert not [line for line in self.err if "Traceback" in line or "bug in copyfold" in line]
         assert not [word for word in words if word not in said[0]], said[0]
         return said[0]
 
 
 @pytest.fixture(scope="session")
-def copyfold() -> Callable[..., Said]:
+def copyfold() -> Callable[..., Output]:
     """Run a command within this process."""
 
-    def copyfold(*arguments: object) -> Said:
+    def copyfold(*arguments: object) -> Output:
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
             code = main([str(argument) for argument in arguments])
-        return Said(code, out.getvalue().splitlines(), err.getvalue().splitlines())
+        return Output(code, out.getvalue().splitlines(), err.getvalue().splitlines())
 
     return copyfold
 
 
 @pytest.fixture
 def start() -> Callable[..., "subprocess.Popen[str]"]:
-    """Start a command in a process of its own, with every warning an error; it is ended with the test."""
+    """Start a command in its own process, with warnings as errors; it is killed at the end of the test."""
     started = []
 
     def start(*arguments: object, **options) -> "subprocess.Popen[str]":
@@ -72,12 +72,12 @@ def start() -> Callable[..., "subprocess.Popen[str]"]:
 
 
 @pytest.fixture
-def ended() -> Callable[["subprocess.Popen[str]"], Said]:
-    """Wait for a process and say what it said."""
+def ended() -> Callable[["subprocess.Popen[str]"], Output]:
+    """Wait for a process and return its output."""
 
-    def ended(process: "subprocess.Popen[str]") -> Said:
+    def ended(process: "subprocess.Popen[str]") -> Output:
         out, err = process.communicate(timeout=300)
-        return Said(process.returncode, out.splitlines(), err.splitlines())
+        return Output(process.returncode, out.splitlines(), err.splitlines())
 
     return ended
 
@@ -103,8 +103,8 @@ def tiny() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def run(photos: Path, copyfold: Callable[..., Said], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs on the forty photographs; not to be written to."""
+def run(photos: Path, copyfold: Callable[..., Output], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on the forty photographs; tests must not write to it."""
     folder = tmp_path_factory.mktemp("runs") / "first"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COPYFOLD_CACHE", str(tmp_path_factory.mktemp("cache")))

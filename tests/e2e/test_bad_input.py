@@ -1,4 +1,4 @@
-"""What goes wrong is said in one line, with what to do, and has its exit code; what was there stays."""
+"""Errors are one line that says what to do, with an exit code; nothing existing is changed."""
 
 import json
 import resource
@@ -56,21 +56,26 @@ WRONG = {
         "no command '--verbose'",
         "choose one of data, denoise, embed, models, probe, report, sample, study, train",
     ),
-    "train --epochz=3": ("--epochz is no option of copyfold train", "did you mean --epochs?"),
-    "train --epoch=3": ("--epoch is no option", "did you mean --epochs?"),
-    "train --width=8": ("--width is no option of copyfold train", "did you mean --model.width?"),
-    "train --objective.corruption=Blur --kernel=3": ("--kernel is no option", "--objective.corruption.kernel?"),
-    "train --model-width=3": ("--model-width is no option", "did you mean --model.width?"),
-    "train --hyphen 3": ("--hyphen is no option", "see copyfold train --help"),
+    "train --epochz=3": ("--epochz is not an option of copyfold train", "did you mean --epochs?"),
+    "train --epoch=3": ("--epoch is not an option", "did you mean --epochs?"),
+    "train --steps=1000": ("--steps is not an option of copyfold train", "did you mean --epochs or --minutes?"),
+    "train --batch-size=8": ("--batch-size is not an option of copyfold train", "did you mean --batch?"),
+    "train --width=8": ("--width is not an option of copyfold train", "did you mean --model.width?"),
+    "train --objective.corruption=Blur --kernel=3": (
+        "--kernel is not an option",
+        "--objective.corruption.kernel?",
+    ),
+    "train --model-width=3": ("--model-width is not an option", "did you mean --model.width?"),
+    "train --hyphen 3": ("--hyphen is not an option", "see copyfold train --help"),
     "train --resume=true": ("--resume takes no value", "--resume or --no-resume"),
-    "train a b": ("'b' is one word too many", "copyfold train --help"),
-    "train --run": ("--run needs a value", "expected a text"),
+    "train a b": ("unexpected argument 'b'", "copyfold train --help"),
+    "train --run": ("--run needs a value", "expected a string"),
     "train --model=Unet": ("--model Unet is not known", "did you mean UNet?"),
     "train --model=Gaussian": ("--model Gaussian is not known", "choose one of", "Conv", "Linear", "MLP", "UNet"),
     "train --model=os.system": ("--model os.system is not known", "choose one of"),
     "train --model.help=Unet": ("--model.help Unet is not known", "did you mean UNet?"),
-    "train --model.widht=4": ("--model.widht is no option of UNet", "did you mean width?"),
-    "train --model=Conv --model.width=4": ("--model.width is no option of Conv", "channels"),
+    "train --model.widht=4": ("--model.widht is not an option of UNet", "did you mean width?"),
+    "train --model=Conv --model.width=4": ("--model.width is not an option of Conv", "channels"),
     "train --model.width=x": ("--model.width x is invalid", "a whole number"),
     "train --model.width": ("--model.width needs a value", "a whole number"),
     "train --model.width.x=3": ("--model.width has no options", "a whole number"),
@@ -81,18 +86,21 @@ WRONG = {
     "train --model.norm=btch": ("--model.norm btch is invalid", "batch, group, layer, instance or none"),
     "train --model=Conv --model.channels=3": ("--model.channels 3 is invalid", "a list"),
     "train --model.middle=Afine": ("--model.middle Afine is not known", "did you mean Affine?"),
-    "train --model.middle=Affine --model.middle.hiden=3": ("middle.hiden is no option of Affine", "hidden?"),
+    "train --model.middle=Affine --model.middle.hiden=3": ("middle.hiden is not an option of Affine", "hidden?"),
     "train --model.middle=Affine --model.middle.hidden=x": ("--model.middle.hidden x is invalid", "whole number"),
-    "train --model.middle.hidden=3": ("--model.middle must be named before", "Affine"),
+    "train --model.middle.hidden=3": ("--model.middle has no class yet", "Affine"),
     "train --objective.corruption=Gausian": ("--objective.corruption Gausian is not known", "mean Gaussian?"),
     "train --objective.corruption=UNet": ("--objective.corruption UNet is not known", "Blur, Clean, Gaussian"),
-    "train --objective.corruption.std=1": ("--objective.corruption.std is no option of Clean", "has none"),
+    "train --objective.corruption.std=1": (
+        "--objective.corruption.std is not an option of Clean",
+        "has no options",
+    ),
     "train --objective.corruption=Gaussian --objective.corruption.std=-1": ("std", "at least 0", "-1"),
     "train --objective.fidelity=Bernouli": ("--objective.fidelity Bernouli is not known", "mean Bernoulli?"),
     "train --objective.penalties+=Gaussian": ("--objective.penalties Gaussian is not known", "L1"),
     "train --objective.penalties=L1": ("--objective.penalties L1 is invalid", "a list, as in ["),
     "train --objective.penalties=[L1,L2]": ("--objective.penalties L2 is not known", "KLSparsity"),
-    "train --objective.penalties.weight=1": ("--objective.penalties must be named before", "KLSparsity"),
+    "train --objective.penalties.weight=1": ("--objective.penalties has no class yet", "KLSparsity"),
     "train --epochs=many": ("--epochs many is invalid", "a whole number"),
     "train --epochs=0": ("epochs=0 is invalid", "at least 1"),
     "train --minutes=-1": ("minutes=-1.0 is invalid", "above 0"),
@@ -109,8 +117,11 @@ WRONG = {
     "train --config": ("--config", "needs a file"),
     "train --config=nothing.yaml": ("--config nothing.yaml", "does not exist"),
     "sample": ("copyfold sample needs RUN",),
-    "sample nothing --steps 5": ("--steps is no option of copyfold sample", "did you mean --sampler.steps?"),
-    "probe nothing --probe=Nearest --probe.reference=x": ("--probe.reference is no option of Nearest", "count"),
+    "sample nothing --steps 5": ("--steps is not an option of copyfold sample", "did you mean --sampler.steps?"),
+    "probe nothing --probe=Nearest --probe.reference=x": (
+        "--probe.reference is not an option of Nearest",
+        "count",
+    ),
     "probe nothing --probe=Inversion --probe.rate=1": (
         "--probe.rate 1 is invalid",
         "a list of 2 numbers, as in [",
@@ -123,7 +134,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_wrong_use_is_said_with_what_would_be_right(line, tmp_path, monkeypatch, copyfold):
+def test_usage_errors_say_what_is_valid(line, tmp_path, monkeypatch, copyfold):
     monkeypatch.chdir(tmp_path)
     copyfold(*line.split()).refused(2, *WRONG[line])
     assert not list(tmp_path.iterdir())
@@ -134,8 +145,8 @@ def test_wrong_use_is_said_with_what_would_be_right(line, tmp_path, monkeypatch,
     {
         "--sampler=Renoisin": ("--sampler Renoisin is not known", "did you mean Renoising?"),
         "--sampler=Gaussian": ("--sampler Gaussian is not known", "did you mean FittedGaussian?"),
-        "--sampler.stepz=3": ("--sampler.stepz is no option of Renoising", "did you mean steps?"),
-        "--sampler=Walk --sampler.mean=3": ("--sampler.mean is no option of Walk", "std, steps"),
+        "--sampler.stepz=3": ("--sampler.stepz is not an option of Renoising", "did you mean steps?"),
+        "--sampler=Walk --sampler.mean=3": ("--sampler.mean is not an option of Walk", "std, steps"),
         "--sampler.schedule=Rampp": ("--sampler.schedule Rampp is not known", "did you mean Ramp?"),
         "--sampler.steps=0": ("steps=0 is invalid", "at least 1"),
         "--count=0": ("--count 0 is invalid", "at least 1"),
@@ -145,31 +156,31 @@ def test_wrong_use_is_said_with_what_would_be_right(line, tmp_path, monkeypatch,
         "--out=x.jpg": (".mp4, .gif, .png", "x.jpg"),
     }.items(),
 )
-def test_wrong_use_of_sample(options, words, run, copyfold):
+def test_usage_errors_of_sample_say_what_is_valid(options, words, run, copyfold):
     copyfold("sample", run, *options.split()).refused(2, *words)
 
 
-def test_a_linear_output_is_no_probability(photos, tiny, tmp_path, copyfold):
+def test_bernoulli_with_a_linear_output_is_refused(photos, tiny, tmp_path, copyfold):
     line = ("train", photos, *tiny, "--objective.fidelity=Bernoulli", "--run", tmp_path / "r")
     copyfold(*line).refused(2, "Bernoulli", "--model.output sigmoid")
 
 
-def test_too_large_a_model_is_not_a_fault(photos, tmp_path, copyfold):
+def test_running_out_of_memory_is_not_called_a_bug(photos, tmp_path, copyfold):
     line = ("train", photos, "--size=16", "--model.width=60000", "--run", tmp_path / "r")
     copyfold(*line).refused(1, "not enough memory", "smaller model")
 
 
-def test_a_fault_says_that_it_is_one(copyfold, monkeypatch):
+def test_an_unexpected_error_is_called_a_bug(copyfold, monkeypatch):
     monkeypatch.setattr("copyfold.data.survey", lambda *_, **__: 1 / 0)
     said = copyfold("data")
     assert said.code == 1
-    assert said.err == ["copyfold: ZeroDivisionError: division by zero; this is a fault of copyfold: "
+    assert said.err == ["copyfold: ZeroDivisionError: division by zero; this is a bug in copyfold: "
                         "run again with --debug and report it"]  # fmt: skip
     with pytest.raises(ZeroDivisionError):
         copyfold("data", "--debug")
 
 
-# ---------------------------------------------------------------- a recipe from a stranger
+# ---------------------------------------------------------------- a third-party recipe
 
 
 STRANGE = {
@@ -184,8 +195,8 @@ STRANGE = {
     "as a corruption": "objective: {class_path: Classical, init_args: {corruption: {class_path: evil.Evil}}}",
     "as a penalty": "objective: {class_path: Classical, init_args: {penalties: [evil.Evil]}}",
     "as text within text": r"""model: '{"class_path": "evil\u002eEvil"}'""",
-    "of ours, but no model": "model: copyfold.models.base.load",
-    "by way of ours": "model: copyfold.training.distributed.launched",
+    "in copyfold, but no model": "model: copyfold.models.base.load",
+    "through copyfold": "model: copyfold.training.distributed.launched",
     "in another file": "model: other.yaml",
     "in another recipe": "config: other.yaml",
     "as the run": "run: {class_path: evil.Evil}",
@@ -195,7 +206,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("body", STRANGE.values(), ids=STRANGE)
-def test_a_recipe_runs_no_code(body, tmp_path, monkeypatch, copyfold):
+def test_a_recipe_cannot_execute_code(body, tmp_path, monkeypatch, copyfold):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "evil.py").write_text("open('EXECUTED', 'w')\nclass Evil:\n    pass\n")
@@ -211,48 +222,48 @@ def test_a_recipe_runs_no_code(body, tmp_path, monkeypatch, copyfold):
 @pytest.mark.parametrize(
     ("body", "words"),
     {
-        "epoks: 3": ("epoks is no option of copyfold train", "did you mean epochs?"),
-        "model: {class_path: UNet, init_args: {widht: 3}}": ("--model.widht is no option of UNet", "width?"),
+        "epoks: 3": ("epoks is not an option of copyfold train", "did you mean epochs?"),
+        "model: {class_path: UNet, init_args: {widht: 3}}": ("--model.widht is not an option of UNet", "width?"),
         "epochs: '&a [*a]'": ("--epochs &a [*a] is invalid", "a whole number"),
         "model: {class_path: [UNet]}": ("--model {class_path: [UNet]} is invalid", "class_path and init_args"),
-        "config: plain": ("config is no option of copyfold train",),
+        "config: plain": ("config is not an option of copyfold train",),
         "epochs: many": ("--epochs many is invalid", "a whole number"),
-        "- a\n- b": ("no recipe", "option: value"),
+        "- a\n- b": ("not a recipe", "option: value"),
         "a: [": ("cannot be read",),
         "\x00": ("cannot be read",),
     }.items(),
 )
-def test_a_recipe_that_is_none(body, words, tmp_path, copyfold):
+def test_an_invalid_recipe_is_refused_with_its_file(body, words, tmp_path, copyfold):
     (tmp_path / "r.yaml").write_text(body)
     copyfold("train", "--config", tmp_path / "r.yaml").refused(2, f"--config {tmp_path / 'r.yaml'}: ", *words)
 
 
-def test_a_recipe_that_would_fill_the_memory_or_the_stack(tmp_path, copyfold):
+def test_a_recipe_that_would_exhaust_memory_or_stack_is_refused(tmp_path, copyfold):
     recipe = tmp_path / "r.yaml"
     recipe.write_text("model: " + "[" * 100_000)
-    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "larger than any recipe")
+    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "too large for a recipe")
     recipe.write_text("model: " + "[" * 5_000)
     copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "cannot be read")
     layers = ["&a0 [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"]
     layers += [f"&a{k} [{', '.join([f'*a{k - 1}'] * 10)}]" for k in range(1, 10)]
     recipe.write_text(f"data: [{', '.join(layers)}]")  # ten to the tenth
-    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "uses aliases")
+    copyfold("train", "--config", recipe).refused(2, f"--config {recipe}", "uses YAML aliases")
 
 
 # ---------------------------------------------------------------- data
 
 
-def test_no_data(tmp_path, copyfold):
+def test_missing_data_is_refused(tmp_path, copyfold):
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
     for command in ("train", "data"):
         copyfold(command, tmp_path / "nowhere").refused(3, f"there is no folder or file {tmp_path / 'nowhere'}")
-        copyfold(command, tmp_path / "empty").refused(3, "holds no images", ".png")
-        copyfold(command, tmp_path / "texts").refused(3, "holds no images", ".png")
+        copyfold(command, tmp_path / "empty").refused(3, "contains no images", ".png")
+        copyfold(command, tmp_path / "texts").refused(3, "contains no images", ".png")
 
 
-def test_three_of_a_hundred_unreadable(tiny, tmp_path, copyfold):
+def test_three_unreadable_images_of_a_hundred_are_reported(tiny, tmp_path, copyfold):
     folder = tmp_path / "hundred"
     folder.mkdir()
     for k, pixels in enumerate(scenes(97, 16)):
@@ -273,7 +284,7 @@ def test_three_of_a_hundred_unreadable(tiny, tmp_path, copyfold):
     assert [name for name in names if any(line.startswith(name) for line in said.out)] == list(names)
 
 
-def test_an_image_bomb(pictures, tiny, tmp_path, copyfold):
+def test_a_decompression_bomb_is_refused(pictures, tiny, tmp_path, copyfold):
     (pictures / "bomb.png").write_bytes(bomb())
     line = ("train", pictures, *tiny, "--epochs=1", "--run", tmp_path / "r")
     copyfold(*line).refused(3, "bomb.png", "60000x60000", "100 megapixels", "--skip-bad")
@@ -293,12 +304,12 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize(("array", "words"), ARRAYS.values(), ids=ARRAYS)
-def test_arrays_that_are_not_images(array, words, tmp_path, copyfold):
+def test_arrays_that_are_not_images_are_refused(array, words, tmp_path, copyfold):
     np.save(tmp_path / "a.npy", array)
     copyfold("train", tmp_path / "a.npy", "--run", tmp_path / "r").refused(3, str(tmp_path / "a.npy"), *words)
 
 
-def test_array_files_that_are_none(tmp_path, copyfold):
+def test_invalid_array_files_are_refused(tmp_path, copyfold):
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     np.savez(tmp_path / "objects.npz", images=np.array([{}]))
     (tmp_path / "text.npy").write_text("hello")
@@ -311,7 +322,7 @@ def test_array_files_that_are_none(tmp_path, copyfold):
 # ---------------------------------------------------------------- a run's folder
 
 
-def test_a_folder_that_is_no_run_is_left_alone(pictures, tiny, tmp_path, copyfold):
+def test_a_folder_that_is_not_a_run_is_not_overwritten(pictures, tiny, tmp_path, copyfold):
     line = ("train", pictures, *tiny, "--run", pictures)
     copyfold(*line).refused(2, str(pictures), "not empty", "--overwrite")
     copyfold(*line, "--overwrite").refused(2, "0.png", "no run", "another --run")
@@ -320,12 +331,12 @@ def test_a_folder_that_is_no_run_is_left_alone(pictures, tiny, tmp_path, copyfol
     copyfold("sample", pictures).refused(2, "not a run", "recipe.yaml")
 
 
-def test_a_place_where_nothing_can_be_written(pictures, tiny, run, copyfold):
+def test_an_unwritable_folder_is_refused(pictures, tiny, run, copyfold):
     copyfold("train", pictures, *tiny, "--run", "/proc/nowhere/r").refused(1, "/proc/nowhere")
     copyfold("sample", run, "--sampler.steps=1", "--out=/proc/x.png").refused(1, "cannot write /proc/x.png")
 
 
-def test_a_run_in_use(run, copied, copyfold):
+def test_a_run_in_use_is_refused(run, copied, copyfold):
     hold = (
         "import fcntl, os, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
         "f.write(str(os.getpid())); f.flush(); print('held', flush=True); sys.stdin.read()"
@@ -343,7 +354,7 @@ def test_a_run_in_use(run, copied, copyfold):
 
 
 def spoil(path, how):
-    """Make a file of a run into what a stranger or a bad disk may have left there."""
+    """Replace a file of a run, as an attacker or a bad disk may."""
     config = {"architecture": "UNet", "shape": [3, 16, 16], "width": 4, "depth": 2}
     texts = {
         "broken": "{",
@@ -381,12 +392,12 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("how", CONFIGS)
-def test_a_config_that_is_none(how, copied, copyfold):
+def test_an_invalid_config_is_refused(how, copied, copyfold):
     spoil(copied / "model" / "config.json", how)
     copyfold("sample", copied, "--sampler.steps=1").refused(2, *CONFIGS[how])
 
 
-def test_weights_that_do_not_fit(copied, copyfold):
+def test_weights_of_another_architecture_are_refused(copied, copyfold):
     path = copied / "model" / "model.safetensors"
     whole = path.read_bytes()
     tensors = load_file(path)
@@ -406,7 +417,7 @@ def test_weights_that_do_not_fit(copied, copyfold):
     copyfold("sample", copied).refused(2, "model.safetensors", "cannot be read")
 
 
-def test_a_checkpoint_that_is_none(copied, run, copyfold):
+def test_an_invalid_checkpoint_is_refused(copied, run, copyfold):
     line = ("train", "--run", copied, "--resume", "--epochs=3")
     for content in (b"", b"hello", (run / "last.ckpt").read_bytes()[:1000]):
         (copied / "last.ckpt").write_bytes(content)
@@ -416,7 +427,7 @@ def test_a_checkpoint_that_is_none(copied, run, copyfold):
     assert (copied / "log.csv").read_bytes() == (run / "log.csv").read_bytes()
 
 
-def test_a_recipe_that_was_spoilt(copied, copyfold):
+def test_a_damaged_recipe_is_refused(copied, copyfold):
     (copied / "recipe.yaml").write_text("a: [")
     copyfold("train", "--run", copied, "--resume").refused(2, "recipe.yaml", "cannot be read")
     copyfold("sample", copied, "--sampler=Walk").refused(2, "recipe.yaml", "cannot be read")
@@ -427,7 +438,7 @@ def test_a_recipe_that_was_spoilt(copied, copyfold):
 # ---------------------------------------------------------------- denoise
 
 
-def test_images_that_cannot_be_read_do_not_keep_the_others(run, pictures, tmp_path, copyfold):
+def test_unreadable_images_do_not_stop_denoise(run, pictures, tmp_path, copyfold):
     (pictures / "text.png").write_text("not an image")
     (pictures / "cut.png").write_bytes((pictures / "0.png").read_bytes()[:200])
     (pictures / "bomb.png").write_bytes(bomb())
@@ -444,19 +455,19 @@ def test_images_that_cannot_be_read_do_not_keep_the_others(run, pictures, tmp_pa
     assert len(list((tmp_path / "all").iterdir())) == 4
 
 
-def test_denoise_replaces_no_photograph(run, pictures, tmp_path, copyfold):
+def test_denoise_overwrites_no_photograph(run, pictures, tmp_path, copyfold):
     before = (pictures / "0.png").read_bytes()
     line = ("denoise", run, pictures / "0.png")
-    copyfold(*line, "--out", pictures).refused(2, "would replace it", "another folder")
+    copyfold(*line, "--out", pictures).refused(2, "would be overwritten", "another folder")
     copyfold(*line, pictures, "--out", tmp_path / "out").refused(2, "two of the images are called 0.png")
     copyfold(*line, "--out", pictures / "1.png").refused(1, "cannot write")
     (tmp_path / "empty").mkdir()
-    copyfold("denoise", run, tmp_path / "empty").refused(3, "holds no images")
+    copyfold("denoise", run, tmp_path / "empty").refused(3, "contains no images")
     assert (pictures / "0.png").read_bytes() == before
     assert not (tmp_path / "out").exists()
 
 
-def test_photographs_of_other_channels_are_read_in_the_model_s(run, tmp_path, copyfold):
+def test_photographs_are_read_with_the_model_s_channels(run, tmp_path, copyfold):
     np.save(tmp_path / "grey.npy", np.zeros((4, 16, 16), np.uint8))
     line = ("--start", tmp_path / "grey.npy", "--sampler=Walk", "--sampler.steps=1", "--out", tmp_path / "a.png")
     said = copyfold("sample", run, *line).done()
@@ -467,7 +478,7 @@ def test_photographs_of_other_channels_are_read_in_the_model_s(run, tmp_path, co
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_a_training_that_diverges_keeps_what_was_good(epochs, photos, tiny, tmp_path, copyfold):
+def test_a_diverged_training_keeps_the_last_good_model(epochs, photos, tiny, tmp_path, copyfold):
     run = tmp_path / "r"
     line = ("train", photos, *tiny, "--limit=16", f"--epochs={epochs}", "--run", run)
     copyfold(*line, "--lr=1e30").refused(4, "nan", "step 1", str(run), "--resume", "lower --lr than 1e+30")
@@ -490,7 +501,7 @@ def wait_for(path, process, seconds=300):
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_training_after_saving(signum, code, photos, tiny, tmp_path, start, ended, copyfold):
+def test_a_signal_stops_a_training_after_saving(signum, code, photos, tiny, tmp_path, start, ended, copyfold):
     run = tmp_path / "r"
     process = start("train", photos, *tiny, "--epochs=100000", "--run", run)
     wait_for(run / "log.csv", process)
@@ -514,7 +525,7 @@ def test_a_signal_ends_a_training_after_saving(signum, code, photos, tiny, tmp_p
         ).read_bytes()
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_it(run, copied, start, ended, copyfold):
+def test_a_full_disk_keeps_the_previous_checkpoint(run, copied, start, ended, copyfold):
     limit = (copied / "last.ckpt").stat().st_size // 2
 
     def full():

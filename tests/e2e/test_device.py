@@ -1,4 +1,4 @@
-"""`--device`, of every command that looks at a trained model."""
+"""`--device` of every command that uses a trained model."""
 
 import pytest
 import torch
@@ -7,14 +7,14 @@ from copyfold.cli import _device
 
 
 @pytest.mark.parametrize("command", ["sample", "probe", "report", "denoise", "embed"])
-def test_a_device_that_is_not_there_is_refused(command, copyfold, monkeypatch):
+def test_a_missing_device_is_refused(command, copyfold, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     photo = ["photo.png"] if command == "denoise" else []
-    copyfold(command, "nowhere", *photo, "--device=cuda").refused(2, "--device cuda", "no CUDA device", "give cpu")
+    copyfold(command, "nowhere", *photo, "--device=cuda").refused(2, "--device cuda", "no CUDA device", "use cpu")
     copyfold(command, "nowhere", *photo, "--device=gpu").refused(2, "--device gpu", "auto, cpu or cuda")
 
 
-def test_auto_is_a_cuda_device_where_there_is_one(monkeypatch):
+def test_auto_is_cuda_where_available(monkeypatch):
     """Where products of float32 are not taken in less."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     for there, device in ((False, "cpu"), (True, "cuda")):

@@ -1,4 +1,4 @@
-"""`copyfold embed`: a table of codes that is read back, and what is refused."""
+"""`copyfold embed`: a table of codes that is read back, and refused arguments."""
 
 import os
 import shutil
@@ -59,7 +59,7 @@ def test_the_images_of_the_run_are_embedded(run, photos, tmp_path, copyfold):
     assert os.listdir(out.parent) == ["codes.parquet"]
 
 
-def test_batch_statistics_are_others(run, tmp_path, copyfold):
+def test_batch_statistics_change_the_codes(run, tmp_path, copyfold):
     tables = [tmp_path / f"{statistics}.parquet" for statistics in ("running", "batch")]
     for table in tables:
         copyfold("embed", run, "--out", table, "--statistics", table.stem, "--batch=8").done()
@@ -83,7 +83,7 @@ def test_other_images_have_labels_and_no_split(run, labelled, tmp_path, copyfold
     assert sorted(known.values()) == [-1, -1, 0, 0, 0, 1, 1, 1, 1, 1]
 
 
-def test_a_tuple_of_maps_is_one_list(copied, labelled, tmp_path, copyfold):
+def test_a_code_of_several_maps_is_one_list(copied, labelled, tmp_path, copyfold):
     torch.manual_seed(1)
     model = cf.UNet((3, 16, 16), width=4, depth=2, skips="concat", norm="none")
     model.save(copied / "model")
@@ -113,13 +113,13 @@ def test_one_image_is_one_row(run, tmp_path, copyfold):
         ("no/such/folder", 3, ("no folder or file", "no/such/folder")),
     ],
 )
-def test_wrong_use_of_embed(options, code, words, run, tmp_path, monkeypatch, copyfold):
+def test_usage_errors_of_embed_are_one_line(options, code, words, run, tmp_path, monkeypatch, copyfold):
     monkeypatch.chdir(tmp_path)
     copyfold("embed", run, *options.split()).refused(code, *words)
     assert not os.listdir(tmp_path)
 
 
-def test_grey_images_are_taken_in_colour_where_the_model_is(run, tmp_path, copyfold):
+def test_grey_images_are_converted_for_a_colour_model(run, tmp_path, copyfold):
     np.save(tmp_path / "grey.npy", np.zeros((4, 16, 16), np.uint8))
     out = tmp_path / "codes.parquet"
     copyfold("embed", run, tmp_path / "grey.npy", "--out", out).done()
@@ -128,25 +128,27 @@ def test_grey_images_are_taken_in_colour_where_the_model_is(run, tmp_path, copyf
     np.testing.assert_allclose(rows(out)["code"], code.expand(4, -1), rtol=1e-4, atol=1e-5)
 
 
-def test_no_run_and_no_place_among_the_data(run, photos, labelled, tmp_path, copyfold):
+def test_a_folder_that_is_no_run_and_a_table_inside_the_data_are_refused(
+    run, photos, labelled, tmp_path, copyfold
+):
     copyfold("embed", tmp_path).refused(2, "is not a run")
-    copyfold("embed", run, "--out", photos / "sub" / "codes.parquet").refused(2, "would be taken for them")
+    copyfold("embed", run, "--out", photos / "sub" / "codes.parquet").refused(2, "would be read as data")
     table = labelled / "train.parquet"
     before = table.read_bytes()
-    copyfold("embed", run, table, "--out", table).refused(2, "where the data lie", "another folder")
+    copyfold("embed", run, table, "--out", table).refused(2, "inside the data", "another folder")
     assert table.read_bytes() == before
 
 
-def test_what_the_disk_has_no_room_for_is_refused_beforehand(run, photos, tmp_path, monkeypatch, copyfold):
+def test_a_table_too_large_for_the_disk_is_refused_before_encoding(run, photos, tmp_path, monkeypatch, copyfold):
     free = shutil.disk_usage(tmp_path)._replace(free=2**27 + 20_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     out = tmp_path / "codes.parquet"
-    copyfold("embed", run, "--out", out).refused(1, "would have 41.0 kB", "room for 20.0 kB", "--limit")
+    copyfold("embed", run, "--out", out).refused(1, "needs 41.0 kB", "room for 20.0 kB", "--limit")
     assert not os.listdir(tmp_path)
     copyfold("embed", run, photos, "--out", out, "--limit=6").done()  # 6 codes of 1 kB
 
 
-def test_a_table_is_whole_or_the_former_one(run, tmp_path, monkeypatch, copyfold):
+def test_an_interrupted_table_keeps_the_former_one(run, tmp_path, monkeypatch, copyfold):
     out = tmp_path / "codes.parquet"
     out.write_bytes(b"former")
     seen, images = [], cf.Photos.images
@@ -163,7 +165,7 @@ def test_a_table_is_whole_or_the_former_one(run, tmp_path, monkeypatch, copyfold
     assert os.listdir(tmp_path) == ["codes.parquet"]
 
 
-def test_rows_are_written_as_they_come(tmp_path, monkeypatch):
+def test_rows_are_written_batch_by_batch(tmp_path, monkeypatch):
     """Not more than a group waits in memory, and an empty table is one too."""
     monkeypatch.setattr(writing, "GROUP", 4000)
     columns = {"name": "string", "label": ("a", "b"), "code": ["float32"], "n": "int64"}

@@ -1,4 +1,4 @@
-"""Every example runs as a user would run it, and leaves what it says."""
+"""Every example runs as a user would run it, and writes its files."""
 
 import os
 import subprocess
@@ -10,12 +10,12 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
-def test_there_are_examples():
+def test_the_examples_are_found():
     assert EXAMPLES
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_and_leaves_a_picture(example, tmp_path):
+def test_an_example_runs_and_writes_a_picture(example, tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", example],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""--help of every command: groups that say what they are for there, and words in place of types."""
+"""--help of every command: titles of groups, and words in place of Python types."""
 
 import re
 
@@ -23,7 +23,7 @@ def helped(copyfold, *arguments) -> str:
 
 
 @pytest.mark.parametrize("name", commands())
-def test_the_help_of_a_command_speaks_in_words(name, copyfold):
+def test_help_has_words_and_no_python_types(name, copyfold):
     said = helped(copyfold, name, "--help")
     assert not LEAKED.findall(said)
     assert said.count("(") == said.count(")")
@@ -32,19 +32,19 @@ def test_the_help_of_a_command_speaks_in_words(name, copyfold):
 TITLES = {
     "train": [
         "how images are read",
-        "a stream: images read again in every epoch",
+        "streams, read again in every epoch",
         "the run's folder",
-        "how to train",
+        "training",
     ],
-    "sample": ["how the photographs of --start are read"],
-    "probe": ["how DATA are read"],
-    "report": ["how DATA are read"],
-    "embed": ["how DATA are read"],
+    "sample": ["how --start is read"],
+    "probe": ["how DATA is read"],
+    "report": ["how DATA is read"],
+    "embed": ["how DATA is read"],
 }
 
 
 @pytest.mark.parametrize("name", commands())
-def test_groups_say_what_they_are_for_in_this_command(name, copyfold):
+def test_option_groups_have_titles_for_the_command(name, copyfold):
     lines = copyfold(name, "--help").done().out
     lines = lines[lines.index("options:") + 1 :]
     found = [line.rstrip(":") for line in lines if re.fullmatch(r"\S.*:", line)]
@@ -53,7 +53,7 @@ def test_groups_say_what_they_are_for_in_this_command(name, copyfold):
         assert "held out, drawn" not in helped(copyfold, name, "--help")
 
 
-def test_switches_stand_with_what_they_belong_to(copyfold):
+def test_switches_are_in_their_group(copyfold):
     said = helped(copyfold, "train", "--help")
     places = [
         said.rindex(word) for word in ("how images are read:", "--no-skip-bad", "--no-stream", "the run's folder:")
@@ -70,7 +70,7 @@ def test_switches_stand_with_what_they_belong_to(copyfold):
         ("sample", "--sampler", Sampler),
     ],
 )
-def test_what_an_option_can_be_is_listed_by_name_and_each_is_helped(command, option, base, copyfold):
+def test_the_classes_of_an_option_are_listed_and_each_has_help(command, option, base, copyfold):
     known = catalogue.classes(base)
     (listed,) = re.findall(rf" {option} [A-Z]+ [^(]*\(([^)]*)\)", helped(copyfold, command, "--help"))
     assert set(known) <= set(listed.split(", "))  # those that tests define are known too

@@ -1,4 +1,4 @@
-"""A person's own classes on the command line: by --import, and from installed packages."""
+"""User classes on the command line: from --import, and from installed packages."""
 
 import json
 import os
@@ -168,7 +168,7 @@ MINE = ("--import", "my_models.py")
 
 @pytest.fixture
 def trained(folder, copyfold) -> Path:
-    """A run of a model, a corruption and a penalty of a person's own; its module is forgotten."""
+    """A run of a user's model, corruption and penalty; their module is removed again."""
     flags = (
         "--model.width",
         "3",
@@ -186,7 +186,7 @@ def trained(folder, copyfold) -> Path:
 # ---------------------------------------------------------------- used like copyfold's
 
 
-def test_classes_of_one_s_own_are_trained_and_written_down(trained):
+def test_user_classes_are_trained_and_recorded(trained):
     recipe = yaml.safe_load((trained / "recipe.yaml").read_text())
     assert recipe["model"] == {"class_path": "my_models.Tiny", "init_args": {"width": 3, "scale": 2.0}}
     objective = recipe["objective"]["init_args"]
@@ -209,7 +209,7 @@ class Brightness(Section):
 """
 
 
-def test_a_section_of_one_s_own_is_on_the_report_of_one_s_own_model(trained, folder, copyfold):
+def test_a_user_section_is_in_the_report_of_a_user_model(trained, folder, copyfold):
     (folder / "my_sections.py").write_text(SECTION)
     said = copyfold("report", trained, *MINE, "--import", "my_sections.py").done()
     page, numbers = (trained / "report.html").read_text(), json.loads((trained / "report.json").read_text())
@@ -221,7 +221,7 @@ def test_a_section_of_one_s_own_is_on_the_report_of_one_s_own_model(trained, fol
     copyfold("report", trained, *MINE, "--import", "my_needs.py").refused(2, "Brightness needs most: give")
 
 
-def test_a_run_is_known_again_with_its_module_and_not_without(trained, copyfold, photos):
+def test_a_run_of_a_user_class_opens_only_with_its_module(trained, copyfold, photos):
     weights = (trained / "model" / "model.safetensors").read_bytes()
     lines = {
         "sample": ("sample", trained, "--sampler.steps=1", "--out=a.png"),
@@ -243,7 +243,7 @@ def test_a_run_is_known_again_with_its_module_and_not_without(trained, copyfold,
     assert [row["epoch"] for row in cf.runs.open(trained).history] == [1, 2]
 
 
-def test_what_was_defined_in_a_script_is_found_in_a_module(trained, copyfold):
+def test_a_class_from_a_script_is_found_in_an_imported_module(trained, copyfold):
     for name in ("recipe.yaml", "model/config.json"):
         path = trained / name
         path.write_text(path.read_text().replace("my_models", "__main__"))
@@ -256,7 +256,7 @@ def test_what_was_defined_in_a_script_is_found_in_a_module(trained, copyfold):
     assert cf.runs.open("again").recipe["model"]["class_path"] == "my_models.Tiny"
 
 
-def test_samplers_probes_schedules_baselines_middles_and_cores(folder, run, copyfold):
+def test_user_samplers_probes_schedules_baselines_middles_and_cores_work(folder, run, copyfold):
     line = ("sample", run, *MINE, "--count=3", "--out=a.gif")
     copyfold(*line, "--sampler=Blend", "--sampler.steps=3").done()
     with Image.open("a.gif") as film:
@@ -276,7 +276,7 @@ def test_samplers_probes_schedules_baselines_middles_and_cores(folder, run, copy
     assert cf.load("b").core.width == 2
 
 
-def test_help_says_what_there_is_of_one_s_own(folder, copyfold):
+def test_help_lists_user_classes(folder, copyfold):
     assert any("--import" in line for line in copyfold("--help").done().out)
     for command, names in {
         "train": ("Tiny",),
@@ -300,7 +300,7 @@ def test_help_says_what_there_is_of_one_s_own(folder, copyfold):
     )
 
 
-def test_models_lists_and_describes_them(folder, copyfold):
+def test_models_lists_and_describes_user_classes(folder, copyfold):
     ours = copyfold("models").done().out
     said = copyfold("models", *MINE).done().out
     assert said[: len(ours)] == ours
@@ -317,7 +317,7 @@ def test_models_lists_and_describes_them(folder, copyfold):
 # ---------------------------------------------------------------- refused
 
 
-def test_what_was_not_given_is_not_reached(folder, copyfold):
+def test_classes_that_were_not_imported_are_not_found(folder, copyfold):
     class Local(cf.UNet):
         """Known in this process, and not given to the command."""
 
@@ -332,11 +332,11 @@ def test_what_was_not_given_is_not_reached(folder, copyfold):
 
 
 BROKEN = {
-    "nothing.py": (None, ("nothing.py: there is no such file",)),
-    "my_nothing": (None, ("my_nothing: there is no module my_nothing",)),
+    "nothing.py": (None, ("nothing.py: no such file",)),
+    "my_nothing": (None, ("my_nothing: no module my_nothing",)),
     "my-models.py": ("", ("my-models.py is invalid", "a file whose name Python can import")),
     "my models": (None, ("my models is invalid", "expected a module")),
-    "json.py": ("", ("there is a module json already", "rename the file")),
+    "json.py": ("", ("another module is called json", "rename the file")),
     "my_wrong.py": (
         "import copyfold\n\n1 / 0\n",
         ("my_wrong.py", "ZeroDivisionError: division by zero", "line 3"),
@@ -352,7 +352,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_cannot_be_imported_is_said_in_one_line(name, folder, copyfold):
+def test_import_errors_are_one_line(name, folder, copyfold):
     text, words = BROKEN[name]
     if text is not None:
         (folder / name).write_text(text)
@@ -362,7 +362,7 @@ def test_what_cannot_be_imported_is_said_in_one_line(name, folder, copyfold):
     }
 
 
-def test_the_traceback_of_an_import_is_there_for_the_asking(folder, copyfold):
+def test_debug_shows_the_traceback_of_an_import(folder, copyfold):
     (folder / "my_wrong.py").write_text("1 / 0\n")
     with pytest.raises(cf.UsageError) as caught:
         copyfold("models", "--import=my_wrong.py", "--debug")
@@ -374,22 +374,22 @@ def test_import_needs_a_name(copyfold):
         copyfold("train", *line).refused(2, "--import needs a module or a .py file")
 
 
-def test_a_module_of_another_place_is_not_replaced(folder, copyfold):
+def test_a_second_module_of_the_same_name_is_refused(folder, copyfold):
     (folder / "other").mkdir()
     (folder / "other" / "my_models.py").write_text(OWN)
     copyfold("models", *MINE).done()
     copyfold("models", "--import", folder / "other" / "my_models.py").refused(
-        2, "there is a module my_models already", str(folder / "my_models.py")
+        2, "another module is called my_models", str(folder / "my_models.py")
     )
 
 
-def test_a_module_without_classes_is_said_and_stops_nothing(folder, copyfold):
+def test_a_module_without_classes_gives_a_warning_only(folder, copyfold):
     (folder / "my_empty.py").write_text("class Tiny:\n    pass\n")
     said = copyfold("models", "--import=my_empty.py").done()
-    assert any("my_empty.py: there is no class in it" in line for line in said.err)
+    assert any("my_empty.py: it has no class that copyfold can use" in line for line in said.err)
 
 
-def test_one_name_in_two_modules(folder, copyfold):
+def test_a_class_name_in_two_modules_is_ambiguous(folder, copyfold):
     for name in ("my_a", "my_b"):
         (folder / f"{name}.py").write_text(OWN.replace("width: int = 4", f"width: int = {ord(name[-1]) - 96}"))
     both = ("--import=my_a.py", "--import", "my_b.py")
@@ -404,23 +404,23 @@ def test_one_name_in_two_modules(folder, copyfold):
 
 
 WRONG = {
-    "train --model=Tiny --model.widht=3": ("--model.widht is no option of Tiny", "did you mean width?"),
+    "train --model=Tiny --model.widht=3": ("--model.widht is not an option of Tiny", "did you mean width?"),
     "train --model=Tiny --model.width=x": ("--model.width x is invalid", "a whole number"),
-    "train --model=Around": ("Around wraps an autoencoder", "--core"),
-    "train --width=3 --model=Tiny": ("--width is no option of copyfold train", "did you mean --model.width?"),
+    "train --model=Around": ("Around wraps another autoencoder", "--core"),
+    "train --width=3 --model=Tiny": ("--width is not an option of copyfold train", "did you mean --model.width?"),
     "train --model=Tiny --model.width=65 --size=8": ("ValueError: too wide", "my_models.py, line "),
     "sample r --sampler.schedule=Steps": ("--sampler.schedule.at is required", "Steps has no default"),
     "sample r --sampler.schedule=Steps --sampler.schedule.at=2": (
-        "Steps cannot be made: ValueError: after the end",
+        "Steps cannot be created: ValueError: after the end",
     ),
-    "sample r --sampler=Blend --sampler.reference=x": ("--sampler.reference is no option of Blend", "steps"),
+    "sample r --sampler=Blend --sampler.reference=x": ("--sampler.reference is not an option of Blend", "steps"),
     "sample r --sampler=Tiny": ("--sampler Tiny is not known", "Blend"),
     "sample r --sampler=Blend --sampler.schedule=Tiny": ("--sampler.schedule Tiny is not known", "Steps"),
 }
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_wrong_use_of_one_s_own_is_said_as_that_of_ours(line, folder, copyfold):
+def test_usage_errors_of_user_classes_are_like_those_of_copyfold(line, folder, copyfold):
     said = copyfold(*line.split(), *MINE)
     said.refused(1 if "too wide" in WRONG[line][0] else 2, *WRONG[line])
 
@@ -458,7 +458,7 @@ def site(tmp_path_factory) -> Path:
     return place / "site"
 
 
-def test_a_package_that_is_installed_is_there_without_import(site, tmp_path, start, ended, monkeypatch):
+def test_an_installed_plug_in_needs_no_import(site, tmp_path, start, ended, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
     lines = ("models",), ("train", "--model=Tiny", "--objective.corruption=Rows", "--run=r", *FAST)
     listed, trained = (ended(process).done() for process in [start(*line, cwd=tmp_path) for line in lines])
@@ -505,7 +505,7 @@ class NoiseIsNoise(Study):
 '''
 
 
-def test_a_claim_of_one_s_own_is_listed_and_measured(tmp_path, copyfold, monkeypatch):
+def test_a_user_claim_is_listed_and_measured(tmp_path, copyfold, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_claims.py").write_text(CLAIM)
     given = ("--import", tmp_path / "my_claims.py")

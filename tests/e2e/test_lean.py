@@ -1,4 +1,4 @@
-"""Training an array of images needs five packages and what they bring themselves, and importing copyfold none."""
+"""Training on an array needs five packages and their dependencies; importing copyfold needs none."""
 
 import os
 import subprocess
@@ -67,10 +67,10 @@ def run(code: str, *arguments: str, path: str) -> str:
     return done.stdout.strip()
 
 
-def test_an_array_is_trained_on_with_five_packages(site: Path, tmp_path: Path) -> None:
+def test_training_on_an_array_needs_five_packages(site: Path, tmp_path: Path) -> None:
     assert not (site / "PIL").exists()
     assert run(TRAINING, str(tmp_path / "run"), path=f"{site}{os.pathsep}{SOURCE}") == "2.0"
 
 
-def test_importing_copyfold_imports_nothing_else(tmp_path: Path) -> None:
+def test_importing_copyfold_imports_no_dependency(tmp_path: Path) -> None:
     assert run(NOTHING, path=str(SOURCE)) == "copyfold"

@@ -1,4 +1,4 @@
-"""The command's process keeps the memory that it frees."""
+"""The process of a command keeps the memory that it frees."""
 
 import platform
 import subprocess
@@ -23,9 +23,9 @@ print(pages[-1] - pages[0])
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told so")
-def test_a_large_block_is_not_fetched_from_the_system_again():
+def test_freed_memory_is_reused_for_large_blocks():
     found = {}
-    for way in ("kept", "given back"):
+    for way in ("kept", "returned"):
         line = [sys.executable, "-c", WORK, way]
         found[way] = int(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
-    assert found["kept"] <= found["given back"] / 4  # pages may be of 4 kB or of 2 MiB
+    assert found["kept"] <= found["returned"] / 4  # pages may be of 4 kB or of 2 MiB

@@ -1,4 +1,4 @@
-"""`copyfold models`: the architectures listed, described, and drawn."""
+"""`copyfold models`: architectures are listed, described and drawn."""
 
 import inspect
 import re
@@ -30,7 +30,7 @@ def test_every_architecture_is_described(name, copyfold):
     assert "parameters; " in said[-1]
 
 
-def test_options_and_size_are_those_of_train(copyfold):
+def test_models_has_the_options_and_sizes_of_train(copyfold):
     given = ("--model.width=8", "--model.depth", "2", "--model.skips=concat", "--model.middle=Affine")
     said = copyfold("models", "UNet", *given, "--size=32", "--channels=1").done().out
     assert "UNet(width=8, depth=2, skips=concat, middle=Affine) for images of 1×32×32:" in said
@@ -41,7 +41,7 @@ def test_options_and_size_are_those_of_train(copyfold):
     assert any(line.startswith("  --model.middle") and "Affine" in line for line in said)
 
 
-def test_a_network_larger_than_the_memory_is_drawn(copyfold, tmp_path):
+def test_a_network_larger_than_memory_can_be_drawn(copyfold, tmp_path):
     picture = tmp_path / "new" / "large.png"
     said = copyfold("models", "UNet", "--model.width=4096", "--size=512", "--picture", picture).done().out
     assert said[-1] == str(picture)
@@ -55,11 +55,11 @@ def test_a_network_larger_than_the_memory_is_drawn(copyfold, tmp_path):
     assert coloured[:, pixels.shape[1] // 2 :].mean() > 0.005
 
 
-def test_what_is_wrong_is_said_in_one_line(copyfold, tmp_path):
+def test_errors_of_models_are_one_line(copyfold, tmp_path):
     models = lambda line: copyfold("models", *line.split())  # noqa: E731
     models("Unet").refused(2, "no Autoencoder is called 'Unet'", "did you mean UNet?")
     models("Gaussian").refused(2, "choose one of", "Conv", "UNet")
-    models("UNet MLP").refused(2, "'MLP' is one word too many")
+    models("UNet MLP").refused(2, "unexpected argument 'MLP'")
     models("UNet --model=MLP").refused(2, "name the architecture first")
     models("--picture=all.png").refused(2, "name it first")
     models("UNet --model.widht=3").refused(2, "did you mean width?")
@@ -71,13 +71,13 @@ def test_what_is_wrong_is_said_in_one_line(copyfold, tmp_path):
     assert not wrong.exists()
 
 
-def test_help_says_how(copyfold):
+def test_help_of_models_has_an_example(copyfold):
     said = " ".join(copyfold("models", "--help").done().out)
     assert "copyfold models [NAME]" in said
     assert "--picture" in said
 
 
-def test_a_core_is_chosen_as_in_train(copyfold):
+def test_a_core_is_given_as_in_train(copyfold):
     said = (
         copyfold("models", "Variational", "--core=MLP", "--core.hidden=[12]", "--size=8", "--channels=1")
         .done()

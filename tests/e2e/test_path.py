@@ -1,4 +1,4 @@
-"""The path of a user: from a folder of photographs to a model and its pictures, by the command line."""
+"""The path of a user on the command line: from a folder of photographs to a model and its pictures."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def copied(run, tmp_path):
 # ---------------------------------------------------------------- train
 
 
-def test_a_folder_of_photographs_becomes_a_run(run, photos):
+def test_training_on_a_folder_writes_a_complete_run(run, photos):
     files = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file() and not p.name.startswith(".")}
     assert files == {
         "best/config.json", "best/model.safetensors", "model/config.json", "model/model.safetensors",
@@ -79,7 +79,7 @@ def test_a_recipe_repeats_its_run_exactly(run, tmp_path, copyfold):
     assert (again / "recipe.yaml").read_text() == (run / "recipe.yaml").read_text()
 
 
-def test_flags_go_over_a_recipe_wherever_they_stand(run, photos, tmp_path, copyfold):
+def test_flags_override_a_recipe_in_any_order(run, photos, tmp_path, copyfold):
     flags = ("--epochs=1", "--model.width=2", photos / "sub")
     for name, line in {
         "a": (*flags, "--config", run / "recipe.yaml"),
@@ -94,7 +94,7 @@ def test_flags_go_over_a_recipe_wherever_they_stand(run, photos, tmp_path, copyf
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
-def test_a_recipe_s_class_gives_way_to_another_with_its_own_defaults(photos, tmp_path, copyfold):
+def test_another_class_than_the_recipe_s_gets_its_own_defaults(photos, tmp_path, copyfold):
     noisy, folder = ("--objective.corruption=Gaussian", "--objective.corruption.std=0.1"), tmp_path / "r"
     recipe = tmp_path / "r" / "recipe.yaml"
     copyfold("train", photos, "--size=8", "--model=Conv", "--model.channels=[4]", "--model.norm=batch", *noisy,
@@ -127,7 +127,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)
-def test_every_architecture_goes_all_the_way(options, photos, tmp_path, copyfold):
+def test_every_architecture_trains_and_samples(options, photos, tmp_path, copyfold):
     folder, out = tmp_path / "r", tmp_path / "made.png"
     copyfold("train", photos, *options, "--limit=20", "--epochs=1", "--run", folder).done()
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
@@ -169,19 +169,19 @@ def test_penalties_are_added_by_flags(form, photos, tmp_path, copyfold):
     assert weights(again) == weights(folder)
 
 
-def test_a_limit_limits(photos, tiny, tmp_path, copyfold):
+def test_limit_reduces_the_number_of_images(photos, tiny, tmp_path, copyfold):
     copyfold("train", photos, *tiny, "--limit=20", "--epochs=1", "--run", tmp_path / "r").done()
     assert json.loads((tmp_path / "r" / "data.json").read_text())["train"] == 20
     assert log(tmp_path / "r")[-1]["step"] == "1"
 
 
-def test_flip_flips(run, photos, tiny, tmp_path, copyfold):
+def test_flip_mirrors_images_in_training(run, photos, tiny, tmp_path, copyfold):
     copyfold("train", photos, *tiny, "--flip", "--epochs=2", "--run", tmp_path / "r").done()
     assert yaml.safe_load((tmp_path / "r" / "recipe.yaml").read_text())["flip"] is True
     assert weights(tmp_path / "r") != weights(run)
 
 
-def test_another_seed_is_another_run(run, photos, tiny, tmp_path, copyfold):
+def test_another_seed_gives_other_weights(run, photos, tiny, tmp_path, copyfold):
     copyfold("train", photos, *tiny, "--seed=1", "--epochs=2", "--run", tmp_path / "r").done()
     assert weights(tmp_path / "r") != weights(run)
 
@@ -199,7 +199,7 @@ def test_minutes_end_a_training(photos, tiny, tmp_path, copyfold):
 
 @pytest.mark.parametrize("count", [1, 10])
 @pytest.mark.parametrize("depth", [1, 4])
-def test_a_handful_of_photographs_is_enough(count, depth, photos, tmp_path, copyfold):
+def test_a_few_photographs_are_enough(count, depth, photos, tmp_path, copyfold):
     """One image is held out, or the only one is; with depth 4 there is one position to take statistics over."""
     few = tmp_path / "few"
     few.mkdir()
@@ -222,7 +222,7 @@ def test_a_handful_of_photographs_is_enough(count, depth, photos, tmp_path, copy
     assert float(log(tmp_path / "r")[-1]["held_out_loss"]) > 0
 
 
-def test_a_run_has_a_name_of_its_own_where_none_is_given(photos, tmp_path, monkeypatch, copyfold):
+def test_a_run_without_a_name_gets_a_unique_one(photos, tmp_path, monkeypatch, copyfold):
     monkeypatch.chdir(tmp_path)
     said = copyfold("train", photos, "--size=8", "--model=Linear", "--epochs=1").done()
     assert [str(folder) for folder in Path("runs").iterdir()] == [said.out[0]]
@@ -232,7 +232,7 @@ def test_a_run_has_a_name_of_its_own_where_none_is_given(photos, tmp_path, monke
 # ---------------------------------------------------------------- resume, overwrite
 
 
-def test_a_resume_is_the_training_that_was_never_interrupted(run, copied, photos, tiny, tmp_path, copyfold):
+def test_a_resume_gives_the_weights_of_an_uninterrupted_training(run, copied, photos, tiny, tmp_path, copyfold):
     whole = tmp_path / "whole"
     copyfold("train", photos, *tiny, "--epochs=4", "--run", whole).done()
     copyfold("train", "--run", copied, "--resume", "--epochs=4").done()
@@ -242,7 +242,7 @@ def test_a_resume_is_the_training_that_was_never_interrupted(run, copied, photos
     assert (copied / "recipe.yaml").read_text() == (whole / "recipe.yaml").read_text()
 
 
-def test_a_finished_run_stays_as_it_is(copied, run, copyfold):
+def test_resuming_a_finished_run_changes_nothing(copied, run, copyfold):
     for epochs in ((), ("--epochs=2",), ("--epochs=1",)):
         said = copyfold("train", "--run", copied, "--resume", *epochs).done()
         assert "finished already: give more --epochs" in "\n".join(said.err)
@@ -250,7 +250,7 @@ def test_a_finished_run_stays_as_it_is(copied, run, copyfold):
         assert (copied / name).read_bytes() == (run / name).read_bytes(), name
 
 
-def test_a_resume_without_a_checkpoint_starts_anew(run, copied, tmp_path, photos, tiny, copyfold):
+def test_a_resume_without_a_checkpoint_starts_from_scratch(run, copied, tmp_path, photos, tiny, copyfold):
     (copied / "last.ckpt").unlink()
     copyfold("train", "--run", copied, "--resume").done()
     assert weights(copied) == weights(run)
@@ -259,7 +259,7 @@ def test_a_resume_without_a_checkpoint_starts_anew(run, copied, tmp_path, photos
     assert weights(tmp_path / "new") == weights(run)
 
 
-def test_a_resume_takes_the_rate_that_is_asked_for(copied, copyfold):
+def test_a_resume_uses_a_new_learning_rate(copied, copyfold):
     copyfold("train", "--run", copied, "--resume", "--epochs=3", "--lr=1e-12").done()
     rows = log(copied)
     assert float(rows[2]["held_out_loss"]) == pytest.approx(float(rows[1]["held_out_loss"]), rel=1e-5)
@@ -267,13 +267,13 @@ def test_a_resume_takes_the_rate_that_is_asked_for(copied, copyfold):
 
 
 @pytest.mark.parametrize("option", ["--model.width=8", "--model=Linear", "--batch=8", "--limit=20"])
-def test_a_resume_of_something_else_is_refused_and_leaves_the_run(option, copied, run, copyfold):
+def test_a_resume_with_another_model_is_refused_and_leaves_the_run(option, copied, run, copyfold):
     copyfold("train", "--run", copied, "--resume", "--epochs=3", option).refused(2, "last.ckpt", "--overwrite")
     for name in ("recipe.yaml", "log.csv", "last.ckpt", "model/model.safetensors"):
         assert (copied / name).read_bytes() == (run / name).read_bytes(), name
 
 
-def test_overwrite_replaces_a_run_and_nothing_else(copied, photos, tiny, copyfold):
+def test_overwrite_deletes_a_run_and_no_other_files(copied, photos, tiny, copyfold):
     (copied / "films").mkdir()
     (copied / "films" / "old.png").write_bytes(b"old")
     (copied / "notes.txt").write_text("mine")
@@ -288,7 +288,7 @@ def test_overwrite_replaces_a_run_and_nothing_else(copied, photos, tiny, copyfol
 
 
 @pytest.mark.parametrize("sampler", ["Renoising", "Walk"])
-def test_samples_are_pictures_and_films_and_their_seed_decides(sampler, run, tmp_path, copyfold):
+def test_samples_are_pictures_and_films_and_depend_on_the_seed(sampler, run, tmp_path, copyfold):
     line = ("sample", run, "--sampler", sampler, "--sampler.steps=3", "--count=4")
     for kind in ("png", "gif", "mp4"):
         once, twice, other = (tmp_path / f"{name}.{kind}" for name in "abc")
@@ -303,7 +303,7 @@ def test_samples_are_pictures_and_films_and_their_seed_decides(sampler, run, tmp
         assert sum(1 for _ in film.decode(video=0)) >= 3
 
 
-def test_steps_and_count_are_what_was_asked_for(run, tmp_path, copyfold):
+def test_steps_and_count_are_used(run, tmp_path, copyfold):
     for steps, count in ((2, 4), (5, 9)):
         out = tmp_path / f"{steps}.gif"
         copyfold("sample", run, f"--sampler.steps={steps}", f"--count={count}", "--out", out).done()
@@ -320,7 +320,7 @@ def test_a_walk_starts_from_photographs(run, photos, tmp_path, copyfold):
     assert len(set(pictures)) == 3
 
 
-def test_samples_lie_in_the_run_unless_told_otherwise(copied, copyfold):
+def test_samples_are_written_into_the_run_by_default(copied, copyfold):
     said = copyfold("sample", copied, "--sampler.steps=1", "--statistics=running").done()
     assert said.out == [str(copied / "films" / "renoising.png")]
     assert (copied / "films" / "renoising.png").is_file()
@@ -329,7 +329,7 @@ def test_samples_lie_in_the_run_unless_told_otherwise(copied, copyfold):
 # ---------------------------------------------------------------- denoise, data, help
 
 
-def test_denoised_photographs_have_their_names_sizes_and_formats(run, photos, tmp_path, copyfold):
+def test_denoised_photographs_keep_names_sizes_and_formats(run, photos, tmp_path, copyfold):
     single = photos / "03.png"
     said = copyfold("denoise", run, photos / "sub", single, "--out", tmp_path / "out").done()
     sources = {p.relative_to(photos / "sub"): p for p in (photos / "sub").rglob("*.*")} | {"03.png": single}
@@ -340,20 +340,20 @@ def test_denoised_photographs_have_their_names_sizes_and_formats(run, photos, tm
             assert after.tobytes() != before.tobytes()
 
 
-def test_statistics_of_denoise(run, photos, tmp_path, copyfold):
+def test_denoise_uses_running_or_batch_statistics(run, photos, tmp_path, copyfold):
     for kind in ("running", "batch"):
         copyfold("denoise", run, photos / "03.png", "--statistics", kind, "--out", tmp_path / kind).done()
     assert (tmp_path / "running" / "03.png").read_bytes() != (tmp_path / "batch" / "03.png").read_bytes()
 
 
-def test_data_says_what_is_there(photos, copyfold):
+def test_data_describes_a_folder(photos, copyfold):
     said = "\n".join(copyfold("data", photos).done().out)
     for words in (str(photos), "40 images", "RGB 30", "L 10", "0 images cannot be read"):
         assert words in said
     assert "1,797 images" in copyfold("data").done().out[0]
 
 
-def test_help_tells_the_whole_command(copyfold):
+def test_help_lists_every_command(copyfold):
     said = "\n".join(copyfold("--help").done().out)
     for name in ("train", "sample", "denoise", "data", "exit codes"):
         assert name in said
@@ -365,7 +365,7 @@ def test_help_tells_the_whole_command(copyfold):
     assert copyfold("--version").done().out == [f"copyfold {cf.__version__}"]
 
 
-def test_the_command_is_a_program_that_says_nothing_but_its_result(run, photos, tmp_path, start, ended):
+def test_the_installed_command_prints_only_its_result(run, photos, tmp_path, start, ended):
     made, out = tmp_path / "made.mp4", tmp_path / "out"
     commands = [
         start("sample", run, "--sampler.steps=2", "--count=4", "--out", made),

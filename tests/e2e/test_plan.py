@@ -30,7 +30,7 @@ def test_what_is_not_named_is_fitted_to_the_minutes_and_written_down(slow, photo
     found = recipe(folder)
     net = found["model"]["init_args"]
     assert (found["size"], net["width"], net["depth"]) == (24, 8, 1)
-    assert (found["steps"], found["minutes"], found["schedule"]) == (22, 0.0005, "cosine")  # .027 s / .0012 s
+    assert (found["steps"], found["minutes"]) == (22, 0.0005)  # .027 s / .0012 s
     assert "0.0005 minutes are about 22 steps of a UNet of width 8 and depth 1 at 24 pixels" in "\n".join(said.err)
     assert "22 steps are too few" in "\n".join(said.err)
 
@@ -42,11 +42,11 @@ def test_what_is_not_named_is_fitted_to_the_minutes_and_written_down(slow, photo
 
 
 def test_what_is_named_stays(slow, photos, tmp_path, copyfold):
-    line = ("--size=16", "--model.width=3", "--steps=2", "--minutes=3", "--schedule=constant", "--batch=4")
+    line = ("--size=16", "--model.width=3", "--steps=2", "--minutes=3", "--batch=4")
     said = copyfold("train", photos, *line, "--run", tmp_path / "a").done()
     found = recipe(tmp_path / "a")
     assert (found["size"], found["model"]["init_args"]["width"]) == (16, 3)
-    assert (found["steps"], found["minutes"], found["schedule"]) == (2, 3.0, "constant")
+    assert (found["steps"], found["minutes"]) == (2, 3.0)
     assert "2 steps are too few to learn to copy" in "\n".join(said.err)
     assert set(slow) == {16}
 

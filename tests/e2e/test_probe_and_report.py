@@ -1,4 +1,4 @@
-"""What a user asks of a trained model on the command line: one question, or all of them."""
+"""`copyfold probe` and `copyfold report` on a trained model."""
 
 import json
 
@@ -15,7 +15,7 @@ QUICK = {"Evidence": None, "Inversion": ["--probe.steps=5"], "Stability": ["--pr
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.classes(Probe)))
-def test_every_probe_can_be_asked(name, run, tmp_path, copyfold):
+def test_every_probe_runs_on_the_command_line(name, run, tmp_path, copyfold):
     options = QUICK.get(name, [])
     line = ("probe", run, "--probe", name, *(options or []), "--count=8", "--out", tmp_path)
     if options is None:  # the run's model has no posterior
@@ -29,7 +29,7 @@ def test_every_probe_can_be_asked(name, run, tmp_path, copyfold):
     assert said.out[-1].startswith(str(tmp_path))
 
 
-def test_a_probe_s_numbers_are_its_own(run, tmp_path, copyfold):
+def test_the_printed_numbers_are_those_of_the_probe(run, tmp_path, copyfold):
     copyfold("probe", run, "--probe", "Denoising", "--count=8", "--out", tmp_path).done()
     found = json.loads((tmp_path / "denoising.json").read_text())
     model, recipe = cf.load(run), cf.runs.open(run).recipe
@@ -41,7 +41,7 @@ def test_a_probe_s_numbers_are_its_own(run, tmp_path, copyfold):
     assert (tmp_path / "denoising.png").stat().st_size > 1000
 
 
-def test_a_row_number_is_no_quantity(run, photos, tmp_path, copyfold):
+def test_row_numbers_are_shown_as_names_and_not_averaged(run, photos, tmp_path, copyfold):
     """Which image is the nearest is said of each, by its name; a mean of rows would mean nothing."""
     copyfold(
         "probe", run, photos, "--probe=Nearest", "--probe.count=2", "--count=2", "--out", tmp_path / "two"
@@ -69,7 +69,7 @@ def classes(tmp_path):
     return tmp_path / "sorted.npz"
 
 
-def test_other_photos_are_asked_about_evenly_and_all_of_them(run, classes, tmp_path, copyfold):
+def test_other_photos_are_sampled_evenly_from_all_of_them(run, classes, tmp_path, copyfold):
     line = ("probe", run, classes, "--probe=Latent", "--probe.nearest=5", "--out", tmp_path)
     said = copyfold(*line, "--count=1000").done()
     assert "over 160 images" in said.out  # and not a tenth fewer
@@ -84,7 +84,7 @@ def test_other_photos_are_asked_about_evenly_and_all_of_them(run, classes, tmp_p
     assert found[0]["mean"] != found[2]["mean"]
 
 
-def test_what_is_fitted_to_training_images_sees_all_classes(classes):
+def test_reference_images_have_all_classes(classes):
     x = _photos.reference(cf.Photos(classes, 16)).images
     assert len(x) == 144
     many = cf.Photos(np.repeat(np.arange(4, dtype=np.uint8) * 60, 500)[:, None, None] + np.zeros((8, 8), np.uint8))
@@ -102,7 +102,7 @@ def test_what_is_fitted_to_training_images_sees_all_classes(classes):
         (["--probe.corruption", "Gausian"], ["did you mean Gaussian?"]),
     ],
 )
-def test_wrong_questions_are_answered_in_one_line(options, words, run, copyfold):
+def test_usage_errors_of_probe_are_one_line(options, words, run, copyfold):
     copyfold("probe", run, *options).refused(2, *words)
 
 

@@ -1,4 +1,4 @@
-"""The recipes that come with copyfold, and models within models, by flags."""
+"""The recipes of copyfold, and wrapped models, given by flags."""
 
 import json
 import shlex
@@ -13,7 +13,7 @@ RECIPES = _parsing.recipes()
 FAST = ("--epochs=1", "--limit=32", "--precision=32")
 
 
-def test_the_recipes_of_the_texts_are_there():
+def test_the_recipes_of_the_texts_exist():
     assert set(RECIPES) == {
         "plain", "overcomplete", "denoising", "masking", "denoiser", "contractive", "l1-sparse", "kl-sparse",
         "vae", "beta-vae", "unet", "unet-wide", "unet-deep", "unet-hidden", "attention", "essay",
@@ -21,7 +21,7 @@ def test_the_recipes_of_the_texts_are_there():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_says_what_it_is_and_can_be_made(name):
+def test_every_recipe_has_a_comment_and_builds(name):
     text = (_parsing.RECIPES / f"{name}.yaml").read_text()
     assert text.startswith("# ")
     options = train._options([f"--config={name}"])
@@ -86,13 +86,13 @@ NOISY = "{class_path: Classical, init_args: {corruption: {class_path: Gaussian, 
         "--objective.corruption copyfold.Gaussian --objective.corruption.std=0.5",
     ],
 )
-def test_one_choice_can_be_said_in_many_ways(line):
+def test_one_choice_can_be_written_in_many_ways(line):
     objective, name, options = described(*shlex.split(line))
     assert (name, list(options), list(options["channels"])) == ("Conv", ["channels"], [4])
     assert objective["init_args"]["corruption"] == {"class_path": "Gaussian", "init_args": {"std": 0.5}}
 
 
-def test_an_option_belongs_to_the_last_of_a_list():
+def test_an_option_after_an_added_item_belongs_to_that_item():
     words = ("+=L1", ".weight=0.1", "+=KLSparsity", ".target=0.2", ".weight=3")
     objective, _, _ = described(*(f"--objective.penalties{word}" for word in words))
     assert objective["init_args"]["penalties"] == [
@@ -101,7 +101,7 @@ def test_an_option_belongs_to_the_last_of_a_list():
     ]
 
 
-def test_recipes_lie_on_one_another():
+def test_later_recipes_override_earlier_ones():
     objective, name, options = described(
         "--config=vae", "--config", "plain", "--core=null", "--model.latent_dim=3"
     )
@@ -110,7 +110,7 @@ def test_recipes_lie_on_one_another():
     assert described("--model=UNet", "--model.middle=Affine", "--model.middle=null")[2] == {"middle": None}
 
 
-def test_cosine_is_a_choice_and_in_the_recipe(copyfold, tmp_path):
+def test_the_cosine_schedule_is_an_option_and_recorded_in_the_recipe(copyfold, tmp_path):
     copyfold("train", "--config=plain", "--schedule=cosine", "--run", tmp_path / "run", *FAST).done()
     assert runs.open(tmp_path / "run").recipe["schedule"] == "cosine"
 
@@ -119,14 +119,14 @@ def test_cosine_is_a_choice_and_in_the_recipe(copyfold, tmp_path):
     ("arguments", "words"),
     [
         (("--config=vea",), ("neither a file nor a recipe", "did you mean vae?")),
-        (("--model=Variational",), ("Variational wraps an autoencoder", "--core")),
+        (("--model=Variational",), ("Variational wraps another autoencoder", "--core")),
         (("--core=MLP",), ("UNet", "--core")),
         (("--model=Variational", "--core=UNet", "--core.skips=concat"), ("Variational", 'skips="none"')),
         (("--objective.penalties=[Divergence]",), ("Divergence", "--core UNet")),
         (("--objective.penalties=[Contraction]",), ("Contraction", "--model.statistics running")),
         (("--objective.penalties=[KLSparsity]", "--model=MLP"), ("KLSparsity", "--model.code_activation sigmoid")),
         (("--objective.fidelity=Bernoulli",), ("Bernoulli", "--model.output sigmoid")),
-        (("--schedule=linear",), ("--schedule", "cosine")),
+        (("--schedule=sine",), ("--schedule", "cosine")),
     ],
 )
 def test_what_cannot_be_is_refused_before_training(copyfold, tmp_path, arguments, words):
@@ -134,7 +134,7 @@ def test_what_cannot_be_is_refused_before_training(copyfold, tmp_path, arguments
     assert not (tmp_path / "run" / "log.csv").exists()
 
 
-def test_a_resume_keeps_the_list_that_was_added_to(photos, tiny, tmp_path, copyfold):
+def test_a_resume_keeps_items_added_to_a_list(photos, tiny, tmp_path, copyfold):
     recipe = tmp_path / "k.yaml"
     recipe.write_text("objective: {class_path: Classical, init_args: {penalties: [{class_path: L1}]}}\n")
     line = ("--objective.penalties+=Divergence", "--run", tmp_path / "r")
@@ -145,12 +145,14 @@ def test_a_resume_keeps_the_list_that_was_added_to(photos, tiny, tmp_path, copyf
     assert [one["class_path"] for one in found] == ["L1", "Divergence"]
 
 
-def test_a_recipe_overwrites_no_run(run, tmp_path, copyfold):
+def test_a_recipe_cannot_overwrite_a_run(run, tmp_path, copyfold):
     for body in ("overwrite: true", f"run: {run}", "resume: true"):
         (tmp_path / "r.yaml").write_text(body)
-        copyfold("train", "--config", tmp_path / "r.yaml").refused(2, "is not for a recipe", "on the command line")
+        copyfold("train", "--config", tmp_path / "r.yaml").refused(
+            2, "is not allowed in a recipe", "on the command line"
+        )
 
 
-def test_an_option_that_two_of_a_list_have_is_said_with_its_class(copyfold):
+def test_an_ambiguous_option_of_a_list_is_refused(copyfold):
     line = ("train", "--objective.penalties=[L1,KLSparsity]", "--objective.penalties.weight=3")
-    copyfold(*line).refused(2, "could be of L1 and KLSparsity", "class_path: L1")
+    copyfold(*line).refused(2, "is ambiguous: L1 and KLSparsity have it", "class_path: L1")

@@ -1,4 +1,4 @@
-"""A command imports what it uses: `--help` not even torch, the help of a command no other large library."""
+"""Commands import only what they use: `--help` not even torch, the help of a command no other large library."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def imported(*lines: list[str]) -> dict[str, tuple[int, set[str]]]:
     return {line: (code, set(modules)) for line, (code, modules) in json.loads(done.stdout).items()}
 
 
-def test_help_imports_nothing_but_copyfold() -> None:
+def test_help_imports_only_copyfold() -> None:
     found = imported(["--help"], ["--version"], ["trian"])
     assert [code for code, _ in found.values()] == [0, 0, 2]
     for line, (_, modules) in found.items():
@@ -52,9 +52,7 @@ def test_the_help_of_a_command_imports_no_large_library() -> None:
         assert not LARGE & modules, line
 
 
-def test_a_command_at_work_imports_no_large_library_that_it_does_not_use(
-    run: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_a_running_command_imports_no_unused_large_library(run: Path, photos: Path, tmp_path: Path) -> None:
     """pyarrow imports pandas where it is there, and torch sympy, for the shape of a code that is not computed."""
     Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
     lines = (
@@ -70,7 +68,7 @@ def test_a_command_at_work_imports_no_large_library_that_it_does_not_use(
         assert not (LARGE - allowed) & modules, line
 
 
-def test_garbage_is_collected_again_once_torch_is_imported_but_not_looked_for_in_it() -> None:
+def test_garbage_collection_is_on_after_importing_torch_and_skips_it() -> None:
     code = """
 import gc
 from copyfold.cli import main

@@ -1,4 +1,4 @@
-"""A training on a stream, from the command line to the page about it; and a command that is given again."""
+"""Training on a stream from the command line, up to its report; and repeated commands."""
 
 import pytest
 import yaml
@@ -25,7 +25,7 @@ def run(folder, copyfold, tmp_path_factory):
     return place
 
 
-def test_a_stream_becomes_a_run_like_any_other(run, copyfold):
+def test_training_on_a_stream_writes_a_complete_run(run, copyfold):
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     assert (recipe["stream"], recipe["buffer"]) == (True, 16)
     rows = cf.runs.open(run).history
@@ -35,7 +35,7 @@ def test_a_stream_becomes_a_run_like_any_other(run, copyfold):
     copyfold("probe", run, "--probe=Nearest").done()
 
 
-def test_a_stream_resumes_and_its_recipe_repeats_it(run, folder, copyfold, tmp_path):
+def test_a_stream_resumes_and_its_recipe_repeats_the_training(run, folder, copyfold, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     copyfold("train", "--config", run / "recipe.yaml", "--epochs=3", "--run", whole).done()
     copyfold("train", "--config", run / "recipe.yaml", "--run", parts).done()
@@ -44,7 +44,7 @@ def test_a_stream_resumes_and_its_recipe_repeats_it(run, folder, copyfold, tmp_p
         assert tensor.equal(cf.load(parts).state_dict()[name])
 
 
-def test_what_a_stream_cannot_do_is_said(run, folder, copyfold, tmp_path):
+def test_options_that_streams_lack_are_refused(run, folder, copyfold, tmp_path):
     copyfold("embed", run, "--out", tmp_path / "codes.parquet").refused(2, "give DATA")
     copyfold("embed", run, folder, "--out", tmp_path / "codes.parquet").done()
     new = ("--run", tmp_path / "new")
@@ -54,7 +54,7 @@ def test_what_a_stream_cannot_do_is_said(run, folder, copyfold, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_the_same_command_with_resume_goes_on_where_it_adds_to_a_list(folder, copyfold, tmp_path):
+def test_a_resumed_command_does_not_append_to_a_list_twice(folder, copyfold, tmp_path):
     model = ("--model=Variational", "--core=Conv", "--objective.penalties+=Divergence")
     flags = ("train", folder, "--size=16", "--batch=8", "--precision=32", *model)
     copyfold(*flags, "--epochs=1", "--run", tmp_path / "a").done()

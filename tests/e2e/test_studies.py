@@ -1,4 +1,4 @@
-"""`copyfold study`: every study at its smallest, and what the command says of bad input."""
+"""`copyfold study`: every study at the smallest budget, and errors about bad input."""
 
 import inspect
 import json
@@ -134,7 +134,7 @@ def test_no_claim_has_two_studies():
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_says_what_it_claims(name):
+def test_every_study_states_its_claim(name):
     study = STUDIES[name]
     first, *rest = inspect.cleandoc(study.__doc__ or "").splitlines()
     assert 10 < len(first) <= 80
@@ -162,7 +162,7 @@ def test_a_study_runs_at_the_smallest_budget(name, out, capsys):
     assert f"{name} " in capsys.readouterr().out
 
 
-def test_what_is_measured_is_not_measured_again(out, capsys, monkeypatch):
+def test_a_study_with_a_finding_is_not_measured_again(out, capsys, monkeypatch):
     name = next(iter(STUDIES))
     assert main(["study", name, "--out", str(out)]) == 0
     monkeypatch.setattr(runner, "run", lambda *_: pytest.fail("measured again"))
@@ -170,7 +170,7 @@ def test_what_is_measured_is_not_measured_again(out, capsys, monkeypatch):
     assert capsys.readouterr().out.count("UNDECIDED") == 2
 
 
-def test_pages_are_written_of_what_there_is(out, tmp_path):
+def test_pages_are_written_from_the_findings(out, tmp_path):
     name = next(iter(STUDIES))
     assert main(["study", name, "--out", str(out)]) == 0
     pages.write(out, tmp_path, "tiny")
@@ -190,13 +190,13 @@ def test_pages_are_written_of_what_there_is(out, tmp_path):
     measured = len(list((out / "tiny").glob("*/finding.json")))
     assert f"Of {len(STUDIES)} claims: " in table
     assert f"{measured} UNDECIDED" in table
-    assert table.split("## What this budget cannot decide")[1].count("This budget decides nothing.") == measured
+    assert table.split("## What this budget cannot decide")[1].count("budget is too small to decide.") == measured
     for text, folder in ((page, tmp_path / "findings"), (table, tmp_path)):
         for link in re.findall(r"\]\(([^)]+)\)", text):
             assert (folder / link).resolve().is_file()
 
 
-def test_the_list(capsys):
+def test_list_shows_every_study(capsys):
     assert main(["study", "--list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(STUDIES)
 
@@ -212,7 +212,7 @@ def test_the_list(capsys):
         (["labelled", "--data", "fashion_mnist=nowhere"], 3, "nowhere"),
     ],
 )
-def test_bad_input_gets_one_line(arguments, code, message, tmp_path, capsys, few):
+def test_usage_errors_of_study_are_one_line(arguments, code, message, tmp_path, capsys, few):
     assert main(["study", *arguments, "--out", str(tmp_path)]) == code
     last = capsys.readouterr().err.splitlines()[-1]
     assert message in last
@@ -224,19 +224,19 @@ def test_data_without_labels_skip_the_studies_that_need_them(tmp_path, capsys, f
     data = f"--data=fashion_mnist={tmp_path / 'grey.npy'}"
     assert main(["study", "labelled", "t-simple", "--out", str(tmp_path / "out"), data]) == 3
     told = capsys.readouterr()
-    assert "labelled is left out: " in told.err
+    assert "labelled is skipped: " in told.err
     assert "has no labels" in told.err
     assert "simple" in told.out
 
 
-def test_a_fault_of_one_study_does_not_lose_the_others(tmp_path, capsys, few):
+def test_a_failing_study_does_not_stop_the_others(tmp_path, capsys, few):
     assert main(["study", "faulty", "simple", "--out", str(tmp_path)]) == 1
     told = capsys.readouterr()
-    assert "faulty is left out: LinAlgError: no convergence" in told.err
+    assert "faulty is skipped: LinAlgError: no convergence" in told.err
     assert "simple" in told.out
 
 
-def test_two_commands_share_their_models(tmp_path):
+def test_two_commands_share_trained_models(tmp_path):
     script = tmp_path / "run_one.py"
     script.write_text(SHARING)
     commands = [
@@ -249,7 +249,7 @@ def test_two_commands_share_their_models(tmp_path):
     assert all((tmp_path / "tiny" / name / "finding.json").is_file() for name in ("first", "second"))
 
 
-def test_a_claim_is_one_file(tmp_path):
+def test_a_new_claim_is_one_file(tmp_path):
     """Without it all others are listed; a file more is a study more; and nothing else was touched."""
     copy = shutil.copytree(SOURCES, tmp_path / "copyfold", ignore=shutil.ignore_patterns("__pycache__"))
     gone = type(next(iter(STUDIES.values())))

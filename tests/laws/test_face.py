@@ -1,4 +1,4 @@
-"""What a person sees of copyfold in an editor: its names, their types, and what is said of a wrong one."""
+"""The public interface in an editor: the names of copyfold, their types, and errors about wrong names."""
 
 import ast
 import importlib
@@ -64,14 +64,14 @@ def stubs():
 # ---------------------------------------------------------------- which names there are
 
 
-def test_there_are_the_names_that_a_person_needs_and_not_many_more():
+def test_there_are_70_to_95_public_names_sorted():
     """Where there are more: what a module offers beside its classes of the families is what its __all__ says."""
     assert 70 <= len(dir(cf)) <= 95
     assert dir(cf) == sorted(set(dir(cf)))
 
 
 @pytest.mark.parametrize("name", dir(cf))
-def test_a_name_is_there_and_says_what_it_is(name):
+def test_every_public_name_exists_and_has_a_docstring(name):
     member = getattr(cf, name)
     if name in types.__all__:
         assert _said(Path(types.__file__), name)
@@ -95,7 +95,7 @@ def _said(path: Path, alias: str) -> bool:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_what_a_package_offers_is_copyfold_s_and_no_module_has_its_name(package):
+def test_a_package_exports_copyfold_s_own_names_and_none_hides_a_module(package):
     """A module of the same name would hide it, or not, by what was imported before."""
     module = importlib.import_module(package)
     modules = {found.name for found in pkgutil.iter_modules(getattr(module, "__path__", []))}
@@ -111,7 +111,7 @@ def test_what_a_package_offers_is_copyfold_s_and_no_module_has_its_name(package)
 @pytest.mark.parametrize(
     "path", [ROOT / "README.md", *typed.EXAMPLES, *sorted((ROOT / "docs").glob("*.md"))], ids=str
 )
-def test_what_is_shown_to_people_is_there(path):
+def test_every_name_in_readme_and_docs_exists(path):
     text = path.read_text(encoding="utf-8")
     shown = re.findall(r"\bcf\.(\w+)", text) + re.findall(r"^from copyfold import (\w+)", text, re.MULTILINE)
     assert set(shown) <= set(dir(cf))
@@ -119,7 +119,7 @@ def test_what_is_shown_to_people_is_there(path):
         assert hasattr(importlib.import_module(package), name)
 
 
-def test_a_wrong_name_is_told_the_nearest():
+def test_a_wrong_name_gets_the_nearest_suggestion():
     with pytest.raises(AttributeError, match=r"^copyfold has no 'UNett': did you mean UNet\?$"):
         cf.UNett  # noqa: B018
     with pytest.raises(AttributeError, match=r"^copyfold\.models has no 'unett': did you mean UNet\?$"):
@@ -131,7 +131,7 @@ def test_a_wrong_name_is_told_the_nearest():
     assert not hasattr(cf, "save")
 
 
-def test_a_class_in_a_new_file_is_public_and_a_name_is_found_whatever_was_imported_first(tmp_path):
+def test_a_class_in_a_new_file_is_public_whatever_was_imported_first(tmp_path):
     """A function in it is not, and nothing of what is slow to import is for it."""
     (tmp_path / "zigzag.py").write_text(ZIGZAG)
     command = [sys.executable, "-c", FIRST, str(tmp_path)]
@@ -143,12 +143,12 @@ def test_a_class_in_a_new_file_is_public_and_a_name_is_found_whatever_was_import
 # ---------------------------------------------------------------- what type checkers see
 
 
-def test_the_stubs_say_what_the_source_says(stubs):
+def test_the_stubs_agree_with_the_source(stubs):
     old = [str(path.relative_to(SOURCE)) for path in stubs.stale()]
     assert not old, f"{', '.join(old)} not as in the source: run `make stubs`, or python scripts/stubs.py"
 
 
-def test_a_stub_that_is_old_or_of_nothing_is_found(stubs, monkeypatch):
+def test_outdated_and_orphaned_stubs_are_found(stubs, monkeypatch):
     wanted = stubs.stubs()
     path = SOURCE / "copyfold" / "models" / "__init__.pyi"
     assert "from copyfold.models.unet import UNet as UNet" in wanted[path].splitlines()
@@ -158,7 +158,7 @@ def test_a_stub_that_is_old_or_of_nothing_is_found(stubs, monkeypatch):
     assert stubs.stale() == [path]
 
 
-def test_fit_shows_every_choice_of_a_plan():
+def test_the_signature_of_fit_has_every_field_of_plan():
     parameters = inspect.signature(cf.fit).parameters
     assert [*parameters][-len(fields(Plan)) :] == [field.name for field in fields(Plan)]
     assert all(parameters[field.name].default == field.default for field in fields(Plan))
@@ -175,6 +175,6 @@ def pyright(folder: Path) -> set[tuple[str, int]]:
     return {(Path(error["file"]).name, error["range"]["start"]["line"] + 1) for error in errors}
 
 
-def test_pyright_finds_the_mistakes_and_nothing_in_what_is_right(tmp_path):
+def test_pyright_finds_the_errors_and_no_others(tmp_path):
     marked = typed.written(tmp_path)
     assert pyright(tmp_path) == marked

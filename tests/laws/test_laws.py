@@ -95,45 +95,45 @@ def bounded(cls: type[Autoencoder]) -> Autoencoder:
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_an_architecture_does_what_is_relied_upon(cls):
+def test_every_architecture_passes_check_architecture(cls):
     check_architecture(cls.tiny())
 
 
 @pytest.mark.parametrize("cls", classes(Middle))
-def test_a_middle_does_what_is_relied_upon(cls):
+def test_every_middle_passes_check_middle(cls):
     check_middle(small(cls, channels=4, hidden=8, latent_dim=4))
 
 
 @pytest.mark.parametrize("cls", classes(Corruption))
-def test_a_corruption_does_what_is_relied_upon(cls):
+def test_every_corruption_passes_check_corruption(cls):
     check_corruption(cls())
     check_corruption(cls(), torch.rand(2, 1, 5, 7))
 
 
 @pytest.mark.parametrize("cls", classes(Fidelity))
-def test_a_fidelity_does_what_is_relied_upon(cls):
+def test_every_fidelity_passes_check_fidelity(cls):
     check_fidelity(cls())
 
 
 @pytest.mark.parametrize("cls", classes(Penalty))
-def test_a_penalty_does_what_is_relied_upon(cls):
+def test_every_penalty_passes_check_penalty(cls):
     check_penalty(cls())
 
 
 @pytest.mark.parametrize("cls", classes(Objective))
-def test_an_objective_does_what_is_relied_upon(cls):
+def test_every_objective_passes_check_objective(cls):
     check_objective(cls())
 
 
 @pytest.mark.parametrize("cls", classes(Sampler))
 @pytest.mark.parametrize("model", [*MODELS, None])
-def test_a_sampler_does_what_is_relied_upon_with_every_architecture(cls, model):
+def test_every_sampler_passes_check_sampler_with_every_architecture(cls, model):
     net = ready(model)
     check_sampler(small(cls, steps=3, reference=images(net, 16)), net, images(net, 2))
 
 
 @pytest.mark.parametrize("cls", classes(Schedule))
-def test_a_schedule_does_what_is_relied_upon(cls):
+def test_every_schedule_passes_check_schedule(cls):
     check_schedule(cls())
 
 
@@ -149,20 +149,20 @@ def refused(check: Callable[..., None], *given: object) -> str | None:
 
 
 @pytest.mark.parametrize("cls", classes(Probe))
-def test_a_probe_does_what_is_relied_upon(cls):
+def test_every_probe_passes_check_probe(cls):
     net = ready(cf.Variational)
     check_probe(small(cls, steps=3, iterations=2, std=0.1, reference=images(net, 24)), net)
 
 
 @pytest.mark.parametrize("cls", classes(Probe))
 @pytest.mark.parametrize("model", MODELS)
-def test_a_probe_takes_every_architecture_or_says_what_it_needs(cls, model):
+def test_a_probe_accepts_every_architecture_or_refuses_with_a_reason(cls, model):
     said = refused(check_probe, small(cls, steps=3, iterations=2, std=0.1), ready(model), images(ready(model)))
     assert said is None or "wrap" in said or "give" in said
 
 
 @pytest.mark.parametrize("cls", classes(Baseline))
-def test_a_baseline_does_what_is_relied_upon(cls):
+def test_every_baseline_passes_check_baseline(cls):
     clean = torch.rand(8, 3, 16, 12, generator=Generator().manual_seed(0))
     check_baseline(cls.tuned(cf.Gaussian(0.1)(clean, Generator()), clean, 0.1), clean)
 
@@ -171,12 +171,12 @@ def test_a_baseline_does_what_is_relied_upon(cls):
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_the_catalogue_has_every_family(base):
+def test_the_catalogue_finds_every_family(base):
     assert catalogue.classes(base)
 
 
 @pytest.mark.parametrize("cls", [*MODELS, *CONFIGURED, *classes(Baseline)])
-def test_a_class_says_what_it_is(cls):
+def test_every_class_has_a_docstring_with_a_short_first_line(cls):
     first = inspect.cleandoc(cls.__doc__ or "").splitlines()[0]
     assert 10 < len(first) <= 80
     assert first.endswith((".", ":"))
@@ -189,7 +189,7 @@ def test_a_class_is_found_by_its_name(cls):
 
 
 @pytest.mark.parametrize("cls", CONFIGURED)
-def test_a_configuration_is_frozen_plain_data_and_comes_back(cls):
+def test_a_configuration_is_frozen_plain_data_and_rebuilds_the_object(cls):
     made = cls()
     described = catalogue.describe(made)
     base = next(base for base in BASES if issubclass(cls, base))
@@ -212,7 +212,7 @@ def test_arguments_are_stored_under_their_names(cls):
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_what_is_saved_is_loaded_in_float32_and_eval_mode_with_its_statistics(cls, tmp_path):
+def test_a_saved_model_is_loaded_in_float32_and_eval_mode_with_its_statistics(cls, tmp_path):
     model = cls.tiny()
     model.statistics = "running"
     model.save(tmp_path)
@@ -225,7 +225,7 @@ def test_what_is_saved_is_loaded_in_float32_and_eval_mode_with_its_statistics(cl
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_the_hub_s_way_of_saving_gives_the_same(cls, tmp_path):
+def test_save_pretrained_of_the_hub_saves_the_same_model(cls, tmp_path):
     model = ready(cls)
     model.save_pretrained(tmp_path)
     again = Autoencoder.from_pretrained(str(tmp_path))
@@ -233,7 +233,7 @@ def test_the_hub_s_way_of_saving_gives_the_same(cls, tmp_path):
 
 
 @pytest.mark.parametrize("cls", WITH_STATISTICS)
-def test_running_statistics_keep_images_apart_and_batch_statistics_do_not(cls):
+def test_results_depend_on_the_batch_with_batch_statistics_and_not_with_running_ones(cls):
     model = ready(cls)
     x = images(model, 8)
     with model.using("running"):
@@ -253,7 +253,7 @@ def test_both_statistics_are_recorded_in_training(cls):
 
 
 @pytest.mark.parametrize("cls", OTHERS)
-def test_a_model_without_statistics_has_no_buffers_and_keeps_images_apart(cls):
+def test_a_model_without_statistics_has_no_buffers_and_treats_images_independently(cls):
     model = ready(cls)
     assert not list(model.buffers())
     x = images(model, 8)
@@ -261,7 +261,7 @@ def test_a_model_without_statistics_has_no_buffers_and_keeps_images_apart(cls):
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_receptive_fields_are_those_of_the_gradient(cls):
+def test_receptive_fields_agree_with_the_gradient(cls):
     """On a large image where one is taken. That none is too small is demanded of anyone's class, too."""
     model = ready(cls)
     side = model.shape[1] if model.multiple is None else model.multiple * 16
@@ -270,7 +270,7 @@ def test_receptive_fields_are_those_of_the_gradient(cls):
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_a_summary_says_what_kind_it_is(cls):
+def test_a_summary_names_the_kind_of_model(cls):
     summary = ready(cls).summary()
     overcomplete = sum(m[0].numel() for m in maps(ready(cls).encode(images(ready(cls))))) >= summary.input_size
     assert summary.kind == ("overcomplete" if overcomplete else "undercomplete")
@@ -279,13 +279,13 @@ def test_a_summary_says_what_kind_it_is(cls):
 
 @pytest.mark.parametrize("cls", SHAPED)
 @pytest.mark.parametrize("shape", [(0, 16, 16), (3, -1, 16), (3, 16)])
-def test_impossible_shapes_are_refused(cls, shape):
+def test_invalid_shapes_are_refused(cls, shape):
     with pytest.raises(cf.UsageError):
         cls(shape)
 
 
 @pytest.mark.parametrize("cls", SHAPED)
-def test_an_unknown_choice_is_refused_with_the_known_ones(cls):
+def test_an_unknown_choice_is_refused_with_the_valid_ones(cls):
     shape = cls.tiny().shape
     with pytest.raises(cf.UsageError, match="linear, sigmoid"):
         cls(shape, output="tanh")
@@ -346,7 +346,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize(("part", "name", "statistics", "precision"), TAKEN)
-def test_every_objective_goes_with_every_architecture(part, name, statistics, precision):
+def test_every_objective_trains_every_architecture_or_refuses_it(part, name, statistics, precision):
     """With a gradient for every parameter. What is refused instead is below."""
     objective, model = PARTS[part], net(name, statistics)
     watch = {}
@@ -364,14 +364,14 @@ def test_every_objective_goes_with_every_architecture(part, name, statistics, pr
 
 
 @pytest.mark.parametrize(("part", "name", "statistics"), REFUSED)
-def test_what_has_no_meaning_is_refused_before_training_with_what_to_do(part, name, statistics):
+def test_invalid_combinations_are_refused_before_training_with_advice(part, name, statistics):
     said = REFUSED[part, name, statistics]
     assert "--model" in said
     assert "\n" not in said
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_every_objective_is_taken_by_some_architecture(part):
+def test_every_objective_is_accepted_by_some_architecture(part):
     """One without a penalty by every architecture, in every way."""
     taken = {(name, *way) for given, name, *way in TAKEN if given == part}
     assert taken
@@ -397,7 +397,7 @@ def test_a_penalty_reaches_every_parameter_of_the_encoder(cls, precision):
 
 
 @pytest.mark.parametrize("cls", classes(Sampler))
-def test_a_frame_is_decoded_when_it_is_wanted(cls):
+def test_a_frame_is_decoded_only_when_it_is_requested(cls):
     """Each by one decoding."""
     model = cf.Linear.tiny().eval()
     calls, encoded = [], []
@@ -429,7 +429,7 @@ BAD = ({"steps": 0}, {"steps": -3}, {"steps": 2.5}, {"std": -0.1}, {"std": float
 
 
 @pytest.mark.parametrize(("cls", "bad"), [(cls, bad) for cls in FIELDS for bad in BAD if set(bad) <= FIELDS[cls]])
-def test_no_steps_and_negative_noise_are_refused(cls, bad):
+def test_zero_steps_and_negative_noise_are_refused(cls, bad):
     with pytest.raises(cf.UsageError):
         cls(**bad)
 

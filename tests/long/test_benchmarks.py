@@ -1,4 +1,4 @@
-"""The benchmarks of speed run at a tiny size, and count what they count."""
+"""The speed benchmarks run at a tiny size, and count correctly."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def test_nothing_is_decoded_twice() -> None:
         assert (second, epoch) == ("0", "0")
 
 
-def test_the_operations_of_a_linear_model_are_those_of_its_two_products(tmp_path: Path) -> None:
+def test_the_flops_of_a_linear_model_are_those_of_its_two_matrix_products(tmp_path: Path) -> None:
     out, figure = tmp_path / "out.json", tmp_path / "figure.png"
     arguments = ("--quick", "--only", "Linear", "--seconds", 0, "--out", out, "--figure", figure)
     rows = table("scaling", *arguments)
@@ -44,7 +44,7 @@ def test_the_operations_of_a_linear_model_are_those_of_its_two_products(tmp_path
     assert out.stat().st_mtime_ns == before
 
 
-def test_the_perceptron_learns_by_fit_and_by_a_loop(tmp_path: Path) -> None:
+def test_an_mlp_learns_with_fit_and_with_a_plain_loop(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", scenes(600, 28, channels=1))
     kinds = ("fit", "plain loop, float32")
     rows = table("pythae", tmp_path / "images.npy", "--rounds", 1, "--epochs", 2, "--only", *kinds)
@@ -54,9 +54,9 @@ def test_the_perceptron_learns_by_fit_and_by_a_loop(tmp_path: Path) -> None:
         assert 0 < float(rows[kind][-1]) < black
 
 
-def test_every_switch_is_measured() -> None:
+def test_every_option_is_benchmarked() -> None:
     size = ("--width", 2, "--side", 16, "--batch", 2, "--rounds", 1, "--steps", 1)
-    rows = table("switches", "--no-compile", *size)
+    rows = table("speed_options", "--no-compile", *size)
     assert {"bf16, channels_last, fused Adam", "bf16, fused Adam"} < rows.keys()  # of the U-Net, of the perceptron
     for name in ("plain: float32, NCHW, Adam in a loop", "bf16, fused Adam", "the same, recomputing activations"):
         assert float(rows[name][0]) > 0

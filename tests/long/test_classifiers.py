@@ -7,7 +7,7 @@ import copyfold as cf
 
 
 @pytest.mark.parametrize(("make", "epochs", "least"), [(cf.CNN, 8, 0.97), (cf.ViT, 30, 0.90)])
-def test_digits_that_were_held_out_are_told_apart(make, epochs, least):
+def test_held_out_digits_are_classified(make, epochs, least):
     photos = cf.Photos(size=16)
     assert photos.labels is not None
     model = make(photos.shape, 10)

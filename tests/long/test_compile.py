@@ -1,4 +1,4 @@
-"""A compiled model is trained to the same result, and is an ordinary one again afterwards."""
+"""A compiled model trains to the same result, and is an ordinary model again afterwards."""
 
 import shutil
 
@@ -12,7 +12,7 @@ from copyfold.data import scenes
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile for a CPU with")
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 @pytest.mark.parametrize("kind", ["UNet", "Variational"])
-def test_a_compiled_training_loses_what_an_ordinary_one_loses(kind, tmp_path):
+def test_compiled_training_has_the_loss_of_ordinary_training(kind, tmp_path):
     photos = cf.Photos(scenes(72, 16, channels=1, seed=3), 16)
     losses = []
     for compiled in (False, True):

@@ -1,4 +1,4 @@
-"""Four models that a diagnosis must tell apart, trained with seeds that had no part in choosing its thresholds."""
+"""Four models that a diagnosis must distinguish, with seeds that were not used to choose its thresholds."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def reports(photos, tmp_path_factory) -> dict[str, cf.Report]:
     }
 
 
-def test_a_good_model_keeps_images_and_does_not_simply_copy(reports):
+def test_a_good_model_reconstructs_and_does_not_simply_copy(reports):
     said = reports["good"].sentences
     assert "keeps most" in said["What it keeps"] or "nearly everything" in said["What it keeps"]
     assert "not simply copy" in said["Does it copy?"]
@@ -42,13 +42,13 @@ def test_a_good_model_keeps_images_and_does_not_simply_copy(reports):
     assert "It removes no noise" not in said["What noise it removes"]
 
 
-def test_skips_pass_on_what_is_added(reports):
+def test_a_model_with_skips_passes_added_noise_on(reports):
     said = reports["skips"].sentences
     assert "keeps most" in said["What it keeps"] or "nearly everything" in said["What it keeps"]
     assert "copies in part" in said["Does it copy?"] or "identity" in said["Does it copy?"]
 
 
-def test_a_collapsed_code_is_named(reports):
+def test_a_collapsed_code_is_reported(reports):
     said = reports["collapsed"].sentences
     assert "posterior has collapsed" in said["What it keeps"]
     assert "no noise" in said["What noise it removes"] or "hardly" in said["What noise it removes"]
@@ -60,7 +60,7 @@ def test_an_untrained_model_does_not_reconstruct(reports):
     assert "collapsed" not in said["What it keeps"]
 
 
-def test_no_two_of_them_are_described_alike(reports):
+def test_the_descriptions_of_all_models_differ(reports):
     heads = [tuple(s[:40] for s in report.sentences.values()) for report in reports.values()]
     assert len({head[0] for head in heads}) >= 3
     assert len(set(heads)) == 4

@@ -1,4 +1,4 @@
-"""benchmarks/gpu.sh from beginning to end without a GPU, at tiny sizes: that it would run where there is one."""
+"""benchmarks/gpu.sh from beginning to end without a GPU, at tiny sizes."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_every_section_measures_and_every_check_holds(tmp_path: Path) -> None:
     assert len(whole) == 2
 
 
-def test_what_there_is_no_time_for_is_named_and_the_end_says_so(tmp_path: Path) -> None:
+def test_skipped_sections_are_named_and_reported_at_the_end(tmp_path: Path) -> None:
     done = script("--minutes", "0", "--out", str(tmp_path / "gpu.json"))
     assert done.returncode == 1
     rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
@@ -43,7 +43,7 @@ def test_what_there_is_no_time_for_is_named_and_the_end_says_so(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("wrong", ["--sections", "--seconds"])
-def test_an_option_that_it_does_not_have_is_refused(wrong: str) -> None:
+def test_an_unknown_option_is_refused(wrong: str) -> None:
     done = script(wrong)
     assert done.returncode == 2
     assert wrong in done.stderr

@@ -153,13 +153,13 @@ def same(one: Path, two: Path) -> None:
 
 
 def kept(folder: Path) -> list[dict[str, float]]:
-    """The rows up to the last checkpoint, with their seconds: training that starts anew makes others."""
+    """The rows up to the last checkpoint, with their seconds: a training from scratch has others."""
     step = torch.load(folder / "last.ckpt", weights_only=True)["global_step"]
     assert step > 0
     return [row for row in cf.runs.open(folder).history if row["step"] <= step]
 
 
-def test_two_hosts_lose_what_one_process_loses(hosts, parts, tmp_path):
+def test_two_hosts_have_the_loss_of_one_process(hosts, parts, tmp_path):
     """To rounding, which Adam makes more of after two epochs; to the bit where one sums in two parts."""
     folder, alone = tmp_path / "run", one(tmp_path / "alone")
     done(hosts, folder)
@@ -196,8 +196,8 @@ def test_a_killed_process_is_started_again_by_torchrun(host, hosts, parts, tmp_p
     same(parts, folder)
 
 
-def test_hosts_that_see_different_folders_are_refused(hosts, tmp_path):
-    """Else one would go on from a checkpoint, and the other begin anew."""
+def test_hosts_without_a_shared_folder_are_refused(hosts, tmp_path):
+    """Otherwise one would resume from a checkpoint, and the other start from scratch."""
     folders = [tmp_path / "first", tmp_path / "second"]
     with job(hosts, folders[0], more=SAVING) as agents:
         reached(agents, folders[0], 30)

@@ -1,4 +1,4 @@
-"""A training that is killed at any moment and resumed ends as one that was never stopped: bit for bit."""
+"""A training killed at any moment and resumed gives bit-identical weights."""
 
 import csv
 import os
@@ -77,7 +77,7 @@ def killed(folder: Path, way: str, rng: random.Random) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_killed_training_ends_as_one_that_was_not(way, tmp_path, monkeypatch):
+def test_a_killed_and_resumed_training_gives_the_weights_of_an_uninterrupted_one(way, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     subprocess.run(command(whole, way), check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""What takes minutes: the whole way at its real size, against thresholds that were fixed before."""
+"""Tests that take minutes: training at full size, against thresholds fixed before the measurement."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def errors(run: cf.runs.Run, x: torch.Tensor, noisy: torch.Tensor, statistics: s
         return (run.model(noisy) - x).square().mean().item()
 
 
-def test_landscapes_are_copied_and_noise_that_was_never_seen_is_removed(landscapes, tmp_path):
+def test_landscapes_are_reconstructed_and_unseen_noise_is_removed(landscapes, tmp_path):
     """30 epochs at 64x64: copied to .0075 per pixel, and noise adds at most a fifth to that."""
     folder = str(tmp_path / "run")
     options = ["--size", "64", "--model", "UNet", "--model.width", "32", "--epochs", "30", "--flip"]
@@ -47,7 +47,7 @@ def test_the_linear_autoencoder_comes_close_to_pca_through_fit(tmp_path):
     assert least * 0.9999 <= ours <= 1.05 * least
 
 
-def test_the_default_training_makes_digits_from_noise(tmp_path):
+def test_the_default_training_generates_digits_from_noise(tmp_path):
     """Nine epochs with the defaults; the film of 200 steps and the walk of 300 are written."""
     folder = str(tmp_path / "run")
     assert main(["train", "--run", folder, "--epochs", "9"]) == 0

@@ -1,4 +1,4 @@
-"""The tests notice a wrong formula: each change of this table, made in a copy of the source, must fail its test.
+"""The tests notice a wrong formula: each mutation in this table must make its test fail.
 
 The changes are those that a careful reader may miss: the variance for the standard deviation, n for n - 1, the
 noisy image for the clean one. What none of the tests notices is a missing test. To add a change, give a text that
@@ -73,7 +73,7 @@ MUTATIONS = [
         "objectives/base.py",
         "self.fidelity(model, z, x)",
         "self.fidelity(model, z, noisy)",
-        "test_objectives.py::test_what_is_to_be_explained_is_the_clean_image",
+        "test_objectives.py::test_the_target_of_the_loss_is_the_clean_image",
     ),
     Mutation(
         "psnr of the pooled error",
@@ -94,14 +94,14 @@ MUTATIONS = [
         "objectives/fidelities.py",
         "binary_cross_entropy_with_logits(logits, x,",
         "binary_cross_entropy_with_logits(torch.sigmoid(logits), x,",
-        "test_objectives.py::test_bernoulli_is_torch_s_on_binary_images_and_the_cross_entropy_on_grey_ones",
+        "test_objectives.py::test_bernoulli_is_the_cross_entropy_and_equals_torch_s_on_binary_images",
     ),
     Mutation(
         "divergence of rates the other way round",
         "objectives/penalties.py",
         "p * torch.log(p / rate)",
         "rate * torch.log(rate / p)",
-        "test_objectives.py::test_kl_sparsity_is_torch_s_divergence_of_the_mean_activation",
+        "test_objectives.py::test_kl_sparsity_equals_torch_s_divergence_of_the_mean_activation",
     ),
     Mutation(
         "contraction averaged over pixels",
@@ -130,28 +130,28 @@ MUTATIONS = [
         "samplers/renoising.py",
         "c = n / (self.over or steps)",
         "c = (n - 1) / (self.over or steps)",
-        "test_samplers.py::test_the_schedules",
+        "test_samplers.py::test_the_schedules_have_their_weights",
     ),
     Mutation(
         "walk that encodes again only once",
         "samplers/walk.py",
         "if n and self.reencode",
         "if n == 1 and self.reencode",
-        "test_samplers.py::test_a_walk_is_the_loop_written_out",
+        "test_samplers.py::test_a_walk_equals_its_explicit_loop",
     ),
     Mutation(
         "directed walk in equal shares of what is left",
         "samplers/walk.py",
         "share=1 / left",
         "share=1 / self.steps",
-        "test_samplers.py::test_a_directed_walk_goes_straight_to_the_next_image",
+        "test_samplers.py::test_a_directed_walk_is_a_straight_line_to_the_next_image",
     ),
     Mutation(
         "arc of half the angle",
         "samplers/interpolation.py",
         "angle = 2 * torch.atan2",
         "angle = torch.atan2",
-        "test_latent_samplers.py::test_spherical_is_the_arc",
+        "test_latent_samplers.py::test_spherical_interpolation_follows_the_arc",
     ),
     Mutation(
         "covariance of divisor n",
@@ -165,7 +165,7 @@ MUTATIONS = [
         "samplers/fitted.py",
         "variance.sqrt() * noise_like",
         "variance * noise_like",
-        "test_latent_samplers.py::test_the_variance_of_a_posterior_counts",
+        "test_latent_samplers.py::test_the_variance_of_a_posterior_is_added",
     ),
     # ---------------------------------------------------------------- probes
     Mutation(
@@ -180,7 +180,7 @@ MUTATIONS = [
         "probes/geometry.py",
         "v / v.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, 1, 1, 1)",
         "v / v.norm().clamp(min=1e-30)",
-        "test_geometry.py::test_the_spectral_norm_is_the_first_of_them",
+        "test_geometry.py::test_the_spectral_norm_is_the_largest_singular_value",
     ),
     Mutation(
         "ratio of distances for one of squares",
@@ -208,7 +208,7 @@ MUTATIONS = [
         "probes/stability.py",
         "(g.abs().flatten(1) < ESCAPED)",
         "(g.flatten(1) < ESCAPED)",
-        "test_stability.py::test_what_escapes_to_infinity_is_held_and_walks",
+        "test_stability.py::test_diverging_images_are_clamped_and_walk",
     ),
     Mutation(
         "evidence of a sum of draws",
@@ -222,7 +222,7 @@ MUTATIONS = [
         "probes/latent.py",
         "(units.abs() > ON * units.abs().max())",
         "(units > ON * units.abs().max())",
-        "test_latent.py::test_units_are_counted",
+        "test_latent.py::test_dead_and_active_units_are_counted",
     ),
     Mutation(
         "kernel distance with each vector to itself",
@@ -237,7 +237,7 @@ MUTATIONS = [
         "measures.py",
         "-10 * torch.log10(mse(a, b))",
         "-20 * torch.log10(mse(a, b))",
-        "test_measures.py::test_mse_and_psnr_are_skimages",
+        "test_measures.py::test_mse_and_psnr_equal_skimage_s",
     ),
     Mutation(
         "mean of |N(0, 1)| for its median",
@@ -251,7 +251,7 @@ MUTATIONS = [
         "measures.py",
         "(a @ t, b @ t).mean().sqrt()",
         "(a @ t, b @ t).sqrt().mean()",
-        "test_measures.py::test_sliced_wasserstein_of_a_moved_set",
+        "test_measures.py::test_sliced_wasserstein_of_a_shifted_set_is_known",
     ),
     # ---------------------------------------------------------------- models
     Mutation(
@@ -259,28 +259,28 @@ MUTATIONS = [
         "models/unet.py",
         "torch.cat((skip, x), dim=1)",
         "torch.cat((skip.detach(), x), dim=1)",
-        "test_models.py::test_concat_joins_the_map_of_the_way_down_with_the_one_from_below",
+        "test_models.py::test_concat_concatenates_the_encoder_map_with_the_up_sampled_one",
     ),
     Mutation(
         "log variance as a log std",
         "models/variational.py",
         "_LOG_VARIANCE) / 2).exp()",
         "_LOG_VARIANCE)).exp()",
-        "test_variational.py::test_the_posterior_is_the_one_of_its_layers",
+        "test_variational.py::test_the_posterior_is_that_of_its_layers",
     ),
     Mutation(
         "statistics chosen by train and eval",
         "models/blocks.py",
         'if self.statistics == "running":',
         "if not self.training:",
-        "test_models.py::test_batch_norm_is_torch_s",
+        "test_models.py::test_batch_norm_equals_torch_s",
     ),
     Mutation(
         "statistics recorded in eval mode",
         "models/blocks.py",
         "(means, variances) if self.training else (None, None)",
         "(means, variances)",
-        "test_models.py::test_batch_norm_is_torch_s",
+        "test_models.py::test_batch_norm_equals_torch_s",
     ),
     # ---------------------------------------------------------------- training
     Mutation(
@@ -288,49 +288,49 @@ MUTATIONS = [
         "training/ema.py",
         "get_ema_multi_avg_fn(decay)",
         "get_ema_multi_avg_fn(1 - decay)",
-        "test_training.py::test_the_average_of_the_weights_is_the_one_of_its_formula",
+        "test_training.py::test_the_average_of_the_weights_follows_its_formula",
     ),
     Mutation(
         "warm-up that wastes a step",
         "training/plan.py",
         "(step + 1) / max(1, warm_up)",
         "step / max(1, warm_up)",
-        "test_training.py::test_a_constant_rate_is_one_and_a_cosine_rises_and_ends_at_nothing",
+        "test_training.py::test_a_constant_rate_is_1_and_a_cosine_warms_up_and_ends_at_0",
     ),
     Mutation(
         "cosine of half a wave",
         "training/plan.py",
         "math.cos(math.pi * min",
         "math.cos(math.pi / 2 * min",
-        "test_training.py::test_a_constant_rate_is_one_and_a_cosine_rises_and_ends_at_nothing",
+        "test_training.py::test_a_constant_rate_is_1_and_a_cosine_warms_up_and_ends_at_0",
     ),
     Mutation(
         "cosine that waits for the clock",
         "training/stopping.py",
         "return max(epochs,",
         "return min(epochs,",
-        "test_training.py::test_how_much_is_done_is_counted_in_epochs_or_minutes_whichever_ends_first",
+        "test_training.py::test_progress_is_counted_in_epochs_or_minutes_whichever_ends_first",
     ),
     Mutation(
         "the same noise in every step",
         "training/loop.py",
         "hashed(plan.seed, state.step * plan.accumulate + part,",
         "hashed(plan.seed, part,",
-        "test_training.py::test_every_part_of_a_batch_is_corrupted_in_its_own_way",
+        "test_training.py::test_every_part_of_a_batch_has_its_own_corruption",
     ),
     Mutation(
         "the same noise in every part of a batch",
         "training/loop.py",
         "hashed(plan.seed, state.step * plan.accumulate + part,",
         "hashed(plan.seed, state.step,",
-        "test_training.py::test_every_part_of_a_batch_is_corrupted_in_its_own_way",
+        "test_training.py::test_every_part_of_a_batch_has_its_own_corruption",
     ),
     Mutation(
         "seeds that differ by one share their noise",
         "training/randomness.py",
         'f"{seed}/{step}"',
         'f"{seed + step}"',
-        "test_training.py::test_every_step_of_every_seed_and_process_draws_its_own",
+        "test_training.py::test_every_seed_step_and_process_has_its_own_random_numbers",
     ),
     Mutation(
         "means of numbers that were not always there",
@@ -351,21 +351,21 @@ MUTATIONS = [
         "training/metrics_log.py",
         "        seeded(hashed(self.plan.seed, -1), device)",
         "        pass",
-        "test_training.py::test_the_held_out_loss_of_a_model_that_does_not_change_is_one_number",
+        "test_training.py::test_the_held_out_loss_of_an_unchanging_model_is_constant",
     ),
     Mutation(
         "held-out images that norms record",
         "training/metrics_log.py",
         "        model.eval()\n        for start",
         "        for start",
-        "test_training.py::test_looking_at_held_out_images_leaves_the_model_as_it_is",
+        "test_training.py::test_evaluation_on_held_out_images_does_not_change_the_model",
     ),
     Mutation(
         "held-out loss before the warm-up",
         "training/metrics_log.py",
         "terms = self.loss.objective(model, x, watch)",
         "terms = self.loss.objective(model, x, watch, 0)",
-        "test_training.py::test_a_penalty_that_is_warmed_up_counts_whole_on_held_out_images",
+        "test_training.py::test_held_out_losses_use_the_full_weight_during_warm_up",
     ),
     # ---------------------------------------------------------------- data
     Mutation(
@@ -403,14 +403,14 @@ MUTATIONS = [
             (
                 "objective",
                 '        "objective": catalogue.describe(objective),\n',
-                "test_another_objective_is_another_model",
+                "test_another_objective_trains_another_model",
             ),
-            ("architecture", '        "config": model.config,\n', "test_another_size_is_another_model"),
-            ("precision", ', "precision": precision', "test_another_precision_is_another_model"),
+            ("architecture", '        "config": model.config,\n', "test_another_size_trains_another_model"),
+            ("precision", ', "precision": precision', "test_another_precision_trains_another_model"),
             (
                 "code",
                 '        "code": code_digest(model, objective),\n',
-                "test_what_other_code_trained_is_trained_again",
+                "test_models_of_changed_code_are_trained_again",
             ),
         )
     ),
@@ -430,14 +430,14 @@ def outcome(source: Path, *tests: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_tests_pass_as_the_code_stands(tmp_path: Path) -> None:
+def test_the_tests_pass_without_a_mutation(tmp_path: Path) -> None:
     """Without which it would mean nothing that they fail."""
     done = outcome(copied(tmp_path), *dict.fromkeys(mutation.test for mutation in MUTATIONS))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_a_changed_formula_is_noticed(mutation: Mutation, tmp_path: Path) -> None:
+def test_a_mutation_fails_its_test(mutation: Mutation, tmp_path: Path) -> None:
     path = copied(tmp_path) / "copyfold" / mutation.file
     text = path.read_text(encoding="utf-8")
     assert text.count(mutation.old) == 1, f"{mutation.old!r} is not once in {mutation.file}: mend the table"

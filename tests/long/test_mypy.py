@@ -1,4 +1,4 @@
-"""mypy sees what pyright sees: tests/laws/test_face.py."""
+"""mypy finds the errors that pyright finds in tests/laws/test_face.py."""
 
 import os
 import re
@@ -23,6 +23,6 @@ def mypy(folder: Path) -> set[tuple[str, int]]:
     return {(Path(file).name, int(line)) for file, line in errors}
 
 
-def test_mypy_finds_the_mistakes_and_nothing_in_what_is_right(tmp_path):
+def test_mypy_finds_the_errors_and_no_others(tmp_path):
     marked = typed.written(tmp_path)
     assert mypy(tmp_path) == marked

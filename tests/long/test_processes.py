@@ -1,4 +1,4 @@
-"""Several processes that train together on one machine: they do what one does, and are exact after any stop."""
+"""Several processes on one machine train as one process does, and resume exactly after any stop."""
 
 import os
 import re
@@ -135,7 +135,7 @@ def logged(one: Path, two: Path) -> None:
 
 
 def kept(folder: Path) -> list[dict[str, float]]:
-    """The rows up to the last checkpoint, with their seconds: training that starts anew makes others."""
+    """The rows up to the last checkpoint, with their seconds: a training from scratch has others."""
     step = torch.load(folder / "last.ckpt", weights_only=True)["global_step"]
     assert step > 0
     return [row for row in cf.runs.open(folder).history if row["step"] <= step]
@@ -145,7 +145,7 @@ def kept(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("norm", ["none", "group"])
-def test_two_processes_lose_what_one_loses(norm, trained):
+def test_two_processes_have_the_loss_of_one(norm, trained):
     """In training, by the means over both, and on held-out images.
 
     A sum of two halves rounds otherwise than one sum. That is 2.4e-6 after 50 steps here; later it grows, as
@@ -158,7 +158,7 @@ def test_two_processes_lose_what_one_loses(norm, trained):
 
 
 @pytest.mark.parametrize("norm", ["none", "group", "batch"])
-def test_two_processes_are_one_that_computes_its_batch_in_two_parts(norm, trained):
+def test_two_processes_equal_one_process_with_two_accumulated_parts(norm, trained):
     """The same sums of the same numbers, in the same order: equal bits after 200 steps."""
     parts, two = trained(*UNET, norm, "--accumulate", "2"), trained(*UNET, norm, *TWO)
     same(parts, two)
@@ -169,7 +169,7 @@ def test_two_processes_are_one_that_computes_its_batch_in_two_parts(norm, traine
             assert b["loss"] == pytest.approx(a["loss"], rel=1e-6)
 
 
-def test_synchronised_batch_norms_come_closer_to_one_process(trained):
+def test_synchronised_batch_norm_is_closer_to_one_process(trained):
     """Not to the last digit, since their sums round otherwise: the test in float64 says that they are right."""
     one, two = trained(*UNET, "batch"), trained(*UNET, "batch", *TWO)
     synchronised = trained(*UNET, "batch", *TWO, "--sync")
@@ -202,7 +202,7 @@ torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("shape", [(8, 3, 4, 5), (8, 3)])
-def test_a_synchronised_batch_norm_is_torchs_own_on_the_whole_batch(shape, tmp_path):
+def test_synchronised_batch_norm_equals_torchs_on_the_whole_batch(shape, tmp_path):
     """Outputs, gradients and recorded averages of two processes, in float64: no rounding to hide behind."""
     rng = torch.Generator().manual_seed(0)
     x, w = (torch.randn(shape, generator=rng, dtype=torch.float64) * 2 + 1 for _ in range(2))
@@ -233,7 +233,7 @@ def test_a_synchronised_batch_norm_is_torchs_own_on_the_whole_batch(shape, tmp_p
             torch.testing.assert_close(part[name], oracle.get_buffer(name), rtol=1e-12, atol=1e-14)
 
 
-def test_torchrun_gives_the_same_bits(whole, tmp_path):
+def test_torchrun_gives_bit_identical_weights(whole, tmp_path):
     folder = done(tmp_path / "run", *GROUP, *TWO, by=TORCHRUN)
     same(whole, folder)
     logged(whole, folder)
@@ -258,7 +258,7 @@ class Tiny(cf.Autoencoder):
 
 
 @pytest.mark.parametrize("by", [ITSELF, TORCHRUN], ids=["by itself", "by torchrun"])
-def test_every_process_imports_what_the_command_was_given(by, tmp_path):
+def test_every_process_imports_the_modules_of_import(by, tmp_path):
     (tmp_path / "my_models.py").write_text(OWN)
     own = ["--import", str(tmp_path / "my_models.py"), "--model", "Tiny", "--epochs", "1"]
     recipe = cf.runs.open(done(tmp_path / "run", *own, *TWO, by=by)).recipe
@@ -327,7 +327,7 @@ def test_torchrun_starts_a_killed_process_again_by_itself(whole, tmp_path):
 # --- wrong use
 
 
-def test_a_batch_that_does_not_divide_is_one_line(tmp_path):
+def test_an_indivisible_batch_is_an_error_of_one_line(tmp_path):
     with job(tmp_path / "run", *GROUP, *TWO, "--batch", "15") as process:
         said = ended(process)
     assert process.returncode == 2
@@ -338,7 +338,7 @@ def test_a_batch_that_does_not_divide_is_one_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_another_number_of_processes_than_torchrun_started_is_refused(tmp_path):
+def test_a_number_of_devices_other_than_torchruns_is_refused(tmp_path):
     with job(tmp_path / "run", *GROUP, by=TORCHRUN) as process:
         said = ended(process)
     assert process.returncode != 0
@@ -348,7 +348,7 @@ def test_another_number_of_processes_than_torchrun_started_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_several_machines_without_anything_that_starts_them_are_refused(tmp_path):
+def test_several_nodes_without_a_launcher_are_refused(tmp_path):
     with job(tmp_path / "run", *GROUP, "--nodes", "2") as process:
         said = ended(process)
     assert process.returncode == 2

@@ -1,4 +1,4 @@
-"""A stream of 200,000 images in 64 shards: flat memory, the exact place after kills, two processes."""
+"""A stream of 200,000 images in 64 shards: constant memory, exact resumes after kills, two processes."""
 
 import io
 import os
@@ -81,7 +81,7 @@ def test_memory_does_not_grow_over_an_epoch(whole: list[tuple[int, str, int]]) -
     assert max(memory[BATCHES // 10 :]) - memory[BATCHES // 10] < 16e6
 
 
-def test_a_stream_that_is_killed_goes_on_where_it_was(
+def test_a_killed_stream_resumes_at_the_same_place(
     shards: Path, whole: list[tuple[int, str, int]], tmp_path: Path
 ) -> None:
     """Three kills at random batches, each process going on from what the one before wrote last."""
@@ -99,7 +99,7 @@ def test_a_stream_that_is_killed_goes_on_where_it_was(
     assert [row[:2] for row in lines(log)] == [row[:2] for row in whole]
 
 
-def test_two_processes_share_the_images_between_them(shards: Path) -> None:
+def test_two_processes_read_disjoint_images(shards: Path) -> None:
     stream = Stream(shards, SIDE, held_out=HELD_OUT)
     parts = []
     for rank in range(2):

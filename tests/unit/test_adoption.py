@@ -1,4 +1,4 @@
-"""A stranger's autoencoder, adopted, is its own result exactly, and does what copyfold's own models do."""
+"""An adopted third-party autoencoder gives exactly its own results, and works like copyfold's own models."""
 
 from types import SimpleNamespace
 
@@ -50,7 +50,7 @@ class _PythaeDecoder(nn.Module):
 
 
 class Plain(nn.Module):
-    """A stranger with methods of the usual names; its code is two maps."""
+    """A third-party model with the usual method names; its code is two maps."""
 
     def __init__(self):
         super().__init__()
@@ -120,35 +120,35 @@ def plain():
     return cf.adopt(module, (3, 8, 8)), module
 
 
-STRANGERS = (kl, tiny, pythae, plain)
+THIRD_PARTY = (kl, tiny, pythae, plain)
 
 
 def images(model, count=3):
     return torch.rand(count, *model.shape, generator=Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-def test_an_adopted_model_is_the_module_s_own_result(stranger):
-    model, own = stranger()
+@pytest.mark.parametrize("third_party", THIRD_PARTY)
+def test_an_adopted_model_is_the_module_s_own_result(third_party):
+    model, own = third_party()
     assert isinstance(model, Autoencoder)
     x = images(model)
     assert torch.equal(model(x), own(x))
     assert torch.equal(model.decode(model.encode(x)), own(x))
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("third_party", THIRD_PARTY)
 @pytest.mark.parametrize("sampler", [cf.Renoising(steps=3), cf.Walk(steps=3)])
-def test_every_sampler_takes_it(stranger, sampler):
-    model, _ = stranger()
+def test_every_sampler_accepts_an_adopted_model(third_party, sampler):
+    model, _ = third_party()
     x = images(model)
     once, again = (list(sampler(model, x, Generator().manual_seed(1))) for _ in range(2))
     assert [frame.shape for frame in once] == [x.shape] * 3
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-def test_a_probe_takes_it(stranger):
-    model, own = stranger()
+@pytest.mark.parametrize("third_party", THIRD_PARTY)
+def test_probes_accept_an_adopted_model(third_party):
+    model, own = third_party()
     x = images(model)
     reading = cf.Denoising(cf.Gaussian(0.1))(model, x, Generator().manual_seed(1))
     expected = (own(x) - x).square().mean((1, 2, 3))
@@ -156,9 +156,9 @@ def test_a_probe_takes_it(stranger):
     assert reading.numbers["restored"].isfinite().all()
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-def test_the_summary_counts_the_stranger(stranger):
-    model, _ = stranger()
+@pytest.mark.parametrize("third_party", THIRD_PARTY)
+def test_the_summary_counts_the_adopted_module(third_party):
+    model, _ = third_party()
     z = model.encode(images(model, 1))
     found = model.summary()
     assert found.parameters == sum(p.numel() for p in model.module.parameters())
@@ -168,17 +168,17 @@ def test_the_summary_counts_the_stranger(stranger):
     assert str(found).endswith(f"a code of {found.code_size:,} numbers for an image of {found.input_size:,}")
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-def test_an_objective_trains_it(stranger):
-    model, _ = stranger()
+@pytest.mark.parametrize("third_party", THIRD_PARTY)
+def test_an_objective_trains_an_adopted_model(third_party):
+    model, _ = third_party()
     terms = cf.Classical()(model.train(), images(model))
     sum(terms.values()).backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.module.parameters())
 
 
-@pytest.mark.parametrize("stranger", [kl, pythae])
-def test_draws_come_from_the_posterior(stranger):
-    model, _ = stranger()
+@pytest.mark.parametrize("third_party", [kl, pythae])
+def test_samples_of_the_code_come_from_the_posterior(third_party):
+    model, _ = third_party()
     assert model.stochastic
     x = images(model, 1)
     with torch.no_grad():
@@ -190,14 +190,14 @@ def test_draws_come_from_the_posterior(stranger):
     assert (score.var() - 1).abs() < 4 * (2 / score.numel()) ** 0.5
 
 
-def test_without_a_posterior_a_draw_is_the_code():
+def test_without_a_posterior_a_sample_is_the_code():
     model, _ = tiny()
     assert not model.stochastic
     assert model.posterior(images(model)) is None
     assert torch.equal(model.draw(images(model)), model.encode(images(model)))
 
 
-def test_the_module_is_reached():
+def test_the_adopted_module_is_accessible():
     model, _ = pythae()
     vae = model.module
     assert not any(m.training for m in vae.modules())
@@ -209,7 +209,7 @@ def test_the_module_is_reached():
     assert model(images(model).double()).dtype == torch.float64
 
 
-def test_its_batch_norm_follows_its_mode_and_not_the_statistics():
+def test_an_adopted_batch_norm_follows_its_mode_and_not_statistics():
     model, _ = pythae()
     x = images(model, 4)
     assert not model.has_statistics
@@ -229,7 +229,7 @@ def test_adoption_changes_nothing_but_the_mode():
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_ways_are_names_dotted_names_modules_and_functions():
+def test_encode_and_decode_may_be_names_modules_or_functions():
     parts = nn.ModuleDict({"body": nn.ModuleDict({"there": nn.Flatten(), "back": nn.Unflatten(1, (1, 4, 4))})})
     x = torch.rand(2, 1, 4, 4)
     for there, back in (("body.there", "body.back"), (parts["body"]["there"], lambda z: z.view(-1, 1, 4, 4))):
@@ -240,14 +240,14 @@ def test_ways_are_names_dotted_names_modules_and_functions():
         assert model.summary().parameters == 0
 
 
-def test_one_of_ours_can_be_adopted_too():
+def test_a_copyfold_model_can_be_adopted_too():
     core = cf.MLP((1, 4, 4), hidden=(8,), latent_dim=3).eval()
     x = torch.rand(2, 1, 4, 4)
     assert torch.equal(cf.adopt(core, (1, 4, 4))(x), core(x))
 
 
 @pytest.mark.parametrize("act", ["save", "config", "hub", "fit"])
-def test_what_would_write_it_down_says_how_to_save_it_instead(act, tmp_path):
+def test_saving_an_adopted_model_is_refused_with_advice(act, tmp_path):
     model, _ = plain()
     acts = {
         "save": lambda: model.save(tmp_path / "model"),
@@ -264,7 +264,7 @@ def _Photos():
     return cf.Photos(torch.randint(0, 256, (20, 8, 8, 3), dtype=torch.uint8).numpy(), size=8)
 
 
-def test_the_catalogue_does_not_list_it():
+def test_the_catalogue_does_not_list_adopted_models():
     assert cf.adopt is catalogue.members("copyfold.models")["adopt"]
     assert not any("dopted" in name for name in catalogue.classes(Autoencoder))
     with pytest.raises(cf.UsageError, match="no Autoencoder is called"):
@@ -308,7 +308,7 @@ def failing(value):
         ),
     ],
 )
-def test_what_does_not_fit_is_said_in_one_line(change, words):
+def test_modules_that_do_not_fit_are_refused_in_one_line(change, words):
     with pytest.raises(cf.UsageError) as caught:
         cf.adopt(**{"module": Plain(), "shape": (3, 8, 8)} | change)
     assert words in str(caught.value)

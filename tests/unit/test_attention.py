@@ -1,4 +1,4 @@
-"""Attention against its definitions written out, in float64; and what no law says of the models around it."""
+"""Attention against its definitions, in float64; and the architectures that use it."""
 
 import math
 
@@ -82,7 +82,7 @@ def test_linear_elu_is_its_quadratic_evaluation():
     torch.testing.assert_close(module(x), back(module, y, x))
 
 
-def test_linear_elu_gives_numbers_where_every_feature_of_a_query_vanishes():
+def test_linear_elu_is_finite_where_every_feature_of_a_query_vanishes():
     module = made("elu").float()
     x = torch.randn(1, 5, 4, 4, requires_grad=True)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_linear_elu_gives_numbers_where_every_feature_of_a_query_vanishes():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_attention_knows_no_positions(kind):
+def test_attention_is_permutation_equivariant(kind):
     """Permuting the positions of the input permutes those of the output."""
     module, x = made(kind), maps()
     order = torch.randperm(24)
@@ -116,7 +116,7 @@ def test_given_the_context_linear_attention_is_a_function_of_each_position(kind)
 
 
 @pytest.mark.parametrize("kind", ["dot", "elu"])
-def test_what_dot_product_and_elu_mix_stays_between_the_values(kind):
+def test_outputs_of_dot_product_and_elu_lie_between_the_values(kind):
     """Their weights are positive and sum to one; those of "softmax" sum to 1 / sqrt(d)."""
     q, k, v = (torch.randn(1, 3, 4, 24, dtype=torch.float64) for _ in range(3))
     ones = made(kind).mix(q, k, torch.ones_like(v))
@@ -189,7 +189,7 @@ def test_a_penalty_on_the_jacobian_can_be_minimised(kind):
     assert module.qkv.weight.grad.abs().sum() > 0
 
 
-def test_the_fused_kernel_is_taken_and_agrees_with_the_plain_one():
+def test_the_fused_kernel_is_used_and_agrees_with_the_plain_one():
     module, x = made("dot").float(), maps().float()
     fused, kept = largest_kept(module, x)
     with sdpa_kernel(SDPBackend.MATH):
@@ -268,7 +268,7 @@ def test_every_kind_of_attention_unet_copies_shapes(kind, norm):
     )
 
 
-def test_the_attention_unet_is_a_unet_whose_skips_are_looked_at():
+def test_the_attention_unet_is_a_unet_with_attention_in_its_skips():
     """With every attention replaced by the identity it is the U-Net with skips, weight for weight."""
     plain = cf.UNet((3, 16, 16), width=4, depth=2, skips="concat").eval()
     model = cf.AttentionUNet((3, 16, 16), width=4, depth=2, heads=2, dim_head=4).eval()
@@ -281,7 +281,7 @@ def test_the_attention_unet_is_a_unet_whose_skips_are_looked_at():
     torch.testing.assert_close(model(x), plain(x))
 
 
-def test_no_map_of_the_attention_unet_gets_past_the_attention():
+def test_every_skip_of_the_attention_unet_passes_through_attention():
     model = cf.AttentionUNet.tiny().eval()
     deepest, *skips = model.encode(torch.rand(2, 3, 16, 16))
     for name in ("up1", "up2"):
@@ -321,7 +321,7 @@ def test_attention_sees_the_whole_image():
     assert model.summary().output_field is None
 
 
-def test_what_cannot_be_is_refused():
+def test_invalid_settings_are_refused():
     for cls, options, words in (
         (cf.AttentionUNet, {"depth": 3}, "multiples of 8; the nearest that can is 24x16"),
         (

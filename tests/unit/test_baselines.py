@@ -1,4 +1,4 @@
-"""The classical denoisers against closed forms, least squares, scikit-image; their tuning; the probe's rows."""
+"""Classical denoisers against closed forms, least squares and scikit-image; their tuning; the probe's rows."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def test_the_filter_is_the_least_squares_one():
     assert abs(residual.mean()) < 1e-7
 
 
-def test_a_constant_is_taken_out_and_an_image_smaller_than_the_filter_is_taken():
+def test_constants_are_removed_and_images_smaller_than_the_filter_are_accepted():
     x = torch.rand(40, 1, 8, 8)
     torch.testing.assert_close(linear_filter(x / 2 + 3, x, x[:2] / 2 + 3, 11), x[:2], rtol=0, atol=1e-4)
 
@@ -87,7 +87,7 @@ def test_components_are_those_of_the_sample_whether_it_is_large_or_small():
 
 @pytest.mark.parametrize("side", [3, 8, 12, 0])
 @pytest.mark.parametrize("shape", [(1, 17, 20), (3, 20, 18)])
-def test_patches_are_put_back_where_they_were(side, shape):
+def test_patches_are_returned_to_their_places(side, shape):
     """Almost no noise: nothing is shrunk, and every pixel comes back."""
     x = torch.rand(60, *shape, generator=rng())
     kept = PCAWiener.fit(x, side)
@@ -95,7 +95,7 @@ def test_patches_are_put_back_where_they_were(side, shape):
     assert kept(x, 1e-6).shape == x.shape
 
 
-def test_much_noise_leaves_the_mean():
+def test_strong_noise_leaves_the_mean():
     x = torch.rand(60, 1, 16, 16)
     torch.testing.assert_close(PCAWiener.fit(x, 0)(x, 1e6), x.mean(0).expand_as(x))
 
@@ -114,7 +114,7 @@ def test_components_of_whole_images_are_for_images_of_that_size(shape):
 # ---------------------------------------------------------------- scikit-image's
 
 
-def test_a_single_shift_is_bayes_shrink_of_scikit_image():
+def test_one_shift_equals_bayes_shrink_of_scikit_image():
     x = cf.Gaussian(0.2)(smooth(3, size=33), rng())
     ours = Wavelet("db2", shifts=1, levels=3)(x, 0.2)
     for image, restored in zip(x.double().numpy(), ours, strict=True):
@@ -124,7 +124,7 @@ def test_a_single_shift_is_bayes_shrink_of_scikit_image():
         torch.testing.assert_close(restored[0], torch.from_numpy(theirs).float(), rtol=0, atol=1e-5)
 
 
-def test_shifting_more_helps():
+def test_more_shifts_denoise_better():
     clean = smooth(6)
     noisy = cf.Gaussian(0.2)(clean, rng())
     errors = [mse(Wavelet("db1", shifts=s)(noisy, 0.2), clean).mean() for s in (1, 2, 4, 8)]
@@ -132,7 +132,7 @@ def test_shifting_more_helps():
     assert errors[3] < 0.6 * errors[0]
 
 
-def test_non_local_means_of_a_grey_image_is_scikit_image_s():
+def test_non_local_means_equals_scikit_image_s_on_grey_images():
     x = cf.Gaussian(0.2)(smooth(2), rng())
     theirs = denoise_nl_means(x[1, 0].double().numpy(), 7, 3, h=0.1, sigma=0.2)
     ours = NonLocalMeans(h=0.5, patch=7, distance=3)(x, 0.2)[1, 0]
@@ -160,7 +160,7 @@ def test_small_images_are_restored_too(size):
 # ---------------------------------------------------------------- tuning
 
 
-def test_the_better_setting_is_taken():
+def test_tuning_takes_the_better_setting():
     clean = smooth(6)
     noisy = cf.Gaussian(0.2)(clean, rng())
     settings = [Wavelet(factor=f) for f in (0.01, 1.0)]
@@ -169,7 +169,7 @@ def test_the_better_setting_is_taken():
     assert best(settings, clean, clean, 0.2) is settings[0]
 
 
-def test_components_are_not_chosen_on_the_images_they_are_taken_of():
+def test_components_are_fitted_and_chosen_on_different_images():
     """Of white noise a few whole images have no more than themselves; patches are nearly as good as the mean."""
     clean = torch.rand(24, 1, 12, 12)
     noisy = cf.Gaussian(0.3)(clean, rng())
@@ -180,7 +180,7 @@ def test_components_are_not_chosen_on_the_images_they_are_taken_of():
     assert mse(whole(noisy, 0.3), clean).mean() < mse(chosen(noisy, 0.3), clean).mean()  # in-sample it would win
 
 
-def test_tuning_beats_the_usual_settings_where_they_are_wrong():
+def test_tuning_beats_unsuitable_default_settings():
     clean = smooth(24)
     noisy = cf.Gaussian(0.4)(clean, rng())
     found = tuned(noisy[::2], clean[::2], 0.4)
@@ -230,7 +230,7 @@ def test_nothing_is_compared_where_nothing_is_corrupted():
 
 
 @pytest.mark.parametrize(("keep", "std"), [(0.5, 0.2), (0.8, 0.05)])
-def test_a_mix_is_noise_of_another_std_once_its_brightness_is_undone(keep, std):
+def test_a_mix_is_gaussian_noise_after_correcting_brightness(keep, std):
     """The same draw of the noise: what the baselines make of it is the same."""
     x, reference, model = smooth(4, size=16), smooth(12, size=16), cf.Linear((1, 16, 16), 4)
     mix, plain = cf.Mix(keep=keep, mean=0.7, std=0.2), cf.Gaussian(std)

@@ -1,4 +1,4 @@
-"""Names resolve to classes of copyfold's own and to nothing else; what is written down comes back."""
+"""Names resolve to known classes and nothing else; descriptions rebuild their objects."""
 
 import sys
 from typing import Any
@@ -15,14 +15,14 @@ from copyfold.samplers.base import Sampler
 from copyfold.studies.base import Study
 
 
-def test_a_family_is_what_its_modules_define():
+def test_a_family_has_the_classes_that_its_modules_define():
     found = catalogue.members("copyfold.corruptions")
     assert {"Corruption", "Clean", "Gaussian", "noise_like"} <= set(found)
     assert not {"Tensor", "dataclass", "UsageError", "_require"} & set(found)
     assert "Affine" in catalogue.members("copyfold.models")
 
 
-def test_classes_are_those_that_can_be_made():
+def test_only_concrete_classes_are_listed():
     found = catalogue.classes(Autoencoder)
     assert {"Linear", "MLP", "Conv", "UNet"} <= set(found)
     assert "Autoencoder" not in found
@@ -40,7 +40,7 @@ def test_a_family_may_be_kept_in_folders_elsewhere():
     assert catalogue.members("copyfold.claims", deep=True)[name] is cls
 
 
-def test_only_copyfolds_own_bases_say_where_a_family_is_kept():
+def test_only_copyfolds_own_bases_set_the_home_of_a_family():
     class Elsewhere(Study):
         home = "a_module_that_is_not_there"
 
@@ -64,7 +64,7 @@ def test_only_copyfolds_own_bases_say_where_a_family_is_kept():
         (Corruption, "Corruption", "choose one of"),
     ],
 )
-def test_an_unknown_name_is_said_with_the_nearest(base, name, words):
+def test_an_unknown_name_gets_the_nearest_suggestion(base, name, words):
     with pytest.raises(cf.UsageError) as caught:
         catalogue.find(base, name)
     assert words in str(caught.value)
@@ -74,7 +74,7 @@ def test_a_name_is_found():
     assert catalogue.find(Corruption, "Gaussian") is cf.Gaussian
 
 
-def test_a_name_is_looked_for_among_classes_that_are_given():
+def test_a_name_is_searched_among_the_given_classes():
     class Local(cf.Clean):
         """Known, and not among them."""
 
@@ -85,11 +85,11 @@ def test_a_name_is_looked_for_among_classes_that_are_given():
         catalogue.find(Corruption, "Local", [])
 
 
-def test_parameters_have_the_defaults_and_annotations_that_are_meant():
+def test_parameters_have_resolved_defaults_and_annotations():
     ramp = cf.Ramp()
 
     class Own(Sampler):
-        """Of a person's own, annotated where it is needed."""
+        """A user's sampler, annotated only where needed."""
 
         def __init__(self, steps: "int", schedule=ramp, **more):
             self.steps, self.schedule = steps, schedule
@@ -107,7 +107,7 @@ def test_parameters_have_the_defaults_and_annotations_that_are_meant():
     assert catalogue.parameters(cf.Clean) == []
 
 
-def test_nearest_takes_case_and_slips():
+def test_nearest_corrects_case_and_typos():
     assert catalogue.nearest("EPOCHS", ["--epochs", "epochs"]) == "did you mean epochs?"
     assert catalogue.nearest("--epohcs", ["--epochs", "--batch"]) == "did you mean --epochs?"
     assert catalogue.nearest("q", ["b", "a"]) == "choose one of a, b"
@@ -122,7 +122,7 @@ def test_nearest_takes_case_and_slips():
         cf.Affine(hidden=3, latent_dim=2),
     ],
 )
-def test_what_is_described_is_plain(made):
+def test_descriptions_are_plain_data(made):
     def plain(value):
         if isinstance(value, dict):
             return all(isinstance(k, str) and plain(v) for k, v in value.items())
@@ -146,7 +146,7 @@ def test_a_description_nests():
     assert catalogue.describe((1, [2.0, None], "a")) == [1, [2.0, None], "a"]
 
 
-def test_what_is_built_is_what_was_described():
+def test_build_reverses_describe():
     grown = cf.Renoising(grow=((2, 32), (3, 64)))
     for base, made in (
         *((Corruption, cf.Mix(0.25)), (Corruption, cf.Gaussian((0.1, 0.2))), (Corruption, cf.Clean())),
@@ -179,13 +179,13 @@ def test_what_is_built_is_what_was_described():
         ({"class_path": "Gaussian", "init_args": {"std": -1.0}}, "at least 0"),
     ],
 )
-def test_what_describes_nothing_is_refused(spec, words):
+def test_invalid_descriptions_are_refused(spec, words):
     with pytest.raises(cf.UsageError) as caught:
         catalogue.build(Corruption, spec)
     assert words in str(caught.value)
 
 
-def test_nothing_of_a_stranger_s_is_imported(tmp_path, monkeypatch):
+def test_third_party_names_are_never_imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "evil.py").write_text("raise SystemExit\n")
     for name in ("evil", "evil.Evil", "copyfold.evil"):
@@ -194,7 +194,7 @@ def test_nothing_of_a_stranger_s_is_imported(tmp_path, monkeypatch):
     assert "evil" not in sys.modules
 
 
-def test_a_public_name_is_resolved_and_another_is_not():
+def test_only_public_names_are_resolved():
     assert cf.Gaussian is catalogue.find(Corruption, "Gaussian")
     assert {"UNet", "Photos", "fit", "load", "runs", "Renoising", "UsageError"} <= set(dir(cf))
     for name in ("Gausian", "_hidden", "torch"):

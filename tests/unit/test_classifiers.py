@@ -1,4 +1,4 @@
-"""The two classifiers and their training: sizes, the formula of a block, what is learned, what is refused."""
+"""The two classifiers and their training: sizes, the formula of a block, learning, invalid arguments."""
 
 from math import log
 
@@ -76,7 +76,7 @@ def test_the_layers_have_the_sizes_of_the_docstrings():
     assert len(cf.CNN((1, 1, 1), 2, widths=(4,)).blocks) == 1
 
 
-def test_what_a_hook_sees_is_not_changed_afterwards():
+def test_outputs_seen_by_a_hook_are_not_changed_in_place():
     model, seen = small()[0], {}
     layers = [m for m in model.modules() if not list(m.children())]
     for layer in layers:
@@ -154,7 +154,7 @@ def test_impossible_sizes_are_refused(make, words):
         lambda: cf.ViT((1, 8, 8), 4, patch=4, dim=32, depth=2, heads=4, mlp=64),
     ],
 )
-def test_a_few_images_are_learned_by_heart(make):
+def test_a_few_images_are_memorised(make):
     x, y = labelled()
     model = make()
     losses = cf.fit_classifier(model, x, y, epochs=60, batch=8, lr=5e-3)
@@ -185,7 +185,7 @@ def test_training_is_a_function_of_the_seed():
     assert runs[0][0] != runs[2][0]
 
 
-def test_every_epoch_has_its_own_order_and_drops_what_is_left_over():
+def test_every_epoch_has_its_own_order_and_drops_the_last_partial_batch():
     class Watched(nn.Module):
         def __init__(self):
             super().__init__()
@@ -251,7 +251,7 @@ def test_a_step_is_adamw_s():
         ({"model": nn.Conv2d(1, 4, 3)}, "the model gives (1, 4, 6, 6) for one image: it must give (1, classes)"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, words):
+def test_images_that_do_not_fit_are_refused(change, words):
     x, y = labelled()
     given = {"model": chance(), "x": x, "y": y, "epochs": 1} | change
     with pytest.raises(cf.UsageError) as caught:
@@ -259,7 +259,7 @@ def test_what_does_not_fit_is_refused(change, words):
     assert words in str(caught.value)
 
 
-def test_a_loss_that_is_no_number_ends_it():
+def test_a_nan_loss_ends_the_training():
     x, y = labelled()
     x[3] = torch.nan
     with pytest.raises(cf.Diverged, match=r"became nan in epoch 1: start anew with an lr below 0\.001"):

@@ -1,4 +1,4 @@
-"""What values an annotation takes, and how that is said: also annotations that copyfold's own classes lack."""
+"""Values that annotations take, and their description in words, also for annotations copyfold does not use."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -27,7 +27,7 @@ class Side(Enum):
     [
         (int, "a whole number"),
         (Optional[float], "a number"),  # noqa: UP045
-        (str | Path | None, "a text"),
+        (str | Path | None, "a string"),
         (Literal["a", "b", "c"], "a, b or c"),
         (Literal["a", None], "a"),
         (list[bool], "a list of true or false, as in [true]"),
@@ -36,11 +36,15 @@ class Side(Enum):
         (Sequence[Literal["up", "down"]], "a list, as in [up]"),
         (Sequence[Corruption], "a list, as in [Blur]"),
         (Callable[[int], Corruption] | None, "Blur, Clean, Gaussian, Masking or Mix"),
+        (Callable[[float], float], "a callable, which the command line cannot give; use Python"),
+        (Callable[[float], float] | float, "a number"),
+        (dict[str, int], "a mapping, as in {a: 1}"),
+        (complex, "a value, which the command line cannot give; use Python"),
         (Any, "a value"),
         (Side, "LEFT or RIGHT"),
     ],
 )
-def test_what_is_expected_in_words(hint, words):
+def test_annotations_are_described_in_words(hint, words):
     assert _values.expected(hint, _classes.names) == words
 
 
@@ -60,7 +64,7 @@ def test_what_is_expected_in_words(hint, words):
         (Any, "a: [", "a: ["),
     ],
 )
-def test_what_fits_is_read(hint, value, read):
+def test_valid_values_are_read(hint, value, read):
     assert _values.read(hint, value) == read
 
 
@@ -69,12 +73,12 @@ def test_what_fits_is_read(hint, value, read):
     [(int, "x"), (int, 2.5), (str, 5), (bool, "5"), (Literal["a"], "b"), (list[int], "3"), (Side, "UP"),
      (tuple[int, int], [1]), (int | None, "&a [*a]"), (nn.Module | None, "torch.nn.ReLU"), (int, "[" * 5000)],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused(hint, value):
+def test_invalid_values_are_refused(hint, value):
     with pytest.raises(_values.Misfit):
         _values.read(hint, value)
 
 
-def test_what_no_word_can_say_is_no_option():
+def test_values_that_cannot_be_typed_are_no_options():
     assert [h for h in (Images | None, torch.Tensor, nn.Module, None, type(None)) if _values.sayable(h)] == [None]
     for hint in (
         int,

@@ -1,4 +1,4 @@
-"""The formulas of the essay "Autoencoders: Learning by Copying" that are wrong, shown so, and the right ones.
+"""Wrong formulas in the essay "Autoencoders: Learning by Copying", and their corrections.
 
 Rows 1-10 and 23-28 of the table of corrections (the others are in test_corrections_objectives.py). Every test
 says what the text has, computes a number that refutes it, and holds the right formula against something that

@@ -1,4 +1,4 @@
-"""The formulas of the notes on Murphy's section 20.3 that are wrong, shown so, and the right ones.
+"""Wrong formulas in the notes on Murphy's section 20.3, and their corrections.
 
 Rows 11-22 and 29 of the table of corrections (the others are in test_corrections_geometry.py). Every test says
 what the text has, computes a number that refutes it, and holds the right formula against something that does

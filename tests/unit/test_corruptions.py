@@ -1,4 +1,4 @@
-"""What corruptions do to an image: moments against closed forms, blur against scipy."""
+"""Corruptions: moments against closed forms, blur against scipy."""
 
 import math
 import subprocess
@@ -33,14 +33,14 @@ def assert_moments(sample, mean, std):
 
 @pytest.mark.parametrize("corruption", ALL, ids=repr)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-def test_likeness_is_kept(corruption, dtype):
+def test_shape_dtype_and_device_are_kept(corruption, dtype):
     x = photos(2, 3, 16, 12, dtype=torch.float32).to(dtype)
     out = corruption(x, seeded())
     assert (out.shape, out.dtype, out.device) == (x.shape, x.dtype, x.device)
 
 
 @pytest.mark.parametrize("corruption", [c for c in ALL if not isinstance(c, Blur)], ids=repr)
-def test_memory_format_is_kept_and_changes_no_value(corruption):
+def test_memory_format_is_kept_and_does_not_change_values(corruption):
     x = photos(2, 3, 8, 8)
     out = corruption(x.contiguous(memory_format=torch.channels_last), seeded())
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -67,7 +67,7 @@ def test_without_a_generator_the_global_one_is_drawn_from():
 
 
 @pytest.mark.parametrize("corruption", ALL, ids=repr)
-def test_the_images_themselves_are_not_touched(corruption):
+def test_the_given_images_are_not_changed(corruption):
     x = photos(2, 1, 8, 8)
     before = x.clone()
     corruption(x, seeded())
@@ -95,7 +95,7 @@ def test_noise_on_another_device_than_the_generator():
     assert noise_like(torch.zeros(1, 1, 4, 4, device="meta"), 0.0, 1.0, seeded()).device.type == "meta"
 
 
-def test_noise_refuses_whole_numbers():
+def test_noise_refuses_integer_images():
     with pytest.raises(UsageError, match=r"uint8.*divide"):
         noise_like(torch.zeros(1, 1, 4, 4, dtype=torch.uint8))
 
@@ -143,7 +143,7 @@ def test_masking_rescaled_keeps_the_mean():
     ],
     ids=lambda given: type(given).__name__,
 )
-def test_what_the_identity_pays_equals_its_formula(corruption, expected):
+def test_the_loss_of_the_identity_equals_its_formula(corruption, expected):
     """E ||x~ - x||^2, the error of a model that copies its corrupted input (method, 6B row 10)."""
     x = photos(3, 16, 16, dtype=torch.float64)
     draws = corruption(x.expand(2000, 3, 16, 16), seeded(4))
@@ -200,18 +200,18 @@ def test_blur_keeps_a_constant_image():
         (lambda: Blur(std=0.0), "std"),
     ],
 )
-def test_what_cannot_mean_anything_is_refused(make, what):
+def test_invalid_settings_are_refused(make, what):
     with pytest.raises(UsageError, match=what) as refusal:
         make()
     assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("corruption", ALL, ids=repr)
-def test_a_corruption_survives_being_written_down(corruption):
+def test_a_corruption_is_rebuilt_from_its_description(corruption):
     assert catalogue.build(Corruption, catalogue.describe(corruption)) == corruption
 
 
-def test_importing_corruptions_costs_nothing_beyond_torch():
+def test_importing_corruptions_imports_only_torch():
     heavy = "('skimage', 'matplotlib', 'av', 'PIL', 'sklearn', 'scipy', 'lightning_fabric')"
     code = f"import sys, copyfold.corruptions; sys.exit(str([m for m in {heavy} if m in sys.modules] or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -238,7 +238,7 @@ def test_a_pair_of_levels_draws_one_per_image():
     assert keeps.max() > 0.97
 
 
-def test_a_pair_of_one_level_is_that_level():
+def test_a_pair_of_equal_levels_is_that_level():
     x = torch.rand(3, 1, 8, 8)
     for cls, level in ((Gaussian, 0.2), (Mix, 0.4), (Masking, 0.5)):
         pair = cls((level, level))
@@ -263,6 +263,6 @@ def test_rescaled_masking_keeps_the_mean_at_every_rate():
         lambda: Mix((0.5, 1.5)),
     ],
 )
-def test_pairs_that_mean_nothing_are_refused(make):
+def test_invalid_pairs_of_levels_are_refused(make):
     with pytest.raises(UsageError):
         make()

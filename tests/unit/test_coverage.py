@@ -1,4 +1,4 @@
-"""docs/coverage.md says where every item of the checklist is: what it names is there, and it is up to date."""
+"""docs/coverage.md: everything that it names exists, and it is up to date."""
 
 import ast
 import importlib.util
@@ -64,7 +64,7 @@ def check(entry: str) -> None:
         assert given <= options(node), f"{entry}: has no {given - options(node)}"
 
 
-def test_every_item_is_there_once_and_in_order():
+def test_every_item_is_listed_once_and_in_order():
     assert [item["item"] for item in ITEMS] == sorted(ALL)
     assert all(item.keys() <= {"item", "name", "where", "held by", "note"} for item in ITEMS)
     names = Counter(item["name"] for item in ITEMS)
@@ -72,7 +72,7 @@ def test_every_item_is_there_once_and_in_order():
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=of)
-def test_what_is_named_exists(item):
+def test_every_named_file_and_object_exists(item):
     for entry in item.get("where", []):
         check(entry)
     for entry in item.get("held by", []):
@@ -91,7 +91,7 @@ def test_what_is_named_exists(item):
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=of)
-def test_every_item_is_held_by_something_or_says_why_not(item):
+def test_every_item_has_a_test_or_a_reason(item):
     number, studies = item["item"], ABOUT.get(item["item"], [])
     if not coverage.held(item, studies) and not coverage.unbuilt(item):
         row = next(line for line in WRITTEN.splitlines() if line.startswith(f"| {number} |"))
@@ -103,7 +103,7 @@ def test_every_item_is_held_by_something_or_says_why_not(item):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_names_items_that_there_are(name):
+def test_studies_name_existing_items(name):
     items = STUDIES[name].items
     assert set(items) <= ALL
     assert len(items) == len(set(items))
@@ -115,7 +115,7 @@ def test_every_numbered_claim_of_the_texts_has_a_study():
     assert sorted(CLAIMS - set(rows)) == []
 
 
-def test_what_is_said_of_a_study_can_be_taken_out_of_the_page():
+def test_entries_of_a_study_can_be_removed_from_the_page():
     known = coverage.studies()
     names = [*known][::7]
     rest = {name: study for name, study in known.items() if name not in names}
@@ -134,7 +134,7 @@ def test_the_page_is_up_to_date(monkeypatch, capsys):
     assert coverage.main() == 0, capsys.readouterr().out
 
 
-def test_a_page_that_is_out_of_date_is_said(monkeypatch, capsys, tmp_path):
+def test_an_outdated_page_is_reported(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("sys.argv", ["coverage.py", "--check"])
     old = tmp_path / "coverage.md"
     old.write_text("old")
@@ -145,7 +145,7 @@ def test_a_page_that_is_out_of_date_is_said(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_claim_that_came_or_went_is_said_and_no_fault(monkeypatch, capsys, tmp_path, gone):
+def test_added_and_removed_claims_are_reported_without_failing(monkeypatch, capsys, tmp_path, gone):
     monkeypatch.setattr("sys.argv", ["coverage.py"])
     monkeypatch.setattr(coverage, "PAGE", tmp_path / "coverage.md")
     known = coverage.studies()
@@ -159,7 +159,7 @@ def test_a_claim_that_came_or_went_is_said_and_no_fault(monkeypatch, capsys, tmp
     assert f"{name} it {'names' if gone else 'does not name yet'}" in capsys.readouterr().out
 
 
-def test_the_links_of_the_page_lead_somewhere():
+def test_the_links_of_the_page_are_valid():
     links = set(re.findall(r"\]\(([^)]+)\)", coverage.without(WRITTEN, GONE)))
     assert len(links) > 80
     assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []

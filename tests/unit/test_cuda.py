@@ -1,4 +1,4 @@
-"""What holds on a CPU holds on a CUDA device, where there is one: benchmarks/gpu_checks.py, and commands."""
+"""Results agree on CUDA and CPU, where CUDA is available: benchmarks/gpu_checks.py, and commands."""
 
 import json
 import subprocess
@@ -31,11 +31,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object
 
 
 @pytest.mark.parametrize("name", LOOKING)
-def test_a_sampler_or_probe_gives_there_what_it_gives_here(name: str, rows: dict[str, dict[str, object]]) -> None:
+def test_samplers_and_probes_agree_on_cuda_and_cpu(name: str, rows: dict[str, dict[str, object]]) -> None:
     assert not {"wrong", "error", "skipped", "needs"} & rows[f"{name}, as on the CPU"].keys()
 
 
-def test_all_else_that_is_checked_there_holds(rows: dict[str, dict[str, object]]) -> None:
+def test_training_loading_and_restoring_work_on_cuda(rows: dict[str, dict[str, object]]) -> None:
     """Learning, resuming, loading, restoring."""
     others = {what: numbers for what, numbers in rows.items() if what.split(",")[0] not in LOOKING}
     assert len(others) == 5
@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cf.fit(model, None, photos, folder, epochs=1, batch=8, precision="32").folder
 
 
-def test_the_commands_compute_there(
+def test_the_commands_run_on_cuda(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And a film from noise is the same, to a level of 256 or two."""

@@ -1,4 +1,4 @@
-"""The denoising probe for every corruption of the method; the filter of frequencies; the best of the baselines."""
+"""The denoising probe for every corruption of the method; the frequency filter; the best baseline."""
 
 import math
 
@@ -54,20 +54,20 @@ def test_every_corruption_has_its_baselines_and_the_best_is_better_than_nothing(
     assert name in LINEAR + TOLD
 
 
-def test_the_numbers_are_those_of_the_images():
+def test_the_numbers_are_the_errors_of_the_images():
     reading = read(cf.Masking(), waves(24))
     for name, errors in reading.numbers.items():
         torch.testing.assert_close(errors, mse(reading.images[name], reading.images["clean"]))
 
 
-def test_the_mean_image_is_the_reference_s_and_sees_nothing():
+def test_the_mean_image_is_that_of_the_reference_and_ignores_the_input():
     reference = waves(24)
     found = read(cf.Gaussian(0.2), reference)
     torch.testing.assert_close(found.images["mean image"][3], reference.mean(0))
     torch.testing.assert_close(found.numbers["mean image"], read(cf.Mix(), reference).numbers["mean image"])
 
 
-def test_of_noise_alone_the_mean_image_is_as_good_as_anything():
+def test_for_pure_noise_the_mean_image_is_optimal():
     """Mix with keep 0 leaves nothing to see: other baselines only add what they made of chance."""
     found = read(cf.Mix(0.0), waves(200))
     assert list(found.numbers) == MODEL + LINEAR
@@ -112,12 +112,12 @@ def test_the_waves_are_cosines_with_a_crest_or_a_trough_at_both_ends(size):
     torch.testing.assert_close(frequency_filter(noisy, clean, noisy), expected, rtol=0, atol=1e-10)
 
 
-def test_one_pair_is_all_that_is_known():
+def test_one_training_pair_is_reproduced_exactly():
     x = torch.rand(1, 1, 8, 8)
     torch.testing.assert_close(frequency_filter(x + 1, x, torch.rand(3, 1, 8, 8)), x.expand(3, -1, -1, -1))
 
 
-def test_of_white_images_in_white_noise_it_is_wiener_s_gain():
+def test_for_white_images_and_noise_the_filter_is_wiener_s_gain():
     """Of variance s^2 in noise of the same: everything is halved, about the mean; 4000 images of 25 numbers."""
     x = 0.5 + 0.2 * torch.randn(4000, 1, 5, 5, generator=rng(1))
     noisy = x + 0.2 * torch.randn(x.shape, generator=rng(2))
@@ -148,7 +148,7 @@ def test_ratios_are_per_image():
     assert ratios == {"corrupted": [0.25, 1.5], "best baseline": [1.0, 0.75]}
 
 
-def test_where_nothing_is_corrupted_doing_nothing_is_best():
+def test_without_corruption_doing_nothing_is_best():
     reading = read(cf.Clean(), waves(24))
     assert list(reading.numbers) == MODEL
     name, errors = best_baseline(reading)
@@ -171,7 +171,7 @@ def test_a_perfect_model_of_few_dimensions_beats_every_baseline():
 
 
 class Shrunk(Baseline):
-    """A denoiser of a person's own: no dataclass, no name."""
+    """A user's denoiser: no dataclass, no name."""
 
     def __init__(self, share=0.5):
         self.share = share
@@ -181,7 +181,7 @@ class Shrunk(Baseline):
         return mean + self.share * (x - mean)
 
 
-def test_a_denoiser_of_one_s_own_is_compared_where_the_noise_is_known():
+def test_a_user_denoiser_is_compared_where_the_noise_is_known():
     x, keep, mean, std = waves(6, 1), 0.5, 0.7, 0.2
     for corruption, told in ((cf.Gaussian(0.2), True), (cf.Mix(keep, mean, std), True), (cf.Masking(0.5), False)):
         for reference in (None, waves(24)):

@@ -1,4 +1,4 @@
-"""That no part mixes devices, shown without a GPU: tensors that say they are elsewhere refuse to be mixed."""
+"""No part mixes devices, tested without a GPU: tensors of a simulated device refuse to be mixed."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -138,14 +138,14 @@ MIXED: dict[str, Callable[[Tensor, Tensor], object]] = {
 
 
 @pytest.mark.parametrize("what", MIXED)
-def test_a_mixture_is_seen(what: str, elsewhere: Elsewhere) -> None:
+def test_mixing_devices_is_an_error(what: str, elsewhere: Elsewhere) -> None:
     here = torch.rand(2, 3, 4, 4)
     MIXED[what](here.clone(), here)
     with pytest.raises((RuntimeError, TypeError)):
         MIXED[what](away(here), here)
 
 
-def test_what_a_gpu_does_is_done(elsewhere: Elsewhere) -> None:
+def test_the_simulated_device_supports_what_a_gpu_does(elsewhere: Elsewhere) -> None:
     here = torch.rand(2, 3)
     x = away(here)
     for one in (x.new_tensor([1.0, 2.0]), torch.tensor([1, 2], device=x.device), torch.zeros(2, device=x.device)):
@@ -165,7 +165,7 @@ def images(model: Any, count: int = 4) -> Tensor:
 
 
 @pytest.mark.parametrize("name", catalogue.classes(cf.Autoencoder))
-def test_a_model_is_trained(name: str, elsewhere: Elsewhere) -> None:
+def test_a_model_trains_on_the_other_device(name: str, elsewhere: Elsewhere) -> None:
     model = away(catalogue.find(cf.Autoencoder, name).tiny())
     sum(cf.Classical()(model, away(images(model))).values()).backward()
     assert all(isinstance(p.grad, There) for p in model.parameters())
@@ -180,7 +180,7 @@ OBJECTIVES = (
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
-def test_an_objective_mixes_nothing_and_waits_for_nothing(objective: Any, elsewhere: Elsewhere) -> None:
+def test_an_objective_mixes_no_devices_and_never_synchronises(objective: Any, elsewhere: Elsewhere) -> None:
     """A step that reads a number of the device stands still until the device has it."""
     logistic = cf.MLP((3, 8, 8), hidden=(), latent_dim=4, code_activation="sigmoid", output="sigmoid")
     variational = cf.Variational(cf.MLP((3, 8, 8), hidden=(8,), latent_dim=4), latent_dim=4)
@@ -193,7 +193,7 @@ def test_an_objective_mixes_nothing_and_waits_for_nothing(objective: Any, elsewh
     assert all(isinstance(value, There) for value in watch.values())
 
 
-def test_kl_sparsity_refuses_there_what_it_refuses_here(elsewhere: Elsewhere) -> None:
+def test_kl_sparsity_refuses_the_same_codes_on_the_other_device(elsewhere: Elsewhere) -> None:
     with pytest.raises(cf.UsageError, match="code_activation"):
         cf.KLSparsity().check(away(cf.MLP((1, 4, 4))))
     model = cf.Linear.tiny()
@@ -220,7 +220,7 @@ def made(cls: Any, **given: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["variational", "tuple"])
 @pytest.mark.parametrize("cls", catalogue.classes(cf.Sampler).values())
-def test_a_sampler_makes_the_same_film_there(cls: Any, kind: str) -> None:
+def test_a_sampler_yields_the_same_film_on_the_other_device(cls: Any, kind: str) -> None:
     """With the same generator of the CPU; from noise that it makes, where it makes some."""
     model = looked_at(kind)
     sampler = made(cls, steps=3, reference=images(model, 16))
@@ -253,7 +253,7 @@ PROBES = [
 
 @pytest.mark.parametrize("kind", ["variational", "tuple"])
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: type(probe).__name__)
-def test_a_probe_reads_the_same_there(probe: Any, kind: str) -> None:
+def test_a_probe_gives_the_same_reading_on_the_other_device(probe: Any, kind: str) -> None:
     model = looked_at(kind)
     x = images(model, 8)
     if isinstance(probe, cf.Evidence):
@@ -276,7 +276,7 @@ def test_a_probe_reads_the_same_there(probe: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("side", [16, 13, 40])
-def test_photographs_are_restored(side: int, elsewhere: Elsewhere) -> None:
+def test_photographs_are_restored_on_the_other_device(side: int, elsewhere: Elsewhere) -> None:
     model = cf.UNet((1, 16, 16), width=2, depth=1, norm="none").eval()
     x = torch.rand(1, 3, side, side)
     here = cf.restore(model, x)
@@ -284,7 +284,7 @@ def test_photographs_are_restored(side: int, elsewhere: Elsewhere) -> None:
     torch.testing.assert_close(there.cpu(), here)
 
 
-def test_what_is_looked_at_may_be_there(elsewhere: Elsewhere, tmp_path: Path) -> None:
+def test_pictures_are_drawn_from_tensors_on_the_other_device(elsewhere: Elsewhere, tmp_path: Path) -> None:
     x = away(torch.rand(3, 3, 8, 8))
     pictures.grid(x)
     pictures.comparison({"image": x}).clear()
@@ -312,7 +312,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("what", COMMANDS)
-def test_a_command_computes_there(
+def test_a_command_computes_on_the_other_device(
     what: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(_device, "chosen", lambda device: THERE)

@@ -1,4 +1,4 @@
-"""The outline of an architecture is what the architecture does, and its diagram can be read."""
+"""The outline of an architecture agrees with the architecture, and its diagram is legible."""
 
 from itertools import combinations
 
@@ -37,7 +37,7 @@ def the_code(stages):
     return code
 
 
-def test_a_small_unet_stage_by_stage():
+def test_the_stages_of_a_small_unet_are_known():
     conv = "two 3×3 convolutions + batch norm, ReLU"
     down, up = f"2×2 max pooling, {conv}", f"2×2 transposed convolution, {conv}"
     # 3x3 convolutions without a bias, and a weight and a bias of the norm for every map
@@ -63,7 +63,7 @@ def test_murphy_s_perceptron_is_its_linear_layers():
     ]
 
 
-def test_skips_lead_from_the_stage_that_made_a_map_to_the_one_that_takes_it():
+def test_skips_lead_from_the_stage_that_computes_a_map_to_the_one_that_uses_it():
     stages = outline(without_memory(KINDS["middle"]))
     assert {s.name: s.skips for s in stages if s.skips} == {
         "decoder.up1": ("encoder.down3",),
@@ -98,7 +98,7 @@ class Joining(Autoencoder):
         return cls()
 
 
-def test_maps_that_are_joined_outside_of_a_layer_and_parameters_outside_of_the_stages():
+def test_skips_without_a_layer_and_parameters_outside_the_stages_are_shown():
     model = Joining()
     stages = outline(model)
     assert {s.name: s.skips for s in stages if s.skips} == {"decoder.head": ("encoder.stem",)}
@@ -147,7 +147,7 @@ def test_every_architecture_has_an_outline_and_a_diagram(cls):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_diagram_can_be_read(kind):
+def test_the_text_of_a_diagram_does_not_overlap(kind):
     model = without_memory(KINDS[kind])
     stages = outline(model)
     assert sum(stage.parameters for stage in stages) == sum(p.numel() for p in model.parameters())
@@ -202,6 +202,6 @@ def test_tokens_are_a_map_of_as_many_positions():
     readable(figure)
 
 
-def test_what_has_no_code_is_refused():
+def test_a_model_without_a_code_is_refused():
     with pytest.raises(cf.UsageError, match="exactly one stage"):
         pictures.diagram([Stage("image", "what goes in", (1, 4, 4), 0, "encoder")])

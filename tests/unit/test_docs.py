@@ -1,4 +1,4 @@
-"""The links of the pages lead somewhere, but for the pages that are written from the claims."""
+"""The links of the documentation pages are valid, except of pages generated from the claims."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_are_valid(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if link.startswith(("https://", "http://")):
             continue

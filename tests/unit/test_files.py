@@ -1,4 +1,4 @@
-"""A file is whole or it is not there, whatever goes wrong on the way."""
+"""A file is complete or absent, whatever fails while writing."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ def half(path, error):
         raise error
 
 
-def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
+def test_a_file_gets_its_name_only_when_complete(tmp_path):
     path = tmp_path / "deep" / "in" / "a.txt"
     with written(path) as temporary:
         assert temporary.parent == path.parent
@@ -42,7 +42,7 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, cf.CopyfoldError, RuntimeError])
-def test_what_fails_leaves_the_old_file_and_nothing_else(error, tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(error, tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(error):
@@ -51,7 +51,7 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(error, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_fails_before_it_begins_is_told_as_it_was(tmp_path):
+def test_an_error_before_writing_is_raised_unchanged(tmp_path):
     with pytest.raises(ValueError, match="mine"), written(tmp_path / "a.txt"):
         raise ValueError("mine")
     assert not list(tmp_path.iterdir())
@@ -61,7 +61,7 @@ def test_what_fails_before_it_begins_is_told_as_it_was(tmp_path):
     ("number", "advice"),
     [(errno.ENOSPC, "--resume"), (errno.EDQUOT, "--resume"), (errno.EFBIG, "--resume"), (errno.EACCES, "another")],
 )
-def test_what_the_disk_refuses_is_said_with_what_to_do(number, advice, tmp_path):
+def test_disk_errors_say_what_to_do(number, advice, tmp_path):
     path = tmp_path / "a.txt"
     with pytest.raises(cf.CopyfoldError, match=advice) as caught:
         half(path, OSError(number, os.strerror(number)))
@@ -71,7 +71,7 @@ def test_what_the_disk_refuses_is_said_with_what_to_do(number, advice, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_leaves_the_old_text(small_disk, tmp_path):
+def test_a_full_disk_keeps_the_old_text(small_disk, tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")
     with pytest.raises(cf.CopyfoldError, match="free some space"):
@@ -80,7 +80,7 @@ def test_a_full_disk_leaves_the_old_text(small_disk, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_leaves_the_old_model(small_disk, tmp_path):
+def test_a_full_disk_keeps_the_old_model(small_disk, tmp_path):
     model = cf.MLP((1, 8, 8), hidden=(64,))
     with pytest.raises(cf.CopyfoldError, match=r"model\.safetensors.*free some space"):
         model.save(tmp_path)
@@ -94,7 +94,7 @@ def test_a_full_disk_leaves_the_old_model(small_disk, tmp_path):
     assert torch.equal(cf.load(tmp_path)(torch.ones(1, 1, 2, 2)), small(torch.ones(1, 1, 2, 2)))
 
 
-def test_a_place_that_is_none_is_said(tmp_path):
+def test_an_invalid_folder_is_reported(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (tmp_path / "file").write_text("a")
@@ -105,7 +105,7 @@ def test_a_place_that_is_none_is_said(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"file", "folder"}
 
 
-def test_others_may_read_a_file_as_they_may_read_any(tmp_path):
+def test_a_file_has_the_usual_permissions(tmp_path):
     plain = tmp_path / "plain.txt"
     plain.write_text("a")
     with written(tmp_path / "b.txt") as temporary:
@@ -114,7 +114,7 @@ def test_others_may_read_a_file_as_they_may_read_any(tmp_path):
     assert (tmp_path / "b.txt").stat().st_mode == plain.stat().st_mode
 
 
-def test_what_a_killed_process_left_half_written_is_swept_and_nothing_else(tmp_path):
+def test_partial_files_of_killed_processes_are_removed(tmp_path):
     names = {".4711-last.ckpt", ".lock", ".hidden-file", "4711-a", "a.txt"}
     for name in names:
         (tmp_path / name).touch()
@@ -160,7 +160,7 @@ with locked(sys.argv[1]):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_waiting_for_a_lock_is_said_and_may_be_interrupted(tmp_path):
+def test_waiting_for_a_lock_is_logged_and_can_be_interrupted(tmp_path):
     code = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
@@ -176,7 +176,7 @@ with locked(sys.argv[1], wait=True):
     assert other.returncode == -signal.SIGINT
 
 
-def test_where_there_can_be_no_lock_the_disk_s_own_error_is_raised(tmp_path):
+def test_if_locking_is_impossible_the_error_of_the_disk_is_raised(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=str(tmp_path / "file")), locked(tmp_path / "file" / ".lock"):
         raise AssertionError

@@ -1,4 +1,4 @@
-"""The Jacobian of a model, and its distance from the identity, against matrices that are known."""
+"""The Jacobian of a model and its distance from the identity, against known matrices."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def explicit(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
 # ---------------------------------------------------------------- pushing and pulling
 
 
-def test_pushes_and_pulls_are_products_with_the_jacobian():
+def test_push_and_pull_are_products_with_the_jacobian():
     model, x = curved(), images()
     push, pull = jacobian(model, x)
     whole, v = explicit(model, x), torch.randn(3, *SHAPE, dtype=torch.float64)
@@ -66,13 +66,13 @@ def test_singular_values_are_those_of_the_whole_jacobian():
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5, 0.0])
-def test_equal_singular_values_are_found_as_often_as_they_are(factor):
+def test_repeated_singular_values_are_found_with_their_multiplicity(factor):
     model, x = Given(factor * torch.eye(16)), images()
     found = singular_values(model, x, torch.randn(3, *x.shape, dtype=torch.float64), 4)
     torch.testing.assert_close(found, torch.full((3, 3), factor, dtype=torch.float64))
 
 
-def test_the_spectral_norm_is_the_first_of_them():
+def test_the_spectral_norm_is_the_largest_singular_value():
     model, x = curved(), images()
     norm = cf.SpectralNorm(iterations=200)(model, x, rng()).numbers["autoencoder"]
     first = singular_values(model, x, torch.randn(1, *x.shape, dtype=torch.float64), 16)[:, 0]
@@ -96,7 +96,7 @@ def test_a_map_that_ignores_its_input_has_a_jacobian_at_distance_one():
     assert (found["jacobian"] == 1).all()  # every probe v has the length sqrt(D): there is no chance in it
 
 
-def test_what_takes_all_the_noise_away_has_a_gap_of_one():
+def test_a_perfect_denoiser_has_a_gap_of_one():
     x = torch.full((5, *SHAPE), 0.3, dtype=torch.float64)
     found = cf.IdentityGap()(Given(torch.zeros(16, 16), constant=0.3), x, rng()).numbers
     torch.testing.assert_close(found["gap"], torch.ones(5, dtype=torch.float64))
@@ -110,14 +110,14 @@ def test_the_gap_is_that_of_the_corrupted_image():
     torch.testing.assert_close(found, expected.detach())
 
 
-def test_what_passes_of_a_linear_map_is_a_rayleigh_quotient():
+def test_the_passed_share_of_a_linear_map_is_a_rayleigh_quotient():
     matrix, x = torch.randn(16, 16, generator=rng(3)).double(), images()
     found = cf.IdentityGap()(Given(matrix.float()), x, rng(7)).numbers["passed"]
     n = (cf.Gaussian()(x, rng(7)) - x).flatten(1)
     torch.testing.assert_close(found, ((n @ matrix.T) * n).sum(1) / n.square().sum(1))
 
 
-def test_what_passes_of_weak_noise_is_the_trace_of_the_jacobian_on_average():
+def test_the_passed_share_of_weak_noise_is_the_mean_trace_of_the_jacobian():
     """tr J / D, by 4,000 draws of weak noise; within 5 of their standard errors."""
     model, x = curved(), images(1)
     found = cf.IdentityGap(cf.Gaussian(1e-5), draws=0)(model, x.expand(4000, -1, -1, -1), rng()).numbers["passed"]
@@ -138,7 +138,7 @@ def test_hutchinson_s_estimate_is_the_frobenius_norm(linear):
 # ---------------------------------------------------------------- what cannot be asked
 
 
-def test_images_that_stay_as_they_were_are_refused():
+def test_images_that_the_corruption_does_not_change_are_refused():
     black = torch.zeros(1, *SHAPE, dtype=torch.float64)
     for corruption, x in ((cf.Clean(), images()), (cf.Masking(), torch.cat((images(), black)))):
         with pytest.raises(cf.UsageError, match="leaves an image as it was"):
@@ -153,7 +153,7 @@ def test_images_that_stay_as_they_were_are_refused():
     ],
     ids=["IdentityGap", "Stability"],
 )
-def test_batch_statistics_leave_an_image_no_jacobian_of_its_own(probe, without):
+def test_batch_statistics_are_refused_for_jacobians(probe, without):
     model, x = cf.MLP(SHAPE, hidden=(8,), latent_dim=3, norm="batch").eval(), images(4).float()
     with pytest.raises(cf.UsageError, match=r'give (draws|values)=0, or statistics="running"'):
         probe(model, x, rng())
@@ -165,7 +165,7 @@ def test_batch_statistics_leave_an_image_no_jacobian_of_its_own(probe, without):
 
 
 @pytest.mark.parametrize("probe", [cf.IdentityGap(), cf.Stability(2), cf.Latent()], ids=lambda p: type(p).__name__)
-def test_a_model_in_training_mode_records_nothing_of_a_probe(probe):
+def test_a_probe_records_no_statistics_in_training_mode(probe):
     model = cf.MLP(SHAPE, hidden=(8,), latent_dim=3, norm="batch").train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     probe(model, images(4).float(), rng())

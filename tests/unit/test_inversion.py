@@ -1,4 +1,4 @@
-"""Inversion and the taps that it goes by: against linear algebra, and what must not change."""
+"""Inversion and taps, against linear algebra; and what they must not change."""
 
 import math
 from itertools import islice, pairwise
@@ -46,7 +46,7 @@ def last(film):
 # ---------------------------------------------------------------- taps
 
 
-def test_a_tap_gives_what_the_layer_gave():
+def test_a_tap_returns_the_output_of_the_layer():
     model, x = unet(), pictures(3, 1, 16, 16, dtype=torch.float32)
     z = model.encode(x)
     assert torch.equal(tap(model, "encoder.down2", x), z.flatten(1))
@@ -80,7 +80,7 @@ class Several(nn.Module):
         return {"maps": (2 * x, None, x[:, :, :1]), "count": torch.arange(len(x)), "scale": torch.tensor(3.0)}
 
 
-def test_several_tensors_are_one_vector():
+def test_several_outputs_are_one_vector():
     model, x = nn.Sequential(Several()), pictures(2, 1, 4, 4)
     assert torch.equal(tap(model, "0", x), torch.cat((2 * x.flatten(1), x[:, :, :1].flatten(1)), 1))
     model, x = unet(skips="concat"), pictures(2, 1, 16, 16, dtype=torch.float32)
@@ -96,7 +96,7 @@ def test_several_tensors_are_one_vector():
         ("encoder", "'encoder' of a UNet is not called"),
     ],
 )
-def test_a_layer_that_is_not_there_is_refused(layer, message):
+def test_a_missing_layer_is_refused(layer, message):
     with pytest.raises(cf.UsageError, match="(?s)^[^\n]*" + message.replace("?", r"\?")):
         tap(unet(), layer, pictures(2, 1, 16, 16, dtype=torch.float32))
 
@@ -165,7 +165,7 @@ def test_descent_moves_only_in_the_row_space(start):
 
 
 @pytest.mark.parametrize("m", [100, 200, 300])
-def test_what_a_random_layer_leaves_of_the_start(m):
+def test_a_random_layer_keeps_the_expected_part_of_the_start(m):
     r"""a_g = p a + (1-p) a0 + sqrt(p (1-p)) rms(a0 - a) xi,   p = m/n, xi like N(0, I).
 
     Pictures of two grey values and a constant start, so that nothing normal is put in. For one of b images the
@@ -209,7 +209,7 @@ def test_a_step_of_descent_is_that_of_autograd(distance):
 
 
 @pytest.mark.parametrize("optimizer", ["descent", "adam", "lbfgs"])
-def test_every_image_goes_its_own_way(optimizer):
+def test_images_are_inverted_independently(optimizer):
     model, x = unet().double(), pictures(4, 1, 16, 16) * torch.tensor([0.1, 1, 3, 9]).view(4, 1, 1, 1)
     probe = cf.Inversion(start="constant", optimizer=optimizer, steps=12, rate=(0.05, 0.01))
     together = last(probe.film(model, x, seeded()))
@@ -294,7 +294,7 @@ def test_a_classifier_is_inverted_too(layer, optimizer):
     assert model.training
 
 
-def test_the_reading_s_numbers_are_what_they_say():
+def test_the_numbers_of_the_reading_agree_with_their_definitions():
     model, x = unet(), pictures(3, 1, 16, 16, dtype=torch.float32)
     probe = cf.Inversion("encoder.down1", 10, shift=1 / 25)
     numbers, images = (lambda r: (r.numbers, r.images))(probe(model, x, seeded()))
@@ -334,7 +334,7 @@ def test_the_target_may_be_of_the_corrupted_image():
     assert (reading.numbers["image, corrupted"] < 1e-5).all()
 
 
-def test_the_starts():
+def test_every_start_has_its_distribution():
     model, x = unet(), pictures(8, 1, 16, 16, dtype=torch.float32)
 
     def begins(**given):
@@ -351,7 +351,7 @@ def test_the_starts():
     assert torch.equal(begins(first=x[:1], start="zero"), x[:1].expand_as(x))
 
 
-def test_blur_clamp_and_jitter():
+def test_blur_clamp_and_jitter_have_their_effect():
     model, x = unet(), pictures(2, 1, 16, 16, dtype=torch.float32)
     plain = cf.Inversion(optimizer="descent", steps=1, rate=(0.1, 0.1))
     step = last(plain.film(model, x, seeded()))
@@ -372,7 +372,7 @@ def test_blur_clamp_and_jitter():
         )
 
 
-def test_octaves_grow():
+def test_octaves_continue_at_a_larger_size():
     """The first one's images have no more than its own pixels; the next begins where it ended."""
     model, x = linear(256, 256), pictures(2, 1, 16, 16)
     coarse = cf.Inversion(steps=10, size=0.25)
@@ -386,13 +386,13 @@ def test_octaves_grow():
 
 
 @pytest.mark.parametrize("script", [*ESSAY, "prior_generator", "growing"])
-def test_the_essay_s_settings_run(script):
+def test_the_essay_s_settings_work(script):
     probe = getattr(cf.Inversion, script)("encoder.stem")
     film = probe.film(unet(), pictures(2, 1, 16, 16, dtype=torch.float32), seeded())
     assert next(film).isfinite().all()
 
 
-def test_the_essay_s_settings_are_its_scripts():
+def test_the_essay_s_settings_equal_those_of_its_scripts():
     def settings(probe):
         return probe.optimizer, probe.distance, probe.scale, probe.steps, probe.rate, probe.mean, probe.std
 
@@ -430,7 +430,7 @@ def test_the_essay_s_settings_are_its_scripts():
         ({"clamp": True}, "give optimizer=adam, or descent"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(given, message):
+def test_invalid_settings_are_refused(given, message):
     probe = object.__new__(cf.Inversion)  # the tests' own check of types would speak before it does
     vars(probe).update(vars(cf.Inversion()) | given)
     with pytest.raises(cf.UsageError, match=message) as refusal:
@@ -438,7 +438,7 @@ def test_settings_that_mean_nothing_are_refused(given, message):
     assert "\n" not in str(refusal.value)
 
 
-def test_what_cannot_be_inverted_is_refused():
+def test_outputs_that_cannot_be_inverted_are_refused():
     model, x = unet(), pictures(2, 1, 16, 16, dtype=torch.float32)
     with pytest.raises(cf.UsageError, match=r"did you mean encoder\.down1"):
         cf.Inversion("encoder.down11")(model, x, seeded())

@@ -1,4 +1,4 @@
-"""What is said of codes that were made to have each fault; how codes lie, against scikit-learn."""
+"""Warnings about codes with each known problem; the distribution of codes, against scikit-learn."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def read(model) -> dict[str, torch.Tensor]:
     return cf.CodeStatistics()(model, torch.rand(40, *model.shape), torch.Generator()).numbers
 
 
-def test_units_are_counted():
+def test_dead_and_active_units_are_counted():
     code = torch.rand(40, 5)
     code[:, 1] = 0  # dead
     code[:, 2] = torch.arange(40) % 2  # on for half of the images
@@ -41,13 +41,13 @@ def test_units_are_counted():
     assert "saturation" not in found
 
 
-def test_saturation_is_of_logistic_units():
+def test_saturation_is_measured_for_logistic_units_only():
     code = torch.full((40, 4), 0.5)
     code[:, 0], code[:, 1] = 0.001, 0.999
     assert read(Given(code))["saturation"] == 0.5
 
 
-def test_collapsed_dimensions_are_counted_and_said():
+def test_collapsed_dimensions_are_counted_and_reported():
     model = cf.Variational(cf.Linear((1, 4, 4), 6), latent_dim=3).eval()
     with torch.no_grad():
         model.head.weight.zero_()
@@ -79,18 +79,18 @@ def test_images_are_encoded_a_batch_at_a_time_with_the_statistics_asked_for():
         (torch.ones(40, 4), False, "100% of the logistic units"),
     ],
 )
-def test_each_fault_is_said_once_and_in_words(code, sparse, words):
+def test_each_problem_of_a_code_is_reported_once(code, sparse, words):
     said = symptoms(read(Given(code)), sparse)
     assert len([s for s in said if words in s]) == 1
 
 
-def test_values_outside_are_said_with_and_without_a_code():
+def test_values_outside_the_range_are_reported_with_and_without_a_code():
     for numbers in ({}, read(Given(torch.randn(40, 4)))):
         (said,) = symptoms(numbers, outside=0.25)
         assert "25.0% of the output's values lie outside" in said
 
 
-def test_a_healthy_code_is_not_spoken_of():
+def test_a_healthy_code_gives_no_warning():
     assert symptoms(read(Given(torch.randn(40, 4)))) == []
     assert symptoms({}) == []
 
@@ -107,7 +107,7 @@ def look(code: torch.Tensor, seed: int = 0, **fields) -> dict[str, torch.Tensor]
 
 
 @pytest.mark.parametrize("shape", [(60, 8), (20, 60), (30, 30), (40, 2)])
-def test_components_are_scikit_learn_s(shape):
+def test_components_equal_scikit_learn_s(shape):
     code = 3 + torch.randn(shape) * torch.linspace(1, 3, shape[1])
     found, theirs = look(code), PCA(2, svd_solver="full").fit_transform(code.double().numpy())
     theirs = torch.from_numpy(theirs).float()
@@ -144,7 +144,7 @@ def test_separated_clusters_are_pure_in_the_code_and_on_the_map():
     assert (labels[on_the_map] == labels).float().mean() > 0.95
 
 
-def test_shuffled_labels_are_as_pure_as_chance():
+def test_shuffled_labels_have_chance_purity():
     """The mean of 40 shuffles of labels of unequal counts, within 4 standard errors."""
     code, labels = torch.randn(90, 4), torch.tensor([0] * 60 + [1] * 25 + [2] * 5)
     found = [purity(code, labels[torch.randperm(90)], 10) for _ in range(40)]
@@ -154,7 +154,7 @@ def test_shuffled_labels_are_as_pure_as_chance():
     assert error < 0.01
 
 
-def test_purity_is_that_of_scikit_learn_s_neighbours():
+def test_purity_equals_that_of_scikit_learn_s_neighbours():
     code, labels = torch.randn(50, 3), torch.randint(0, 4, (50,))
     index = NearestNeighbors(n_neighbors=8).fit(code.numpy()).kneighbors(code.numpy())[1][:, 1:]
     expected = (labels[torch.from_numpy(index)] == labels[:, None]).float().mean()
@@ -171,7 +171,7 @@ def test_the_map_is_a_function_of_the_generator():
 
 
 @pytest.mark.parametrize("code", [torch.rand(4, 1), torch.ones(6, 3), torch.rand(5, 200), torch.rand(4, 2)])
-def test_few_or_equal_codes_are_mapped_too(code):
+def test_few_or_identical_codes_are_mapped_too(code):
     found = look(code, labels=torch.arange(len(code)) % 2)
     assert found["map"].shape == found["pca"].shape == (len(code), 2)
     if code.shape[1] == 1:
@@ -180,13 +180,13 @@ def test_few_or_equal_codes_are_mapped_too(code):
         assert found["effective dimension"] == found["components"] == 0
 
 
-def test_a_code_of_maps_is_all_their_numbers():
+def test_a_code_of_maps_is_flattened():
     model = cf.UNet((1, 8, 8), width=2, depth=2, skips="concat").eval()
     found = cf.Latent()(model, torch.rand(5, 1, 8, 8), torch.Generator()).numbers
     assert len(found["mean"]) == model.summary().code_size
 
 
-def test_what_the_probe_cannot_do_is_said():
+def test_invalid_uses_of_the_probe_are_refused():
     with pytest.raises(cf.UsageError, match="3 labels for 5 images"):
         look(torch.rand(5, 2), labels=torch.arange(3))
     with pytest.raises(cf.UsageError, match="4 images or more"):

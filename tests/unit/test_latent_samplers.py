@@ -1,4 +1,4 @@
-"""Samplers that start at the code, against closed forms, scikit-learn and models that are known exactly."""
+"""Samplers that start at the code, against closed forms, scikit-learn and known models."""
 
 import math
 
@@ -91,7 +91,7 @@ def test_draws_of_a_linear_autoencoder_at_its_optimum_have_the_covariance_of_the
 
 
 @pytest.mark.parametrize("sampler", [cf.FittedGaussian, cf.FittedMixture])
-def test_the_variance_of_a_posterior_counts(sampler):
+def test_the_variance_of_a_posterior_is_added(sampler):
     """Where every image has the posterior N(0, s^2), draws of codes are draws from it."""
     model = cf.Variational(cf.Linear((1, 2, 2), latent_dim=4), latent_dim=2).eval()
     with torch.no_grad():
@@ -118,7 +118,7 @@ def clusters():
     return torch.cat(parts).view(-1, 1, 2, 2)
 
 
-def test_a_fitted_mixture_is_scikit_learn_s(clusters):
+def test_a_fitted_mixture_equals_scikit_learn_s(clusters):
     """Shares, means and covariances of the draws in each cluster, against a fit to the codes themselves."""
     from sklearn.mixture import GaussianMixture
 
@@ -148,7 +148,7 @@ def test_a_fitted_mixture_keeps_the_moments_of_all_codes(clusters, rank):
     assert ((made.T.cov() - rows.T.cov()) / torch.outer(std, std)).abs().max() < 0.06
 
 
-def test_a_mixture_of_one_component_is_the_likeliest_normal_distribution():
+def test_a_mixture_of_one_component_is_the_maximum_likelihood_normal():
     """Whose covariance has the divisor n and not n - 1, which can be seen of five codes."""
     x = torch.rand(5, 1, 1, 3, generator=rng(1))
     (frame,) = cf.FittedMixture(x, components=1)(Pixels((1, 1, 3)), torch.zeros(20_000, 1, 1, 3), rng())
@@ -164,7 +164,7 @@ def test_a_mixture_does_not_depend_on_the_scale_of_the_codes(clusters):
     torch.testing.assert_close(1e3 * small, frame, rtol=1e-3, atol=1e-3)
 
 
-def test_no_image_is_encoded_alone():
+def test_no_batch_has_a_single_image():
     """Batch norm over a single vector would have no variance: 65 images are 33 and 32, not 64 and 1."""
     assert [len(p) for p in parts(torch.zeros(65, 1, 2, 2), 64)] == [33, 32]
     assert [len(p) for p in parts(torch.zeros(64, 1, 2, 2), 64)] == [64]
@@ -173,7 +173,7 @@ def test_no_image_is_encoded_alone():
         assert next(sampler(model, torch.rand(2, 1, 2, 2), rng())).isfinite().all()
 
 
-def test_what_cannot_be_fitted_is_refused():
+def test_codes_that_cannot_be_fitted_are_refused():
     model = Pixels((1, 2, 2))
     for sampler in (cf.FittedGaussian(), cf.FittedMixture()):
         assert sampler.noise(4, (1, 2, 2), rng()) is None
@@ -186,7 +186,7 @@ def test_what_cannot_be_fitted_is_refused():
             cf.FittedMixture(**bad)
 
 
-def test_codes_that_are_all_the_same_are_drawn_as_they_are():
+def test_identical_codes_are_sampled_unchanged():
     x = torch.full((12, 1, 2, 2), 0.5)
     for sampler in (cf.FittedGaussian(x), cf.FittedMixture(x)):
         (frame,) = sampler(Pixels((1, 2, 2)), sampler.noise(3, (1, 2, 2), rng()), rng())
@@ -214,7 +214,7 @@ def test_an_interpolation_is_straight_in_the_means_of_the_posterior():
         torch.testing.assert_close(frame, model.decode((1 - n / 4) * a + n / 4 * a[[1, 2, 0]]))
 
 
-def test_spherical_is_the_arc():
+def test_spherical_interpolation_follows_the_arc():
     """In the plane: from angle p to angle q the point at t has angle p + t (q - p), and keeps its length."""
     p, q = torch.tensor([0.0, 1.0, -2.0, 0.3]), torch.tensor([3.0, 1.5, -2.00001, 0.3])
 
@@ -238,7 +238,7 @@ def test_spherical_keeps_the_norm_where_linear_does_not():
     torch.testing.assert_close(spherical(code, 5 * code.roll(1, 0), 1.0), 5 * code.roll(1, 0))
 
 
-def test_codes_that_point_opposite_ways_or_nowhere_are_joined_straight():
+def test_opposite_and_zero_codes_are_interpolated_linearly():
     a = torch.randn(3, 6)
     torch.testing.assert_close(spherical(a, -2 * a, 0.25), 0.25 * a)
     assert torch.equal(spherical(torch.zeros(2, 6), torch.zeros(2, 6), 0.5), torch.zeros(2, 6))
@@ -260,12 +260,12 @@ def test_pixel_interpolation_has_the_script_s_noise_halfway():
 
 
 @pytest.mark.parametrize("cls", [cf.Interpolation, cf.PixelInterpolation, cf.DirectedWalk])
-def test_one_image_has_no_next_one(cls):
+def test_one_image_cannot_be_interpolated(cls):
     with pytest.raises(cf.UsageError, match="has 1: give it at least 2"):
         next(cls()(Pixels((1, 2, 2)), torch.rand(1, 1, 2, 2), rng()))
 
 
-def test_ways_that_are_none_are_refused():
+def test_invalid_interpolations_are_refused():
     with pytest.raises(cf.UsageError, match="linear, spherical"):
         cf.Interpolation(kind="cubic")
     with pytest.raises(cf.UsageError, match="steps=1"):
@@ -311,7 +311,7 @@ def test_dimensions_are_counted_through_all_maps_of_a_tuple():
     assert flat(Halves((1, 4, 2)).encode(x)).shape == (2, 8)
 
 
-def test_what_cannot_be_traversed_is_refused():
+def test_invalid_traversals_are_refused():
     model = Pixels((1, 2, 2))
     with pytest.raises(cf.UsageError, match="dim=4 is invalid: this code has 4 dimensions"):
         next(cf.Traversal(4)(model, torch.rand(3, 1, 2, 2), rng()))

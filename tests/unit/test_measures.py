@@ -36,7 +36,7 @@ def smooth(size=96, channels=3):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_mse_and_psnr_are_skimages(channels):
+def test_mse_and_psnr_equal_skimage_s(channels):
     a, b = pair(4, channels, 32, 24)
     for i, (one, other) in enumerate(zip(a.numpy(), b.numpy(), strict=True)):
         assert math.isclose(measures.mse(a, b)[i], metrics.mean_squared_error(one, other))
@@ -60,7 +60,7 @@ def test_ssim_is_the_paper_s_window_by_window(channels, size):
     torch.testing.assert_close(measures.ssim(a.float(), b.float()), expected.float(), rtol=1e-4, atol=0)
 
 
-def test_one_number_per_image():
+def test_measures_give_one_number_per_image():
     a, b = pair(5, 3, 16, 16, dtype=torch.float32)
     for measure in (measures.mse, measures.distance, measures.psnr, measures.ssim):
         assert measure(a, b).shape == (5,)
@@ -69,7 +69,7 @@ def test_one_number_per_image():
         assert measure(a).shape == (5,)
 
 
-def test_equal_images():
+def test_equal_images_have_the_best_values():
     a, _ = pair(2, 1, 16, 16)
     assert measures.mse(a, a).tolist() == [0, 0]
     assert measures.psnr(a, a).tolist() == [math.inf, math.inf]
@@ -145,11 +145,11 @@ def test_noise_level_finds_known_noise_on_a_smooth_image(std, channels):
     assert math.isclose(measures.noise_level(noisy).item(), std, rel_tol=0.08)
 
 
-def test_noise_level_of_a_clean_image_is_next_to_nothing():
+def test_noise_level_of_a_clean_image_is_nearly_zero():
     assert measures.noise_level(smooth()).item() < 1e-4
 
 
-def test_sliced_wasserstein_of_gaussians():
+def test_sliced_wasserstein_of_gaussians_equals_its_formula():
     """W2 of N(0, I) and N(v, s^2 I): squared, (1 - s)^2 + |v|^2 / d, sliced."""
     d = 6
     a = torch.randn(8_000, d, generator=seeded(6), dtype=torch.float64)
@@ -157,7 +157,7 @@ def test_sliced_wasserstein_of_gaussians():
     assert math.isclose(measures.sliced_wasserstein(a, b, seeded(8), 200).item(), math.sqrt(2), rel_tol=0.05)
 
 
-def test_sliced_wasserstein_of_a_moved_set():
+def test_sliced_wasserstein_of_a_shifted_set_is_known():
     a = torch.randn(50, 2, generator=seeded(6), dtype=torch.float64)
     moved = measures.sliced_wasserstein(a, a + torch.tensor([3.0, 4.0]), seeded(8), 20_000)
     assert math.isclose(moved.item(), 5 / math.sqrt(2), rel_tol=0.02)
@@ -165,7 +165,7 @@ def test_sliced_wasserstein_of_a_moved_set():
 
 
 @pytest.mark.parametrize(("n", "m"), [(7, 7), (4, 6), (5, 3), (1, 4), (8, 4)])
-def test_along_a_line_it_is_optimal_transport(n, m):
+def test_in_one_dimension_it_is_optimal_transport(n, m):
     """Against the linear programme of transport, which knows nothing of sorting."""
     a = torch.randn(n, 1, generator=seeded(n), dtype=torch.float64)
     b = torch.randn(m, 1, generator=seeded(m + 20), dtype=torch.float64) + 0.5
@@ -178,7 +178,7 @@ def test_along_a_line_it_is_optimal_transport(n, m):
     assert math.isclose(measures.sliced_wasserstein(a, b).item(), math.sqrt(plan.fun), rel_tol=1e-6)
 
 
-def test_along_a_line_it_bounds_scipys_first_distance():
+def test_in_one_dimension_it_bounds_scipys_wasserstein_1():
     """W1 <= W2, with equality for a shift."""
     a = torch.randn(40, 1, generator=seeded(1), dtype=torch.float64)
     b = torch.randn(30, 1, generator=seeded(2), dtype=torch.float64)
@@ -207,7 +207,7 @@ def test_sliced_wasserstein_draws_from_its_generator_and_takes_images():
         lambda: measures.sliced_wasserstein(torch.zeros(2, 3), torch.zeros(2, 3), projections=0),
     ],
 )
-def test_what_cannot_be_measured_is_refused(call):
+def test_invalid_images_are_refused(call):
     with pytest.raises(UsageError) as refusal:
         call()
     assert "\n" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""What no law can say of the architectures: exact sizes, the norms, and what linear algebra knows."""
+"""Exact sizes of the architectures, their norms, and results known from linear algebra."""
 
 import runpy
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_wide_middle_keeps_the_size_of_the_map_and_is_affine_of_its_rank():
 @pytest.mark.parametrize("skips", ["none", "self", "concat"])
 @pytest.mark.parametrize("up", ["transposed", "bilinear", ["bilinear", "transposed"]])
 @pytest.mark.parametrize("side", [27, 29, 30])
-def test_pooling_by_3_takes_any_side_and_gives_it_back(skips, up, side, tmp_path):
+def test_pooling_by_3_accepts_any_side_and_restores_it(skips, up, side, tmp_path):
     model = cf.UNet((1, side, side), width=4, depth=2, skips=skips, up=up, pool=3, norm="none").eval()
     x = torch.rand(2, 1, side, side)
     z = model.encode(x)
@@ -65,7 +65,7 @@ def test_pooling_by_3_takes_any_side_and_gives_it_back(skips, up, side, tmp_path
     assert torch.equal(cf.load(tmp_path)(x), model(x))
 
 
-def test_a_way_up_is_given_per_level_deepest_first():
+def test_up_sampling_may_differ_per_level_deepest_first():
     model = cf.UNet((1, 16, 16), width=4, depth=2, up=["bilinear", "transposed"])
     assert isinstance(model.decoder["up1"].up, nn.Upsample)
     assert isinstance(model.decoder["up2"].up, nn.ConvTranspose2d)
@@ -75,7 +75,7 @@ def test_a_way_up_is_given_per_level_deepest_first():
         cf.UNet((1, 8, 8), width=4, depth=2, pool=3)
 
 
-def test_frozen_layers_are_those_between_hidden_ones_and_do_not_learn():
+def test_frozen_layers_lie_between_hidden_ones_and_are_not_trained():
     model = cf.MLP((1, 4, 4), hidden=[20, 20], latent_dim=20, frozen=True)
     linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
     assert [layer.weight.requires_grad for layer in linear] == [True, False, False, False, False, True]
@@ -121,7 +121,7 @@ def _with_gradients(model, x):
     return model.parameters()
 
 
-def test_self_is_the_up_sampled_map_joined_with_itself():
+def test_self_concatenates_the_up_sampled_map_with_itself():
     """One convolution over a map joined with itself is the sum of its halves over the map."""
     stage = cf.models.unet.Up(8, 4, "self", "none", "transposed")
     x = torch.rand(2, 8, 5, 5)
@@ -132,7 +132,7 @@ def test_self_is_the_up_sampled_map_joined_with_itself():
     torch.testing.assert_close(stage(x), stage.conv[1:](expected))
 
 
-def test_concat_joins_the_map_of_the_way_down_with_the_one_from_below():
+def test_concat_concatenates_the_encoder_map_with_the_up_sampled_one():
     """The output of the layers written out, and its gradients by both maps."""
     stage = cf.models.unet.Up(8, 4, "concat", "none", "transposed").double()
     maps = [torch.rand(2, c, side, side).double().requires_grad_() for c, side in ((8, 5), (4, 10))]
@@ -143,7 +143,7 @@ def test_concat_joins_the_map_of_the_way_down_with_the_one_from_below():
         torch.testing.assert_close(a, b)
 
 
-def test_a_bilinear_way_up_aligns_the_corners():
+def test_bilinear_up_sampling_aligns_the_corners():
     """As in the scripts: a ramp stays a ramp, from its first value to its last."""
     up = cf.models.unet.Up(8, 4, "none", "none", "bilinear").up
     torch.testing.assert_close(up(torch.linspace(0, 1, 5).expand(1, 8, 5, 5))[0, 0, 0], torch.linspace(0, 1, 10))
@@ -177,7 +177,7 @@ def test_the_receptive_field_of_a_unet_s_code(depth, field):
 
 
 @pytest.mark.parametrize("shape", [(8, 6, 5, 5), (16, 6)])
-def test_batch_norm_is_torch_s(shape):
+def test_batch_norm_equals_torch_s(shape):
     """The same output, gradient and averages as torch's, in training mode and with the averages."""
     ours = BatchNorm(6).double()
     theirs = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(6).double()
@@ -204,7 +204,7 @@ def test_group_norm_has_up_to_eight_groups():
     assert [norm("group", channels).num_groups for channels in (4, 5, 12, 16)] == [4, 1, 4, 8]
 
 
-def test_batch_statistics_of_one_value_say_what_to_do():
+def test_batch_statistics_of_one_value_are_refused_with_advice():
     model = cf.UNet((1, 4, 4), width=2, depth=2)
     with pytest.raises(cf.UsageError, match="a batch of 2 or more"):
         model(torch.rand(1, 1, 4, 4))
@@ -294,7 +294,7 @@ def test_murphy_s_cnn_has_its_bottleneck_and_a_single_position_can_be_reached():
         cf.Conv((3, 32, 32), channels=(4,) * 6)
 
 
-def test_the_sides_of_a_conv_may_be_odd_each_for_itself():
+def test_each_side_of_a_conv_may_be_odd():
     for sides in ((9, 8), (8, 9), (11, 14)):
         assert cf.Conv((1, *sides), channels=(2, 3))(torch.rand(2, 1, *sides)).shape == (2, 1, *sides)
 
@@ -315,7 +315,7 @@ def test_a_side_that_cannot_be_halved_is_refused_with_the_nearest_that_can():
         cf.UNet((3, 32, 32), depth=4, middle=cf.Affine())
 
 
-def test_only_known_activations_mean_anything():
+def test_unknown_activations_are_refused():
     assert isinstance(activation("gelu"), nn.GELU)
     with pytest.raises(cf.UsageError, match="identity, relu"):
         cf.MLP((1, 4, 4), activation="Softmax")

@@ -19,7 +19,7 @@ def read(x: torch.Tensor, reference: torch.Tensor | None = None, **fields) -> di
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_they_are_scikit_learn_s(count, monkeypatch):
+def test_nearest_neighbours_equal_scikit_learn_s(count, monkeypatch):
     monkeypatch.setattr(nearest, "QUERIES", 7)  # more than one chunk of either
     monkeypatch.setattr(nearest, "PART", 11)
     x, reference = images(20), 0.5 + images(50, 1)
@@ -32,7 +32,7 @@ def test_they_are_scikit_learn_s(count, monkeypatch):
     torch.testing.assert_close(found["distance"], expected, rtol=1e-5, atol=0)
 
 
-def test_a_row_is_no_quantity_and_a_count_is_one():
+def test_row_numbers_are_no_quantities_and_counts_are():
     x = images(6)
     reading = cf.Nearest()(cf.Linear((3, 6, 5), 2), x, Generator())
     assert list(reading.numbers) == ["distance", "index", "ratio"]
@@ -52,7 +52,7 @@ def test_the_nearest_image_is_shown_and_the_ratio_is_of_the_first_two():
     assert torch.equal(reading.numbers["ratio"], two["ratio"])
 
 
-def test_an_image_of_the_reference_is_itself():
+def test_the_nearest_image_of_a_reference_image_is_itself():
     reference = 1000 + images(40)  # where ||a||^2 - 2 a b + ||b||^2 has hardly a digit left
     found = read(reference[5:15].clone(), reference)
     assert torch.equal(found["index"], torch.arange(5, 15))
@@ -60,7 +60,7 @@ def test_an_image_of_the_reference_is_itself():
     assert not found["ratio"].any()
 
 
-def test_of_equally_near_ones_the_first_is_taken():
+def test_ties_take_the_first_image():
     reference = images(5).repeat(3, 1, 1, 1)
     found = read(reference[:5].clone(), reference, count=3)
     assert torch.equal(found["index"], torch.arange(5)[:, None] + torch.tensor([0, 5, 10]))
@@ -68,7 +68,7 @@ def test_of_equally_near_ones_the_first_is_taken():
     assert (found["ratio"] == 1).all()
 
 
-def test_without_reference_the_others_are_looked_at(monkeypatch):
+def test_without_a_reference_the_other_images_are_searched(monkeypatch):
     monkeypatch.setattr(nearest, "QUERIES", 3)
     x = images(8)
     found = read(x)
@@ -79,7 +79,7 @@ def test_without_reference_the_others_are_looked_at(monkeypatch):
     assert not twins["distance"].any()
 
 
-def test_every_channel_counts():
+def test_distances_use_every_channel():
     x = images(1)
     reference = torch.cat((x, x))
     reference[0, 2] += 0.3
@@ -89,13 +89,13 @@ def test_every_channel_counts():
     torch.testing.assert_close(found["distance"], torch.tensor([0.2 / 3**0.5]))
 
 
-def test_one_reference_image_has_no_second():
+def test_one_reference_image_gives_no_ratio():
     found = read(images(3), images(1, 1))
     assert list(found) == ["distance", "index"]
     assert not found["index"].any()
 
 
-def test_many_more_than_fit_into_a_chunk_are_looked_through():
+def test_a_reference_larger_than_a_chunk_is_searched():
     """A copy of each of the first and the last of 9000, disturbed a little."""
     among = torch.rand(9000, 10, generator=Generator().manual_seed(0))
     wanted = torch.tensor([0, 4095, 4096, 8999]).repeat(100)
@@ -115,11 +115,11 @@ def test_many_more_than_fit_into_a_chunk_are_looked_through():
         ),
     ],
 )
-def test_what_is_not_there_is_refused(x, reference, count, words):
+def test_invalid_references_and_counts_are_refused(x, reference, count, words):
     with pytest.raises(cf.UsageError, match=words):
         read(x, reference, count=count)
 
 
-def test_no_neighbour_is_refused():
+def test_a_count_of_zero_is_refused():
     with pytest.raises(cf.UsageError, match="count=0"):
         cf.Nearest(count=0)

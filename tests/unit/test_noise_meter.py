@@ -1,4 +1,4 @@
-"""The noise meter: what the measures say of noise that is known. Against scipy and closed forms."""
+"""The noise meter on known noise, against scipy and closed forms."""
 
 import math
 
@@ -30,7 +30,7 @@ def waves(size=64):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_kurtosis_and_normality_are_scipys(channels):
+def test_kurtosis_and_normality_equal_scipys(channels):
     for kind in ("normal", "uniform", "laplace"):
         x = 0.3 + 0.2 * noise(kind, 3, channels, 16)
         for i, row in enumerate(x.flatten(1).numpy()):
@@ -60,13 +60,13 @@ def test_only_normal_noise_looks_normal():
 
 @pytest.mark.parametrize("kind", ["normal", "uniform", "laplace"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_white_noise_is_flat_whatever_its_distribution(kind, channels):
+def test_white_noise_has_a_flat_spectrum_whatever_its_distribution(kind, channels):
     found = measures.flatness(noise(kind, channels=channels))
     assert abs(found.mean() - WHITE) < 0.005
     assert found.std() < 0.02
 
 
-def test_flatness_falls_with_smoothing_and_is_next_to_nothing_for_waves():
+def test_flatness_falls_with_smoothing_and_is_nearly_zero_for_waves():
     x = noise("normal")
     blurred = torch.nn.functional.avg_pool2d(x, 3, stride=1)
     assert (measures.flatness(blurred) < 0.7 * WHITE).all()
@@ -101,7 +101,7 @@ def test_a_number_for_each_image_that_brightness_and_contrast_do_not_change(meas
 
 
 @pytest.mark.parametrize("measure", [measures.kurtosis, measures.normality, measures.flatness])
-def test_what_is_no_image_is_refused(measure):
+def test_inputs_that_are_no_images_are_refused(measure):
     measure = getattr(measure, "__wrapped__", measure)
     with pytest.raises(UsageError, match="images b, c, h, w, not 3 x 9"):
         measure(torch.zeros(3, 9))

@@ -68,7 +68,7 @@ def test_error_and_angle_doubles_its_weight_until_the_error_counts(error, alpha)
     torch.testing.assert_close(loss, (alpha * error**2 - cosine) * 16)
 
 
-def test_bernoulli_is_torch_s_on_binary_images_and_the_cross_entropy_on_grey_ones():
+def test_bernoulli_is_the_cross_entropy_and_equals_torch_s_on_binary_images():
     logits = 3 * torch.randn(5, 1, 4, 4)
     model = Fixed(logits, output="sigmoid")
     x = (pictures() > 0.5).float()
@@ -111,14 +111,14 @@ def test_diagnostics_are_against_the_clean_image_and_no_part_of_the_loss():
     torch.testing.assert_close(watch["psnr"], (-10 * errors.log10()).mean())
 
 
-def test_what_is_to_be_explained_is_the_clean_image():
+def test_the_target_of_the_loss_is_the_clean_image():
     """A denoiser is told what it should have seen, and not what it saw."""
     model, x = Fixed(torch.full((5, 1, 4, 4), 0.5)), pictures()
     loss = cf.Classical(cf.Gaussian(10.0))(model, x)["fidelity"]
     torch.testing.assert_close(loss, (x - 0.5).square().sum() / 2 / len(x))
 
 
-def test_what_is_outside_is_counted_on_both_sides():
+def test_values_below_0_and_above_1_are_counted():
     image = torch.full((5, 1, 4, 4), 0.5)
     image[:, :, 0], image[:, :, 1, 0] = -0.1, 1.1
     watch = {}
@@ -134,7 +134,7 @@ def test_the_encoder_sees_the_corrupted_image_and_runs_once():
     assert seen[0].abs().sum() == 0
 
 
-def test_impossible_settings_are_refused():
+def test_invalid_settings_are_refused():
     for make in (
         lambda: cf.SquaredError(0.0),
         lambda: cf.L1(-1.0),
@@ -147,7 +147,7 @@ def test_impossible_settings_are_refused():
 # ---------------------------------------------------------------- sparsity
 
 
-def test_kl_sparsity_is_torch_s_divergence_of_the_mean_activation():
+def test_kl_sparsity_equals_torch_s_divergence_of_the_mean_activation():
     z = torch.rand(50, 7, dtype=torch.float64)
     ours = cf.KLSparsity(weight=0.3, target=0.2)(cf.Linear.tiny(), pictures(50), z)
     theirs = kl_divergence(Bernoulli(torch.tensor(0.2).double()), Bernoulli(z.mean(0))).sum()
@@ -171,7 +171,7 @@ def test_kl_sparsity_is_finite_where_a_unit_is_dead_or_always_on(value):
     assert penalty > 0
 
 
-def test_kl_sparsity_wants_logistic_units():
+def test_kl_sparsity_requires_logistic_units():
     with pytest.raises(cf.UsageError, match="code_activation"):
         cf.KLSparsity().check(cf.MLP((1, 4, 4)))
     cf.KLSparsity().check(cf.MLP((1, 4, 4), code_activation="sigmoid"))
@@ -261,7 +261,7 @@ def test_batch_statistics_are_refused_by_contraction_and_running_ones_are_not():
     cf.Classical(penalties=(cf.Contraction(),)).check(model)
 
 
-def test_a_contraction_can_be_taken_while_nothing_else_is_differentiated():
+def test_contraction_works_under_no_grad():
     """As on held-out images: the number is the same, and nothing is left to differentiate the fidelity by."""
     model, x = encoders()[0], pictures()
     objective = cf.Classical(penalties=(cf.Contraction(estimator="closed"),))
@@ -325,7 +325,7 @@ def test_a_denoising_contractive_variational_autoencoder_is_one_objective_and_en
     assert len(seen) == 1
 
 
-def test_impossible_penalties_are_refused():
+def test_invalid_penalties_are_refused():
     for make in (
         lambda: cf.KLSparsity(target=1.0),
         lambda: cf.Contraction(-1.0),

@@ -1,4 +1,4 @@
-"""A class of a person's own: known when it is defined, trained, written down, read back; or refused at once."""
+"""User classes: recorded when defined, trained, saved, loaded; or refused before training."""
 
 import gc
 import json
@@ -19,23 +19,7 @@ from copyfold.catalogue import build, describe, find
 from copyfold.corruptions import Corruption
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective, Penalty
-
-
-class Strided(cf.Autoencoder):
-    """No dataclass, no tiny, no statistics, no encoder; buffers that are not saved, and counted batches."""
-
-    def __init__(self, shape, width=4, scale=2.0):
-        super().__init__(shape)
-        self.width, self.scale = width, scale
-        self.inward = nn.Sequential(nn.Conv2d(shape[0], width, 2, 2), nn.BatchNorm2d(width))
-        self.outward = nn.ConvTranspose2d(width, shape[0], 2, 2)
-        self.register_buffer("gain", torch.full((1,), float(scale)), persistent=False)
-
-    def encode(self, x):
-        return self.gain * self.inward(x)
-
-    def decode(self, z):
-        return self.outward(z / self.gain)
+from known import Strided
 
 
 class Tied(cf.Autoencoder):
@@ -114,7 +98,7 @@ def photos():
         lambda shape: cf.UNet(shape, width=4, depth=2, middle=Pooled(3)),
     ],
 )
-def test_what_was_trained_is_read_back(make, photos, tmp_path):
+def test_a_trained_user_model_is_loaded_exactly(make, photos, tmp_path):
     objective = cf.Classical(Rows(3), Cubes(), (Square(0.5),))
     model = make(photos.shape)
     run = cf.fit(model, objective, photos, run=tmp_path / "r", epochs=1, batch=8)
@@ -133,7 +117,7 @@ def test_what_was_trained_is_read_back(make, photos, tmp_path):
 
 
 class Pooled(cf.Middle):
-    """A waist of a person's own."""
+    """A user's bottleneck."""
 
     def __init__(self, latent_dim):
         self.latent_dim = latent_dim
@@ -147,13 +131,13 @@ class Pooled(cf.Middle):
         )
 
 
-def test_weights_that_are_one_are_one_again(tmp_path):
+def test_shared_weights_stay_shared_after_loading(tmp_path):
     Tied((1, 4, 4)).save(tmp_path)
     loaded = cf.load(tmp_path)
     assert loaded.again.weight is loaded.down.weight
 
 
-def test_a_decoder_without_logits_has_those_of_its_images():
+def test_a_model_without_logits_gets_them_from_its_images():
     class Shown(Strided):
         def __init__(self, shape, output):
             super().__init__(shape)
@@ -170,25 +154,25 @@ def test_a_decoder_without_logits_has_those_of_its_images():
         torch.testing.assert_close(model.logits(z), expected(model.decode(z)))
 
 
-def test_a_model_that_is_not_divided_is_its_own_encoder_and_decoder():
+def test_a_model_without_encoder_is_its_own_encoder_and_decoder():
     model = Strided((1, 8, 8))
     assert model.encoder is model
     assert model.decoder is model
     assert "encoder" not in dict(model.named_modules())
-    assert model.summary().code_size == 4 * 4 * 4
+    assert model.summary().code_size == 3 * 4 * 4
     with pytest.raises(AttributeError, match="encodr"):
         model.encodr  # noqa: B018
 
 
-def test_config_json_has_a_bare_name_and_where_it_came_from(tmp_path):
-    Strided((1, 8, 8), 3).save(tmp_path)
+def test_config_json_has_the_bare_name_and_the_module(tmp_path):
+    Strided((1, 8, 8)).save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config == {
-        "architecture": "Strided", "module": __name__, "shape": [1, 8, 8], "width": 3, "scale": 2.0
+        "architecture": "Strided", "module": "known", "shape": [1, 8, 8], "width": 3, "scale": 2.0
     }  # fmt: skip
 
 
-def test_a_class_that_is_not_there_is_named_and_not_imported(tmp_path, monkeypatch):
+def test_a_missing_class_is_reported_and_its_module_not_imported(tmp_path, monkeypatch):
     Strided((1, 8, 8)).save(tmp_path / "m")
     (tmp_path / "my_models.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -202,7 +186,7 @@ def test_a_class_that_is_not_there_is_named_and_not_imported(tmp_path, monkeypat
     assert "my_models" not in sys.modules
 
 
-def test_weights_of_another_type_than_the_class_has_are_refused(tmp_path):
+def test_weights_of_another_dtype_are_refused(tmp_path):
     model = Strided((1, 8, 8))
     model.save(tmp_path, {k: v.double() for k, v in model.state_dict().items()})
     with pytest.raises(cf.UsageError, match="9 tensors differ"):
@@ -232,13 +216,13 @@ def test_a_class_is_known_when_it_is_defined():
     assert isinstance(build(Penalty, describe(Square(2.0))), Square)
 
 
-def test_the_newest_of_a_name_is_known(defined):
+def test_a_redefined_class_replaces_the_former_one(defined):
     first = defined("notebook_a", "Rerun")
     second = defined("notebook_a", "Rerun")
     assert find(Corruption, "Rerun") is second is not first
 
 
-def test_one_name_in_two_modules_is_told_apart_by_the_module(defined):
+def test_one_name_in_two_modules_is_resolved_by_the_module(defined):
     first, second = defined("paper_a", "Twin"), defined("paper_b", "Twin")
     assert find(Corruption, describe(first())["class_path"]) is first
     assert find(Corruption, describe(second())["class_path"]) is second
@@ -246,7 +230,7 @@ def test_one_name_in_two_modules_is_told_apart_by_the_module(defined):
         find(Corruption, "Twin")
 
 
-def test_a_name_of_copyfold_s_own_is_refused(photos, tmp_path, defined):
+def test_a_class_named_like_one_of_copyfold_is_refused(photos, tmp_path, defined):
     mine = defined("my_models", "Gaussian")
     assert find(Corruption, "Gaussian") is cf.Gaussian
     with pytest.raises(cf.UsageError, match=r"my_models\.Gaussian has the name of .* another name"):
@@ -254,13 +238,13 @@ def test_a_name_of_copyfold_s_own_is_refused(photos, tmp_path, defined):
     assert not (tmp_path / "r").exists()
 
 
-def test_our_own_lists_have_our_own_classes_only():
+def test_copyfold_s_lists_have_copyfold_s_classes_only():
     assert Rows.__name__ not in catalogue.classes(Corruption)
     assert "Rows" not in dir(cf)
     assert not hasattr(cf, "Rows")
 
 
-def test_a_module_offers_what_it_defines_and_what_it_imported(defined):
+def test_a_module_offers_defined_and_imported_classes(defined):
     module = types.ModuleType("my_shop")
     own, below, other = (defined(m, n) for m, n in (("my_shop", "Own"), ("my_shop.deep", "Below"), ("x", "Other")))
     module.Borrowed = Rows
@@ -270,7 +254,7 @@ def test_a_module_offers_what_it_defines_and_what_it_imported(defined):
     assert cf.Gaussian not in offered
 
 
-def test_a_plain_class_says_how_it_is_made():
+def test_a_plain_class_has_a_repr_with_its_arguments():
     assert repr(Rows(3)) == "Rows(every=3)"
     assert repr(cf.Renoising(schedule=Steps(0.5))).startswith("Renoising(steps=30")
     assert "schedule=Steps(at=0.5)" in repr(cf.Renoising(schedule=Steps(0.5)))
@@ -383,13 +367,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=REFUSED)
-def test_a_model_that_could_not_be_read_back_is_refused_before_training(make, words, photos, tmp_path):
+def test_a_model_that_cannot_be_loaded_again_is_refused_before_training(make, words, photos, tmp_path):
     with pytest.raises(cf.UsageError, match=words):
         cf.fit(make(photos.shape), photos=photos, run=tmp_path / "r", epochs=1)
     assert not (tmp_path / "r").exists()
 
 
-def test_a_model_that_lacks_a_method_cannot_be_made():
+def test_a_model_that_lacks_a_method_cannot_be_created():
     class Half(cf.Autoencoder):
         def encode(self, x):
             return x
@@ -413,7 +397,7 @@ def test_a_model_that_lacks_a_method_cannot_be_made():
         (cf.Gaussian(), r"Gaussian\(std=0.2\) is no Objective: give an instance of one, as in Classical\(\)"),
     ],
 )
-def test_an_objective_that_cannot_be_written_down_is_refused_before_training(objective, words, photos, tmp_path):
+def test_an_objective_that_cannot_be_saved_is_refused_before_training(objective, words, photos, tmp_path):
     with pytest.raises(cf.UsageError, match=words):
         cf.fit(cf.Linear(photos.shape), objective, photos, run=tmp_path / "r", epochs=1)
     assert not (tmp_path / "r").exists()
@@ -460,28 +444,28 @@ def test_an_objective_that_fails_is_refused_before_anything_is_written(objective
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_class_that_is_read_as_another_of_its_name_is_said(tmp_path, caplog, defined):
+def test_loading_a_class_of_another_module_gives_a_warning(tmp_path, caplog, defined):
     Strided((1, 8, 8)).save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"module": "elsewhere"}))
     cf.load(tmp_path)
-    assert f"Strided came from elsewhere, and is taken as {__name__}.Strided" in caplog.text
+    assert "Strided came from elsewhere, and is taken as known.Strided" in caplog.text
 
 
-def test_photos_that_are_a_folder_s_name_are_refused():
+def test_a_path_in_place_of_photos_is_refused():
     with pytest.raises(
         cf.UsageError, match=r"photos='my/photos' is invalid: expected Photos, as in Photos\('my/photos'\)"
     ):
         cf.fit(cf.Linear((1, 8, 8)), photos="my/photos")
 
 
-def test_a_misspelt_argument_of_fit_is_said_with_the_nearest(photos):
+def test_a_misspelt_argument_of_fit_gets_a_suggestion(photos):
     for wrong, right in (("epoch", "epochs"), ("minute", "minutes"), ("objectives", "objective")):
         with pytest.raises(cf.UsageError, match=f"no argument '{wrong}': did you mean {right}"):
             cf.fit(cf.Linear(photos.shape), photos=photos, **{wrong: 1})
 
 
-def test_numbers_of_numpy_are_numbers():
+def test_numpy_numbers_are_accepted():
     assert describe(Rows(np.int64(3))) == {"class_path": f"{__name__}.Rows", "init_args": {"every": 3}}
     assert type(describe(Square(np.float32(0.5)))["init_args"]["weight"]) is float
 
@@ -508,7 +492,7 @@ def installed(monkeypatch):
     catalogue.plugins.cache_clear()
 
 
-def test_a_plug_in_is_known_where_a_name_is_looked_for(installed, monkeypatch, defined):
+def test_a_plug_in_is_loaded_when_a_name_is_searched(installed, monkeypatch, defined):
     def load():
         monkeypatch.setitem(sys.modules, "shop", types.ModuleType("shop"))
         defined("shop", "Plugged")
@@ -519,7 +503,7 @@ def test_a_plug_in_is_known_where_a_name_is_looked_for(installed, monkeypatch, d
     assert find(Corruption, "Plugged").__module__ == "shop"
 
 
-def test_a_broken_plug_in_warns_and_stops_nothing(installed, caplog, monkeypatch, defined):
+def test_a_broken_plug_in_gives_a_warning_only(installed, caplog, monkeypatch, defined):
     def broken():
         raise SystemExit("no")
 
@@ -552,14 +536,14 @@ class Shuffled(Tied):
         return super().encode(x.flatten(1)[:, self.order])
 
 
-def test_whole_numbers_are_not_averaged_and_infinite_buffers_are_no_divergence(photos, tmp_path):
+def test_integer_buffers_are_not_averaged_and_infinite_ones_are_no_divergence(photos, tmp_path):
     model = Shuffled(photos.shape)
     order = model.order.clone()
     cf.fit(model, None, photos, run=tmp_path / "r", epochs=3, batch=8, average=0.9)
     assert torch.equal(cf.load(tmp_path / "r").order, order)
 
 
-def test_a_finished_training_that_is_resumed_leaves_the_average_in_the_model(photos, tmp_path):
+def test_resuming_a_finished_training_leaves_the_averaged_weights_in_the_model(photos, tmp_path):
     models = [cf.Linear(photos.shape, 4) for _ in range(2)]
     for model in models:
         cf.fit(model, None, photos, run=tmp_path / "r", epochs=2, batch=8, average=0.9, resume=True)

@@ -1,4 +1,4 @@
-"""Pictures and films, read back by Pillow and PyAV."""
+"""Pictures and films, read back with Pillow and PyAV."""
 
 import itertools
 import math
@@ -75,7 +75,7 @@ def test_grid_makes_tiny_images_visible_and_grey_ones_three_channels():
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (5, 5), (8, 4), (10, 5), (16, 4), (64, 8)])
-def test_grid_leaves_few_holes(count, columns):
+def test_grid_leaves_few_empty_cells(count, columns):
     assert pictures.grid(torch.zeros(count, 1, 2, 2), scale=1, gap=0).shape[1] == 2 * columns
 
 
@@ -90,7 +90,7 @@ def test_grid_shows_values_as_they_are_or_stretched():
 
 
 @pytest.mark.parametrize("contrast", ["raw", "minmax"])
-def test_grid_survives_what_is_not_a_number(contrast):
+def test_grid_accepts_nan(contrast):
     x = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0]).view(1, 1, 2, 2)
     assert pictures.grid(x, scale=1, contrast=contrast)[..., 0].tolist() == [[0, 255], [0, 0]]
 
@@ -125,7 +125,7 @@ def test_grid_takes_half_precision_and_gradients():
         lambda: pictures.evenly(0, 3),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(call):
+def test_invalid_images_are_refused(call):
     with pytest.raises(UsageError) as refusal:
         call()
     assert "\n" not in str(refusal.value)
@@ -134,7 +134,7 @@ def test_what_cannot_be_drawn_is_refused(call):
 # Saving
 
 
-def test_save_makes_folders_and_leaves_only_the_picture(tmp_path):
+def test_save_creates_folders_and_leaves_only_the_picture(tmp_path):
     path = tmp_path / "a" / "b" / "grid.png"
     picture = pictures.grid(waves())
     pictures.save_picture(picture, path)
@@ -172,7 +172,7 @@ def test_comparison_is_at_most_800_pixels_wide_with_its_text_inside(count):
     assert_all_text_is_inside(figure)
 
 
-def test_comparison_does_not_let_labels_run_into_images_or_each_other():
+def test_labels_of_a_comparison_do_not_overlap():
     x = waves(16, height=8)
     figure = pictures.comparison({f"row {i}": x for i in range(4)}, {"row 1": "one\ntwo\nthree"})
     figure.canvas.draw()
@@ -207,7 +207,7 @@ def test_curves_show_every_series_and_a_single_point():
     assert_all_text_is_inside(figure)
 
 
-def test_a_curve_under_another_is_seen_and_dots_have_bars():
+def test_overlapping_curves_are_visible_and_points_have_error_bars():
     points = {"law": ([1, 2], [1, 2]), "measured": ([1, 2], [1, 2]), "observed": ([1, 2], [1, 2])}
     axes = pictures.curves(points, "layers", "y", bands={"observed": ([0, 1], [2, 3])}, dots={"observed"}).axes[0]
     assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "None"]
@@ -224,7 +224,7 @@ def test_many_curves_all_look_different():
     assert_all_text_is_inside(figure)
 
 
-def test_curves_survive_values_that_are_not_numbers():
+def test_curves_accept_nan():
     for values, logy in (([torch.nan, 1.0], True), ([torch.nan, torch.inf], False)):
         assert pictures.png(pictures.curves({"nan": ([0, 1], values)}, "x", "y", logy=logy)).startswith(b"\x89PNG")
 
@@ -247,7 +247,7 @@ def looks(figure):
 
 
 @pytest.mark.parametrize("count", [2, 10, 24, 70])
-def test_classes_are_told_apart(count):
+def test_classes_have_distinct_colours_and_markers(count):
     """By colour alone up to ten, by colour and marker up to 70; and their names are on the picture."""
     points = torch.randn(140, 2, generator=torch.Generator().manual_seed(0))
     figure = pictures.scatter(points, [f"class {i % count:02d}" for i in range(140)])
@@ -257,7 +257,7 @@ def test_classes_are_told_apart(count):
     assert_all_text_is_inside(figure)
 
 
-def test_of_more_classes_than_looks_there_is_no_legend():
+def test_with_too_many_classes_there_is_no_legend():
     assert not pictures.scatter(torch.rand(71, 2), torch.arange(71)).legends
 
 
@@ -286,7 +286,7 @@ EYES = {
 @pytest.mark.parametrize(
     ("eyes", "least"), [("usual", 20), ("protanopia", 10), ("deuteranopia", 10), ("tritanopia", 10)]
 )
-def test_ten_colours_are_told_apart_by_colour_blind_eyes_too(eyes, least):
+def test_ten_colours_are_distinct_for_colour_blind_eyes(eyes, least):
     """CIEDE2000 of 2 is seen at a glance; the seven of Okabe and Ito are 11 apart at least, for each of these."""
     points = torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
     colours = np.array([colour for colour, _ in looks(pictures.scatter(points, torch.arange(20) % 10))])
@@ -326,7 +326,7 @@ def test_mp4_keeps_frames_rate_and_colours(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
-def test_plain_colours_come_back(tmp_path, suffix):
+def test_plain_colours_are_encoded_exactly(tmp_path, suffix):
     colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0.5], [0.9, 0.6, 0.1], [0, 0, 0]])
     path = tmp_path / f"film{suffix}"
     pictures.film(iter([colours[:, :, None, None].expand(-1, 3, 32, 32)] * 3), path, columns=6)
@@ -358,7 +358,7 @@ def test_gif_keeps_frames_time_and_colours_and_loops(tmp_path):
         assert off(frame, expected) < 4
 
 
-def test_a_gif_is_slowed_down_to_what_viewers_show(tmp_path):
+def test_a_gif_is_limited_to_the_frame_rate_of_viewers(tmp_path):
     path = tmp_path / "film.gif"
     assert pictures.film(moving(5), path, fps=200) == 5
     with Image.open(path) as gif:
@@ -373,7 +373,7 @@ def test_png_is_the_last_frame(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".png"])
-def test_a_film_of_one_frame(tmp_path, suffix):
+def test_a_film_of_one_frame_is_written(tmp_path, suffix):
     path = tmp_path / f"film{suffix}"
     assert pictures.film(moving(1), path) == 1
     frames = decoded(path)[0] if suffix == ".mp4" else list(gif_frames(path)) if suffix == ".gif" else [read(path)]
@@ -382,7 +382,7 @@ def test_a_film_of_one_frame(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("size", [8, 24, 64])
-def test_images_that_change_their_size_fill_the_same_place(tmp_path, size):
+def test_growing_images_are_scaled_to_one_frame_size(tmp_path, size):
     def growing():
         yield waves(2, height=16, width=16)
         yield waves(2, height=size, width=size)
@@ -395,7 +395,7 @@ def test_images_that_change_their_size_fill_the_same_place(tmp_path, size):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".png"])
-def test_a_film_that_breaks_off_leaves_nothing_and_spoils_nothing(tmp_path, suffix):
+def test_a_failing_film_leaves_no_file_and_keeps_the_old_one(tmp_path, suffix):
     def breaking():
         yield from moving(3)
         raise RuntimeError("the sampler failed")
@@ -420,7 +420,7 @@ def test_a_film_that_breaks_off_leaves_nothing_and_spoils_nothing(tmp_path, suff
         ([torch.zeros(1, 2, 8, 8)], "film.gif", 12, "channels"),
     ],
 )
-def test_what_is_no_film_is_refused_without_a_trace(tmp_path, frames, name, fps, what):
+def test_invalid_films_are_refused_and_leave_no_file(tmp_path, frames, name, fps, what):
     with pytest.raises(UsageError, match=what):
         pictures.film(iter(frames), tmp_path / "folder" / name, fps=fps)
     assert not list(tmp_path.rglob("*film*"))
@@ -446,7 +446,7 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path, suffix, length
     assert memory[length - 1] - memory[length // 10] < 10
 
 
-def test_frames_are_taken_one_at_a_time(tmp_path):
+def test_frames_are_consumed_one_at_a_time(tmp_path):
     path, alive = tmp_path / "film.mp4", []
 
     def counting():
@@ -465,7 +465,7 @@ def test_sampled_gives_the_frames_asked_for_in_that_order():
         torch.testing.assert_close(frame, waves(phase=i / 10))
 
 
-def test_evenly_has_both_ends():
+def test_evenly_includes_both_ends():
     assert pictures.evenly(30, 4) == [0, 10, 19, 29]
     assert pictures.evenly(3, 8) == [0, 1, 2]
     assert pictures.evenly(5, 1) == [0]
@@ -474,7 +474,7 @@ def test_evenly_has_both_ends():
 @pytest.mark.parametrize(
     ("length", "shown"), [(1, [0]), (5, [0, 1, 2, 3, 4]), (31, [0, 4, 9, 13, 17, 21, 26, 30])]
 )
-def test_a_strip_has_a_row_an_image_and_frames_from_left_to_right(length, shown):
+def test_a_strip_has_one_row_per_image_and_frames_from_left_to_right(length, shown):
     """Each image with a brightness of its own, that rises by the frame."""
     levels = torch.tensor([0, 100])[None, :] + torch.arange(length)[:, None]
     film = (level.view(2, 1, 1, 1).expand(-1, 1, 4, 4) / 255 for level in levels)
@@ -511,15 +511,15 @@ def test_a_strip_needs_frames_and_resizes_them():
     assert pictures.strip(growing, scale=2).shape == (2 * 8 + 2, 3 * 8 + 4, 3)
 
 
-def test_a_film_says_nothing(tmp_path, capfd):
+def test_writing_a_film_prints_nothing(tmp_path, capfd):
     for suffix in (".mp4", ".gif", ".png"):
         pictures.film(moving(2), tmp_path / f"film{suffix}")
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("logx", [False, True])
-def test_intervals_are_drawn_where_they_are_and_to_the_border_where_they_have_no_end(logx):
-    rows = {"whole": (2.0, 1.0, 3.0), "endless": (2.0, -math.inf, math.inf), "crossing": (2.0, -1.0, 3.0)}
+def test_unbounded_intervals_are_drawn_to_the_border(logx):
+    rows = {"whole": (2.0, 1.0, 3.0), "unbounded": (2.0, -math.inf, math.inf), "crossing": (2.0, -1.0, 3.0)}
     (axes,) = pictures.intervals(rows, "x", {"one": 1.0}, {"whole": [1.5, 2.5]}, logx=logx).axes
     border = axes.get_xlim()
     drawn = [line for line in axes.lines if line.get_linestyle() == "-" and line.get_linewidth() > 2]
@@ -539,7 +539,7 @@ def test_heatmaps_share_one_scale_and_histograms_one_range():
     assert bars.axes[0].get_xlim() == bars.axes[1].get_xlim()
 
 
-def test_a_picture_can_be_made_light(tmp_path):
+def test_a_picture_can_be_limited_in_bytes(tmp_path):
     noise = pictures.grid(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     pictures.save_picture(noise, tmp_path / "whole.png")
     pictures.save_picture(noise, tmp_path / "light.png", most=20_000)

@@ -1,4 +1,4 @@
-"""Distances of sets of images: formulas against scipy and scikit-learn, and images made worse on purpose."""
+"""Distances between sets of images: formulas against scipy and scikit-learn, and degraded images."""
 
 import numpy as np
 import pytest
@@ -181,7 +181,7 @@ def grows(values):
     ],
     ids=["blur", "noise", "modes"],
 )
-def test_worse_images_are_farther(digits, make, strengths):
+def test_distances_grow_with_degradation(digits, make, strengths):
     read = [judged(digits, lambda x, y: x)]
     read += [judged(digits, lambda x, y, s=s: make(x, y, s)) for s in strengths]
     for name in DISTANCES:
@@ -205,7 +205,7 @@ def test_sharpness_falls_with_blur_and_rises_with_noise_and_does_not_see_modes(d
 
 
 @pytest.mark.usefixtures("few")
-def test_every_number_stands_beside_that_of_real_images(digits):
+def test_every_number_is_given_for_real_images_too(digits):
     x = digits[0]
     model = cf.Linear(x.shape[1:], latent_dim=16)
     numbers = Quality(x[:400])(model, x[400:600], seeded(1)).numbers
@@ -219,7 +219,7 @@ def test_every_number_stands_beside_that_of_real_images(digits):
 
 
 @pytest.mark.usefixtures("few")
-def test_the_scale_of_a_code_means_nothing(digits):
+def test_the_distances_do_not_depend_on_the_scale_of_a_code(digits):
     x = digits[0]
     model = cf.Linear(x.shape[1:], latent_dim=16)
     probe = Quality(x[:100], x[100:200], extractor=model)
@@ -244,7 +244,7 @@ def test_copies_of_the_mean_are_at_frechet_distance_1(digits):
 
 
 @pytest.mark.usefixtures("few")
-def test_it_is_a_function_of_the_generator_and_changes_nothing(digits):
+def test_the_reading_depends_on_the_generator_and_changes_nothing(digits):
     x = digits[0]
     torch.manual_seed(3)
     model = cf.UNet(x.shape[1:], width=4, depth=2, skips="concat").eval()
@@ -278,14 +278,14 @@ def test_large_maps_are_averaged_over_positions_and_small_ones_are_not():
         (lambda x: Quality(x[:9], x[9:19], cf.CNN(x.shape[1:], 10), "block"), "no layer 'block': did you mean"),
     ],
 )
-def test_what_it_cannot_measure_is_refused(digits, probe, words):
+def test_images_that_cannot_be_compared_are_refused(digits, probe, words):
     x = digits[0]
     with pytest.raises(UsageError) as caught:
         probe(x)(cf.Linear(x.shape[1:]), x[-20:], seeded())
     assert words in str(caught.value)
 
 
-def test_meaningless_fields_are_refused():
+def test_invalid_fields_are_refused():
     with pytest.raises(UsageError, match="neighbours=0"):
         Quality(neighbours=0)
     with pytest.raises(UsageError, match="patches of 7x7 do not fit"):

@@ -1,4 +1,4 @@
-"""The page of a diagnosis on a small model: whole, self-contained, and made of numbers that JSON can hold."""
+"""The report of a small model: complete, self-contained, with numbers that JSON can hold."""
 
 import html
 import json
@@ -62,7 +62,7 @@ def remembered(found, monkeypatch) -> None:
         monkeypatch.setattr(section, "__call__", lambda self, context, content=content: content)
 
 
-def test_the_page_needs_no_other_file(report, found):
+def test_the_page_is_self_contained(report, found):
     assert not re.findall(r"(?:src|href)=[\"'](?!data:image/png;base64,|#)", report.html)
     assert "<script" not in report.html
     assert len(re.findall(r"<img ", report.html)) == sum(len(content.figures) for content in found.values())
@@ -89,7 +89,7 @@ def test_every_figure_says_how_to_read_it(report):
     assert all(caption.startswith("How to read it") for caption in captions)
 
 
-def test_it_is_saved_with_its_numbers(report, tmp_path):
+def test_the_report_is_saved_with_its_numbers(report, tmp_path):
     page, numbers = report.save(tmp_path / "a" / "page.html")
     found = json.loads(numbers.read_text())
     assert page.read_text() == report.html
@@ -101,7 +101,7 @@ def test_it_is_saved_with_its_numbers(report, tmp_path):
         report.save(tmp_path / "page.pdf")
 
 
-def test_a_diagnosis_changes_nothing_in_the_model_and_is_the_same_again(model, photos, report):
+def test_a_diagnosis_is_deterministic_and_does_not_change_the_model(model, photos, report):
     before = {k: v.clone() for k, v in model.state_dict().items()}
     again = cf.diagnose(model, photos)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
@@ -109,7 +109,7 @@ def test_a_diagnosis_changes_nothing_in_the_model_and_is_the_same_again(model, p
     assert again.numbers == report.numbers
 
 
-def test_what_cannot_be_diagnosed_is_refused(photos):
+def test_models_that_cannot_be_diagnosed_are_refused(photos):
     model = cf.Linear(photos.shape, latent_dim=3)
     with torch.no_grad():
         model.encoder[1].weight[0, 0] = torch.nan
@@ -141,7 +141,7 @@ class Brightness(Section):
 
 
 class Loudness(Section):
-    """A section of a person's own, with a picture."""
+    """A user's section, with a picture."""
 
     title = "How loud is it?"
     order = 999
@@ -162,7 +162,7 @@ def test_a_section_does_not_depend_on_another(report, found):
 
 
 @pytest.mark.parametrize("gone", SECTIONS, ids=lambda section: section.__name__)
-def test_a_section_that_is_deleted_is_gone_with_its_sentence(gone, model, photos, report, remembered, monkeypatch):
+def test_a_deleted_section_is_gone_with_its_sentence(gone, model, photos, report, remembered, monkeypatch):
     left = {section.__name__: section for section in SECTIONS if section is not gone}
     monkeypatch.setattr(catalogue, "classes", lambda base: left)
     without = cf.diagnose(model, photos)
@@ -193,7 +193,7 @@ def test_a_section_is_one_new_file(model, photos, report, remembered, monkeypatc
     assert list(cf.diagnose(model, photos).sentences) == list(report.sentences)
 
 
-def test_a_section_of_a_person_s_own_is_on_the_page(model, photos, report, remembered, tmp_path):
+def test_a_user_section_is_on_the_page(model, photos, report, remembered, tmp_path):
     more = cf.diagnose(model, photos, sections=[Loudness(70)])
     assert dict(more.sentences) == dict(report.sentences) | {"How loud is it?": "Loud."}
     assert list(more.sentences)[-1] == "How loud is it?"
@@ -246,7 +246,7 @@ class Wordless(Loudness):
         (Wordless(), "the section 'How loud is it?' returned a dict: expected a Content"),
     ],
 )
-def test_a_section_that_cannot_be_on_the_page_is_refused(section, words, model, photos, remembered):
+def test_invalid_sections_are_refused(section, words, model, photos, remembered):
     with pytest.raises(cf.UsageError, match=re.escape(words)):
         cf.diagnose(model, photos, sections=[section])
 
@@ -266,7 +266,7 @@ def test_a_section_that_cannot_be_on_the_page_is_refused(section, words, model, 
         (cf.Renoising(), "--sampler Renoising"),
     ],
 )
-def test_commands_ask_the_same_again(asked, line, photos, tmp_path):
+def test_the_page_has_commands_that_repeat_its_measurements(asked, line, photos, tmp_path):
     context = Context(cf.Linear.tiny(), photos.sample(), photos.sample(), photos, cf.runs.Run(tmp_path))
     family = probe if isinstance(asked, cf.Probe) else sample
     given = command(context, asked).split()
@@ -285,14 +285,14 @@ def test_commands_about_other_photos_name_them(tmp_path):
     assert command(context, cf.Renoising()) == f"copyfold sample {tmp_path} --sampler Renoising"
 
 
-def test_an_adopted_model_is_asked_in_python(photos):
+def test_the_report_of_an_adopted_model_gives_python_code(photos):
     context = Context(cf.Linear.tiny(), photos.sample(), photos.sample(), photos)
     found = command(context, cf.Denoising(cf.Gaussian(0.3)))
     assert found == "cf.Denoising(corruption=cf.Gaussian(std=0.3))(model, x, rng)"
     assert eval(found.removesuffix("(model, x, rng)")) == cf.Denoising(cf.Gaussian(0.3))
 
 
-# ---------------------------------------------------------------- which images are looked at
+# ---------------------------------------------------------------- which images are measured
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +349,7 @@ def test_the_log_of_a_training_sees_all_of_the_held_out_images(tmp_path):
     assert (np.bincount(found.flatten()) - 64).max() < 2
 
 
-def test_the_images_that_are_measured_are_none_of_those_beside_them(classes):
+def test_measured_and_reference_images_are_disjoint(classes):
     photos = cf.Photos(np.asarray(classes.train), whole=True)
     context = Context.of(cf.Linear(photos.shape, latent_dim=8), photos, None, 0)
     assert not set(context.measured.rows.tolist()) & set(context.reference.rows.tolist())
@@ -359,7 +359,7 @@ def test_the_images_that_are_measured_are_none_of_those_beside_them(classes):
     assert (len(context.measured), len(context.reference)) == (4, 11)
 
 
-def test_what_is_made_is_not_memorised_from_photos_that_nothing_trained_on(report):
+def test_memorisation_is_not_reported_for_photos_not_trained_on(report):
     whole = cf.Photos(cf.scenes(40, 16, channels=1), whole=True)
     context = Context.of(cf.Linear(whole.shape, latent_dim=8), whole, None, 0)
     found = Samples()(context)
@@ -371,7 +371,7 @@ def test_what_is_made_is_not_memorised_from_photos_that_nothing_trained_on(repor
     assert "training image nearest to each" in html.unescape(" ".join(report.html.split()))
 
 
-def test_a_report_says_where_all_that_is_made_is_the_same(photos, report):
+def test_a_report_says_if_all_generated_images_are_the_same(photos, report):
     assert report.numbers["variety"] > 0
     context = Context.of(cf.Linear(photos.shape, latent_dim=8), photos, None, 0)
     with torch.no_grad():

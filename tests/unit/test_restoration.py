@@ -1,4 +1,4 @@
-"""A photograph comes back as it was, but restored: its size, mode, format and EXIF, without its location."""
+"""Restored photographs keep size, mode, format and EXIF, without location."""
 
 import logging
 import struct
@@ -61,7 +61,7 @@ def test_images_of_any_size_come_back_at_their_size(name, size):
     assert model.statistics == "batch"
 
 
-def test_an_image_of_a_size_that_fits_is_what_the_model_makes_of_it():
+def test_an_image_of_a_valid_size_is_the_model_s_output():
     model = ready(MODELS["unet"]())
     x = torch.rand(2, 3, 20, 12)
     with model.using("running"), torch.no_grad():
@@ -72,7 +72,7 @@ def test_an_image_of_a_size_that_fits_is_what_the_model_makes_of_it():
     assert not torch.allclose(restore(model, x), batch, atol=1e-3)
 
 
-def test_an_image_is_mirrored_up_to_a_size_that_fits():
+def test_an_image_is_reflection_padded_to_a_valid_size():
     model = ready(MODELS["unet"]())
     x = torch.rand(1, 3, 18, 13)
     with model.using("running"), torch.no_grad():
@@ -81,7 +81,7 @@ def test_an_image_is_mirrored_up_to_a_size_that_fits():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (31, 64), (100, 90)])
-def test_nothing_moves(size, monkeypatch):
+def test_an_identity_model_returns_the_image_unchanged(size, monkeypatch):
     monkeypatch.setattr(module, "WHOLE", 1000)
     monkeypatch.setattr(module, "TILE", 32)
     x = torch.rand(1, 3, *size)
@@ -91,7 +91,7 @@ def test_nothing_moves(size, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["unet", "conv"])
-def test_tiles_are_the_whole(name, monkeypatch):
+def test_tiles_equal_the_whole_image(name, monkeypatch):
     model = ready(MODELS[name]())
     x = torch.rand(2, 3, 101, 90)
     whole = restore(model, x)
@@ -114,7 +114,7 @@ def test_a_grey_model_restores_each_channel_by_itself():
         torch.testing.assert_close(out[:, channel : channel + 1], restore(model, x[:, channel : channel + 1]))
 
 
-def test_a_colour_model_sees_grey_as_colour():
+def test_a_colour_model_gets_grey_images_in_three_channels():
     model = ready(MODELS["unet"]())
     x = torch.rand(2, 1, 16, 16)
     with model.using("running"), torch.no_grad():
@@ -125,7 +125,7 @@ def test_a_colour_model_sees_grey_as_colour():
     torch.testing.assert_close(restore(model, x), 0.5 * x)
 
 
-def test_a_model_of_one_size_runs_at_it():
+def test_a_model_of_fixed_size_runs_at_that_size():
     model = ready(MODELS["mlp"]())
     sizes = []
     model.register_forward_hook(lambda _, given, __: sizes.append(tuple(given[0].shape)))
@@ -185,7 +185,7 @@ LOSSY = [("L", "jpeg", "L"), ("RGB", "jpeg", "RGB"), ("CMYK", "jpeg", "CMYK"), (
 
 
 @pytest.mark.parametrize(("mode", "kind", "after"), [*LOSSLESS, *LOSSY])
-def test_what_the_model_leaves_as_it_is_comes_back_as_it_was(mode, kind, after, tmp_path):
+def test_an_identity_model_keeps_every_pixel_of_a_file(mode, kind, after, tmp_path):
     source, target = tmp_path / f"a.{kind}", tmp_path / "out" / f"a.{kind}"
     of_mode(mode).save(source, **({"quality": 95} if kind in ("jpeg", "webp") else {}))
     restore_file(same(), source, target)
@@ -196,7 +196,7 @@ def test_what_the_model_leaves_as_it_is_comes_back_as_it_was(mode, kind, after, 
     assert np.abs(pixels[0] - pixels[1]).max() <= (0 if (mode, kind, after) in LOSSLESS else 16)
 
 
-def test_the_model_is_what_changes_a_photograph(tmp_path):
+def test_only_the_model_changes_a_photograph(tmp_path):
     model = ready(MODELS["unet"]())
     of_mode("RGBA").save(tmp_path / "a.png")
     restore_file(model, tmp_path / "a.png", tmp_path / "b.png", "batch")
@@ -237,7 +237,7 @@ def located(orientation):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_exif_stays_without_the_location_and_the_photograph_is_upright(kind, orientation, tmp_path):
+def test_exif_is_kept_without_location_and_the_photograph_is_upright(kind, orientation, tmp_path):
     source, target = tmp_path / f"a.{kind.lower()}", tmp_path / f"b.{kind.lower()}"
     picture(40, 24).save(source, exif=located(orientation), quality=95)
     assert SECRET in source.read_bytes()
@@ -257,7 +257,7 @@ def test_exif_stays_without_the_location_and_the_photograph_is_upright(kind, ori
     assert b"A camera" in target.read_bytes()
 
 
-def test_xmp_with_a_location_does_not_stay(tmp_path):
+def test_xmp_with_a_location_is_removed(tmp_path):
     picture().save(tmp_path / "a.jpg", xmp=b"<x:xmpmeta>exif:GPSLatitude='48,51.2N'</x:xmpmeta>")
     assert b"GPSLatitude" in (tmp_path / "a.jpg").read_bytes()
     restore_file(same(), tmp_path / "a.jpg", tmp_path / "b.jpg")
@@ -265,14 +265,14 @@ def test_xmp_with_a_location_does_not_stay(tmp_path):
 
 
 @pytest.mark.parametrize("broken", [b"Exif\0\0garbage", b"Exif\0\0II*\0", b"Exif\0\0"])
-def test_broken_exif_is_no_reason_to_lose_a_picture(broken, tmp_path):
+def test_broken_exif_does_not_stop_restoration(broken, tmp_path):
     picture().save(tmp_path / "a.jpg", exif=broken)
     restore_file(same(), tmp_path / "a.jpg", tmp_path / "b.jpg")
     with Image.open(tmp_path / "b.jpg") as image:
         assert image.size == (37, 29)
 
 
-def test_exif_that_cannot_be_written_again_is_left_out(tmp_path, monkeypatch, caplog):
+def test_unwritable_exif_is_left_out(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "copyfold")
     picture().save(tmp_path / "a.jpg", exif=located(1))
 
@@ -285,7 +285,7 @@ def test_exif_that_cannot_be_written_again_is_left_out(tmp_path, monkeypatch, ca
     assert "the EXIF data of" in caplog.text
 
 
-def test_colour_profile_and_resolution_stay(tmp_path):
+def test_colour_profile_and_resolution_are_kept(tmp_path):
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -297,7 +297,7 @@ def test_colour_profile_and_resolution_stay(tmp_path):
             assert [round(value) for value in image.info["dpi"]] == [300, 300]
 
 
-def test_a_phone_s_several_pictures_in_one_jpeg(tmp_path, caplog):
+def test_a_multi_picture_jpeg_is_restored(tmp_path, caplog):
     caplog.set_level(logging.INFO, "copyfold")
     source = tmp_path / "a.jpg"
     picture().save(source, format="MPO", save_all=True, append_images=[picture()], exif=located(1))
@@ -307,7 +307,7 @@ def test_a_phone_s_several_pictures_in_one_jpeg(tmp_path, caplog):
     assert "a.jpg has 2 frames; the first is restored" in caplog.text
 
 
-def test_the_first_picture_of_a_film_is_restored(tmp_path, caplog):
+def test_the_first_frame_of_an_animation_is_restored(tmp_path, caplog):
     caplog.set_level(logging.INFO, "copyfold")
     frames = [Image.fromarray(pixels) for pixels in scenes(3, 16)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
@@ -318,7 +318,7 @@ def test_the_first_picture_of_a_film_is_restored(tmp_path, caplog):
     assert "a.gif has 3 frames" in caplog.text
 
 
-def test_what_is_no_image_leaves_nothing(tmp_path):
+def test_a_file_that_is_no_image_leaves_no_output(tmp_path):
     (tmp_path / "a.png").write_text("not an image")
     for name in ("a.png", "nothing.png"):
         with pytest.raises(cf.DataError, match=name):

@@ -1,4 +1,4 @@
-"""A run is a folder: who may write to it, what is in it, what is refused."""
+"""A run's folder: who may write to it, what it contains, what is refused."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ ROWS = [
 ]
 
 
-def test_a_history_comes_back(tmp_path):
+def test_a_history_is_read_back(tmp_path):
     run = runs.Run(tmp_path / "r")
     assert run.history == []
     run.write_history(ROWS)
@@ -33,13 +33,13 @@ def test_a_history_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"step,loss\n1,much\n", b"step\n1,2\n", b"\xff\xfe"])
-def test_a_log_that_is_none_is_said(content, tmp_path):
+def test_an_invalid_log_is_refused(content, tmp_path):
     (tmp_path / "log.csv").write_bytes(content)
     with pytest.raises(cf.UsageError, match=r"log\.csv is not the log of a run"):
         _ = runs.Run(tmp_path).history
 
 
-def test_a_series_is_where_both_have_a_value(tmp_path):
+def test_a_series_has_the_rows_with_both_values(tmp_path):
     run = runs.Run(tmp_path)
     run.write_history(ROWS)
     assert run.series("loss") == ([10, 20], pytest.approx([1 / 3, 0.25]))
@@ -48,7 +48,7 @@ def test_a_series_is_where_both_have_a_value(tmp_path):
     assert run.series("nothing") == ([], [])
 
 
-def test_a_recipe_comes_back_in_its_order(tmp_path):
+def test_a_recipe_is_read_back_in_order(tmp_path):
     run = runs.Run(tmp_path)
     model = {"class_path": "UNet", "init_args": {"width": 4}}
     recipe = {"data": "/ü", "size": None, "flip": False, "model": model, "lr": 1e-5}
@@ -58,7 +58,7 @@ def test_a_recipe_comes_back_in_its_order(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"a: [", b"- a\n- b", b"", b"\xff\xfe\x00", b"a: " + b"[" * 5000])
-def test_a_recipe_that_is_none_is_said(content, tmp_path):
+def test_an_invalid_recipe_is_refused(content, tmp_path):
     (tmp_path / "recipe.yaml").write_bytes(content)
     with pytest.raises(cf.UsageError, match=r"recipe\.yaml"):
         _ = runs.open(tmp_path).recipe
@@ -74,7 +74,7 @@ def test_only_a_folder_with_a_recipe_is_a_run(tmp_path):
     assert runs.open(tmp_path).folder == tmp_path
 
 
-def test_what_may_be_written_to(tmp_path):
+def test_only_new_empty_or_run_folders_may_be_written(tmp_path):
     folder = tmp_path / "r"
     assert runs.prepare(folder).folder == folder
     assert not folder.exists()
@@ -95,7 +95,7 @@ def test_what_may_be_written_to(tmp_path):
         runs.prepare(folder / "notes.txt")
 
 
-def test_clearing_deletes_what_is_a_run_s_and_nothing_else(tmp_path):
+def test_clearing_deletes_only_the_files_of_a_run(tmp_path):
     run = runs.Run(tmp_path)
     run.write_recipe({})
     run.write_history(ROWS)
@@ -170,14 +170,14 @@ def test_a_lock_dies_with_its_process(tmp_path):
         pass
 
 
-def test_a_lock_ends_with_an_error(tmp_path):
+def test_a_lock_is_released_on_an_error(tmp_path):
     with pytest.raises(ValueError, match="mine"), runs.Run(tmp_path).locked():
         raise ValueError("mine")
     with runs.Run(tmp_path).locked():
         pass
 
 
-def test_the_model_of_a_run_is_read_once(tmp_path):
+def test_the_model_of_a_run_is_loaded_once(tmp_path):
     run = runs.Run(tmp_path)
     cf.Linear((1, 4, 4), latent_dim=2).save(tmp_path / "model")
     assert run.model is run.model

@@ -1,4 +1,4 @@
-"""Samplers that iterate, against what their equations give for models that are known exactly."""
+"""Iterating samplers against the results of their equations for known models."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ import copyfold as cf
 from copyfold import catalogue
 from copyfold.cli import sample
 from copyfold.samplers.base import perturbed, unflat
-from known import Blind, Halves, Identity, Pixels
+from known import Constant, Halves, Identity, Pixels
 
 
 class Halving(Pixels):
@@ -25,7 +25,7 @@ def rng(seed: int = 3) -> Generator:
 # ---------------------------------------------------------------- what a sampler makes
 
 
-def test_some_make_images_of_nothing_and_some_go_from_image_to_image():
+def test_samplers_start_from_noise_or_from_images():
     generates = {name for name, cls in catalogue.classes(cf.Sampler).items() if cls.generates()}
     assert generates == {"Renoising", "Prior", "FittedGaussian", "FittedMixture"}
     for name, cls in catalogue.classes(cf.Sampler).items():
@@ -34,7 +34,7 @@ def test_some_make_images_of_nothing_and_some_go_from_image_to_image():
 
 
 @pytest.mark.parametrize("sampler", [cf.Prior(), cf.Traversal(unit="prior")], ids=str)
-def test_a_model_without_a_prior_is_doubted(sampler, caplog):
+def test_sampling_without_a_prior_gives_a_warning(sampler, caplog):
     """In a sentence for whoever shows the images: a study takes them for a control, and nothing is logged."""
     assert "this Linear has no prior" in (said := sampler.doubt(cf.Linear.tiny()))
     assert "FittedGaussian" in said
@@ -55,25 +55,25 @@ def left_of_noise(steps: int) -> float:
 
 
 @pytest.mark.parametrize("steps", [1, 30, 200])
-def test_a_copy_makes_noise_that_differs_as_the_equation_says(steps):
+def test_the_output_of_a_copy_has_the_spread_of_the_equation(steps):
     sampler = cf.Renoising(steps, mean=0.5, std=0.12)  # so that next to nothing is beyond 0 and 1
     start = sampler.noise(64, (1, 16, 16), rng())
     *_, made = sampler(Identity((1, 16, 16)), start, rng(4))
     (before, _), (between, within) = cf.measures.spread(start), cf.measures.spread(made)
     assert (between / before).item() == pytest.approx(left_of_noise(steps), rel=0.02)
     assert within.item() == pytest.approx(between.item(), rel=0.03)
-    assert ("all but the same" in sample._alike(made, start)) == (steps > 1)
+    assert ("nearly the same" in sample._alike(made, start)) == (steps > 1)
 
 
-def test_one_image_again_and_again_and_blank_ones_are_found():
+def test_identical_and_blank_images_are_detected():
     start = cf.Renoising().noise(16, (1, 8, 8), rng())
-    (frame,) = cf.Renoising(1)(Blind((1, 8, 8)), start, rng())
+    (frame,) = cf.Renoising(1)(Constant((1, 8, 8)), start, rng())
     assert sample._alike(frame, start).startswith("the images are blank")
     digit = torch.rand(1, 1, 8, 8, generator=rng())
     same = digit + 0.01 * torch.randn(16, 1, 8, 8, generator=rng())
-    for before in (start, torch.zeros_like(start)):  # the pixels of the second are not looked at
+    for before in (start, torch.zeros_like(start)):  # the second has no spread, and the pixels are compared
         said = sample._alike(same, before)
-        assert said.startswith("the 16 images are all but the same: they differ by 0.010")
+        assert said.startswith("the 16 images are nearly the same: they differ by 0.010")
         assert not sample._alike(torch.rand(16, 1, 8, 8, generator=rng()), before)
     assert not sample._alike(same[:1], start[:1])  # one image is as it is
     assert sample._alike(torch.full((4, 1, 8, 8), 7.0), start[:4]).startswith("the images are blank")
@@ -120,7 +120,7 @@ def test_renoising_is_its_equation_with_every_schedule_of_the_texts(sampler, wei
     torch.testing.assert_close(torch.stack(film), torch.stack(expected), rtol=1e-4, atol=1e-4)
 
 
-def test_the_schedules():
+def test_the_schedules_have_their_weights():
     assert [cf.Ramp()(n, 4) for n in (1, 4)] == [(0.0, 0.25, 0.75), (0.0, 1.0, 0.0)]
     assert cf.Ramp(over=20)(60, 60) == (0.0, 3.0, -2.0)
     assert cf.Additive(0.1)(1, 9) == (1.0, 0.1, 0.0)
@@ -129,7 +129,7 @@ def test_the_schedules():
     torch.testing.assert_close(list(film)[-1], x * 1.05**2 / 2)
 
 
-def test_one_step_is_the_baseline_of_one_pass():
+def test_one_step_is_one_pass_of_the_model():
     model, x = cf.UNet.tiny().eval(), torch.rand(2, 3, 16, 16)
     (frame,) = cf.Renoising(steps=1)(model, x, rng())
     assert torch.equal(frame, model(x))
@@ -144,7 +144,7 @@ def test_renoising_starts_from_noise_of_its_own_mean_and_std():
     assert cf.Walk().noise(5, (3, 16, 16), Generator()) is None
 
 
-def test_growing_is_the_loop_written_out():
+def test_growing_equals_its_explicit_loop():
     model, x = cf.Conv((1, 8, 8), channels=(3,), norm="none").eval(), torch.rand(2, 1, 8, 8)
     sampler = cf.Renoising(6, schedule=cf.Ramp(over=8), grow=((3, 16), (5, 24)))
     film = list(sampler(model, x, rng()))
@@ -168,7 +168,7 @@ def test_growing_keeps_proportions():
     ],
     ids=["Linear", "middle", "depth"],
 )
-def test_what_cannot_grow_says_why(model, words):
+def test_models_that_cannot_grow_are_refused_with_a_reason(model, words):
     film = cf.Renoising(3, grow=((2, 32),))(model, torch.rand(1, *model.shape), rng())
     with pytest.raises(cf.UsageError, match=words):
         next(film)
@@ -178,7 +178,7 @@ def test_what_cannot_grow_says_why(model, words):
     ("grow", "words"),
     [(((1, 32),), "steps that can be larger are 2 to 4"), (((5, 32),), "2 to 4"), (((2, 0),), "side=0")],
 )
-def test_growth_that_no_step_has_is_refused(grow, words):
+def test_growth_at_a_missing_step_is_refused(grow, words):
     with pytest.raises(cf.UsageError, match=words):
         cf.Renoising(4, grow=grow)
 
@@ -186,7 +186,7 @@ def test_growth_that_no_step_has_is_refused(grow, words):
 # ---------------------------------------------------------------- walks
 
 
-def test_a_walk_without_noise_is_the_map_itself():
+def test_a_walk_without_noise_iterates_the_model():
     x = torch.rand(2, 1, 3, 3)
     film = list(cf.Walk(steps=5, std=0.0)(Halving((1, 3, 3)), x, Generator()))
     for n, frame in enumerate(film, 1):
@@ -202,7 +202,7 @@ def test_a_walk_s_noise_is_in_the_code_and_has_its_std():
 
 @pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("reencode", [False, True])
-def test_a_walk_is_the_loop_written_out(relative, reencode):
+def test_a_walk_equals_its_explicit_loop(relative, reencode):
     model, x = cf.Linear((1, 4, 4), latent_dim=5), torch.rand(3, 1, 4, 4)
     film = list(cf.Walk(4, 0.3, relative, reencode)(model, x, rng()))
     (w, b), (v, c) = [[p.detach() for p in part.parameters()] for part in (model.encoder, model.decoder)]
@@ -224,7 +224,7 @@ def test_without_encoding_again_a_walk_diffuses():
     assert abs((last - x / 2).var() / (30 * 100.0**2) - 1) < 0.05
 
 
-def test_every_map_of_a_tuple_code_is_disturbed():
+def test_noise_is_added_to_every_map_of_a_tuple_code():
     maps = (torch.zeros(2, 3, 8, 8), torch.zeros(2, 2, 40, 40))
     noisy = perturbed(maps, 0.5, rng(0))
     assert [m.shape for m in noisy] == [m.shape for m in maps]
@@ -243,7 +243,7 @@ def test_relative_noise_is_in_proportion_to_each_map_and_plain_noise_is_not():
 
 
 @pytest.mark.parametrize("reencode", [False, True])
-def test_a_directed_walk_goes_straight_to_the_next_image(reencode):
+def test_a_directed_walk_is_a_straight_line_to_the_next_image(reencode):
     """Over a projection the codes stay as they are when they are encoded again."""
     x = torch.rand(3, 1, 4, 4)
     film = list(cf.DirectedWalk(steps=5, reencode=reencode)(Halves((1, 4, 4)), x, rng()))
@@ -251,7 +251,7 @@ def test_a_directed_walk_goes_straight_to_the_next_image(reencode):
         torch.testing.assert_close(frame, (1 - n / 5) * x + n / 5 * x[[1, 2, 0]])
 
 
-def test_a_directed_walk_is_the_loop_written_out():
+def test_a_directed_walk_equals_its_explicit_loop():
     """Over a map that forgets half of it at every step."""
     model, x = Halving((1, 2, 2)), torch.rand(2, 1, 2, 2)
     film = list(cf.DirectedWalk(steps=3, std=0.1, reencode=True)(model, x, rng()))
@@ -262,7 +262,7 @@ def test_a_directed_walk_is_the_loop_written_out():
         h = h / 2
 
 
-def test_a_code_is_made_of_its_numbers_again():
+def test_unflat_reverses_flat():
     maps = (torch.rand(2, 3, 4, 4), torch.rand(2, 5).double(), torch.rand(2, 1, 2))
     rows = torch.cat([m.flatten(1).double() for m in maps], dim=1)
     for made, was in zip(unflat(rows, maps), maps, strict=True):

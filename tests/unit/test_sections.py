@@ -1,4 +1,4 @@
-"""A section of the report says what it is; its sentence follows from its numbers by its scales alone."""
+"""Report sections: documentation, and sentences that follow from numbers by the scales alone."""
 
 import inspect
 import math
@@ -17,7 +17,7 @@ EVERY = {scale.number: 0.5 for scale in SCALES} | dict.fromkeys(WITHOUT_SCALE.va
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
-def test_a_section_says_what_it_is(section: type[Section]):
+def test_every_section_is_documented(section: type[Section]):
     first = inspect.cleandoc(section.__doc__ or "").splitlines()[0]
     assert 10 < len(first) <= 80
     assert first.endswith((".", ":"))
@@ -26,7 +26,7 @@ def test_a_section_says_what_it_is(section: type[Section]):
     assert section.__module__.startswith(f"{Section.home}.")
 
 
-def test_no_two_sections_share_a_title_a_place_or_a_number():
+def test_titles_orders_and_numbers_of_sections_are_unique():
     for values in (
         [section.title for section in SECTIONS],
         [section.order for section in SECTIONS],
@@ -36,7 +36,7 @@ def test_no_two_sections_share_a_title_a_place_or_a_number():
 
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale.number)
-def test_every_number_has_words(scale: Scale):
+def test_every_number_of_a_section_has_words(scale: Scale):
     levels = [least for least, _ in scale.levels]
     assert levels[0] == BELOW
     assert levels == sorted(set(levels))
@@ -56,7 +56,7 @@ def test_the_words_are_those_of_the_highest_level_reached():
 
 
 @pytest.mark.parametrize("title", SPEAKING)
-def test_what_a_section_says_is_a_whole_sentence(title: str):
+def test_a_section_says_whole_sentences(title: str):
     said = SPEAKING[title].sentence(EVERY)
     assert said.endswith(".")
     assert "{" not in said
@@ -104,5 +104,5 @@ GOOD = {
         ({"novelty": 0.1}, "What it makes", "is memorised: training images come back."),
     ],
 )
-def test_what_is_said_of_kinds_of_models(numbers, title, words):
+def test_sentences_for_every_kind_of_model(numbers, title, words):
     assert words in SPEAKING[title].sentence(GOOD | numbers)

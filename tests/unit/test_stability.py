@@ -1,4 +1,4 @@
-"""Walks without noise of linear maps whose end is known; the interval of a fraction against scipy's."""
+"""Noise-free walks of linear maps with known limits; the interval of a fraction against scipy's."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def read(function, x: torch.Tensor, **fields) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_a_map_that_halves_rests_at_zero():
+def test_a_halving_map_converges_to_zero():
     """g[n] = x / 2^n: the step is 2^-N, the way from g[1] is 1/2 - 2^-N, of the root mean square of x."""
     x, size = images(), images().square().flatten(1).mean(1).sqrt()
     found = read(lambda x: x / 2, x, steps=12)
@@ -53,7 +53,7 @@ def test_a_permutation_of_pixels_is_a_cycle(period):
     torch.testing.assert_close(found["singular values"], torch.ones(4, 3))
 
 
-def test_a_cycle_that_is_longer_than_asked_for_is_none():
+def test_a_cycle_longer_than_the_limit_is_not_reported():
     assert (read(lambda x: x.roll(1, dims=3), images(), steps=9, longest=3)["period"] == 0).all()
 
 
@@ -93,7 +93,7 @@ def test_the_first_step_is_not_walking():
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("factor", [3.0, 1e30])
-def test_what_escapes_to_infinity_is_held_and_walks(factor, sign):
+def test_diverging_images_are_clamped_and_walk(factor, sign):
     x = sign * images()
     scale = torch.tensor([1.0, factor, 1.0, 1.0]).view(4, 1, 1, 1)
     found = read(lambda x: x * scale, x, steps=100, values=0)
@@ -102,7 +102,7 @@ def test_what_escapes_to_infinity_is_held_and_walks(factor, sign):
     assert found["period"].tolist() == [1, 0, 1, 1]
 
 
-def test_the_frames_are_those_of_the_map():
+def test_the_frames_are_iterates_of_the_model():
     x, model = images(), cf.MLP(SHAPE, hidden=(8,), latent_dim=3).eval()
     reading = cf.Stability(steps=3)(model, x, Generator())
     with torch.no_grad():
@@ -110,13 +110,13 @@ def test_the_frames_are_those_of_the_map():
         assert torch.equal(reading.images["last"], model(model(model(x))))
 
 
-def test_one_step_is_taken_too():
+def test_a_single_step_works():
     found = read(lambda x: 0.5 + x / 2, images(), steps=1)
     assert not found["displacement"].any()
     assert (found["late step"] > 0.01).all()
 
 
-def test_spacing_is_the_median_to_the_nearest_other():
+def test_spacing_is_the_median_distance_to_the_nearest_other_image():
     data = torch.tensor([0.0, 1.0, 3.0, 7.0, 15.0]).view(5, 1, 1, 1).expand(-1, *SHAPE)
     assert spacing(data) == 2.0  # of 1, 1, 2, 4, 8
     assert spacing(torch.cat((data, data))) == 0
@@ -137,18 +137,18 @@ def test_the_interval_is_wilson_s(successes, n):
 @pytest.mark.parametrize(
     "bad", [{"steps": 0}, {"values": -1}, {"iterations": 0}, {"longest": 0}, {"tolerance": 0.0}]
 )
-def test_impossible_fields_are_refused(bad):
+def test_invalid_fields_are_refused(bad):
     with pytest.raises(cf.UsageError, match=next(iter(bad))):
         cf.Stability(**bad)
 
 
-def test_one_image_alone_is_refused_with_what_to_do():
+def test_a_single_image_is_refused_with_advice():
     with pytest.raises(cf.UsageError, match="or training images as reference"):
         read(lambda x: x, images(1))
     read(lambda x: x, images(1), reference=images(2))
 
 
-def test_a_fraction_of_nothing_is_refused():
+def test_a_fraction_of_no_images_is_refused():
     for successes, n in ((0, 0), (3, 2), (-1, 2)):
         with pytest.raises(cf.UsageError, match="no fraction"):
             wilson(successes, n)

@@ -1,4 +1,4 @@
-"""What a training does: repeatable, logged, held out, refused where it means nothing."""
+"""Training: reproducible, logged, evaluated on held-out images, and refused with invalid options."""
 
 import csv
 import json
@@ -33,11 +33,11 @@ def model(**options) -> cf.MLP:
 
 
 def fit(folder, *, net=None, seen=None, **options):
-    options = {"epochs": 2, "batch": 8, "precision": "32"} | options
+    options = {"epochs": 2, "batch": 8, "precision": "32", "schedule": "constant"} | options
     return cf.fit(net or model(), cf.Classical(cf.Gaussian(0.1)), seen or photos(), folder, **options)
 
 
-def test_the_run_holds_what_was_trained(tmp_path):
+def test_the_run_has_the_trained_model(tmp_path):
     net = model()
     before = [p.clone() for p in net.parameters()]
     run = fit(tmp_path / "a", net=net)
@@ -53,7 +53,7 @@ def test_the_run_holds_what_was_trained(tmp_path):
     assert json.loads((run.folder / "data.json").read_text())["train"] == 36
 
 
-def test_the_log_has_a_row_an_epoch_with_every_term_and_the_held_out_ones(tmp_path):
+def test_the_log_has_one_row_per_epoch_with_every_term_also_held_out(tmp_path):
     run = fit(tmp_path / "a", epochs=3)
     rows = run.history
     assert [row["step"] for row in rows] == [4, 8, 12]
@@ -67,7 +67,7 @@ def test_the_log_has_a_row_an_epoch_with_every_term_and_the_held_out_ones(tmp_pa
     assert run.series("held_out_mse")[0] == [4, 8, 12]
 
 
-def test_the_logged_error_is_what_the_model_makes(tmp_path):
+def test_the_logged_error_is_that_of_the_model(tmp_path):
     """held_out_mse again, by hand, on the same images: without corruption it must agree."""
     run = cf.fit(model(), cf.Classical(), photos(), tmp_path / "a", epochs=2, batch=8, precision="32")
     x = photos().images("held_out")[: len(photos().held_out)]
@@ -77,14 +77,14 @@ def test_the_logged_error_is_what_the_model_makes(tmp_path):
     assert run.history[-1]["held_out_fidelity"] == pytest.approx(found.item() * 64 / 2, rel=1e-4)
 
 
-def test_the_held_out_loss_of_a_model_that_does_not_change_is_one_number(tmp_path):
+def test_the_held_out_loss_of_an_unchanging_model_is_constant(tmp_path):
     """Whatever was drawn before: with another corruption at every look, best/ would be chosen by chance."""
     run = fit(tmp_path / "a", net=plain(), epochs=3, lr=1e-30)
     assert len({row["loss"] for row in run.history}) == 3  # of other images, otherwise corrupted
     assert len({row["held_out_loss"] for row in run.history}) == 1
 
 
-def test_looking_at_held_out_images_leaves_the_model_as_it_is(tmp_path):
+def test_evaluation_on_held_out_images_does_not_change_the_model(tmp_path):
     """Also what its norms record: with other held-out images the same model comes out."""
     other = photos()
     other.held_out = 255 - other.held_out
@@ -93,7 +93,7 @@ def test_looking_at_held_out_images_leaves_the_model_as_it_is(tmp_path):
     assert alike(*runs)
 
 
-def test_a_penalty_that_is_warmed_up_counts_whole_on_held_out_images(tmp_path):
+def test_held_out_losses_use_the_full_weight_during_warm_up(tmp_path):
     objective = cf.Classical(penalties=(cf.Divergence(warm_up=1000),))
     net = cf.Variational(plain(), latent_dim=4)
     (row,) = cf.fit(net, objective, photos(), tmp_path / "a", epochs=1, batch=8, precision="32").history
@@ -121,7 +121,7 @@ def test_a_resumed_training_continues_its_log_and_its_weights(tmp_path):
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_resume_counts_on_from_the_time_and_the_lowest_loss_of_before(tmp_path):
+def test_a_resume_continues_the_clock_and_the_lowest_loss(tmp_path):
     run = fit(tmp_path / "a")
     state = torch.load(run.checkpoint, weights_only=True)
     torch.save(state | {"seconds": 1000.0, "lowest": 0.0}, run.checkpoint)
@@ -131,12 +131,12 @@ def test_a_resume_counts_on_from_the_time_and_the_lowest_loss_of_before(tmp_path
     assert (run.folder / "best" / "model.safetensors").read_bytes() == best
 
 
-def test_every_step_of_every_seed_and_process_draws_its_own():
+def test_every_seed_step_and_process_has_its_own_random_numbers():
     seeds = [hashed(seed, step, rank) for seed in range(4) for step in range(-1, 6) for rank in range(3)]
     assert len(set(seeds)) == len(seeds)
 
 
-def test_a_finished_training_is_left_as_it_is(tmp_path):
+def test_resuming_a_finished_training_changes_nothing(tmp_path):
     fit(tmp_path / "a")
     before = (tmp_path / "a" / "last.ckpt").read_bytes()
     again = fit(tmp_path / "a", resume=True)
@@ -152,7 +152,7 @@ def test_minutes_end_a_training(tmp_path):
     assert steps == sorted(set(steps))
 
 
-def test_the_recipe_has_every_choice(tmp_path):
+def test_the_recipe_has_every_option(tmp_path):
     run = fit(tmp_path / "a", lr=0.02, seen=photos(flip=True))
     recipe = yaml.safe_load((run.folder / "recipe.yaml").read_text())
     assert recipe == run.recipe
@@ -163,7 +163,7 @@ def test_the_recipe_has_every_choice(tmp_path):
     assert recipe["precision"] == "32"
 
 
-def test_what_means_nothing_is_refused_before_anything_is_written(tmp_path):
+def test_invalid_options_are_refused_before_anything_is_written(tmp_path):
     for options in (
         {"epochs": 0},
         {"batch": 0},
@@ -183,7 +183,7 @@ def test_what_means_nothing_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_a_loss_that_is_no_number_keeps_the_last_good_state(tmp_path):
+def test_a_nan_loss_keeps_the_last_good_state(tmp_path):
     with pytest.raises(cf.Diverged, match="lower --lr"):
         fit(tmp_path / "a", lr=1e30)
     kept = cf.load(tmp_path / "a")
@@ -199,7 +199,7 @@ def test_fit_works_in_a_thread_of_its_own(tmp_path):
     assert cf.runs.open(tmp_path / "a").history
 
 
-def test_progress_is_told(tmp_path):
+def test_progress_is_reported(tmp_path):
     told = []
     fit(tmp_path / "a", progress=lambda *args: told.append(args))
     assert [(done, total) for _, done, total in told] == [(n, 8) for n in range(1, 9)]
@@ -245,6 +245,7 @@ def test_a_tally_is_a_mean_by_name():
 def test_a_schedule_rises_and_ends_at_zero_unless_it_is_constant():
     constant = Plan(schedule="constant")
     assert {constant.pace(step, done) for step, done in ((0, 0.0), (50, 0.3), (9999, 1.0))} == {1.0}
+    assert Plan(schedule="cosine").pace(0, 0.01) == pytest.approx(0.2, rel=1e-3)  # a twentieth of a short plan
     cosine, linear = Plan(schedule="cosine"), Plan(schedule="linear")
     for plan in (cosine, linear):
         assert plan.pace(0, 0.0) == pytest.approx(1e-2)
@@ -257,7 +258,7 @@ def test_a_schedule_rises_and_ends_at_zero_unless_it_is_constant():
         Plan(schedule="sine")  # type: ignore[arg-type]
 
 
-def test_how_much_is_done_is_counted_in_epochs_or_minutes_whichever_ends_first():
+def test_progress_is_counted_in_epochs_or_minutes_whichever_ends_first():
     assert Clock(None, before=1e6).done(8, Plan(epochs=4), length=4) == 0.5
     assert Clock(2, before=30).done(8, Plan(minutes=2), length=4) == pytest.approx(0.25, abs=1e-3)
     both = Plan(epochs=4, minutes=2)
@@ -265,7 +266,7 @@ def test_how_much_is_done_is_counted_in_epochs_or_minutes_whichever_ends_first()
     assert found == [0.5, pytest.approx(0.75, abs=1e-3)]
 
 
-def test_a_cosine_resumes_as_if_it_had_not_stopped(tmp_path):
+def test_a_cosine_schedule_resumes_exactly(tmp_path):
     """The rate is a function of the step: half a training and its resume leave what one training does."""
     calls = []
 
@@ -285,7 +286,7 @@ def test_a_cosine_resumes_as_if_it_had_not_stopped(tmp_path):
         assert torch.equal(a, b)
 
 
-def test_what_a_code_does_is_logged_and_said_at_the_end(tmp_path, caplog):
+def test_code_statistics_are_logged_and_summarised_at_the_end(tmp_path, caplog):
     caplog.set_level(logging.INFO, "copyfold")
     net = cf.Variational(cf.MLP((1, 8, 8), hidden=(16,), output="sigmoid"), latent_dim=6)
     objective = cf.Classical(fidelity=cf.Bernoulli(), penalties=(cf.Divergence(beta=100.0),))
@@ -296,7 +297,7 @@ def test_what_a_code_does_is_logged_and_said_at_the_end(tmp_path, caplog):
     assert any("of 6 latent dimensions say nothing" in record.getMessage() for record in caplog.records)
 
 
-def test_a_code_of_maps_is_looked_at_where_it_pays_a_penalty(tmp_path):
+def test_a_code_of_maps_has_statistics_where_it_has_a_penalty(tmp_path):
     paying = cf.Classical(penalties=(cf.L1(),))
     run = cf.fit(cf.Conv((1, 8, 8), (4, 4)), paying, photos(), tmp_path / "a", epochs=1, batch=8, precision="32")
     assert "held_out_dead_units" in run.history[-1]
@@ -322,7 +323,7 @@ def plain() -> cf.MLP:
 
 
 def clean(folder, net, **options):
-    options = {"epochs": 2, "batch": 8, "precision": "32"} | options
+    options = {"epochs": 2, "batch": 8, "precision": "32", "schedule": "constant"} | options
     return cf.fit(net, cf.Classical(), photos(), folder, **options)
 
 
@@ -335,7 +336,7 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(tmp_path):
         assert parts.history[-1][name] == pytest.approx(whole.history[-1][name], rel=1e-4)
 
 
-def test_every_part_of_a_batch_is_corrupted_in_its_own_way(tmp_path):
+def test_every_part_of_a_batch_has_its_own_corruption(tmp_path):
     drawn = []
 
     class Noted(cf.Gaussian):
@@ -347,13 +348,13 @@ def test_every_part_of_a_batch_is_corrupted_in_its_own_way(tmp_path):
     cf.fit(
         plain(), cf.Classical(Noted()), photos(), tmp_path / "a", epochs=1, batch=8, accumulate=2, precision="32"
     )
-    del drawn[0]  # the objective, which has a class of one's own in it, is tried once before training
+    del drawn[0]  # the objective has a user's class in it, and is run once before training
     assert len(drawn) == 4 * 2 + 1  # and the held-out images
     assert torch.pdist(torch.stack(drawn)).min() > 1
 
 
 @pytest.mark.parametrize("make", [model, lambda: cf.UNet((1, 8, 8), width=4, depth=1)])
-def test_what_is_computed_again_is_what_was_computed(make, tmp_path):
+def test_recomputation_gives_the_same_gradient(make, tmp_path):
     """The same bits, those that the norms record too."""
     runs = []
     for name, again in (("a", False), ("b", True)):
@@ -362,13 +363,13 @@ def test_what_is_computed_again_is_what_was_computed(make, tmp_path):
     assert alike(*runs)
 
 
-def test_a_model_that_computed_again_goes_forward_once_when_training_is_over(tmp_path):
+def test_recomputation_ends_with_the_training(tmp_path):
     net = model()
     fit(tmp_path / "a", net=net, recompute=True)
     assert not [part for part in net.modules() if "forward" in vars(part)]
 
 
-def test_a_gradient_is_shortened_to_clip_and_its_norm_is_logged(tmp_path):
+def test_a_gradient_is_clipped_and_its_norm_logged(tmp_path):
     free, long, short = (fit(tmp_path / str(clip), clip=clip, epochs=1) for clip in (None, 1e9, 1e-3))
     assert alike(free, long)
     assert not alike(free, short)
@@ -376,7 +377,7 @@ def test_a_gradient_is_shortened_to_clip_and_its_norm_is_logged(tmp_path):
     assert "gradient_norm" not in free.history[0]
 
 
-def test_the_average_of_the_weights_is_the_one_of_its_formula(tmp_path):
+def test_the_average_of_the_weights_follows_its_formula(tmp_path):
     """Against the checkpoints of every step of the same training, averaged by hand."""
     each = fit(tmp_path / "each", net=plain(), save_steps=1, keep=100, epochs=2)
     steps = sorted((each.folder / "checkpoints").iterdir())
@@ -392,7 +393,7 @@ def test_the_average_of_the_weights_is_the_one_of_its_formula(tmp_path):
     assert all(torch.equal(t, states[-1][name]) for name, t in kept["state_dict"].items())
 
 
-def test_the_held_out_loss_is_that_of_the_average(tmp_path):
+def test_the_held_out_loss_is_that_of_the_averaged_weights(tmp_path):
     run = cf.fit(plain(), None, photos(), tmp_path / "a", epochs=3, batch=8, precision="32", average=0.9)
     x = photos().images("held_out")
     with torch.no_grad():
@@ -400,7 +401,7 @@ def test_the_held_out_loss_is_that_of_the_average(tmp_path):
     assert run.history[-1]["held_out_mse"] == pytest.approx(found, rel=1e-4)
 
 
-def test_an_average_resumes_and_is_not_left_out_by_mistake(tmp_path):
+def test_an_average_resumes_and_cannot_be_dropped_by_mistake(tmp_path):
     whole = fit(tmp_path / "whole", epochs=4, average=0.9)
     fit(tmp_path / "part", epochs=2, average=0.9)
     with pytest.raises(cf.UsageError, match="--average"):
@@ -408,7 +409,7 @@ def test_an_average_resumes_and_is_not_left_out_by_mistake(tmp_path):
     assert alike(whole, fit(tmp_path / "part", epochs=4, average=0.9, resume=True))
 
 
-def test_patience_ends_a_training_whose_loss_does_not_fall(tmp_path, caplog):
+def test_patience_stops_a_training_whose_loss_does_not_fall(tmp_path, caplog):
     caplog.set_level(logging.INFO, "copyfold")
     run = fit(tmp_path / "a", epochs=40, lr=0.3, patience=2)
     losses = run.series("held_out_loss")[1]
@@ -424,7 +425,9 @@ def test_patience_ends_a_training_whose_loss_does_not_fall(tmp_path, caplog):
 
 
 def test_best_is_the_model_of_the_lowest_held_out_loss(tmp_path):
-    run = cf.fit(model(), None, photos(), tmp_path / "a", epochs=12, batch=8, precision="32", lr=0.1)
+    run = cf.fit(
+        model(), None, photos(), tmp_path / "a", epochs=12, batch=8, precision="32", lr=0.1, schedule="constant"
+    )
     best = cf.load(run.folder / "best")
     x = photos().images("held_out")
     with torch.no_grad(), best.using("batch"):
@@ -434,7 +437,7 @@ def test_best_is_the_model_of_the_lowest_held_out_loss(tmp_path):
     assert errors[-1] > min(errors)  # or it would be the last model
 
 
-def test_checkpoints_are_kept_by_number(tmp_path):
+def test_keep_limits_the_number_of_checkpoints(tmp_path):
     run = fit(tmp_path / "a", epochs=3, save_steps=5, keep=2)
     kept = sorted(path.name for path in (run.folder / "checkpoints").iterdir())
     assert kept == ["step-000000010.ckpt", "step-000000012.ckpt"]
@@ -442,7 +445,7 @@ def test_checkpoints_are_kept_by_number(tmp_path):
     assert alike(fit(tmp_path / "a", epochs=3, resume=True), fit(tmp_path / "b", epochs=3))
 
 
-def test_a_disk_without_room_is_said_before_anything_is_written_over(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_is_overwritten(tmp_path, monkeypatch):
     fit(tmp_path / "a", epochs=1)
     before = (tmp_path / "a" / "last.ckpt").read_bytes()
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
@@ -452,14 +455,14 @@ def test_a_disk_without_room_is_said_before_anything_is_written_over(tmp_path, m
     assert (tmp_path / "a" / "last.ckpt").read_bytes() == before
 
 
-def test_threads_are_those_asked_for_and_given_back(tmp_path):
+def test_the_number_of_threads_is_set_and_restored(tmp_path):
     former, seen = torch.get_num_threads(), set()
     fit(tmp_path / "a", threads=1, progress=lambda *_: seen.add(torch.get_num_threads()))
     assert seen == {1}
     assert torch.get_num_threads() == former
 
 
-def test_a_row_that_was_cut_off_is_none(tmp_path):
+def test_a_truncated_row_of_the_log_is_ignored(tmp_path):
     run = fit(tmp_path / "a")
     path = run.folder / "log.csv"
     path.write_bytes(path.read_bytes()[:-5])
@@ -481,7 +484,7 @@ def test_a_row_that_was_cut_off_is_none(tmp_path):
         ({"net": model(), "statistics": "running"}, "running averages"),
     ],
 )
-def test_what_a_plan_cannot_mean_is_refused(options, said, tmp_path):
+def test_invalid_plans_are_refused(options, said, tmp_path):
     if options.pop("statistics", None):
         options["net"].statistics, options["recompute"] = "running", True
     with pytest.raises(cf.UsageError, match=said):
@@ -495,13 +498,13 @@ def test_a_compiled_model_and_a_penalty_on_a_gradient_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["tf32", "16"])
-def test_what_needs_a_gpu_says_so(precision, monkeypatch):
+def test_options_that_need_a_gpu_are_refused_without_one(precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(cf.UsageError, match="CUDA"):
         resolve(precision)
 
 
-def test_a_pace_that_falls_is_said_once(caplog, monkeypatch):
+def test_a_falling_training_speed_is_reported_once(caplog, monkeypatch):
     caplog.set_level(logging.INFO, "copyfold")
     clock = iter([i * 0.01 for i in range(41)] + [1.0 + i for i in range(81)])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
@@ -512,7 +515,7 @@ def test_a_pace_that_falls_is_said_once(caplog, monkeypatch):
     assert "--threads" in caplog.text
 
 
-def test_the_clock_of_a_training_begins_with_its_first_step(tmp_path, monkeypatch):
+def test_the_clock_of_a_training_starts_at_its_first_step(tmp_path, monkeypatch):
     """What takes long before it, as starting processes does, is none of its minutes."""
     now, layout = [1000.0], fitting.layout
     monkeypatch.setattr(stopping, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -525,7 +528,7 @@ def test_the_clock_of_a_training_begins_with_its_first_step(tmp_path, monkeypatc
     assert fit(tmp_path / "a", epochs=1).history[-1]["seconds"] == 0.0
 
 
-def test_a_stop_leaves_means_and_best_as_a_training_that_was_not_stopped(tmp_path):
+def test_an_interrupted_training_resumes_with_the_same_means_and_best(tmp_path):
     """The row that is written at the stop is one more; those after it are the same."""
     told = []
 

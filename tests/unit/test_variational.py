@@ -1,4 +1,4 @@
-"""The variational autoencoder against what is known exactly: linear-Gaussian models and probabilistic PCA."""
+"""The variational autoencoder against exact results: linear-Gaussian models and probabilistic PCA."""
 
 import math
 
@@ -49,7 +49,7 @@ def worsened(model: cf.Variational) -> cf.Variational:
     return model
 
 
-def test_the_posterior_is_the_one_of_its_layers():
+def test_the_posterior_is_that_of_its_layers():
     model = cf.Variational(cf.MLP((1, 4, 4), hidden=(8,), latent_dim=5), latent_dim=3)
     x = torch.rand(4, 1, 4, 4)
     q = model.posterior(x)
@@ -65,7 +65,7 @@ def test_the_posterior_is_the_one_of_its_layers():
     assert model.head.weight.grad.abs().min() > 0  # a draw carries gradients to mean and variance
 
 
-def test_a_tuple_of_maps_cannot_be_a_waist():
+def test_variational_refuses_a_code_of_several_maps():
     with pytest.raises(cf.UsageError, match='skips="none"'):
         cf.Variational(cf.UNet((3, 16, 16), width=4, depth=2, skips="concat"))
     with pytest.raises(cf.UsageError, match="wraps an autoencoder"):
@@ -73,7 +73,7 @@ def test_a_tuple_of_maps_cannot_be_a_waist():
 
 
 @pytest.mark.parametrize("core", [cf.Conv((2, 8, 8), (3, 4)), cf.UNet((1, 16, 16), width=4, depth=2)])
-def test_a_model_within_a_model_is_loaded_as_it_was(core, tmp_path):
+def test_a_wrapped_model_is_loaded_exactly(core, tmp_path):
     model = cf.Variational(core, 3).eval()
     model.statistics = "running"
     model.save(tmp_path)
@@ -84,7 +84,7 @@ def test_a_model_within_a_model_is_loaded_as_it_was(core, tmp_path):
     torch.testing.assert_close(again(x), model(x))
 
 
-def test_a_config_that_nests_what_is_no_model_is_refused(tmp_path):
+def test_a_config_that_wraps_no_model_is_refused(tmp_path):
     cf.Variational.tiny().save(tmp_path)
     config = (tmp_path / "config.json").read_text()
     for bad in ('"Gaussian"', '"os.system"', "7"):
@@ -145,7 +145,7 @@ def test_the_training_loss_is_the_negative_elbo():
     assert abs(losses.mean() + elbo) < 4.5 * losses.std() / 400**0.5 + 0.1
 
 
-def test_inference_per_image_repairs_what_a_bad_encoder_loses():
+def test_inference_per_image_closes_the_amortisation_gap_of_a_bad_encoder():
     model, exact = linear_vae()
     x = exact.sample((20,)).view(-1, 1, 1, D)
     before = {k: v.clone() for k, v in model.state_dict().items()}

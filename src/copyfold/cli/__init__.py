@@ -1,4 +1,4 @@
-"""The command line: thin. A command is a module of this package that has a `command(arguments) -> exit code`."""
+"""The command line. Each module of this package with a function `command(arguments) -> exit code` is a command."""
 
 import ast
 import importlib
@@ -17,7 +17,8 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; messages go to stderr, in one line, without a traceback.
 
-    0 done, 1 failed, 2 wrong use, 3 no usable data, 4 diverged, 130 and 143 stopped by a signal after saving.
+    0 done, 1 error, 2 usage error, 3 no usable data, 4 diverged, 130 and 143 stopped by a signal after
+    saving.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
@@ -33,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:
-        return _fail(error, 1, debug, _unforeseen(error))
+        return _fail(error, 1, debug, _unexpected(error))
 
 
 def _run(given: list[str], own: list[str]) -> int:
-    """Find the command and hand it its arguments, after importing what is a person's own."""
+    """Find the command and call it with its arguments, after importing the modules of --import."""
     names = commands()
     if not given or given[0] in ("-h", "--help", "help"):
         print(_overview(names))
@@ -68,45 +69,45 @@ def commands() -> list[str]:
 
 
 def _overview(names: list[str]) -> str:
-    """What --help says."""
+    """The text of --help."""
     lines = [f"  {name:<9} {_head(name)}" for name in names]
     return "\n".join(
         [
-            "usage: copyfold COMMAND ...     copyfold COMMAND --help says more",
+            "usage: copyfold COMMAND ...     copyfold COMMAND --help describes a command",
             "",
             "Train an autoencoder on your images, then see what it learned.",
             "",
             *lines,
             "",
-            "--import NAME, with any command: a module or a .py file with classes of your own.",
+            "--import NAME, with any command: import a module or a .py file with your own classes.",
             "Results go to stdout, progress and messages to stderr; --debug shows a traceback.",
-            "exit codes: 0 done, 1 failed, 2 wrong use, 3 no usable data, 4 diverged, 130/143 stopped, saved",
+            "exit codes: 0 done, 1 error, 2 usage error, 3 no usable data, 4 diverged, 130/143 stopped and saved",
         ]
     )
 
 
 def _head(name: str) -> str:
-    """What a command says of itself first, read and not imported: that would import torch."""
+    """The first line of a command's docstring, read from its file: importing it would import torch."""
     source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
-def _unforeseen(error: Exception) -> str:
-    """What to say of an error that no part of copyfold speaks of: the machine's, or a fault."""
+def _unexpected(error: Exception) -> str:
+    """The message about an error that copyfold did not raise itself: of the operating system, or a bug."""
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, MemoryError) or re.search(r"allocate memory|out of memory", str(error)):
-        return "there is not enough memory for this: give a smaller model, --batch or --size"
+        return "not enough memory: use a smaller model, --batch or --size"
     if own := _imports.blamed(error):
-        return f"{type(error).__name__}: {error} ({own}); --debug shows all of it"
-    whose = "a fault of copyfold: run again with --debug and report it"
+        return f"{type(error).__name__}: {error} ({own}); --debug shows the traceback"
+    cause = "a bug in copyfold: run again with --debug and report it"
     if _imports.modules:
-        whose = f"a fault of a class that came by {_imports.FLAG}, or of copyfold: --debug shows where"
-    return f"{type(error).__name__}: {error}; this is {whose}"
+        cause = f"a bug in a class of {_imports.FLAG}, or in copyfold: --debug shows the traceback"
+    return f"{type(error).__name__}: {error}; this is {cause}"
 
 
 def _fail(error: BaseException, code: int, debug: bool, text: str | None = None) -> int:
-    """Say what went wrong, in one line."""
+    """Print what went wrong, in one line."""
     if debug:
         raise error
     message = " ".join((text or str(error) or "stopped").split())

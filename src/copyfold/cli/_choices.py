@@ -1,4 +1,4 @@
-"""What was chosen for options that are classes, and for the options that those have.
+"""The classes chosen for options that take a class, and the options of these classes.
 
 `--model UNet --model.middle Affine --model.middle.hidden 8`, and the same in a recipe, become a tree of choices,
 from which the objects are made.
@@ -19,21 +19,21 @@ from copyfold.errors import UsageError
 
 @dataclass(frozen=True)
 class Choice:
-    """A class, and the arguments that it is to be made with: values, choices, or lists of them."""
+    """A class, and the arguments to create it with: values, choices, or lists of them."""
 
     cls: type
     given: dict[str, Any] = field(default_factory=dict)
 
 
 class Slot(NamedTuple):
-    """What an annotation takes that is a class or has classes in it."""
+    """Which classes an annotation takes, alone or in a list."""
 
     bases: tuple[type, ...]
-    """Families of which it takes one class."""
+    """The families from which it takes one class."""
     items: Any
     """The annotation of the items, where it takes a list of classes."""
     rest: tuple[Any, ...]
-    """What else it takes."""
+    """The other types it takes."""
     null: bool
     skip: int
     """How many of the class's first arguments are given later: those of a callable that returns one."""
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
 
 def slot(hint: Any) -> Slot | None:
-    """What an annotation takes of classes; None where it takes none."""
+    """Which classes an annotation takes; None where it takes none."""
     bases, rest, items, skip = [], [], None, 0
     for member in _values.members(hint):
         made = _values.made_by(member)
@@ -72,7 +72,7 @@ def slot(hint: Any) -> Slot | None:
 
 
 def chosen(value: Any) -> Any:
-    """An object, such as a default, as the choice that would make it; lists of them too."""
+    """An object, such as a default, as the choice that would create it; lists of them too."""
     if isinstance(value, Recorded):
         return Choice(type(value), {name: chosen(item) for name, item in catalogue.arguments(value).items()})
     if isinstance(value, list | tuple) and any(isinstance(item, Recorded) for item in value):
@@ -80,23 +80,23 @@ def chosen(value: Any) -> Any:
     return value
 
 
-# ---------------------------------------------------------------- what was chosen
+# ---------------------------------------------------------------- the tree of choices
 
 
 class Choices:
-    """The tree of what was chosen, by the options that are classes, and their annotations."""
+    """The tree of choices, by the options that take a class, and the annotations of these options."""
 
     def __init__(self, hints: Mapping[str, Any]) -> None:
         self.hints = hints
         self.tree: dict[str, Any] = {}
-        self.added: set[tuple[str, ...]] = set()  # lists that an item was added to: options are those of the last
+        self.added: set[tuple[str, ...]] = set()  # lists with an added item: its options are meant
 
     def set(self, name: str, value: Any, written: bool = True) -> None:
-        """Choose what an option of the command says; the same class keeps the options that it had."""
+        """Choose the value of an option of the command; the same class keeps the options that it had."""
         self._put(self.tree, name, self._read(f"--{name}", self.hints[name], value, written))
 
     def is_name(self, path: Sequence[str]) -> bool:
-        """Whether an option names one class: such words are read before the options of the class."""
+        """Whether an option takes one class: it is read before the options of that class."""
         try:
             found = slot(self._at(path, lists=False).hint)
         except UsageError:
@@ -104,7 +104,7 @@ class Choices:
         return found is not None and bool(found.bases)
 
     def option(self, path: Sequence[str], word: str, add: bool = False) -> None:
-        """Take one word of the command line: the option at this path, or one more for the list that is there."""
+        """Read one word of the command line: the option at this path, or one more item for the list there."""
         at, where = self._at(path), "--" + ".".join(path)
         (self.added.add if add else self.added.discard)(tuple(path))
         if not add:
@@ -114,7 +114,7 @@ class Choices:
         at.holder[at.name] = [*(at.holder.get(at.name, at.default) or ()), *more]
 
     def help(self, path: Sequence[str], name: str | None) -> list[str]:
-        """What to say of the class of that name, or of the one chosen, and its options."""
+        """The help of the class of that name, or of the one chosen, and its options."""
         at, where = self._at(path), "--" + ".".join(path)
         found = slot(at.hint)
         if found is None:
@@ -125,7 +125,7 @@ class Choices:
         elif isinstance(choice, Choice):
             cls = choice.cls
         else:
-            return [f"{where} can be {_values.either(names(*bases))}: {where}.help CLASS says more of one"]
+            return [f"{where} can be {_values.either(names(*bases))}: {where}.help CLASS describes one"]
         return described(cls, where, found.skip)
 
     def all(self) -> list[str]:
@@ -142,11 +142,11 @@ class Choices:
         return [flag for name, value in self.tree.items() for flag in below(f"--{name}", value, self._skip(name))]
 
     def made(self, name: str) -> Any:
-        """The object that an option describes; of a callable annotation what makes it of the other arguments."""
+        """The object that an option describes; for a callable annotation, a partial that creates it."""
         return _made(f"--{name}", self.tree.get(name), self._skip(name))
 
     def expected(self, path: Sequence[str]) -> str:
-        """What an option takes, in words."""
+        """The values that an option takes, in words."""
         return _values.expected(self._at(path).hint, names)
 
     def _skip(self, name: str) -> int:
@@ -154,7 +154,7 @@ class Choices:
         return found.skip if found else 0
 
     def _at(self, path: Sequence[str], lists: bool = True) -> "Place":
-        """Where an option stands in the tree; UsageError where no class that is chosen has it."""
+        """Where an option stands in the tree; UsageError where no chosen class has it."""
         at, skip = Place(self.tree, path[0], self.hints[path[0]], None), self._skip(path[0])
         for depth, part in enumerate(path[1:], 1):
             where, choice = "--" + ".".join(path[:depth]), at.holder.get(at.name)
@@ -170,19 +170,19 @@ class Choices:
         return at
 
     def _without_options(self, where: str, hint: Any) -> str:
-        """The message about an option of what is no chosen class."""
+        """The message about an option of something that is no chosen class."""
         found = slot(hint)
         if found is None:
             return f"{where} has no options: it is {_values.expected(hint, names)}"
         bases = found.families()
-        return f"{where} must be named before its options are: choose one of {', '.join(names(*bases))}"
+        return f"{where} has no class yet, so it has no options: choose one of {', '.join(names(*bases))} first"
 
     @staticmethod
     def _put(holder: dict[str, Any], name: str, value: Any) -> None:
         holder[name] = _over(holder.get(name), value)
 
     def _read(self, where: str, hint: Any, value: Any, written: bool) -> Any:
-        """What a word, or a value of a recipe, says for an annotation: a value, a choice, or a list of choices."""
+        """A word, or a value of a recipe, read for an annotation: a value, a choice, or a list of choices."""
         found, read = slot(hint), value
         if isinstance(value, str) and not written and not _values.aliases(value) and (found or hint is Any):
             read = value if _path(value) and value != "null" else _values.load(value)
@@ -203,7 +203,7 @@ class Choices:
         raise UsageError(_values.invalid(where, value, hint, names))
 
     def _read_any(self, where: str, bases: tuple[type, ...], value: Any, written: bool) -> Any:
-        """Choices wherever they stand in lists and dicts that no annotation says more of."""
+        """Choices anywhere in lists and dicts whose annotation does not say where."""
         if isinstance(value, list):
             return [self._read_any(where, bases, item, written) for item in value]
         if not isinstance(value, Mapping):
@@ -213,7 +213,7 @@ class Choices:
         return {key: self._read_any(where, bases, item, written) for key, item in value.items()}
 
     def _choice(self, where: str, bases: tuple[type, ...], value: Any, skip: int, written: bool) -> Choice:
-        """The choice that a name is, or a dict of class_path and init_args."""
+        """The choice that a name describes, or a dict of class_path and init_args."""
         if isinstance(value, str):
             return Choice(named(bases, value, where, written))
         path, given = value.get("class_path"), value.get("init_args", {})
@@ -223,14 +223,14 @@ class Choices:
             or value.keys() - {"class_path", "init_args"}
         ):
             raise UsageError(
-                f"{where} {_values.shown(value)} is invalid: expected a class's name, or its class_path and "
-                "init_args"
+                f"{where} {_values.shown(value)} is invalid: expected the name of a class, or its class_path "
+                "and init_args"
             )
         cls = named(bases, path, where, written)
         read = {}
         for name, item in given.items():
             if written and item is None and name not in options(cls, skip) and name in _arguments(cls):
-                continue  # what no word can say, and was not given
+                continue  # the command line cannot give it, and it was not given
             hint = option(where, str(name), cls, skip).annotation
             read[name] = self._read(f"{where}.{name}", hint, item, written)
         return Choice(cls, read)
@@ -249,19 +249,21 @@ def _holder(where: str, choices: list[Any], name: str) -> Any:
     if len(having) > 1:
         said = " and ".join(choice.cls.__name__ for choice in having)
         one = f"{{class_path: {having[0].cls.__name__}, init_args: {{{name}: ...}}}}"
-        raise UsageError(f"{where}.{name} could be of {said}: say it with its class, as in {where} '[{one}, ...]'")
+        raise UsageError(
+            f"{where}.{name} is ambiguous: {said} have it; write it with its class, as in {where} '[{one}, ...]'"
+        )
     return having[0] if having else choices[-1] if choices else None
 
 
 def _over(former: Any, value: Any) -> Any:
-    """A choice over a former one: of the same class, what is not said again stays."""
+    """A choice in place of a former one; of the same class, options that are not given again stay."""
     if isinstance(former, Choice) and isinstance(value, Choice) and former.cls is value.cls:
         return Choice(value.cls, former.given | {k: _over(former.given.get(k), v) for k, v in value.given.items()})
     return value
 
 
 def _made(where: str, value: Any, skip: int = 0) -> Any:
-    """The object that a choice describes, and those in it."""
+    """The object that a choice describes, with the objects in it."""
     if isinstance(value, list):
         return [_made(where, item) for item in value]
     if isinstance(value, dict):
@@ -271,7 +273,7 @@ def _made(where: str, value: Any, skip: int = 0) -> Any:
     name = value.cls.__name__
     for p in catalogue.parameters(value.cls)[skip:]:
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in value.given:
-            said = "" if _values.sayable(p.annotation) else ", and no word can say what it is"
+            said = "" if _values.sayable(p.annotation) else ", and the command line cannot give it"
             raise UsageError(f"{where}.{p.name} is required: {name} has no default for it{said}")
     given = {key: _made(f"{where}.{key}", item) for key, item in value.given.items()}
     if skip:
@@ -280,8 +282,8 @@ def _made(where: str, value: Any, skip: int = 0) -> Any:
         return value.cls(**given)
     except UsageError:
         raise
-    except Exception as error:  # whatever a person's own class may raise
-        raise UsageError(f"{where} {name} cannot be made: {type(error).__name__}: {error}") from error
+    except Exception as error:  # whatever a user's class may raise
+        raise UsageError(f"{where} {name} cannot be created: {type(error).__name__}: {error}") from error
 
 
 def _path(text: str) -> bool:

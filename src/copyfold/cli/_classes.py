@@ -1,7 +1,7 @@
-"""The classes that options can be: their names, their own options, and what is said of them.
+"""The classes that options take: their names, their own options, and their help.
 
-Names are those of copyfold's own classes, and of those that came by --import or with a plug-in: nothing is ever
-imported because a word or a file names it.
+The names are those of copyfold's own classes, and of the classes of --import and of plug-ins. Nothing is imported
+because a word or a file names it.
 """
 
 import inspect
@@ -18,7 +18,7 @@ log = logging.getLogger("copyfold")
 
 
 def names(*bases: type) -> list[str]:
-    """The names that a class of these families can be called by: copyfold's own first."""
+    """The names of the classes of these families: copyfold's own first."""
     ours = [name for base in bases for name in catalogue.classes(base)]
     others = [cls for base in bases for cls in _imports.offered(base)]
     bare = [cls.__name__ for cls in others]
@@ -29,9 +29,9 @@ def names(*bases: type) -> list[str]:
 
 
 def named(bases: Sequence[type], name: str, where: str, written: bool) -> type:
-    """The class of that name. `where` is the option; `written` says that a recipe has it.
+    """The class of that name. `where` is the option; `written` says that the name stands in a recipe.
 
-    UsageError where there is none, with the nearest, and for a recipe with what to import.
+    UsageError where there is none: it suggests the nearest name, and for a recipe says what to import.
     """
     offer = [cls for base in bases for cls in _imports.offered(base)]
     for base in bases:
@@ -54,12 +54,12 @@ def named(bases: Sequence[type], name: str, where: str, written: bool) -> type:
     if written and last != name and all(part.isidentifier() for part in name.split(".")):
         return catalogue.find(bases[0], name, offer)
     near = catalogue.nearest(name, names(*bases))
-    own = "" if near.startswith("did you mean") else f"; a class of your own is there with {_imports.FLAG} FILE.py"
+    own = "" if near.startswith("did you mean") else f"; for a class of your own give {_imports.FLAG} FILE.py"
     raise UsageError(f"{where} {_values.shown(name)} is not known: {near}{own}")
 
 
 def options(cls: type, skip: int = 0) -> dict[str, inspect.Parameter]:
-    """The arguments of a class that can be options, by name; its first `skip` are given later."""
+    """The arguments of a class that can be options, by name, without its first `skip`, which are given later."""
     return {
         p.name: p
         for p in catalogue.parameters(cls)[skip:]
@@ -68,18 +68,18 @@ def options(cls: type, skip: int = 0) -> dict[str, inspect.Parameter]:
 
 
 def option(where: str, name: str, cls: type, skip: int) -> inspect.Parameter:
-    """The argument of a class that an option is; UsageError with the nearest where it has none of that name."""
+    """The argument of a class that an option sets; UsageError with the nearest name where it has none."""
     found = options(cls, skip)
     if name not in found:
-        near = catalogue.nearest(name, found) if found else f"{cls.__name__} has none"
-        raise UsageError(f"{where}.{_values.shown(name)} is no option of {cls.__name__}: {near}")
+        near = catalogue.nearest(name, found) if found else f"{cls.__name__} has no options"
+        raise UsageError(f"{where}.{_values.shown(name)} is not an option of {cls.__name__}: {near}")
     return found[name]
 
 
 def plain(where: str, hint: Any, value: Any, written: bool = False) -> Any:
-    """What a value that is no class says for an annotation; UsageError where it does not fit.
+    """A value that is no class, read for an annotation; UsageError where it does not fit.
 
-    A text that is `written` in a recipe is a text where the annotation takes one: "5" is not 5 there.
+    A string that is `written` in a recipe stays a string where the annotation takes one: "5" is not 5 there.
     """
     try:
         if written and isinstance(value, str) and str in _values.members(hint):
@@ -89,18 +89,18 @@ def plain(where: str, hint: Any, value: Any, written: bool = False) -> Any:
         raise UsageError(_values.invalid(where, value, hint, names)) from None
 
 
-# ---------------------------------------------------------------- in words
+# ---------------------------------------------------------------- help
 
 
 def described(cls: type, where: str, skip: int = 0) -> list[str]:
-    """A class in words, and its options: flag, default, and what it can be."""
+    """The help of a class: its docstring, and its options with flag, default and possible values."""
     head = f"{cls.__name__}: {inspect.cleandoc(cls.__doc__ or '')}".removesuffix(": ")
     table = rows(cls, where, skip)
-    return [head, "", *(["options and their defaults:", *columns(table)] if table else ["it has no options"])]
+    return [head, "", *(["options and their defaults:", *columns(table)] if table else ["no options"])]
 
 
 def rows(cls: type, where: str, skip: int) -> list[tuple[str, str, str]]:
-    """The options of a class: flag, default, and what it can be."""
+    """The options of a class: flag, default and possible values."""
     found = options(cls, skip)
     return [
         (f"{where}.{p.name}", written(p.default), _values.expected(p.annotation, names)) for p in found.values()
@@ -108,7 +108,7 @@ def rows(cls: type, where: str, skip: int) -> list[tuple[str, str, str]]:
 
 
 def written(value: Any) -> str:
-    """A default as it would be typed, without the arguments of a class."""
+    """A default as one would type it, without the arguments of a class."""
     if value is inspect.Parameter.empty:
         return "required"
     if isinstance(value, Recorded):

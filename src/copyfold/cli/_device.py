@@ -1,4 +1,4 @@
-"""Where a command computes."""
+"""The device that a command computes on."""
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -14,17 +14,20 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 def flag(parser: "ArgumentParser") -> None:
     """Add --device."""
     parser.add_argument(
-        "--device", type=Device, default="auto", help="Where to compute; auto is a CUDA device where there is one."
+        "--device",
+        type=Device,
+        default="auto",
+        help="The device to compute on; auto is CUDA where available.",
     )
 
 
 def chosen(device: Device) -> "torch.device":
-    """What --device means, with products of float32 in float32. UsageError where it is not there."""
+    """The device of --device, with float32 products in full precision. UsageError where it is missing."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda is invalid: torch finds no CUDA device here; give cpu, or leave it out")
+        raise UsageError("--device cuda is invalid: torch finds no CUDA device here; use cpu, or omit --device")
     if device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    torch.backends.cudnn.allow_tf32 = False  # which is otherwise true: numbers are to be those of a CPU
+    torch.backends.cudnn.allow_tf32 = False  # true by default; results should agree with those of a CPU
     return torch.device("cuda")

@@ -1,4 +1,4 @@
-"""Classes of a person's own: `--import NAME` before anything is parsed, and those of installed plug-ins."""
+"""Classes of the user: those of `--import NAME`, imported before parsing, and those of installed plug-ins."""
 
 import importlib
 import importlib.util
@@ -16,16 +16,16 @@ log = logging.getLogger("copyfold")
 T = TypeVar("T")
 
 FLAG = "--import"
-HELP = "A module or a .py file with classes of your own, to be used like copyfold's; may be given several times."
+HELP = "Import a module or a .py file; its classes can be used like copyfold's. May be given several times."
 
 BASES = "models derive from copyfold.Autoencoder, corruptions from copyfold.Corruption, and so on"
 
 modules: list[ModuleType] = []
-"""What this command was told to import."""
+"""The modules that this command imported for --import."""
 
 
 def taken(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words without `--import`, and what it names."""
+    """The words without `--import`, and the names given to it."""
     kept: list[str] = []
     names: list[str] = []
     waiting = iter(words)
@@ -42,7 +42,7 @@ def taken(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def load(names: list[str]) -> None:
-    """Import what was named, and check that its classes can be written down."""
+    """Import the named modules, and check that their classes can be recorded in files."""
     from copyfold import catalogue
 
     modules.clear()
@@ -56,11 +56,11 @@ def load(names: list[str]) -> None:
             except UsageError as error:
                 raise UsageError(f"{FLAG} {name}: {error}") from None
         if not offer:
-            log.warning("%s %s: there is no class in it that copyfold can use; %s", FLAG, name, BASES)
+            log.warning("%s %s: it has no class that copyfold can use; %s", FLAG, name, BASES)
 
 
 def offered(base: type[T]) -> list[type[T]]:
-    """The classes of this base that this command was given: by --import, and by plug-ins."""
+    """The user's classes of this base: those of --import, and of plug-ins."""
     from copyfold import catalogue
 
     found = (cls for module in (*modules, *catalogue.plugins()) for cls in catalogue.offered(module))
@@ -68,13 +68,13 @@ def offered(base: type[T]) -> list[type[T]]:
 
 
 def origin(cls: type) -> str:
-    """Where a class came from, for a person: its module, and the file of that."""
+    """Where a class came from, to be shown: its module and the file."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return f"{cls.__module__}, {file}" if file else cls.__module__
 
 
 def blamed(error: BaseException) -> str | None:
-    """The last line that an error came through of modules with a person's own classes; None where of none."""
+    """The last line of a user's module in the traceback of an error; None where there is none."""
     from copyfold import catalogue
 
     own = {cls.__module__ for cls in catalogue.others(object)} | {module.__name__ for module in modules}
@@ -84,10 +84,10 @@ def blamed(error: BaseException) -> str | None:
 
 
 def _from_file(given: str) -> ModuleType:
-    """The module of a .py file; its folder is where it finds what it imports itself."""
+    """The module of a .py file; its folder is added to the import path, for its own imports."""
     file = Path(given).expanduser().resolve()
     if not file.is_file():
-        raise UsageError(f"{FLAG} {given}: there is no such file; give a .py file, or a module by its name")
+        raise UsageError(f"{FLAG} {given}: no such file; give a .py file, or the name of a module")
     if file.suffix != ".py" or not file.stem.isidentifier():
         raise UsageError(
             f"{FLAG} {given} is invalid: expected a file whose name Python can import, as in my_models.py"
@@ -96,14 +96,14 @@ def _from_file(given: str) -> ModuleType:
     present = _place(file.stem)
     if present != file:
         raise UsageError(
-            f"{FLAG} {given}: there is a module {file.stem} already ({present or 'part of Python'}): "
-            "rename the file"
+            f"{FLAG} {given}: another module is called {file.stem} ({present or 'part of Python'}): rename the "
+            "file"
         )
     return _imported(given, file.stem)
 
 
 def _by_name(name: str) -> ModuleType:
-    """The module of that name, where Python finds it, or in this folder."""
+    """The module of that name, on Python's path or in the current folder."""
     if not all(part.isidentifier() for part in name.split(".")):
         raise UsageError(f"{FLAG} {name} is invalid: expected a module, as in my_models, or a .py file")
     first = name.partition(".")[0]
@@ -113,14 +113,14 @@ def _by_name(name: str) -> ModuleType:
 
 
 def _reach(folder: Path) -> None:
-    """Let modules be found in a folder, after all others."""
+    """Add a folder to the end of the import path."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-    importlib.invalidate_caches()  # the file may be newer than what was last seen of its folder
+    importlib.invalidate_caches()  # the file may be newer than the cached listing of its folder
 
 
 def _place(name: str) -> Path | None:
-    """The file of a module that is imported already, or would be."""
+    """The file of a module that is or would be imported."""
     if name in sys.modules:
         file = getattr(sys.modules[name], "__file__", None)
     else:
@@ -130,24 +130,23 @@ def _place(name: str) -> Path | None:
 
 
 def _imported(given: str, name: str) -> ModuleType:
-    """Import, and say in one line what went wrong in it."""
+    """Import a module; an error becomes a UsageError of one line."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise UsageError(
-                f"{FLAG} {given}: there is no module {error.name} to be found; give a .py file, or a module that "
-                "Python finds"
+                f"{FLAG} {given}: no module {error.name}; give a .py file, or a module that Python can find"
             ) from None
         reason: BaseException = error
-    except (Exception, SystemExit) as error:  # whatever is in it
+    except (Exception, SystemExit) as error:  # whatever the module raises
         reason = error
     said = f"{type(reason).__name__}: {next(iter(str(reason).splitlines()), '')}".removesuffix(": ")
-    raise UsageError(f"{FLAG} {given} failed: {said} ({_line(reason)}); --debug shows all of it") from reason
+    raise UsageError(f"{FLAG} {given} failed: {said} ({_line(reason)}); --debug shows the traceback") from reason
 
 
 def _line(error: BaseException) -> str:
-    """The file and the line at which an import failed: the last one in the folder of what was imported."""
+    """The file and line at which an import failed: the last one in the folder of the imported module."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
     through = traceback.extract_tb(error.__traceback__)

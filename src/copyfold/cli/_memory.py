@@ -1,4 +1,4 @@
-"""What the command's process does with memory: what is freed, and what never will be."""
+"""How the process of a command uses memory: it keeps freed blocks, and does not collect garbage in torch."""
 
 import ctypes
 import gc
@@ -10,11 +10,11 @@ GIB = 2**30
 
 
 def kept() -> None:
-    """Keep freed memory for what comes next, instead of giving it back to the system at once.
+    """Keep freed memory for later allocations, instead of returning it to the operating system at once.
 
-    glibc gives back every block above 32 MiB when it is freed, and the system fills new pages with zeros for the
-    next one: two thirds of the time that attention takes at a batch of 32 (docs/performance.md). A process of our
-    own may do as it likes; a library may not. Elsewhere than on glibc this does nothing.
+    glibc returns every block above 32 MiB when it is freed, and the system fills the new pages of the next one
+    with zeros: two thirds of the time of attention at a batch of 32 (docs/performance.md). A command may change
+    this for its own process; a library may not. Without glibc this does nothing.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(TRIM_THRESHOLD, GIB)
@@ -22,10 +22,10 @@ def kept() -> None:
 
 
 def import_torch() -> None:
-    """Import torch, and never look for garbage in it: that takes a third of the time of a short command.
+    """Import torch without garbage collection, which takes a third of the time of a short command.
 
-    Python would go through all that is imported several times while more of it comes, and once more at the end.
-    Where torch is there already the process is not our own, and is left as it is.
+    Python would scan the imported objects several times during the import, and once more at exit. Where torch is
+    imported already the process is not the command's own, and nothing is changed.
     """
     if "torch" not in sys.modules:
         gc.disable()

@@ -1,14 +1,14 @@
-"""The options of a command: flags from signatures, by jsonargparse; words and recipes looked at before it parses.
+"""The options of a command: flags from signatures, by jsonargparse; words and recipes are checked before.
 
-What a word means is decided here, from the annotations of the options and of the classes that are chosen: which
-flags there are, which take a value, and whether it fits. jsonargparse turns signatures into flags and help, and
-says whether a value is of a type. It never reads a file, and imports nothing.
+The annotations of the options and of the chosen classes decide here which flags there are, which take a value, and
+whether a value fits. jsonargparse turns signatures into flags and help, and checks the type of a value. It never
+reads a file, and imports nothing.
 """
 
 import argparse
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -21,13 +21,22 @@ from copyfold.cli import _choices, _classes, _help, _imports, _values
 from copyfold.errors import UsageError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-RECIPE_LENGTH = 16_000  # one has a thousand characters; libyaml crashes on what is nested 20,000 deep
-OURS = ("help", "config", "import")  # options that no recipe has
-TYPED = ("run", "resume", "overwrite")  # options that are typed, and not said by a recipe: it may be a stranger's
+RECIPE_LENGTH = 16_000  # characters; a recipe has about 1,000; libyaml crashes on 20,000 nested levels
+OURS = ("help", "config", "import")  # not in recipes
+TYPED = ("run", "resume", "overwrite")  # not in recipes, which may come from someone else
+
+CLOSE = 0.7  # the least similarity of a suggested name: save_steps is not suggested for steps
+USUAL = {  # what other programs call an option
+    "steps": ("epochs", "minutes"),
+    "max_steps": ("epochs", "minutes"),
+    "iterations": ("epochs", "minutes"),
+    "batch_size": ("batch",),
+    "learning_rate": ("lr",),
+}
 
 
 class Parser(ArgumentParser):
-    """A parser that raises instead of leaving, with options that are classes of copyfold's families."""
+    """A parser that raises instead of exiting, with options that take a class of a family."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, formatter_class=_help.Help, **keywords)
@@ -35,14 +44,14 @@ class Parser(ArgumentParser):
         self.defaults: dict[str, str] = {}
 
     def add_choice(self, flag: str, hint: Any, help: str, default: str | None = None) -> None:
-        """Add an option that is a class, and takes the options of the class: its annotation, and its default."""
+        """Add an option that takes a class and the options of that class: its annotation, and its default."""
         name = flag.removeprefix("--")
         self.hints[name] = hint
         if default:
             self.defaults[name] = default
         found = _choices.slot(hint)
         known = ", ".join(_classes.names(*found.families())) if found else ""
-        more = f"{flag}.OPTION sets what it takes, {flag}.help CLASS describes one"
+        more = f"{flag}.OPTION sets an option of the class, {flag}.help CLASS describes a class"
         self.add_argument(flag, metavar="CLASS", default=default, help=f"{help}; {more} ({known})")
 
     def flags(self) -> dict[str, argparse.Action]:
@@ -58,12 +67,12 @@ class Word(NamedTuple):
 
     @property
     def path(self) -> list[str]:
-        """The names of the options that lead to it: --model.middle is model, middle."""
+        """The names on its path: those of --model.middle are model and middle."""
         return self.flag.removeprefix("--").removesuffix("+").split(".")
 
 
 def parser(command: str, description: str | None) -> Parser:
-    """A parser for one command, to which its options are added."""
+    """A parser for one command, without its own options."""
     text = inspect.cleandoc(description or "")
     made = Parser(prog=f"copyfold {command}", description=text, exit_on_error=False, allow_abbrev=False)
     made.add_argument(_imports.FLAG, metavar="NAME", default=argparse.SUPPRESS, help=_imports.HELP)
@@ -71,9 +80,9 @@ def parser(command: str, description: str | None) -> Parser:
 
 
 def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
-    """The options, with the objects that they describe, and every --config beneath the flags, wherever it stands.
+    """The options, with the objects that they describe. Flags override every --config, in any order.
 
-    UsageError says what was wrong and what is near it, and in which file where it is in one.
+    UsageError says what is wrong, suggests the nearest name, and names the file where it is in one.
     """
     words, others = split(parser, arguments)
     if any(word.flag in ("-h", "--help") for word in words):
@@ -129,7 +138,7 @@ def split(parser: Parser, arguments: Sequence[str]) -> tuple[list[Word], list[st
 
 
 def at_least(options: Namespace, **least: int) -> None:
-    """Refuse options below the least that they can be."""
+    """Refuse options below their least value."""
     for name, value in least.items():
         if options[name] < value:
             raise UsageError(f"--{name} {options[name]} is invalid: expected at least {value}")
@@ -139,7 +148,7 @@ def at_least(options: Namespace, **least: int) -> None:
 
 
 def _is_flag(word: str) -> bool:
-    """Whether a word is a flag, and no negative number."""
+    """Whether a word is a flag, and not a negative number."""
     if len(word) < 2 or not word.startswith("-") or " " in word.partition("=")[0]:
         return False
     try:
@@ -150,9 +159,9 @@ def _is_flag(word: str) -> bool:
 
 
 def _flags(parser: Parser, choices: _choices.Choices, words: list[Word]) -> list[str]:
-    """Put what is said of classes into the tree of choices, and give back the other flags, each with its value.
+    """Put the flags of classes into the tree of choices, and return the other flags, each with its value.
 
-    Classes are named first and their options said then, in whatever order they stand.
+    Classes are read first and their options then, in any order on the command line.
     """
     known = parser.flags()
     classes = [word for word in words if word.path[0] in parser.hints and word.path[-1] != "help"]
@@ -177,7 +186,7 @@ def _flags(parser: Parser, choices: _choices.Choices, words: list[Word]) -> list
 
 
 def _of_class(choices: _choices.Choices, word: Word) -> None:
-    """An option that is a class, or of one; or --model.help, which is answered at once."""
+    """Read an option that takes a class, or is an option of one; or print --model.help and exit."""
     if word.path[-1] == "help" and len(word.path) > 1:
         print("\n".join(choices.help(word.path[:-1], word.value)))
         raise SystemExit(0)
@@ -187,10 +196,10 @@ def _of_class(choices: _choices.Choices, word: Word) -> None:
 
 
 def _plain(word: Word, action: argparse.Action) -> str:
-    """A flag that says nothing of classes, with its value, which fits."""
+    """A flag that takes no class, with its checked value."""
     if action.nargs == 0:
         if word.value is not None:
-            raise UsageError(f"{word.flag} takes no value: it is {' or '.join(action.option_strings)}")
+            raise UsageError(f"{word.flag} takes no value: write {' or '.join(action.option_strings)}")
         return word.flag
     hint = _hint(action)
     if word.value is None:
@@ -202,27 +211,35 @@ def _plain(word: Word, action: argparse.Action) -> str:
 
 
 def _hint(action: argparse.Action) -> Any:
-    """The annotation of an option: jsonargparse keeps it at its action; without it a value is any text."""
+    """The annotation of an option, which jsonargparse stores in its action; any string without one."""
     return bool if isinstance(action, ActionYesNo) else getattr(action, "_typehint", str | None)
 
 
 def _refuse(flag: str, parser: Parser, choices: _choices.Choices) -> NoReturn:
-    """The error about a flag that there is not: with the nearest, options of the chosen classes among them."""
+    """The error about an unknown flag, with the nearest, also among the options of the chosen classes."""
     every = [*(known for known in parser.flags() if len(known) > 2), *choices.all()]
     names: dict[str, str] = {}
     for known in sorted(every, key=lambda known: known.count(".")):
         for name in (known.removeprefix("--"), known.removeprefix("--").rpartition(".")[2]):
             names.setdefault(name.lower(), known)
-    near = difflib.get_close_matches(flag.lstrip("-").lower(), names, n=1)
-    hint = f"did you mean {names[near[0]]}?" if near else f"see {parser.prog} --help"
-    raise UsageError(f"{flag} is no option of {parser.prog}: {hint}")
+    given = flag.lstrip("-").lower()
+    near = [names[name] for name in difflib.get_close_matches(given, names, n=1, cutoff=CLOSE)]
+    usual = [f"--{name}" for name in _usual(given, [known.removeprefix("--") for known in every])]
+    meant = near if given in names else usual or near
+    hint = f"did you mean {' or '.join(meant)}?" if meant else f"see {parser.prog} --help"
+    raise UsageError(f"{flag} is not an option of {parser.prog}: {hint}")
+
+
+def _usual(given: str, known: Iterable[str]) -> list[str]:
+    """The options of the command that correspond to an option of another program."""
+    return [name for name in USUAL.get(given.lower().replace("-", "_"), ()) if name in known]
 
 
 def _count(parser: Parser, others: list[str]) -> None:
-    """Refuse more words without a flag than the command takes, or fewer."""
+    """Refuse too many or too few positional arguments."""
     places = [action for action in parser._actions if not action.option_strings]
     if len(others) > len(places) and not any(action.nargs in ("*", "+") for action in places):
-        raise UsageError(f"{others[len(places)]!r} is one word too many: see {parser.prog} --help")
+        raise UsageError(f"unexpected argument {others[len(places)]!r}: see {parser.prog} --help")
     missing = [action for action in places if action.nargs not in ("?", "*")][len(others) :]
     if missing:
         names = ", ".join(action.dest.upper() for action in missing)
@@ -238,7 +255,7 @@ def recipes() -> list[str]:
 
 
 def _recipe(given: str | None) -> str:
-    """The file that --config means: a file, or the name of one of copyfold's own."""
+    """The file of --config: that of a path, of a run's folder, or of the name of a recipe of copyfold."""
     if not given:
         raise UsageError("--config needs a file: a recipe, as in RUN/recipe.yaml")
     if (Path(given) / "recipe.yaml").is_file():  # the folder of a run
@@ -251,14 +268,14 @@ def _recipe(given: str | None) -> str:
 
 
 def loaded(file: Path) -> Mapping[str, Any]:
-    """What a recipe says. UsageError where it is none, or is made to fill the memory or the stack."""
+    """The content of a recipe. UsageError where it is none, or would fill the memory or the stack."""
     try:
         with file.open(encoding="utf-8") as opened:
             text = opened.read(RECIPE_LENGTH + 1)
         if len(text) > RECIPE_LENGTH:
-            raise UsageError("it is larger than any recipe of copyfold's, and was not read")
+            raise UsageError(f"it is too large for a recipe: expected at most {RECIPE_LENGTH} characters")
         if _values.aliases(text):
-            raise UsageError("it uses aliases, which a recipe has no need of, and was not read")
+            raise UsageError("it uses YAML aliases, which are not allowed in a recipe")
         found = yaml.safe_load(text)
     except FileNotFoundError:
         raise UsageError("it does not exist") from None
@@ -267,19 +284,21 @@ def loaded(file: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(found, Mapping):
-        raise UsageError("it is no recipe, which is YAML of the form option: value")
+        raise UsageError("it is not a recipe: expected YAML of the form option: value")
     return found
 
 
 def _options(parser: Parser, choices: _choices.Choices, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Put what a recipe says of classes into the tree of choices, and give back its other options."""
+    """Put the classes of a recipe into the tree of choices, and return its other options."""
     known = {action.dest: action for action in parser._actions if action.dest not in OURS}
     found: dict[str, Any] = {}
     for name, value in recipe.items():
         if name in TYPED and name in known:
-            raise UsageError(f"{name} is not for a recipe: give --{name} on the command line")
+            raise UsageError(f"{name} is not allowed in a recipe: give --{name} on the command line")
         if name not in known:
-            raise UsageError(f"{name} is no option of {parser.prog}: {catalogue.nearest(str(name), known)}")
+            usual = _usual(str(name), known)
+            hint = f"did you mean {' or '.join(usual)}?" if usual else catalogue.nearest(str(name), known)
+            raise UsageError(f"{name} is not an option of {parser.prog}: {hint}")
         if name in parser.hints:
             choices.set(name, value)
         else:
@@ -292,7 +311,7 @@ def _options(parser: Parser, choices: _choices.Choices, recipe: Mapping[str, Any
 
 
 class Given(argparse.Action):
-    """A positional argument that leaves what a config says alone where it is not given."""
+    """A positional argument that does not override a --config where it is not given."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None
@@ -307,9 +326,9 @@ def takes(
 ) -> Any:
     """Add the named parameters of a function or class as flags: types, defaults and help from its signature.
 
-    They stand together in the help, under a title that says what they are for in this command. A yes-or-no
-    parameter becomes a pair of flags, --skip-bad and --no-skip-bad. `but` are those not to be taken that
-    jsonargparse finds behind the function's **keywords. Returns their group, for others to be added to it.
+    They form one group of the help, with this title. A boolean parameter becomes a pair of flags, --skip-bad and
+    --no-skip-bad. `but` names parameters to leave out that jsonargparse finds behind the function's **keywords.
+    Returns the group, so that more options can be added to it.
     """
     parameters = inspect.signature(function).parameters
     switches = [name for name in names if parameters[name].annotation is bool]

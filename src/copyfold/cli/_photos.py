@@ -1,4 +1,4 @@
-"""The images that a run is looked at with: its own or others, read as its model takes them."""
+"""The images that a command uses with a run: the run's own or others, in the size and channels of its model."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,8 +19,8 @@ STREAM = ("size", "fit", "flip", "channels", "buffer", "held_out", "seed", "skip
 
 
 def flags(parser: ArgumentParser, what: str = "DATA") -> None:
-    """Add how photos are read that are given; the run's own images are read as they were for training."""
-    _parsing.takes(parser, Photos, *READING, title=f"how {what} are read")
+    """Add the options for reading other photos; the run's own images are read as for training."""
+    _parsing.takes(parser, Photos, *READING, title=f"how {what} is read")
 
 
 def chosen(run: Run, source: str | None, options: Namespace) -> Photos | Stream:
@@ -29,7 +29,7 @@ def chosen(run: Run, source: str | None, options: Namespace) -> Photos | Stream:
 
 
 def own(run: Run) -> Photos | Stream:
-    """The photos that the run was trained on, divided as they were then."""
+    """The photos that the run was trained on, with the same training and held-out parts."""
     recipe = run.recipe
     if recipe.get("stream"):
         taken = {name: recipe[name] for name in STREAM if name in recipe}
@@ -39,17 +39,17 @@ def own(run: Run) -> Photos | Stream:
 
 
 def given(run: Run, source: str, options: Namespace) -> Photos:
-    """Other photos, in the size and the channels of the run's model: all of them, for nothing trains on them."""
+    """Other photos, in the size and channels of the run's model; none is held out, since none is trained on."""
     return _read(run, source, {name: options[name] for name in READING} | {"whole": True})
 
 
 def reference(photos: Photos | Stream) -> Sample:
-    """Training images, or other ones where they are given: to fit on, and to look for neighbours among."""
+    """Training images, or other photos where given: to fit on, and to search for nearest neighbours."""
     return photos.sample("train", REFERENCE)
 
 
 def equipped(thing: T, **found: Callable[[], Any]) -> T:
-    """The same probe or sampler, with its arguments of these names filled where they are None."""
+    """The same probe or sampler, with those of these arguments filled in that are None."""
     names = [p.name for p in catalogue.parameters(type(thing)) if p.name in found]
     missing = {name: found[name]() for name in names if getattr(thing, name) is None}
     return catalogue.changed(thing, **missing) if missing else thing
@@ -58,7 +58,9 @@ def equipped(thing: T, **found: Callable[[], Any]) -> T:
 def _read(run: Run, source: str | None, taken: dict[str, Any]) -> Photos:
     channels, height, width = run.model.shape
     if height != width:
-        raise UsageError(f"the model is for images of {height}x{width}, and photos are read as squares")
+        raise UsageError(
+            f"the model takes images of {height}x{width}, but photos are read as squares: use it from Python"
+        )
     taken = {name: value for name, value in taken.items() if value is not None}
     with _screen.progress() as progress:
         return Photos(source, height, channels=channels, **taken, progress=progress)

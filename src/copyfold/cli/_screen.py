@@ -1,4 +1,4 @@
-"""The only place that knows of a screen: messages and progress bars, on stderr."""
+"""Messages and progress bars, on stderr; no other module writes there."""
 
 import logging
 import os
@@ -11,12 +11,12 @@ from copyfold.types import Progress
 log = logging.getLogger("copyfold")
 
 FIRST = not any(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-"""Of several processes that train together, one speaks."""
+"""Whether this is the first of the processes that train together: it alone shows messages and progress."""
 
 
 @contextmanager
 def messages() -> Generator[None]:
-    """Show what copyfold logs, a line each, on stderr."""
+    """Show the messages that copyfold logs, one line each, on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     former = log.level
@@ -31,7 +31,7 @@ def messages() -> Generator[None]:
 
 @contextmanager
 def progress() -> Generator[Progress]:
-    """A progress bar for every kind of work, on stderr; nothing where that is no terminal."""
+    """A progress bar for each kind of work, on stderr; nothing where stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars

@@ -1,7 +1,7 @@
-"""Values as they are typed or stand in a recipe, against annotations: what fits, and what would."""
+"""Values, typed or in a recipe, checked against annotations, and what annotations take, in words."""
 
 import types
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
@@ -14,10 +14,11 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from copyfold.catalogue import Recorded
 
 LISTS = (list, tuple, Sequence, Iterable)
+MAPPINGS = (dict, Mapping)
 WORDS: dict[Any, tuple[str, str, str]] = {  # one of them, several, an example
     int: ("a whole number", "whole numbers", "8"),
     float: ("a number", "numbers", "0.5"),
-    str: ("a text", "texts", "a"),
+    str: ("a string", "strings", "a"),
     Path: ("a path", "paths", "a"),
     bool: ("true or false", "true or false", "true"),
     Any: ("a value", "values", "8"),
@@ -38,7 +39,7 @@ def members(hint: Any) -> list[Any]:
 
 
 def item(hint: Any) -> Any:
-    """The annotation of the items of a list; None where it is no annotation of a list, or of one of any length."""
+    """The annotation of the items of a list; None where it is not of a list, or of one of fixed length."""
     inside = get_args(hint)
     if get_origin(hint) not in LISTS or (len(inside) > 1 and inside[1:] != (Ellipsis,)):
         return None
@@ -46,8 +47,13 @@ def item(hint: Any) -> Any:
 
 
 def made_by(hint: Any) -> Any:
-    """What a callable returns, of the annotation of one; None of another."""
+    """The return type of an annotation that is a callable; None for another."""
     return get_args(hint)[-1] if get_origin(hint) is Callable and get_args(hint) else None
+
+
+def _is_callable(hint: Any) -> bool:
+    """Whether an annotation is Callable, with or without its arguments."""
+    return Callable in (hint, get_origin(hint))
 
 
 def family(hint: Any) -> bool:
@@ -56,7 +62,7 @@ def family(hint: Any) -> bool:
 
 
 def sayable(hint: Any) -> bool:
-    """Whether some value of an annotation can be typed: a number, a text, a class by name, a list of such.
+    """Whether some value of an annotation can be typed: a number, a string, a class by name, a list of these.
 
     Images, other tensors and modules cannot.
     """
@@ -70,9 +76,9 @@ def sayable(hint: Any) -> bool:
 
 
 def read(hint: Any, value: Any) -> Any:
-    """The value that a word means, or that a recipe has, as its annotation wants it; Misfit where it does not fit.
+    """A typed word, or a value of a recipe, converted for an annotation; Misfit where it does not fit.
 
-    jsonargparse decides. Only whether it takes a value is asked for; what it says where it does not is not read.
+    jsonargparse decides whether a value fits; its message is not used.
     """
     if isinstance(value, str) and aliases(value):
         raise Misfit
@@ -87,7 +93,7 @@ def read(hint: Any, value: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def _reader(hint: Any) -> ArgumentParser:
-    """A parser with the one option --value; of what jsonargparse cannot check it takes anything."""
+    """A parser with the one option --value; it takes any value of a type that jsonargparse cannot check."""
     small = ArgumentParser(exit_on_error=False, add_help=False)
     with suppress(ValueError):
         small.add_argument("--value", type=hint)
@@ -97,7 +103,7 @@ def _reader(hint: Any) -> ArgumentParser:
 
 
 def load(text: str) -> Any:
-    """What a text is as YAML; the text where it is none."""
+    """A string read as YAML; the string itself where it is not YAML."""
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -105,7 +111,7 @@ def load(text: str) -> Any:
 
 
 def aliases(text: str) -> bool:
-    """Whether a YAML text uses aliases, of which a few lines can make what no memory holds."""
+    """Whether YAML uses aliases, with which a few lines can fill all memory."""
     if "*" not in text or "&" not in text:
         return False
     fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -116,25 +122,29 @@ def aliases(text: str) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value for a message, in one line, and not more than that."""
+    """A value for a message, in one line, cut after 80 characters."""
     if value is None or isinstance(value, list | dict):
         value = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n")
     text = " ".join(str(value).split()) or "''"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-# ---------------------------------------------------------------- in words
+# ---------------------------------------------------------------- words for annotations
 
 
 def invalid(where: str, value: Any, hint: Any, names: Callable[[type], Iterable[str]]) -> str:
-    """The message about a value that does not fit; `names` are the classes that there are of a family."""
+    """The message about a value that does not fit; `names` gives the class names of a family."""
     return f"{where} {shown(value)} is invalid: expected {expected(hint, names)}"
 
 
 def expected(hint: Any, names: Callable[[type], Iterable[str]]) -> str:
     """What an annotation takes, in words: "a whole number", "crop or pad", "a list of numbers, as in [0.5]"."""
     words = [word for member in members(hint) for word in _words(member, names)]
-    return either(dict.fromkeys(word for word in words if word != WORDS[Path][0] or len(words) == 1)) or "nothing"
+    found = either(dict.fromkeys(word for word in words if word != WORDS[Path][0] or len(words) == 1))
+    if found:
+        return found
+    kind = "a callable" if any(map(_is_callable, members(hint))) else "a value"
+    return f"{kind}, which the command line cannot give; use Python"
 
 
 def _words(hint: Any, names: Callable[[type], Iterable[str]]) -> list[str]:
@@ -149,6 +159,8 @@ def _words(hint: Any, names: Callable[[type], Iterable[str]]) -> list[str]:
         return [f"{_several(hint, names)}, as in {example}" if example else _several(hint, names)]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return list(hint.__members__)
+    if hint in MAPPINGS or get_origin(hint) in MAPPINGS:
+        return ["a mapping, as in {a: 1}"]
     return [WORDS[hint][0]] if hint in WORDS else []
 
 
@@ -167,7 +179,7 @@ def _several(hint: Any, names: Callable[[type], Iterable[str]], many: bool = Fal
 
 
 def _example(hint: Any, names: Callable[[type], Iterable[str]]) -> str:
-    """A value of the annotation, as it is typed; "" where none comes to mind."""
+    """An example value of the annotation, as it is typed; "" where there is none."""
     first = members(hint)[0]
     if get_origin(first) is Literal:
         return str(get_args(first)[0])

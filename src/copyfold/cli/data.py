@@ -1,6 +1,6 @@
-"""Say what is in a folder of images, an array or a dataset: sizes, modes, unreadable files.
+"""Describe a folder of images, an array or a dataset: sizes, modes, unreadable files.
 
-Every image is decoded, so that files that are cut short are found before training does.
+Every image is decoded, so that truncated files are found before training.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from copyfold.cli import _parsing, _screen
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Survey the data; 3 where nothing of it can be used."""
+    """Survey the data; exit code 3 where no image can be used."""
     from copyfold.data import survey
 
     parser = _parsing.parser("data", __doc__)
-    parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: the digits.")
+    parser.add_argument("data", nargs="?", help="The images, given as for train; the digits if omitted.")
     parser.add_argument("--layout", type=str | None, help="How to read an array: NHW, NCHW, NHWC or lsun.")
     options = _parsing.parse(parser, arguments)
     with _screen.progress() as progress:

@@ -1,7 +1,7 @@
-"""Run photographs through a trained model; each comes back at its own size and in its own format.
+"""Denoise photographs with a trained model; every result has its photograph's size and file format.
 
-A convolutional model runs at the photograph's size, in tiles above one megapixel; a dense one at the size it was
-trained at. EXIF data stays, the location in it does not.
+A convolutional model runs at the photograph's size, in tiles above one megapixel; a fully connected one at the
+size that it was trained at. EXIF data is kept, except the location.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from copyfold.data.reading.folders import IMAGES, files_below
 from copyfold.errors import DataError, UsageError
 from copyfold.types import Statistics
 
-NAMED = 5  # unreadable images, in the last line
+NAMED = 5  # unreadable images named in the error message
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Restore every image given; one that cannot be read does not keep the others from it."""
+    """Denoise every image; unreadable ones are skipped and reported at the end."""
     from copyfold import runs
     from copyfold.restoration import restore_file
 
@@ -26,9 +26,11 @@ def command(arguments: Sequence[str]) -> int:
     out = Path(options.out)
     sources = _sources([Path(image) for image in options.image], out)
     if model.multiple is None:
-        _screen.log.info("this model only takes %dx%d: photographs are scaled to it and back", *model.shape[1:])
+        _screen.log.info(
+            "this model only takes images of %dx%d: photographs are scaled to that size and back", *model.shape[1:]
+        )
     if model.shape[0] == 1:
-        _screen.log.info("this model is grey: each channel of a colour photograph is restored by itself")
+        _screen.log.info("this model is greyscale: each channel of a colour photograph is denoised separately")
     failed = []
     with _screen.progress() as progress:
         for done, (source, name) in enumerate(sources):
@@ -41,7 +43,7 @@ def command(arguments: Sequence[str]) -> int:
                 failed.append(str(source))
     if failed:
         named = ", ".join(failed[:NAMED]) + (" and others" if len(failed) > NAMED else "")
-        raise DataError(f"{len(failed)} of {len(sources)} images could not be read, the rest is done: {named}")
+        raise DataError(f"{len(failed)} of {len(sources)} images could not be read; the others are done: {named}")
     return 0
 
 
@@ -54,20 +56,20 @@ def _parser() -> _parsing.Parser:
         "--statistics",
         type=Statistics,
         default="running",
-        help="Whose statistics batch norm uses: running (a photograph's result depends on it alone) or batch.",
+        help="The statistics that batch norm uses: running (a result depends on its photograph alone) or batch.",
     )
     _device.flag(parser)
     return parser
 
 
 def _sources(given: list[Path], out: Path) -> list[tuple[Path, Path]]:
-    """Every image file given, with its name among the results; none takes the place of another or of itself."""
+    """Every image file given, with its name in --out; no result may overwrite another or a photograph."""
     found: list[tuple[Path, Path]] = []
     for path in given:
         if path.is_dir():
             inside = [(path / name, Path(name)) for name, *_ in files_below(path, IMAGES)]
             if not inside:
-                raise DataError(f"the folder {path} holds no images")
+                raise DataError(f"the folder {path} contains no images")
             found += inside
         else:
             found.append((path, Path(path.name)))
@@ -75,5 +77,5 @@ def _sources(given: list[Path], out: Path) -> list[tuple[Path, Path]]:
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two of the images are called {twice[0]}: denoise them into different folders")
     if own := [source for source, name in found if (out / name).resolve() == source.resolve()]:
-        raise UsageError(f"--out {out} is where {own[0]} lies and would replace it: give another folder")
+        raise UsageError(f"--out {out} is the folder of {own[0]}, which would be overwritten: give another folder")
     return found

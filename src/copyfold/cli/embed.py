@@ -1,8 +1,8 @@
-"""Write the code of every image into a table: parquet, which datasets, pandas and the like read.
+"""Write the code of every image into a parquet table, which datasets, pandas and others can read.
 
-A row per image: path, split (train or held_out, where the images are those of the run), label (where there are
-labels), code (a list of numbers, all its maps flattened) and error (the mean squared difference of the image and
-its reconstruction, per pixel). Images are scaled to the size of the model.
+The table has one row per image: path; split (train or held_out, for the run's own images); label (if the images
+have labels); code (a list of numbers, all feature maps flattened); error (the mean squared error of the
+reconstruction, per pixel). Images are scaled to the size of the model.
 """
 
 import shutil
@@ -21,11 +21,11 @@ from copyfold.measures import mse
 from copyfold.models.base import Autoencoder, flat
 from copyfold.types import Progress, Statistics
 
-SPARE = 2**27  # bytes of the disk that are left free
+SPARE = 2**27  # bytes of disk space left free
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Encode every image, a batch at a time, and write what comes of it as it comes."""
+    """Encode every image, a batch at a time, and write each batch at once."""
     from copyfold import runs
 
     options = _parsing.parse(_parser(), arguments)
@@ -35,10 +35,10 @@ def command(arguments: Sequence[str]) -> int:
     _check(out, run.recipe.get("data") if own else options.data)
     photos = _photos.chosen(run, options.data, options)
     if isinstance(photos, Stream):
-        raise UsageError("a run on a stream does not keep the names of its images: give DATA to embed")
+        raise UsageError("a run trained on a stream does not record the names of its images: give DATA to embed")
     model = run.model.to(device)
     model.statistics = options.statistics
-    _screen.log.info("every image is scaled to %dx%d, the size of the model", *model.shape[1:])
+    _screen.log.info("every image is scaled to %dx%d, the image size of the model", *model.shape[1:])
     _weigh(out, model, len(photos.names) + len(photos.held_out_names))
     columns = _columns(photos, own)
     with _screen.progress() as progress:
@@ -50,14 +50,14 @@ def command(arguments: Sequence[str]) -> int:
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("embed", __doc__)
     parser.add_argument("run", help="The folder of a run.")
-    parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: what the run was trained on.")
-    parser.add_argument("--out", default="codes.parquet", help="The table, a .parquet file.")
-    parser.add_argument("--batch", type=int, default=64, help="Images encoded together.")
+    parser.add_argument("data", nargs="?", help="The images, given as for train; the run's own if omitted.")
+    parser.add_argument("--out", default="codes.parquet", help="The table to write, a .parquet file.")
+    parser.add_argument("--batch", type=int, default=64, help="How many images are encoded at once.")
     parser.add_argument(
         "--statistics",
         type=Statistics,
         default="running",
-        help="Whose statistics batch norm uses: running (an image's code depends on it alone) or batch.",
+        help="The statistics that batch norm uses: running (a code depends on its image alone) or batch.",
     )
     _device.flag(parser)
     _photos.flags(parser)
@@ -65,17 +65,17 @@ def _parser() -> _parsing.Parser:
 
 
 def _check(out: Path, source: str | None) -> None:
-    """Refuse what is no parquet file, and a place where it would be taken for the data, or replace it."""
+    """Refuse a file that is not .parquet, or lies where the data are and would be read or overwritten."""
     if out.suffix != ".parquet":
         raise UsageError(f"--out {out} is invalid: expected a .parquet file for the table of codes")
     if source and not source.startswith("hf://"):
         place = Path(source).expanduser().resolve()
         if out.resolve().is_relative_to(place):
-            raise UsageError(f"--out {out} is where the data lie and would be taken for them: give another folder")
+            raise UsageError(f"--out {out} is inside the data and would be read as data: give another folder")
 
 
 def _weigh(out: Path, model: Autoencoder, count: int) -> None:
-    """Say how large the table becomes, and refuse what the disk has no room for."""
+    """Log the size of the table, and refuse one that does not fit on the disk."""
     numbers = model.summary().code_size
     needed = 4 * numbers * count
     _screen.log.info("%d codes of %d numbers: a table of about %s", count, numbers, _size(needed))
@@ -83,8 +83,8 @@ def _weigh(out: Path, model: Autoencoder, count: int) -> None:
     free = shutil.disk_usage(place).free
     if needed + SPARE > free:
         raise CopyfoldError(
-            f"{out} would have {_size(needed)}, and {place} has room for {_size(max(free - SPARE, 0))}: "
-            "give another --out, or fewer images: DATA and --limit"
+            f"{out} needs {_size(needed)}, but {place} has room for {_size(max(free - SPARE, 0))}: "
+            "give another --out, or use fewer images with DATA and --limit"
         )
 
 
@@ -94,7 +94,7 @@ def _size(count: int) -> str:
 
 
 def _columns(photos: Photos, own: bool) -> dict[str, Any]:
-    """The table's columns and their kinds."""
+    """The table's columns and their types."""
     columns: dict[str, Any] = {"path": "string"}
     if own:
         columns["split"] = "string"
@@ -107,9 +107,9 @@ def _columns(photos: Photos, own: bool) -> dict[str, Any]:
 def _rows(
     model: Autoencoder, photos: Photos, columns: list[str], batch: int, progress: Progress
 ) -> Iterator[list[Any]]:
-    """The columns of one batch of images after the other, those to train on first."""
+    """The columns of each batch of images, training images first."""
     parts: list[tuple[Which, list[str], Any]] = [("train", photos.names, photos.labels)]
-    if photos.held_out_names != photos.names:  # a single image is both
+    if photos.held_out_names != photos.names:  # a single image is in both parts
         parts.append(("held_out", photos.held_out_names, photos.held_out_labels))
     total, done = sum(len(names) for _, names, _ in parts), 0
     for split, names, labels in parts:

@@ -1,7 +1,7 @@
 """List the architectures, describe one, or draw it.
 
-`copyfold models` lists them. `copyfold models UNet` says what a UNet is, its options, and its stages for images
-of a size; the options are those of train, as in `copyfold models UNet --model.width 64 --picture unet.png`.
+`copyfold models` lists them. `copyfold models UNet` describes the UNet: its options, and its stages for one image
+size. Its options are those of train, as in `copyfold models UNet --model.width 64 --picture unet.png`.
 """
 
 import inspect
@@ -19,11 +19,11 @@ from copyfold.models.base import Autoencoder, check_citizen
 from copyfold.models.conv import Conv
 from copyfold.models.outline import Stage, outline
 
-LARGEST = 65_536  # beyond it the sizes of some weights are no 64 bit numbers
+LARGEST = 65_536  # above it the sizes of some weights exceed 64 bits
 
 
 def command(arguments: Sequence[str]) -> int:
-    """List, describe, or draw; nothing of copyfold's own is allocated, however large the model."""
+    """List, describe, or draw; copyfold's own models are built without allocating their weights."""
     given = list(arguments)
     name = given.pop(0) if given and not given[0].startswith("-") else None
     chosen = catalogue.find(Autoencoder, name, _imports.offered(Autoencoder)) if name else None
@@ -32,7 +32,7 @@ def command(arguments: Sequence[str]) -> int:
     options = _parsing.parse(_parser(), [f"--model={name}", *given] if name else given)
     if chosen is None:
         if given:
-            raise UsageError(f"{given[0]} is of one architecture: name it first, as in copyfold models UNet")
+            raise UsageError(f"{given[0]} applies to one architecture: name it first, as in copyfold models UNet")
         print("\n".join(_listing()))
         return 0
     model = _made(chosen, options)
@@ -50,20 +50,20 @@ def command(arguments: Sequence[str]) -> int:
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("models", __doc__)
     parser.usage = "copyfold models [NAME] [--model.OPTION VALUE ...] [--size N] [--channels N] [--picture FILE]"
-    parser.add_choice("--model", Architecture, "The architecture, which is NAME")
+    parser.add_choice("--model", Architecture, "The architecture, given by NAME")
     parser.add_choice(
-        "--core", Architecture | None, "What a model that wraps another is put around, a Conv unless given"
+        "--core", Architecture | None, "The autoencoder inside a model that wraps one, a Conv by default"
     )
-    parser.add_argument("--size", type=int, default=64, help="The side of the images.")
-    parser.add_argument("--channels", type=int, default=3, help="3 for colour, 1 for grey.")
-    parser.add_argument("--picture", type=str | None, help="A .png file: the architecture, drawn.")
+    parser.add_argument("--size", type=int, default=64, help="The height and width of the images, in pixels.")
+    parser.add_argument("--channels", type=int, default=3, help="3 for colour, 1 for greyscale.")
+    parser.add_argument("--picture", type=str | None, help="Draw the architecture into this .png file.")
     return parser
 
 
 def _made(chosen: type[Autoencoder], options: Namespace) -> Autoencoder:
-    """The model for images of the size asked for, without memory for its weights.
+    """The model for images of the given size, without memory for its weights.
 
-    One that is made of another is put around --core, or a Conv. A person's own is tried as before training.
+    A model that wraps another is built around --core, or a Conv. A user's own model is checked as before training.
     """
     for name in ("size", "channels"):
         if not 1 <= options[name] <= LARGEST:
@@ -76,7 +76,7 @@ def _made(chosen: type[Autoencoder], options: Namespace) -> Autoencoder:
 
 
 def _listing() -> list[str]:
-    """Every architecture with the first line of its docstring; a person's own with where they are from."""
+    """Every architecture with the first line of its docstring; a user's own also with its module and file."""
     ours = [(name, _head(cls)) for name, cls in catalogue.classes(Autoencoder).items()]
     names = _classes.names(Autoencoder)[len(ours) :]
     known = zip(names, _imports.offered(Autoencoder), strict=True)
@@ -91,7 +91,7 @@ def _head(cls: type) -> str:
 
 
 def _description(chosen: type[Autoencoder], model: Autoencoder, stages: list[Stage]) -> list[str]:
-    """What it is, its options with their defaults, and this one's stages."""
+    """The help of the class, its options with their defaults, and the stages of this model."""
     rows = [(stage.name, _shape(stage.shape), stage.what, _share(stage)) for stage in stages]
     return [
         *_classes.described(chosen, "--model", skip=1),
@@ -104,7 +104,7 @@ def _description(chosen: type[Autoencoder], model: Autoencoder, stages: list[Sta
 
 
 def _title(model: Autoencoder) -> str:
-    """The model and the size of its images, with what differs from the defaults."""
+    """The model with its arguments that differ from the defaults, and the size of its images."""
     first, *others = catalogue.parameters(type(model))
     values = catalogue.arguments(model)
     said = [type(values[first.name]).__name__] if first.name == "core" else []
@@ -119,7 +119,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _share(stage: Stage) -> str:
-    """How many parameters are in a stage, whether it is the code, and what else it takes."""
+    """The number of parameters of a stage, whether it is the code, and its skip connections."""
     count = f"{stage.parameters:,} parameters" if stage.parameters else ""
     code = "the code" if stage.part == "code" else ""
     return ", ".join(filter(None, (count, code, *(f"takes {skip}" for skip in stage.skips))))

@@ -1,6 +1,7 @@
-"""Ask a trained model one question; the numbers go to stdout, and with its pictures into the run's findings.
+"""Run one probe on a trained model; numbers go to stdout, numbers and pictures into the run's findings/.
 
-Probes that compare with training images, fit baselines on them, or look for the nearest, take the run's own.
+Probes that compare with training images, fit baselines on them, or search for nearest neighbours, use the run's
+own training images.
 """
 
 import json
@@ -18,11 +19,11 @@ from copyfold.data.sampling import SHOWN, stratified
 from copyfold.probes.base import Probe, Reading
 
 SPREAD = (0.1, 0.5, 0.9)
-NAMED = 5  # images in a line
+NAMED = 5  # images named in a line
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Ask, print, draw."""
+    """Run the probe, print its numbers, save its pictures."""
     from copyfold import pictures, runs
     from copyfold.files import write_text
 
@@ -55,26 +56,28 @@ def command(arguments: Sequence[str]) -> int:
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("probe", __doc__)
     parser.add_argument("run", help="The folder of a run.")
-    parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: the run's held-out images.")
-    parser.add_choice("--probe", Probe, "What to ask", "Denoising")
+    parser.add_argument(
+        "data", nargs="?", help="The images, given as for train; the run's held-out images if omitted."
+    )
+    parser.add_choice("--probe", Probe, "The probe", "Denoising")
     parser.add_argument("--count", type=int, default=16, help="How many images.")
-    parser.add_argument("--seed", type=int, default=0, help="Of every noise, and of which images are asked about.")
+    parser.add_argument("--seed", type=int, default=0, help="The seed of all noise, and of the choice of images.")
     _device.flag(parser)
-    parser.add_argument("--out", type=str | None, help="The folder for what is found; RUN/findings.")
+    parser.add_argument("--out", type=str | None, help="The folder for the results; RUN/findings if omitted.")
     _photos.flags(parser)
     return parser
 
 
 def _named(reading: Reading, names: Sequence[str]) -> dict[str, Any]:
-    """Which images of the reference its rows are, where a reading has rows of it."""
+    """The names of the reference images that a reading refers to by row number."""
     rows = {name: value for name, value in reading.numbers.items() if name not in reading.quantities}
     return {f"{name}, by name": np.array(names)[value.numpy()].tolist() for name, value in rows.items()}
 
 
 def _table(reading: Reading, names: Mapping[str, list[Any]], count: int) -> list[str]:
-    """A line a number: its mean over the images and how it spreads, or the one value for all.
+    """One line per number: its mean and quantiles over the images, or its one value.
 
-    Of rows, which are no quantities, the names of the first few.
+    Row numbers are no quantities: for them the names of the first few images.
     """
     width = max(map(len, (*reading.numbers, *names)))
     lines = [f"{'':<{width}}  {'mean':>10} {'10 %':>10} {'50 %':>10} {'90 %':>10}"]
@@ -91,7 +94,7 @@ def _table(reading: Reading, names: Mapping[str, list[Any]], count: int) -> list
 
 
 def _figures(reading: Reading, pictures: Any, labels: Any) -> list[Any]:
-    """The images that were found, or the map of the codes."""
+    """The images of the reading, or the map of the codes."""
     if "map" in reading.numbers:
         points = reading.numbers["map"]
         return [pictures.scatter(points, labels)]

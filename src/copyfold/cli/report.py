@@ -1,10 +1,9 @@
-"""Say what a trained model learned, on one page that needs nothing else: report.html, and report.json beside it.
+"""Report what a trained model learned, on one self-contained page: report.html, with report.json beside it.
 
-Sentences at the top say what was found; a section for each question follows, with figures and numbers, and at the
-end the thresholds that the sentences follow from. Held-out images are measured, and training images are the
-reference: baselines are fitted on them, and neighbours looked for among them. Of DATA, on which nothing is
-trained, a quarter is measured, and the others are the reference. A section of your own, a class that comes by
---import, is on the page too.
+The page begins with its conclusions in sentences. A section for each question follows, with figures and numbers;
+the thresholds behind the sentences are at the end. The report measures held-out images. Training images are the
+reference: baselines are fitted on them, and nearest neighbours are searched among them. If DATA is given, a
+quarter of it is measured and the rest is the reference. Section classes of --import are on the page too.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from copyfold.cli import _device, _imports, _parsing, _photos, _screen
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Ask everything, and write the page."""
+    """Measure every section, and write the page."""
     from copyfold import runs
     from copyfold.report.base import Section
     from copyfold.report.diagnosis import diagnose
@@ -37,9 +36,11 @@ def command(arguments: Sequence[str]) -> int:
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("report", __doc__)
     parser.add_argument("run", help="The folder of a run.")
-    parser.add_argument("data", nargs="?", help="What train takes as DATA; nothing: the run's own images.")
-    parser.add_argument("--out", type=str | None, help="The page, an .html file; RUN/report.html.")
-    parser.add_argument("--seed", type=int, default=0, help="Of every noise, and of which images are looked at.")
+    parser.add_argument("data", nargs="?", help="The images, given as for train; the run's own if omitted.")
+    parser.add_argument(
+        "--out", type=str | None, help="The page to write, an .html file; RUN/report.html if omitted."
+    )
+    parser.add_argument("--seed", type=int, default=0, help="The seed of all noise, and of the choice of images.")
     _device.flag(parser)
     _photos.flags(parser)
     return parser

@@ -1,11 +1,11 @@
-"""Make images with a trained model: from noise, from codes it draws, or by walking from photographs.
+"""Generate images with a trained model: from noise, from sampled codes, or by walking from photographs.
 
-The ending of --out says what is written: .gif or .mp4 the film of how they came, .png a picture. That is a grid
-of the images made, where they come of noise or of codes that are drawn (Renoising, Prior, FittedGaussian,
-FittedMixture). Of a film that goes from photographs to other images (Walk, DirectedWalk, Interpolation,
-PixelInterpolation, Traversal) it is a strip: a row an image, and eight of its frames from left to right. What is
-fitted to reference images (FittedGaussian, FittedMixture, Traversal) is fitted to those the run was trained on, or
-to those of --start. It is said where all images are but one again and again, or blank.
+The extension of --out decides what is written: .gif or .mp4 is the film of all frames, .png is a picture. For
+samplers that start from noise or sampled codes (Renoising, Prior, FittedGaussian, FittedMixture) the picture is a
+grid of the last images. For samplers that start from photographs (Walk, DirectedWalk, Interpolation,
+PixelInterpolation, Traversal) it is a strip: one row per image, with eight of its frames from left to right.
+Samplers that are fitted to images (FittedGaussian, FittedMixture, Traversal) use the run's training images, or
+those of --start. A warning says if all generated images are nearly the same, or blank.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from copyfold.runs import Run
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images
 
-BLANK = 0.01  # the spread of the pixels of an image, between 0 and 1, in which nothing is to be seen
-ALIKE = 1 / 3, 1 / 10  # of the spread of the images at the start, and of that of an image's pixels
+BLANK = 0.01  # std of the pixels of an image, in [0, 1], below which it looks blank
+ALIKE = 1 / 3, 1 / 10  # of the spread of the start images, and of the pixels of an image
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Start from noise or photographs, and write what comes of it."""
+    """Run the sampler from noise or photographs, and write its picture or film."""
     from copyfold import pictures, runs
 
     options = _parsing.parse(_parser(), arguments)
@@ -65,23 +65,31 @@ def _parser() -> _parsing.Parser:
 
     parser = _parsing.parser("sample", __doc__)
     parser.add_argument("run", help="The folder of a run.")
-    parser.add_choice("--sampler", Sampler, "How images are made", "Renoising")
-    parser.add_argument("--start", type=str | None, help="Photographs to start from: what train takes as DATA.")
-    _photos.flags(parser, "the photographs of --start")
+    parser.add_choice("--sampler", Sampler, "The sampler", "Renoising")
+    parser.add_argument("--start", type=str | None, help="Photographs to start from, given as DATA is for train.")
+    _photos.flags(parser, "--start")
     parser.add_argument("--count", type=int, default=16, help="How many images.")
-    parser.add_argument("--seed", type=int, default=0, help="Of the noise, and of which photographs are taken.")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="The seed of the noise, and of the choice of photographs."
+    )
     parser.add_argument("--fps", type=int, default=12, help="Frames per second of a film.")
-    parser.add_argument("--statistics", type=Statistics | None, help="As the model was trained, unless given.")
+    parser.add_argument(
+        "--statistics",
+        type=Statistics | None,
+        help="The statistics that batch norm uses; as in training if omitted.",
+    )
     _device.flag(parser)
-    parser.add_argument("--out", type=str | None, help="A .png, .gif or .mp4 file; RUN/films/SAMPLER.png.")
+    parser.add_argument(
+        "--out", type=str | None, help="A .png, .gif or .mp4 file; RUN/films/SAMPLER.png if omitted."
+    )
     return parser
 
 
 def _start(options: Namespace, run: Run, rng: torch.Generator) -> tuple[Sampler, Images]:
-    """The sampler, with its reference images where it is fitted to some, and what it starts from.
+    """The sampler, with reference images where it is fitted to some, and the images that it starts from.
 
-    That is noise where the sampler makes images from it, else the photographs asked for, or the run's held-out
-    ones.
+    These are noise where the sampler starts from noise, otherwise the photographs of --start, or the run's held-
+    out images.
     """
     photos = cache(lambda: _photos.chosen(run, options.start, options))
     sampler = _photos.equipped(options.sampler, reference=lambda: _photos.reference(photos()).images)
@@ -94,30 +102,29 @@ def _start(options: Namespace, run: Run, rng: torch.Generator) -> tuple[Sampler,
 
 
 def _alike(made: Images, start: Images) -> str:
-    """Whether the images made are blank or all but the same, as they are shown; "" where they are not.
+    """A warning where the generated images are blank or nearly the same, as shown; "" where they are not.
 
-    They are the same where they differ by less than a third of what the images at the start differ by, which even
-    a perfect copy of 30 steps of Renoising does, or by a tenth of what the pixels of each differ by. Photographs,
-    and good images made of noise, differ about as much as noise of std 0.2 does, and by half as much as pixels do.
+    They count as the same where their spread is less than a third of that of the start images, which even a
+    perfect copy reaches in 30 steps of Renoising, or less than a tenth of the spread of the pixels of each.
+    Photographs, and good images generated from noise, differ about as much as noise of std 0.2, and half as much
+    as their pixels.
     """
     between, within = (value.item() for value in spread(made.detach().float().clamp(0, 1)))
     before = spread(start.float().clamp(0, 1))[0].item()
     if within < BLANK:
-        return f"the images are blank: the pixels of each differ by {within:.3f} (root mean square)"
+        return f"the images are blank: the pixels of each have a standard deviation of {within:.3f}"
     alike = between < ALIKE[0] * before or between < ALIKE[1] * within
     if len(made) < 2 or not alike:
         return ""
-    beside = f"what they started from by {before:.3f}" if before else f"the pixels of each by {within:.3f}"
-    return (
-        f"the {len(made)} images are all but the same: they differ by {between:.3f} (root mean square), {beside}"
-    )
+    beside = f"the start images by {before:.3f}" if before else f"the pixels of each by {within:.3f}"
+    return f"the {len(made)} images are nearly the same: they differ by {between:.3f} (root mean square), {beside}"
 
 
 def _advice(model: Autoencoder) -> str:
-    """What to do about images that are all but the same."""
+    """What to do about images that are nearly the same."""
     if len(model.code_shapes()) > 1:
         return (
-            "the skips of this network hand its input on, noise included, and it has learned little of what "
-            "images look like: train one with --model.skips none or self"
+            "the skip connections of this network pass its input on, noise included, and it has learned little "
+            "of what images look like: train one with --model.skips none or self"
         )
-    return "train it longer, or draw codes as they lie: --sampler FittedGaussian"
+    return "train it longer, or sample from the distribution of the codes: --sampler FittedGaussian"

@@ -1,9 +1,9 @@
-"""Measure a claim of the texts again: train what it compares, with a control, and see whether it holds.
+"""Test a claim of the texts: train the models that it compares, with a control, and say whether it holds.
 
-Writes OUT/BUDGET/NAME with finding.json, figures and films, and prints the verdict. Models are kept, and shared
-between studies and between commands with the same OUT, so that what was stopped goes on where it was; what has its
-finding already is not measured again without --again. One study that fails does not stop the others; the exit code
-is then that of the first failure.
+Writes OUT/BUDGET/NAME with finding.json, figures and films, and prints the verdict. Trained models are cached in
+OUT and shared between studies and commands, so that an interrupted study continues. A study with a finding is not
+measured again without --again. If a study fails, the others still run, and the exit code is that of the first
+failure.
 """
 
 import shlex
@@ -14,7 +14,7 @@ from copyfold.cli import _imports, _parsing, _screen
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Carry out every study that was asked for."""
+    """Run every study named, and print its verdict."""
     from copyfold import catalogue
     from copyfold.errors import UsageError
     from copyfold.studies import runner
@@ -46,31 +46,31 @@ def command(arguments: Sequence[str]) -> int:
                     verdict = runner.run(study, lab, out, again)
                 else:
                     verdict = runner.read(folder)["verdict"]
-            except Exception as error:  # a fault of one study must not lose the others
+            except Exception as error:  # a failed study must not stop the others
                 if len(chosen) == 1:
                     raise
-                failed = failed or _left_out(study.name(), error)
+                failed = failed or _skipped(study.name(), error)
                 continue
             except KeyboardInterrupt as stop:
-                stop.args = ("stopped, and what was trained is kept: give the same command again to go on",)
+                stop.args = ("stopped; trained models are kept: run the same command again to continue",)
                 raise
             print(f"{study.claim:<15} {study.name():<34} {verdict:<10} {folder}", flush=True)
     return failed
 
 
-def _left_out(name: str, error: Exception) -> int:
-    """Say why a study has no finding; the exit code of that."""
+def _skipped(name: str, error: Exception) -> int:
+    """Say why a study has no finding; return the exit code."""
     from copyfold.errors import CopyfoldError
 
     ours = isinstance(error, CopyfoldError)
-    fault = f"{type(error).__name__}: {error} (a fault of copyfold: see it with --debug, alone)"
+    fault = f"{type(error).__name__}: {error} (a bug in copyfold: run this study alone with --debug)"
     why = f"{error}" if ours else fault
-    _screen.log.error("%s is left out: %s", name, " ".join(why.split()))
+    _screen.log.error("%s is skipped: %s", name, " ".join(why.split()))
     return error.exit_code if ours else 1
 
 
 def _told(word: str) -> str:
-    """What --data said, without the folders of this machine: it is written into findings."""
+    """The value of --data without local folders, since it is written into findings."""
     name, equals, source = word.partition("=")
     return word if word == "hub" or source.startswith("hf://") else f"{name}=SOURCE" if equals else "ROOT"
 
@@ -78,23 +78,23 @@ def _told(word: str) -> str:
 def _parser(budgets: list[str]) -> _parsing.Parser:
     parser = _parsing.parser("study", __doc__)
     parser.add_argument(
-        "names", nargs="*", default=[], help="Names of studies, or of claims, as T5; --list shows them."
+        "names", nargs="*", default=[], help="Names of studies, or of claims, such as T5; --list shows them."
     )
-    parser.add_argument("--all", action="store_true", help="Every study.")
-    parser.add_argument("--list", action="store_true", help="Show what there is.")
+    parser.add_argument("--all", action="store_true", help="Run every study.")
+    parser.add_argument("--list", action="store_true", help="List the studies and their claims.")
     parser.add_argument(
         "--budget",
         choices=budgets,
         default="tiny",
-        help="tiny: minutes for all, to see that they run, decides nothing; cpu: hours on two cores; gpu.",
+        help="tiny: minutes for all studies, which only tests that they run; cpu: hours on two cores; gpu.",
     )
     parser.add_argument(
         "--data",
         action="append",
         default=[],
-        help="A folder with the sets landscapes, cifar10 and fashion_mnist as local datasets; or NAME=SOURCE, "
-        "such as landscapes=my/photos; or hub, which fetches them. Digits stand in for what is not given.",
+        help="A folder with the local datasets landscapes, cifar10 and fashion_mnist; or NAME=SOURCE, such as "
+        "landscapes=my/photos; or hub, which downloads them. The digits replace a dataset that is not given.",
     )
-    parser.add_argument("--out", default="results", help="Where findings are written.")
-    parser.add_argument("--again", action="store_true", help="Measure again what has its finding already.")
+    parser.add_argument("--out", default="results", help="The folder for the findings.")
+    parser.add_argument("--again", action="store_true", help="Measure studies again that have a finding.")
     return parser

@@ -1,8 +1,8 @@
-"""Train an autoencoder on a folder of images (or an array, a dataset, the digits).
+"""Train an autoencoder on a folder of images, an array or a dataset.
 
-DATA is a folder of images, a .npy or .npz array, a local dataset in parquet, hf://owner/name for one of the
-Hugging Face Hub, or nothing: the digits that come with scikit-learn. The run's folder holds the model, the
-recipe, the log and pictures; `copyfold train --config RUN/recipe.yaml` trains the same again.
+DATA is a folder of images, a .npy or .npz array, a local parquet dataset, or hf://owner/name for a dataset of the
+Hugging Face Hub. Without it, the digits of scikit-learn are used. The run's folder gets the model, the recipe, the
+log and pictures; `copyfold train --config RUN/recipe.yaml` repeats the training.
 """
 
 import inspect
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 Architecture = Callable[[Shape], Autoencoder]
 
-LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no side up to the first will take none
+LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no size up to LARGE takes none
 DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad", "channels")
 STREAM = ("buffer", "held_out")
 FOLDER = ("run", "resume", "overwrite")
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Parse, read the photos, make the model, train it, and leave pictures."""
+    """Parse the options, read the photos, build the model, train it, and save pictures."""
     from copyfold import runs
     from copyfold.training import Plan, fit, rank
 
     options, named = _options(arguments)
     first = rank(_plan(options)) == 0
-    if options.run and first:  # refused now, and not after reading images for an hour
+    if options.run and first:  # before reading images, which may take an hour
         runs.prepare(options.run, options.resume, options.overwrite)
     with _screen.progress() as progress:
         make = _architecture(options.model, options.core)
         if named.isdisjoint(("--config", "--resume")):
-            make = _fitted(options, named, progress) or make
+            make = _fitted(options, progress) or make
         torch.manual_seed(options.seed)
         photos = _photos(options, make, progress)
         model = make(photos.shape)
@@ -80,7 +80,7 @@ def _plan(options: Namespace) -> "Plan":
     return Plan(**{field.name: options[field.name] for field in fields(Plan)})
 
 
-def _fitted(options: Namespace, named: set[str], progress: Progress) -> Architecture | None:
+def _fitted(options: Namespace, progress: Progress) -> Architecture | None:
     """Fit the size, width, depth and steps that are not named to the minutes on this machine, and say why.
 
     Returns the architecture; None where there is nothing to choose: no width, several devices, or a plan that ends
@@ -106,20 +106,18 @@ def _fitted(options: Namespace, named: set[str], progress: Progress) -> Architec
     for reason in found.why:
         _screen.log.info("%s", reason)
     options.size, options.steps, options.minutes = found.size, found.steps, found.minutes
-    if "--schedule" not in named:
-        options.schedule = found.plan["schedule"]
     return found.model
 
 
 def _photos(options: Namespace, make: Architecture, progress: Progress) -> Photos | Stream:
-    """What to train on: read once and kept, or read again and again."""
+    """The training data: Photos, read once and cached, or a Stream, read again in every epoch."""
     taken = {name: options[name] for name in DATA}
     if not options.stream:
         return Photos(options.data, **taken, seed=options.seed, suits=_suits(make), progress=progress)
     for name in ("limit", "layout"):
         if taken.pop(name) is not None:
             raise UsageError(
-                f"--{name} is not for a stream, which takes all images as they are stored: leave it out"
+                f"--{name} is not available with --stream, which uses all images as they are stored: omit it"
             )
     if options.data is None:
         raise UsageError("--stream needs DATA: a folder, a parquet file or hf://owner/name")
@@ -128,7 +126,7 @@ def _photos(options: Namespace, make: Architecture, progress: Progress) -> Photo
 
 
 def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
-    """The options, with those of the run's own recipe beneath them where it is resumed; and the flags given.
+    """The options, and the flags given; a resumed run's own recipe gives those that are not on the command line.
 
     Steps that stand in a recipe beside minutes are those of the minutes: more minutes bring more steps.
     """
@@ -149,7 +147,7 @@ def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
 
 
 def _has(recipe: Mapping[str, Any], word: _parsing.Word) -> bool:
-    """Whether the list of a recipe has already what a word adds to it."""
+    """Whether the list of a recipe already contains the item that a word adds."""
     at: Any = {"init_args": recipe}
     for part in word.path:
         at = (at or {}).get("init_args", {}).get(part)
@@ -160,7 +158,7 @@ def _has(recipe: Mapping[str, Any], word: _parsing.Word) -> bool:
 
 
 def _name(item: Any) -> Any:
-    """What an item of a list is called: the bare name of a class, or the value itself."""
+    """The name of a list's item: the bare name of a class, or the value itself."""
     item = item.get("class_path") if isinstance(item, Mapping) else item
     return item.rpartition(".")[2] if isinstance(item, str) else item
 
@@ -170,24 +168,22 @@ def _parser() -> _parsing.Parser:
     from copyfold.training.optimizers import Optimizer
 
     parser = _parsing.parser("train", __doc__)
-    parser.add_argument(
-        "data", nargs="?", action=_parsing.Given, help="Where the images are; nothing: the digits."
-    )
+    parser.add_argument("data", nargs="?", action=_parsing.Given, help="The images; the digits if omitted.")
     parser.add_argument(
         "--config",
         metavar="FILE",
         help=f"A recipe: a YAML file of options, or one of {', '.join(_parsing.recipes())}.",
     )
     parser.add_choice("--model", Architecture, "The architecture", "UNet")
-    parser.add_choice("--core", Architecture | None, "What a model that wraps another, Variational, is put around")
+    parser.add_choice("--core", Architecture | None, "The autoencoder inside a model that wraps one (Variational)")
     parser.add_choice("--objective", Objective, "The loss", "Classical")
     _parsing.takes(parser, Photos, *DATA, title="how images are read")
-    stream = _parsing.takes(parser, Stream, *STREAM, title="a stream: images read again in every epoch")
+    stream = _parsing.takes(parser, Stream, *STREAM, title="streams, read again in every epoch")
     stream.add_argument(
         "--stream",
         action=_parsing.ActionYesNo(no_prefix="no-"),
         default=False,
-        help="Read the images again in every epoch, for more of them than memory or the disk hold; needs --size.",
+        help="Read the images again in every epoch, for data larger than memory or disk; requires --size.",
     )
     parser.add_choice(
         "--optimizer", Optimizer | None, "How gradients become steps: Muon where there are convolutions"
@@ -200,21 +196,21 @@ def _parser() -> _parsing.Parser:
         default=True,
         help="Draw what it learned at the end, in at most 20 seconds.",
     )
-    _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="how to train")
+    _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="training")
     return parser
 
 
 def _architecture(model: partial[Autoencoder], core: Architecture | None) -> Architecture:
-    """From a shape to the model, put around its core where there is one."""
+    """A function from a shape to the model, built around its core where it has one."""
     chosen = cast("type[Autoencoder]", model.func)
     first = next((p.name for p in catalogue.parameters(chosen)), "nothing")
     if first not in ("shape", "core"):
         raise UsageError(
-            f"--model {chosen.__name__}: the first argument of its constructor is {first}; here it must be shape, "
-            "or core where it is made of another model"
+            f"--model {chosen.__name__} is invalid: the first argument of its constructor is {first}: expected "
+            "shape, or core for a model that wraps another"
         )
     if core is None and wraps(chosen):
-        raise UsageError(f"{chosen.__name__} wraps an autoencoder, and there is none: give one, as in --core MLP")
+        raise UsageError(f"--model {chosen.__name__} wraps another autoencoder: give one, as in --core MLP")
 
     def make(shape: Shape) -> Autoencoder:
         return model(shape) if core is None else model(core(shape))
@@ -223,13 +219,13 @@ def _architecture(model: partial[Autoencoder], core: Architecture | None) -> Arc
 
 
 def _suits(architecture: Architecture) -> Callable[[Shape], bool]:
-    """Whether the architecture takes images of a shape: try it, without allocating anything."""
+    """A function that says whether the architecture takes images of a shape, by building it without memory."""
 
     def suits(shape: Shape) -> bool:
         try:
             empty(architecture, shape)
         except UsageError:
-            if shape[1] > LARGE:  # it takes none: a side that halves well says why
+            if shape[1] > LARGE:  # it takes no size: its error for a power of 2 says why
                 empty(architecture, (shape[0], ROUND, ROUND))
             return False
         return True
@@ -238,16 +234,16 @@ def _suits(architecture: Architecture) -> Callable[[Shape], bool]:
 
 
 def wraps(cls: type[Autoencoder]) -> bool:
-    """Whether a model is put around another one: its first argument is `core`."""
+    """Whether a model wraps another: its first argument is `core`."""
     return any(p.name == "core" for p in catalogue.parameters(cls)[:1])
 
 
 def empty(architecture: Architecture, shape: Shape) -> Autoencoder:
-    """The model, without memory for its weights; a person's own, where it looks at numbers, with it."""
+    """The model, without memory for its weights; a user's own that reads their values, with memory."""
     try:
         with torch.device("meta"):
             return architecture(shape)
     except UsageError:
         raise
-    except Exception:  # whatever is raised of numbers that are not there; what is wrong anyway is said now
+    except Exception:  # the class may need real numbers; another error is raised again here
         return architecture(shape)

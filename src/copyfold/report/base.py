@@ -81,7 +81,7 @@ class Section(Recorded, ABC):
     """
 
     title: ClassVar[str] = ""
-    """The heading of the section, and what its sentence is called; of its own in every report."""
+    """The heading of the section, and the name of its sentence; unique in a report."""
     order: ClassVar[float] = 1000
     """Where it stands: sections are sorted by it. copyfold's own are at 10, 20, 30 and so on."""
     scales: ClassVar[tuple[Scale, ...]] = ()

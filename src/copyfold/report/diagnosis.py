@@ -1,4 +1,4 @@
-"""The diagnosis: what can be asked of an autoencoder, on one page that begins with what came of it in words."""
+"""The diagnosis of an autoencoder: all sections on one page, which begins with a summary in words."""
 
 import json
 import time

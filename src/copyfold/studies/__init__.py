@@ -1,1 +1,1 @@
-"""Studies: every claim of the texts, measured again, with a control that could embarrass it."""
+"""Studies: every claim of the texts, measured, with a control that could contradict it."""

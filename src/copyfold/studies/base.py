@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval, of n images, pairs, trials or seeds, and its value for each seed."""
+    """A number with its 95 % interval, over n images, pairs, trials or seeds, and its value for each seed."""
 
     value: float
     low: float
@@ -74,15 +74,15 @@ class Below(Threshold):
 
 
 Control: TypeAlias = tuple[Threshold, str]
-"""What a number has to be for the claim to have been asked fairly, and what it means where it is not."""
+"""What a number has to be for the test of the claim to be fair, and what it means where it is not."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a study found: numbers with intervals, and what there is to look at.
+    """What a study found: numbers with intervals, figures, films and notes.
 
-    `figures` (of `pictures`, or images to show as a grid) and `films` are by file name without suffix; a film is
-    shown at `fps` frames a second. `notes` are sentences a reader of the numbers must know.
+    `figures` (of `pictures`, or images to show as a grid) and `films` have file names without suffix as keys; a
+    film is shown at `fps` frames a second. `notes` are sentences that a reader of the numbers must know.
     """
 
     numbers: dict[str, Estimate]
@@ -93,25 +93,25 @@ class Finding:
 
 
 class Study(Recorded, ABC):
-    """A claim of a text, measured again.
+    """A claim of a text, and its measurement.
 
     The first line of a study's docstring is the claim, the rest its method, its control and how to read its
-    figure. Its fields are thresholds: the number of the same name (blanks for underscores) decides. They stand
-    before the first measurement and are not moved after it.
+    figure. Its fields are thresholds: the number of the same name (blanks for underscores) decides. They are fixed
+    before the first measurement and are not changed after it.
     """
 
     home: ClassVar[str] = "copyfold.claims"
-    """Where copyfold's own studies are: one file a claim, in folders."""
+    """Where copyfold's own studies are: one file for each claim, in folders."""
     claim: ClassVar[str]
     """T1 to T32, or a name of our own."""
     place: ClassVar[str]
-    """Where the texts say so: which text, the heading of the section, the equation or figure."""
+    """Where the texts make the claim: which text, the heading of the section, the equation or figure."""
     items: ClassVar[tuple[int, ...]] = ()
-    """Of the project's checklist, docs/coverage.yaml; none for a claim that is not of its texts."""
+    """Numbers of items of the checklist, docs/coverage.yaml; none for a claim that is not from the texts."""
     data: ClassVar[tuple[str, ...]] = ("landscapes",)
-    """The sets of images that it looks at; none where it makes its own."""
+    """The data sets that it uses; none where it makes its own data."""
     controls: ClassVar[Mapping[str, Control]] = {}
-    """Numbers that are no part of the claim: where one is not as it has to be, the page says so."""
+    """Numbers that are not part of the claim: where one misses its threshold, the page says so."""
     means: ClassVar[Mapping[Verdict, str]]
     """What it would mean for someone who builds autoencoders, verdict by verdict: written before measuring."""
 

@@ -10,14 +10,14 @@ class Budget:
     Args:
         seeds: Trainings of every model, each with its own weights, order and noise.
         side: Pixels of an image's side.
-        large: The same where structure is asked for.
+        large: The same for studies that need larger images.
         width: Channels of a U-Net's first stage, at `side`.
         slim: The same at `large`.
         depth: Halvings of a U-Net at `side`, one more at `large`.
         steps: Batches of 16 that a U-Net learns from, and of 64 that a smaller network does.
         hidden: Units of a hidden layer of an overcomplete network, as a multiple of the image's numbers.
         measured: Held-out images that are measured.
-        limit: Images of a set to train on at most.
+        limit: The largest number of images of a data set to train on.
     """
 
     name: str
@@ -34,11 +34,11 @@ class Budget:
 
     @property
     def decides(self) -> bool:
-        """Whether a verdict can come of it."""
+        """Whether it is large enough for a verdict."""
         return self.seeds > 1
 
     def scaled(self, count: int) -> int:
-        """So many at the cpu budget: in proportion to `steps` at another, and at least 2."""
+        """A count given for the cpu budget, scaled in proportion to `steps` at another; at least 2."""
         return max(2, round(count * self.steps / BUDGETS["cpu"].steps))
 
 

@@ -1,4 +1,4 @@
-"""The sets of images that studies look at, and where they are."""
+"""The data sets that studies use, and where they are."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,8 @@ def sources(given: Sequence[str]) -> dict[str, str]:
     """Where the sets are, from what --data says.
 
     A folder with a local dataset called after each set; NAME=SOURCE, where SOURCE is what `train` takes as DATA;
-    or "hub" for the sets that have an id there, which are fetched. The later ones win.
+    or "hub" for the sets that have an id on the Hugging Face Hub, which are downloaded. Later ones override
+    earlier ones.
     """
     found: dict[str, str] = {}
     for word in given:

@@ -26,6 +26,7 @@ from copyfold.studies.budget import Budget
 from copyfold.studies.datasets import SETS
 from copyfold.studies.provenance import code_digest
 from copyfold.training import fit
+from copyfold.training.optimizers import Adam
 from copyfold.training.plan import resolve
 from copyfold.types import Images, Progress, Shape
 
@@ -35,6 +36,9 @@ Make: TypeAlias = Callable[[Shape], Autoencoder]
 Which: TypeAlias = Literal["held_out", "train"]
 T = TypeVar("T")
 
+PLAN: dict[str, Any] = {"optimizer": Adam(), "schedule": "constant"}
+"""How studies train unless they say otherwise: as when their thresholds were fixed."""
+
 
 @dataclass
 class Lab:
@@ -42,11 +46,12 @@ class Lab:
 
     A model is trained once: `cache` keeps it by its architecture, objective, images, plan, precision and seed, and
     by the version of torch and the code of copyfold that made it (`code_digest`), so that studies share models and
-    a suite that was stopped goes on. What another process trains into the same cache is waited for.
+    a suite that was stopped continues. If another process is training the same model into the same cache, this one
+    waits for it.
 
     Args:
         budget: How much to spend.
-        data: Sources by the name of a set, see `sources`; digits stand in for what is not there.
+        data: Sources by the name of a set, see `sources`; digits replace a set that is missing.
         cache: The folder of the trained models.
         progress: Called as models are trained.
     """
@@ -56,7 +61,7 @@ class Lab:
     cache: Path = Path("results/.models")
     progress: Progress | None = None
     notes: list[str] = field(default_factory=list[str])
-    """What a reader of the next finding must know: stand-ins for images, seeds that failed."""
+    """What a reader of the next finding must know: replaced data sets, seeds that failed."""
 
     def __post_init__(self) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -71,7 +76,7 @@ class Lab:
             )  # fmt: skip
 
     def begin(self) -> None:
-        """Forget what the last study noted, spent and trained."""
+        """Clear the notes, times and models of the last study."""
         self.notes.clear()
         self.spent = self.waited = 0.0  # seconds that its models took to train, whenever; and those of now
         self.precisions: set[str] = set()  # in which they were trained
@@ -79,8 +84,8 @@ class Lab:
     def photos(self, name: str, side: int | None = None, limit: int | None = None) -> Photos:
         """A set of images at a side (the budget's own unless given), with at most `limit` to train on.
 
-        Digits in place of a set without a source, which the finding then says. A limit holds for the held-out
-        images too: measure on those of the set without one.
+        Digits in place of a set without a source, which the finding then says. A limit applies to the held-out
+        images too: measure on those of the set without a limit.
         """
         if name not in SETS:
             raise UsageError(f"no set of images is called {name!r}: {catalogue.nearest(name, SETS)}")
@@ -102,7 +107,7 @@ class Lab:
         return photos
 
     def images(self, photos: Photos, which: Which = "held_out", count: int | None = None) -> Images:
-        """The images to measure: as many as the budget measures unless `count` says, evenly over the set."""
+        """The images to measure: `count`, or as many as the budget says, spread evenly over the set."""
         pixels = photos.held_out if which == "held_out" else photos.train
         chosen = _evenly(len(pixels), count or self.budget.measured)
         x = torch.from_numpy(pixels[chosen.numpy()]).permute(0, 3, 1, 2).contiguous().float() / 255
@@ -127,7 +132,7 @@ class Lab:
     ) -> Autoencoder:
         """The model that `make` builds for these photos, trained for so many batches, in whole epochs.
 
-        Its first weights, the order of the images and all noise follow from the seed.
+        Its initial weights, the order of the images and all noise follow from the seed.
         """
         return self.course(make, photos, seed, (steps or self.budget.steps,), objective, batch, lr, **plan)[0]
 
@@ -142,7 +147,7 @@ class Lab:
         lr: float = 1e-3,
         **plan: Any,
     ) -> list[Autoencoder]:
-        """One training looked at after so many batches, rising: a model for each, in whole epochs."""
+        """One training, and the model after each of these increasing numbers of batches, in whole epochs."""
         batch = min(batch, len(photos))
         epochs = [self.whole(photos, count, batch) // (len(photos) // batch) for count in steps]
         objective = objective or Classical()
@@ -150,12 +155,12 @@ class Lab:
         with _quiet():
             precision = resolve(plan.get("precision", "auto"))
         self.precisions.add(precision)
-        plan = {"batch": batch, "lr": lr, "seed": seed, **plan, "precision": precision}
+        plan = PLAN | {"batch": batch, "lr": lr, "seed": seed, **plan, "precision": precision}
         what = _recipe(model, objective, photos, plan)
         key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
         folder = self.cache / self._torch / f"{type(model).__name__}-{key}"
         looks = {count: folder / f"after-{count}" for count in epochs}
-        run = Run(folder / ("training-" + "-".join(map(str, epochs))))  # what was stopped goes on only as it was
+        run = Run(folder / ("training-" + "-".join(map(str, epochs))))  # resumed only with the same epochs
         start = time.monotonic()
         with Run(folder).locked(wait=True):
             missing = {count: look for count, look in looks.items() if not (look / "made.json").is_file()}
@@ -178,12 +183,12 @@ class Lab:
         return [load(looks[count]).to(self.device) for count in epochs]
 
     def whole(self, photos: Photos, steps: int, batch: int = 16) -> int:
-        """What so many batches come to in whole epochs, at least one, as `course` trains."""
+        """This many batches rounded to whole epochs, at least one, as `course` trains."""
         each = len(photos) // min(batch, len(photos))
         return max(1, round(steps / each)) * each
 
     def untrained(self, make: Make, photos: Photos, seed: int) -> Autoencoder:
-        """The same model with its first weights, as training with this seed begins."""
+        """The same model before training, with the initial weights of this seed."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return make(photos.shape).to(self.device).eval()
@@ -194,7 +199,7 @@ class Lab:
         return Generator().manual_seed(int.from_bytes(hashed, "big") >> 1)
 
     def each(self, measure: Callable[[int], T]) -> list[T]:
-        """What `measure` finds for every seed; one whose training diverges is left out, which is said."""
+        """The results of `measure` for every seed; a seed whose training diverges is left out, with a note."""
         found: list[T] = []
         for seed in self.seeds:
             try:
@@ -206,7 +211,7 @@ class Lab:
         return found
 
     def note(self, sentence: str) -> None:
-        """Have the next finding say so, once."""
+        """Add a note to the next finding, once."""
         if sentence not in self.notes:
             log.warning("%s", sentence)
             self.notes.append(sentence)
@@ -217,26 +222,26 @@ class Lab:
 
 
 def _recipe(model: Autoencoder, objective: Objective, photos: Photos, plan: dict[str, Any]) -> dict[str, Any]:
-    """What a trained model follows from, as plain data: the cache knows it by this."""
+    """All that determines a trained model, as plain data: its key in the cache."""
     return {
         "model": type(model).__name__,
         "config": model.config,
         "objective": catalogue.describe(objective),
         "images": hashlib.blake2b(photos.train.tobytes(), digest_size=8).hexdigest(),
         "flip": photos.flip,
-        "plan": plan,
+        "plan": catalogue.describe(plan),
         "code": code_digest(model, objective),
     }
 
 
 def _evenly(length: int, count: int) -> Tensor:
-    """At most so many of the numbers below a length, evenly spread."""
+    """At most `count` of the numbers below a length, evenly spread."""
     return torch.linspace(0, length - 1, min(count, length), dtype=torch.float64).long()
 
 
 @contextmanager
 def _quiet() -> Yields[None]:
-    """Keep to warnings what each of many trainings says."""
+    """Log only the warnings of each training."""
     former = log.level
     log.setLevel(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""What a reader gets: a table of all claims, and a page for each, from the findings on disk."""
+"""The pages of the findings: a table of all claims and a page for each, from the findings on disk."""
 
 import inspect
 import math
@@ -12,42 +12,44 @@ from copyfold.files import write_text
 from copyfold.studies import runner
 from copyfold.studies.base import Estimate, Study
 
-HEAD = """# What came of the claims
+HEAD = """# The claims and their verdicts
 
-Every claim of the texts as a study that anyone can run again: `copyfold study NAME --budget {budget} --data
-ROOT`. The essay is "Autoencoders: Learning by Copying", the notes are on section 20.3 of Murphy's
-*Probabilistic Machine Learning: An Introduction* (2022). Thresholds were fixed before the first measurement at
-this budget, and the verdict follows from them alone: HOLDS where every deciding number, with its whole 95 %
-interval, is where the claim wants it; FAILS where none is; MIXED where some are; UNDECIDED where an interval
-straddles its threshold. Not all were chosen blind: that of T12's first block was made absolute after a trial on
-digits, where a ratio was 0 / 0; the settings of T6 were chosen after one of untrained networks; and parts of
-T9, T10, T11 and the tails follow from algebra. What a verdict means was written before measuring too, but for
+Every claim of the texts is a study that anyone can repeat: `copyfold study NAME --budget {budget} --data ROOT`.
+The essay is "Autoencoders: Learning by Copying"; the notes are on section 20.3 of Murphy's *Probabilistic
+Machine Learning: An Introduction* (2022). Thresholds were fixed before the first measurement at this budget,
+and the verdict follows from them alone. HOLDS: the whole 95 % interval of every deciding number is on the
+claimed side of its threshold. FAILS: the whole interval of every one is on the other side. MIXED: some are on
+the one side, some on the other. UNDECIDED: an interval contains its threshold.
+
+Not everything was fixed blind. The threshold of T12's first block was made absolute after a trial on digits,
+where a ratio was 0 / 0; the settings of T6 were chosen after a trial with untrained networks; and parts of T9,
+T10, T11 and the tails follow from algebra. What a verdict means was written before measuring too, except for
 T31's FAILS: its wording, and the control of ten times the training, followed its first measurement.
 
-Controls decide nothing. Where one has a number that it has to reach, and does not, the page says so; some of
-these were put in when a measurement had shown the need. Below what a verdict was said beforehand to mean, a page
-has what we make of it after looking at all numbers and pictures. HOLDS and FAILS are of the sentence in the second
-column: the tails hold where the essay errs, and T10 is a law that it does not give.
+Controls do not decide. Where a control misses its threshold, the page says so; some of these thresholds were
+added after a measurement had shown the need. A page first says what its verdict means, as written beforehand,
+and then comments on it after a look at all numbers and pictures. HOLDS and FAILS are about the sentence in the
+second column: "tails" holds where the essay is wrong, and T10 is a law that the essay does not give.
 
-Intervals are of three kinds, told by n. Of numbers for each image (n images), from the two-way bootstrap of seeds
-and images, whose ends with three seeds cannot leave the range of the seeds by much: it is narrow where seeds
-differ greatly. Of one number for each seed (n = 3), Student's, which is wide and may reach beyond what is
-possible. Of counts, Wilson's.
+There are three kinds of intervals, and n tells which. For numbers per image (n images): the two-way bootstrap over
+seeds and images. With three seeds its ends can hardly leave the range of the seeds, so that it is narrow where
+seeds differ greatly. For one number per seed (n = 3): Student's t interval, which is wide and may extend beyond
+possible values. For counts: Wilson's interval.
 
 {verdicts}
 
-| claim | what is said | where | verdict | what decides | figure |
+| claim | statement | where | verdict | deciding numbers | figures |
 |---|---|---|---|---|---|
 """
 
 
 CONTRADICTIONS = {
-    "Does more compute make better samples? The essay says visibly better, an earlier form of its conclusion not "
-    "much better.": ("T18",),
-    "Can an autoencoder without a variational code make images? The notes say no, the essay makes them by "
-    "denoising again and again.": ("T30", "T17"),
+    "Does more compute make better samples? The essay says visibly better, an earlier version of its conclusion "
+    "not much better.": ("T18",),
+    "Can an autoencoder without a variational code make images? The notes say no; the essay makes them by "
+    "denoising repeatedly.": ("T30", "T17"),
 }
-"""Where the texts contradict each other, or one another's earlier form, and the claims that tell."""
+"""Where the texts, or an earlier version of one, contradict each other, and the claims that decide it."""
 
 CREDITS = {
     "landscapes": "the natural classes of the 15-scene collection of Oliva and Torralba, Fei-Fei and Perona, and "
@@ -99,24 +101,24 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
 
 
 def orphans(results: Path, budget: str) -> list[str]:
-    """The findings in RESULTS/BUDGET that no study here is called after: of claims that were taken away."""
+    """The findings in RESULTS/BUDGET that belong to no study here: of claims that were removed."""
     found = {path.parent.name for path in (results / budget).glob("*/finding.json")}
     return sorted(found - runner.studies().keys())
 
 
 def head(results: Path, budget: str, count: int) -> str:
-    """The first so many rows of a shorter table, for the README: of the studies that were measured."""
+    """The first `count` rows of a shorter table, for the README: of the studies that were measured."""
     rows = []
     for name, study in runner.studies().items():
         folder = results / budget / name
         if (folder / "finding.json").is_file():
             link = f"[{study.claim}](docs/findings/{name}.md)"
             rows.append(_cells(link, study.said(), runner.read(folder)["verdict"]))
-    return "\n".join(["| claim | what is said | verdict |", "|---|---|---|", *rows[:count]]) + "\n"
+    return "\n".join(["| claim | statement | verdict |", "|---|---|---|", *rows[:count]]) + "\n"
 
 
 def number(found: Estimate) -> str:
-    """An estimate as text: value [low, high]; an endless interval, as of one seed, is none."""
+    """An estimate as text: value [low, high]; an unbounded interval, as of one seed, is left out."""
     ends = f"[{found.low:.3g}, {found.high:.3g}]" if math.isfinite(found.high - found.low) else "(no interval)"
     return f"{found.value:.3g} {ends}"
 
@@ -132,12 +134,12 @@ def _row(study: Study, found: Mapping[str, Any], name: str, folder: str) -> str:
 
 
 def _cells(*texts: str) -> str:
-    """A row of a table; a bar within a text, as of a norm, ends no cell."""
+    """A row of a table; a bar inside a text, as in a norm, is escaped."""
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 
 def _page(study: Study, found: Mapping[str, Any], folder: Path, pictures: str) -> str:
-    """One study: the claim, what came of it, the figures, the method, how to repeat it."""
+    """One study: the claim, its verdict, the figures, the method, how to repeat it."""
     said, *text = inspect.cleandoc(study.__doc__ or "").split("\n", 1)
     decide = found["thresholds"]
     deciding = [_measured(f"**{name}**", found["numbers"][name], claimed) for name, claimed in decide.items()]
@@ -164,10 +166,10 @@ def _page(study: Study, found: Mapping[str, Any], folder: Path, pictures: str) -
         "## How it was measured",
         *text,
         "## Numbers",
-        "Value, 95 % interval, each seed's value, n, and what the claim asks for where the number decides.",
+        "Value with its 95 % interval, the value of each seed, n, and the threshold where the number decides.",
         "\n".join(["| number | value | seeds | n | claimed |", "|---|---:|---:|---:|---:|", *deciding, *others]),
         *("- " + note for note in found["notes"]),
-        "## Again",
+        "## How to repeat it",
         f"```\n{found['command']}\n```",
         cost,
     ]
@@ -180,13 +182,13 @@ def _measured(name: str, found: Estimate, claimed: str = "") -> str:
 
 
 def _read(folder: Path) -> str:
-    """What was written beside a finding after looking at it, in reading.md."""
+    """The comment written after looking at a finding, from the reading.md beside it."""
     path = folder / "reading.md"
     return f"*After measuring:* {path.read_text(encoding='utf-8').strip()}" if path.is_file() else ""
 
 
 def _credited(name: str, source: str) -> str:
-    """A set and whose it is, where it is the one of that name."""
+    """A data set and its authors, where it is the known one of that name."""
     return f"{name} ({CREDITS[name] if source == name and name in CREDITS else source})"
 
 
@@ -195,36 +197,39 @@ def _minutes(seconds: float) -> str:
 
 
 def _threads(made: Mapping[str, Any]) -> str:
-    """On how many threads of a processor."""
+    """The number of threads, where the device is a CPU."""
     return f", {made['threads']} thread{'s' * (made['threads'] > 1)}" if made["device"] == "cpu" else ""
 
 
 def _precision(made: Mapping[str, Any]) -> str:
-    """In what the networks were trained, where that was recorded."""
+    """The precision that the networks were trained in, where that was recorded."""
     return f" in {' and '.join(made['precision'])}" if made.get("precision") else ""
 
 
 def _unfair(study: Study, found: Mapping[str, Any]) -> list[str]:
-    """What to say of every control that is not surely as it has to be."""
+    """A sentence for every control that does not clearly meet its threshold."""
     return [
-        f"**A control is not as it has to be:** {name} {number(found['numbers'][name])}, not {threshold}. {said}"
+        f"**A control misses its threshold:** {name} {number(found['numbers'][name])}, not {threshold}. {said}"
         for name, (threshold, said) in study.controls.items()
         if threshold.holds(found["numbers"][name]) is not True
     ]
 
 
 def _meaning(study: Study, found: Mapping[str, Any]) -> str:
-    """What the verdict means for someone who builds autoencoders, or why there is none."""
+    """What the verdict means for someone who builds autoencoders, or why it is undecided."""
     if said := study.means.get(found["verdict"]):
         return said
     thresholds = study.thresholds()
     held = {name: thresholds[name].holds(found["numbers"][name]) for name in found["thresholds"]}
     straddling, off = ([name for name in held if held[name] is what] for what in (None, False))
     if found["budget"]["seeds"] == 1 or not straddling:
-        return "This budget decides nothing."
-    told = f"the interval of {' and of '.join(straddling)} holds the threshold"
-    if not off:
-        return f"Too few seeds and images to tell: {told}."
-    return (
-        f"It cannot hold: {' and '.join(off)} {'are' if len(off) > 1 else 'is'} not as claimed. Open, as {told}."
+        return "This budget is too small to decide."
+    names = " and ".join(straddling)
+    told = (
+        f"intervals of {names} contain their thresholds"
+        if straddling[1:]
+        else f"interval of {names} contains its threshold"
     )
+    if not off:
+        return f"Too few seeds and images to decide: the {told}."
+    return f"It does not hold: {' and '.join(off)} {'are' if len(off) > 1 else 'is'} not as claimed. The {told}."

@@ -14,18 +14,18 @@ from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 
 TRAINING = "copyfold.training.fitting"
-READERS = "copyfold.data.reading"  # what they make of a file are pixels, by which a training is known anyway
+READERS = "copyfold.data.reading"  # their output is pixels, which are in the key of a training anyway
 LIBRARIES = {"torch", "huggingface_hub", *sys.stdlib_module_names}
 
 
 def code_digest(model: Autoencoder, objective: Objective) -> str:
     """Identify the code that training this model depends on, by 16 hexadecimal digits.
 
-    That is the source of every module that defines a class of the model's parts or of the objective's, of
-    `fit`, and of all that these import within copyfold, but for the readers of image files. Comments,
-    docstrings and layout do not count, nor does another architecture, sampler, probe or study. Of a class from
-    elsewhere, such as a user's own, the module counts that it was defined in, where it has a source: not in a
-    notebook. Every source counts as it was when it was first asked for, which is the code that runs.
+    Included are the sources of every module that defines a class of the model's parts or of the objective's, of
+    `fit`, and of all that these import within copyfold, except the readers of image files. Comments, docstrings
+    and layout do not count, nor does another architecture, sampler, probe or study. Of a class from elsewhere,
+    such as a user's own, the module that defines it counts, where it has a source: in a notebook it has none.
+    Every source is read once, when it is first needed, so that it is the code that runs.
     """
     kinds = {kind for part in _parts(model, objective) for kind in type(part).__mro__}
     foreign = [kind for kind in kinds if kind.__module__.partition(".")[0] not in {"copyfold", *LIBRARIES}]
@@ -41,14 +41,14 @@ def code_digest(model: Autoencoder, objective: Objective) -> str:
 
 
 def _parts(model: Autoencoder, objective: Objective) -> Iterator[object]:
-    """A model's modules, an objective, and the configurations within them."""
+    """A model's modules, an objective, and the objects that configure them."""
     modules = list(model.modules())
     yield from modules
     yield from _within([objective, *chain(*(vars(module).values() for module in modules))])
 
 
 def _within(values: Iterable[object]) -> Iterator[object]:
-    """Every configuration among some values, and in turn what it is made of."""
+    """Every configuration object among some values, and in turn those inside it."""
     for value in values:
         if isinstance(value, list | tuple):
             yield from _within(value)
@@ -68,7 +68,7 @@ def _sources() -> dict[str, str]:
 
 @cache
 def _source(kind: type) -> str:
-    """The source of the module that defines a class of someone else's; nothing where there is none."""
+    """The source of the module that defines a third-party class; empty where there is none."""
     try:
         return inspect.getsource(sys.modules[kind.__module__])
     except (KeyError, OSError, TypeError):

@@ -29,7 +29,7 @@ FILM = 1_000_000
 def studies(extra: Iterable[type[Study]] = ()) -> dict[str, Study]:
     """Every study by its name, in the order of the claims: copyfold's own, and the classes of `extra`.
 
-    UsageError where one is not complete (`check`), or two are called the same.
+    UsageError where one is incomplete (`check`), or two have the same name.
     """
     found: dict[str, Study] = {}
     for cls in (*catalogue.classes(Study).values(), *extra):
@@ -41,7 +41,7 @@ def studies(extra: Iterable[type[Study]] = ()) -> dict[str, Study]:
 
 
 def find(names: Iterable[str], extra: Iterable[type[Study]] = ()) -> list[Study]:
-    """The studies of these names or claims, among all and `extra`; UsageError says which was probably meant."""
+    """The studies with these names or claims, among all and `extra`; UsageError suggests the nearest name."""
     known = studies(extra)
     claims: dict[str, list[Study]] = {}
     for study in known.values():
@@ -59,7 +59,7 @@ def find(names: Iterable[str], extra: Iterable[type[Study]] = ()) -> list[Study]
 
 
 def check(study: Study) -> None:
-    """Refuse a study that does not say what it claims, or what decides; UsageError says what to add."""
+    """Refuse a study without a claim or thresholds; UsageError says what to add."""
     for name in ("claim", "place", "means"):
         if not hasattr(study, name):
             raise UsageError(f"{_place(study)} has no `{name}`: give its class one, as {name}: ClassVar = ...")
@@ -75,7 +75,7 @@ def check(study: Study) -> None:
 
 
 def run(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
-    """Measure, judge, and write OUT/BUDGET/NAME: finding.json last, when its pictures are there."""
+    """Measure, decide the verdict, and write OUT/BUDGET/NAME: finding.json last, after its pictures."""
     check(study)
     folder = out / lab.budget.name / study.name()
     lab.begin()
@@ -161,12 +161,12 @@ def _film(finding: Finding, name: str, folder: Path) -> str:
 
 
 def _named(source: str) -> str:
-    """A source without the folders around it, which are a machine's own."""
+    """A source without the path of its folder, which differs between machines."""
     return source if source.startswith("hf://") else Path(source).name
 
 
 def _plain(number: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: an endless end, and what is no number, is null."""
+    """JSON has no infinity and no NaN: both become null."""
     ends = {k: v if math.isfinite(v) else None for k, v in number.items() if k != "seeds"}
     return ends | {"seeds": [v if math.isfinite(v) else None for v in number["seeds"]]}
 

@@ -1,4 +1,4 @@
-"""Numbers with intervals: what seeds and images both leave uncertain."""
+"""Numbers with intervals, from the variation over seeds and over images."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,10 +20,10 @@ def estimate(statistic: Callable[..., Tensor], *samples: Sequence[Tensor]) -> Es
         statistic(mean x_1, mean x_2, ...)        x_i: a tensor of one number per image for every seed
 
     The images are the same for every seed and in every sample, so that differences are paired. Seeds and images
-    are drawn again with replacement, each apart from the other, the same draw for every sample (the pigeonhole
-    bootstrap, Owen, 2007, arXiv:0712.1111, which errs on the wide side); the interval is from the 2.5 % to the
-    97.5 % quantile of 4,000 draws. With one seed it is of images alone. `statistic` takes tensors elementwise;
-    where it is no finite number for some draw, as a ratio to nothing, the interval is endless, and decides
+    are resampled with replacement, independently of each other, the same draw for every sample (the pigeonhole
+    bootstrap, Owen, 2007, arXiv:0712.1111, whose intervals are rather too wide); the interval is from the 2.5 % to
+    the 97.5 % quantile of 4,000 draws. With one seed it is over images alone. `statistic` takes tensors
+    elementwise; where it is not finite for some draw, as a ratio to 0, the interval is unbounded, and decides
     nothing.
 
     UsageError where samples differ in their shape.
@@ -49,7 +49,7 @@ def mean(values: Sequence[Tensor]) -> Estimate:
 
 
 def ratio(a: Sequence[Tensor], b: Sequence[Tensor]) -> Estimate:
-    """mean a / mean b, paired: of squared errors, say."""
+    """mean a / mean b, paired; of squared errors, for example."""
     return estimate(lambda x, y: x / y, a, b)
 
 
@@ -59,7 +59,7 @@ def difference(a: Sequence[Tensor], b: Sequence[Tensor]) -> Estimate:
 
 
 def fraction(successes: Sequence[Tensor]) -> Estimate:
-    """A share of trials: the wider end, on each side, of Wilson's interval and of the bootstrap over seeds."""
+    """A proportion of trials: on each side the wider of Wilson's interval and the bootstrap over seeds."""
     spread = mean(successes)
     count = sum(len(s) for s in successes)
     _, low, high = wilson(round(sum(float(s.sum()) for s in successes)), count)
@@ -67,7 +67,7 @@ def fraction(successes: Sequence[Tensor]) -> Estimate:
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
-    """One number per seed: their mean, with Student's interval; with one seed it is endless."""
+    """One number per seed: their mean, with Student's t interval; with one seed it is unbounded."""
     x = torch.tensor([float(v) for v in values], dtype=torch.float64)
     if not len(x):
         raise UsageError("there is no number to take the mean of")

@@ -1,18 +1,18 @@
-"""Does a class of your own do what copyfold relies on? One call in your tests says so.
+"""Checks for your own classes: does a class behave as copyfold requires? Call one in your tests.
 
     from copyfold.testing import check_architecture
 
     def test_tiny():
         check_architecture(Tiny((1, 16, 16)))
 
-Every check takes an instance, computes on the CPU with fixed seeds, and leaves the instance and torch's global
-generator as they were. Where a demand is not met it raises AssertionError with one line that names the class, and
-says what is wrong and what to do. The demands are those that the bases of the families state (`Autoencoder`,
-`Penalty`, `Sampler`, ...). copyfold's own classes are held to them too, by tests/laws.
+Every check takes an instance, computes on the CPU with fixed seeds, and does not change the instance or the state
+of torch's global generator. If a requirement is not met it raises AssertionError: one line that names the class,
+and says what is wrong and how to fix it. The requirements are stated in the base classes (`Autoencoder`,
+`Penalty`, `Sampler`, ...). tests/laws runs the same checks on copyfold's own classes.
 
-Penalties, fidelities, objectives, samplers and probes are tried on three small models: an MLP, a Variational, and
-a UNet whose code is a tuple of maps. They may refuse some of these with UsageError; `model=` gives another in
-place of the three.
+Penalties, fidelities, objectives, samplers and probes are checked on three small models: an MLP, a Variational,
+and a UNet whose code is a tuple of maps. They may refuse some of these with UsageError; `model=` replaces the
+three by another model.
 """
 
 from copyfold.testing.architectures import check_architecture

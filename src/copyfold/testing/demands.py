@@ -1,4 +1,4 @@
-"""What the checks share: how a demand fails, what is tried on, and what has to stay as it was."""
+"""What the checks share: failing with a message, the models to check on, and what must not change."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -20,71 +20,71 @@ from copyfold.types import Code, Images, Shape
 
 T = TypeVar("T")
 
-SEED = 31_415  # none that anyone's class would seed torch with itself
-SHAPE: Shape = (3, 16, 12)  # of colour and not square, so that axes that are mixed up are seen
+SEED = 31_415  # unlikely to be the seed that a checked class sets itself
+SHAPE: Shape = (3, 16, 12)  # in colour and not square, so that swapped axes are noticed
 
 
 def require(holds: object, message: str) -> None:
-    """Raise AssertionError with this message where something does not hold."""
-    __tracebackhide__ = True  # pytest ends its traceback at the demand
+    """Raise AssertionError with this message if the condition is false."""
+    __tracebackhide__ = True  # pytest ends its traceback at the caller
     if not holds:
         raise AssertionError(message)
 
 
 @contextmanager
-def asked(what: str, advice: str = "") -> Generator[None]:
-    """Whatever fails within a with-block becomes an AssertionError of one line."""
+def attempt(what: str, advice: str = "") -> Generator[None]:
+    """Turn any error within a with-block into an AssertionError of one line."""
     try:
         yield
     except AssertionError:
         raise
     except UsageError as error:
         raise AssertionError(f"{what}: {error}") from error
-    except Exception as error:  # whatever a class of a person's own may raise
-        raise AssertionError(f"{what} failed: {_said(error)}{advice and f': {advice}'}") from error
+    except Exception as error:  # whatever a user's class may raise
+        raise AssertionError(f"{what} failed: {_first_line(error)}{advice and f': {advice}'}") from error
 
 
-def _said(error: Exception) -> str:
-    """The kind of an error and its first line."""
+def _first_line(error: Exception) -> str:
+    """The type of an error and its first line."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 @contextmanager
 def seeded(seed: int = SEED) -> Generator[None]:
-    """Draw from this seed within a with-block; afterwards torch's global generator is where it was."""
+    """Seed torch within a with-block; afterwards torch's global generator has its former state."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
 
 
 @contextmanager
-def nothing_global(name: str) -> Generator[None]:
-    """Demand that torch's global generator is not touched within a with-block."""
+def no_global_randomness(name: str) -> Generator[None]:
+    """Require that torch's global generator is not used within a with-block."""
     before = torch.get_rng_state()
     yield
     require(
         torch.equal(before, torch.get_rng_state()),
-        f"{name}: uses torch's global generator although it is given one: draw from rng, as torch.randn(..., "
-        "generator=rng) does, or copyfold.corruptions.noise_like(x, rng=rng); seed nothing",
+        f"{name}: uses torch's global generator, but gets its own: draw from rng, as in torch.randn(..., "
+        "generator=rng) or copyfold.corruptions.noise_like(x, rng=rng), and do not seed torch",
     )
 
 
 @contextmanager
 def untouched(model: Autoencoder, name: str) -> Generator[None]:
-    """Demand that nothing of a model is changed by what happens within a with-block."""
+    """Require that a model is not changed within a with-block."""
     before = _state(model)
     yield
     after = _state(model)
     advice = {
-        "weights or buffers": "compute in a copy (copy.deepcopy(model)), or put them back",
-        "mode": "go back to it afterwards: with copyfold.probes.base.still(model), or try and finally",
-        "statistics": "choose them with model.using(...), which puts them back",
-        "requires_grad": "put it back, or use torch.autograd.grad with respect to what you optimise",
+        "weights or buffers": "compute in a copy (copy.deepcopy(model)), or restore them",
+        "mode": "restore it afterwards, with copyfold.probes.base.still(model) or try and finally",
+        "statistics": "choose them with model.using(...), which restores them",
+        "requires_grad": "restore it, or use torch.autograd.grad with respect to what you optimise",
         "gradients": "use torch.autograd.grad with respect to what you optimise, which leaves .grad alone",
-        "hooks": "remove every hook that you register, in a finally",
+        "hooks": "remove every registered hook, in a finally clause",
     }
-    for what, to_do in advice.items():
-        require(same(before[what], after[what]), f"{name}: changes the model's {what}: {to_do}")
+    for what, fix in advice.items():
+        require(same(before[what], after[what]), f"{name}: changes the model's {what}: {fix}")
 
 
 def _state(model: Autoencoder) -> dict[str, Any]:
@@ -119,79 +119,79 @@ def close(a: Tensor, b: Tensor, rtol: float = 1e-4, atol: float = 1e-5) -> bool:
 
 
 def copied(z: Code) -> Code:
-    """The same numbers in memory of their own."""
+    """A copy of a code, detached."""
     return tuple(m.detach().clone() for m in z) if isinstance(z, tuple) else z.detach().clone()
 
 
 def first(names: list[str]) -> str:
-    """The first of several, for a message; nothing of none."""
+    """The first of several names, for a message; "" if there is none."""
     return names[0] if names else ""
 
 
 def size(x: Tensor) -> str:
-    """A shape in a few letters, 4x3x16x12."""
+    """A shape for a message, as in 4x3x16x12."""
     return "x".join(map(str, x.shape)) or "one number"
 
 
 def shown(value: object) -> str:
-    """What a value is, in a few words."""
+    """The type of a value, or the shape of a tensor, for a message."""
     return f"a tensor of {size(value)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 # ---------------------------------------------------------------- instances
 
 
-def instance(value: object, base: type) -> str:
-    """Demand an instance of a family's base; its class's name."""
+def class_name(value: object, base: type) -> str:
+    """Require an instance of a base class; returns the name of its class."""
     if isinstance(value, type):
-        raise AssertionError(f"{value.__name__}: is a class: give an instance, {value.__name__}(...)")
+        raise AssertionError(f"{value.__name__}: is a class: expected an instance, {value.__name__}(...)")
     name = type(value).__name__
-    require(isinstance(value, base), f"{name}: is no {base.__name__}: derive it from copyfold.{base.__name__}")
+    require(isinstance(value, base), f"{name}: is not a copyfold.{base.__name__}: derive it from that class")
     return name
 
 
-def stored(value: Recorded) -> None:
-    """Demand that the arguments of the constructor are stored under their names, as they were given."""
+def stores_arguments(value: Recorded) -> None:
+    """Require that the constructor stores its arguments, unchanged, under their names."""
     name = type(value).__name__
-    with asked(name):
+    with attempt(name):
         given = catalogue.arguments(value)
-    with asked(f"{name}: made again from what it stores, {list(given)},"):
+    with attempt(f"{name}: created again from its stored arguments, {list(given)},"):
         again = catalogue.arguments(catalogue.changed(value))
     other = [argument for argument in given if not same(given[argument], again[argument])]
     require(
         not other,
-        f"{name}: made again from what it stores, it stores another {first(other)}: store every argument of the "
-        "constructor as it was given, under its name",
+        f"{name}: created again from its stored arguments, it has another {first(other)}: store every argument of "
+        "the constructor unchanged, under its name",
     )
 
 
-def written(value: Recorded) -> None:
-    """Demand of what goes into a run's folder that it can be written down, and read back."""
+def can_be_saved(value: Recorded) -> None:
+    """Require that an object can be saved in a run's folder, and read back."""
     name = type(value).__name__
-    with asked(name):
+    with attempt(name):
         described = catalogue.describe(value)
         again = catalogue.describe(catalogue.build(Recorded, described))
     before, after = (plain.get("init_args", {}) for plain in (described, again))
     other = [argument for argument in before if before[argument] != after.get(argument)]
     require(
         not other,
-        f"{name}: written down and read back it has another {first(other)}: store every argument of the "
-        "constructor as it was given",
+        f"{name}: saved and read back, it has another {first(other)}: store every argument of the constructor "
+        "unchanged",
     )
 
 
-# ---------------------------------------------------------------- what it is tried on
+# ---------------------------------------------------------------- models and images to check on
 
 
 def images(shape: Shape = SHAPE, count: int = 4) -> Images:
-    """Random images in [0, 1], always the same."""
+    """Random images in [0, 1], the same in every call."""
     return torch.rand(count, *shape, generator=torch.Generator().manual_seed(1))
 
 
 def models(given: Autoencoder | None) -> list[Autoencoder]:
-    """What something is tried on: a copy of the model given, or three small ones, of every kind of code.
+    """The models to check on: a copy of the given model, or three small ones, one for each kind of code.
 
-    On the CPU, in eval mode and with running statistics, so that no image's result depends on the others.
+    On the CPU, in eval mode and with running statistics, so that an image's result does not depend on the others.
     """
     if given is None:
         logistic = MLP(SHAPE, hidden=(), latent_dim=4, code_activation="sigmoid", output="sigmoid")
@@ -206,7 +206,7 @@ def models(given: Autoencoder | None) -> list[Autoencoder]:
 
 
 def kind(model: Autoencoder) -> str:
-    """A model in words: its name, and what is special in its code."""
+    """A model for a message: its name, and whether its code is a tuple."""
     tuples = " (its code is a tuple of maps)" if len(model.code_shapes()) > 1 else ""
     return f"{type(model).__name__}{tuples}"
 
@@ -214,16 +214,16 @@ def kind(model: Autoencoder) -> str:
 def accepted(
     name: str, given: Autoencoder | None, ask: Callable[[Autoencoder], T], advice: str = "", on_tuples: str = ""
 ) -> list[tuple[Autoencoder, T]]:
-    """The models that are not refused with UsageError, at least one, and what was answered of each.
+    """The models that are not refused with UsageError, at least one, each with the result of `ask`.
 
-    Where asking fails otherwise, `advice` is in the message, or `on_tuples` where the code is a tuple of maps.
-    None may be changed by it.
+    If `ask` fails otherwise, the message has `advice`, or `on_tuples` if the code is a tuple of maps. `ask` must
+    not change a model.
     """
     found: list[tuple[Autoencoder, T]] = []
     refusal: UsageError | None = None
     for model in models(given):
         try:
-            failed = asked(f"{name} on {kind(model)}", on_tuples if len(model.code_shapes()) > 1 else advice)
+            failed = attempt(f"{name} on {kind(model)}", on_tuples if len(model.code_shapes()) > 1 else advice)
             with untouched(model, name), failed:
                 found.append((model, ask(model)))
         except AssertionError as error:
@@ -231,8 +231,8 @@ def accepted(
                 raise
             refusal = error.__cause__
     if not found:
-        tried = "all models that it is tried on" if given is None else "this model"
+        tried = "every model that it is checked on" if given is None else "this model"
         raise AssertionError(
-            f"{name}: refuses {tried} ({refusal}): give model=, one that it is meant for"
+            f"{name}: refuses {tried} ({refusal}): give model=, with one that it accepts"
         ) from refusal
     return found

@@ -1,4 +1,4 @@
-"""What a probe owes: a reading, from a model that stays as it was; and what a classical denoiser does."""
+"""Requirements of a probe, which must not change the model, and of a classical denoiser."""
 
 import torch
 from torch import Generator, Tensor
@@ -9,108 +9,110 @@ from copyfold.probes.baselines import Baseline
 from copyfold.testing.demands import (
     SHAPE,
     accepted,
-    asked,
+    attempt,
+    class_name,
     images,
-    instance,
     kind,
-    nothing_global,
+    no_global_randomness,
     require,
     same,
     seeded,
     shown,
     size,
-    stored,
+    stores_arguments,
     untouched,
 )
 from copyfold.types import Images
 
-COUNT = 8  # images that a probe is given
-STD = 0.1  # of the noise that a baseline is given
+COUNT = 8  # images given to a probe
+STD = 0.1  # of the noise given to a baseline
 
 
 def check_probe(probe: Probe, model: Autoencoder | None = None, x: Images | None = None) -> None:
-    """Demand of a probe what copyfold relies on. Give a quick one: it is asked twice per model.
+    """Check that a probe behaves as copyfold requires. Use a fast one: it runs twice per model.
 
-    It gives a Reading of at least one number, all finite and without a gradient, images b x c x h x w; a function
-    of the images and of the generator's state. Model and x stay as they were: weights, buffers, mode, statistics,
-    requires_grad, .grad and hooks. Its arguments are stored.
+    It returns a Reading with at least one number, and images of b x c x h x w, all finite and without a gradient.
+    It is a function of the images and of the state of the generator. It does not change x, or the model's weights,
+    buffers, mode, statistics, requires_grad, .grad or hooks. Its arguments are stored.
 
-    Tried on an MLP, a Variational and a UNet whose code is a tuple of maps, unless `model` is given; those that it
-    refuses with UsageError are left out. AssertionError says in one line what is wrong.
+    Checked on an MLP, a Variational and a UNet whose code is a tuple of maps, unless `model` is given; models that
+    it refuses with UsageError are skipped. AssertionError says in one line what is wrong.
     """
-    name = instance(probe, Probe)
-    stored(probe)
+    name = class_name(probe, Probe)
+    stores_arguments(probe)
 
     def ask(model: Autoencoder) -> Reading:
         given = images(model.shape, COUNT) if x is None else x
-        shown_to_it = given.clone()
-        with untouched(model, name), nothing_global(name):
-            reading = probe(model, shown_to_it, Generator().manual_seed(2))
-        require(same(shown_to_it, given), f"{name}: changes the images that it is given: work on a copy")
+        x_copy = given.clone()
+        with untouched(model, name), no_global_randomness(name):
+            reading = probe(model, x_copy, Generator().manual_seed(2))
+        require(same(x_copy, given), f"{name}: changes the given images: work on a copy")
         return reading
 
     on_tuples = "take the code as one vector, copyfold.models.base.flat(z), or refuse such models with UsageError"
     with seeded():
         for net, reading in accepted(name, model, ask, on_tuples=on_tuples):
-            _reads(name, reading)
-            with asked(f"{name} on {kind(net)}, again"):
+            _is_a_reading(name, reading)
+            with attempt(f"{name} on {kind(net)}, run again"):
                 again = ask(net)
             other = next((n for n, v in reading.numbers.items() if not same(v, again.numbers.get(n))), None)
             require(
                 other is None,
                 f"{name}: {other} has two values for the same state of the generator: draw from rng alone, and "
-                "keep nothing between calls",
+                "keep no state between calls",
             )
 
 
-def _reads(name: str, reading: object) -> None:
-    """Numbers, all finite, and images to look at; without a gradient."""
+def _is_a_reading(name: str, reading: object) -> None:
+    """A Reading of finite numbers and images, without a gradient."""
     if not isinstance(reading, Reading):
-        raise AssertionError(f"{name}: gives {shown(reading)}: expected a copyfold.probes.base.Reading")
-    require(reading.numbers, f"{name}: reads no number: give Reading at least one")
+        raise AssertionError(f"{name}: returns {shown(reading)}: expected a copyfold.probes.base.Reading")
+    require(reading.numbers, f"{name}: its Reading has no number: give it at least one")
     for what, value in (*reading.numbers.items(), *reading.images.items()):
         require(isinstance(value, Tensor), f"{name}: {what} is {shown(value)}: expected a tensor")
         require(value.isfinite().all(), f"{name}: {what} has NaN or infinite values")
-        require(not value.requires_grad, f"{name}: {what} carries a gradient: put @torch.no_grad() on __call__")
+        require(not value.requires_grad, f"{name}: {what} requires a gradient: put @torch.no_grad() on __call__")
     for what, value in reading.images.items():
         require(value.dim() == 4, f"{name}: the images {what} are {size(value)}: expected b x c x h x w")
 
 
 def check_baseline(baseline: Baseline, x: Images | None = None) -> None:
-    """Demand of a classical denoiser what copyfold relies on, for clean images x (random waves unless given).
+    """Check that a classical denoiser behaves as copyfold requires, on clean images x (random waves by default).
 
-    It is a function of noisy images and their std, which it leaves as they were, and gives images of their shape,
-    dtype and device, finite. `tuned` gives another of its class, which does so too. Its arguments are stored.
-    AssertionError says in one line what is wrong.
+    It is a function of the noisy images, which it does not change, and the std of their noise. It returns finite
+    images of the same shape, dtype and device. `tuned` returns another instance of its class, which does so too.
+    Its arguments are stored. AssertionError says in one line what is wrong.
     """
-    name = instance(baseline, Baseline)
-    stored(baseline)
-    clean = _waves() if x is None else x
+    name = class_name(baseline, Baseline)
+    stores_arguments(baseline)
+    clean = _smooth_images() if x is None else x
     noisy = clean + STD * torch.randn(clean.shape, generator=Generator().manual_seed(1)).to(clean)
-    _restores(name, baseline, noisy)
-    with seeded(), asked(f"{name}: tuned(noisy, clean, {STD})"):
+    _denoises(name, baseline, noisy)
+    with seeded(), attempt(f"{name}: tuned(noisy, clean, {STD})"):
         other = type(baseline).tuned(noisy, clean, STD)
     alike = isinstance(other, type(baseline))
-    require(alike, f"{name}: tuned gives {shown(other)}: expected a {name} with settings that suit these images")
-    _restores(f"{name} as tuned", other, noisy)
+    require(alike, f"{name}: tuned returns {shown(other)}: expected a {name} tuned to these images")
+    _denoises(f"{name} as tuned", other, noisy)
 
 
-def _restores(name: str, baseline: Baseline, noisy: Images) -> None:
+def _denoises(name: str, baseline: Baseline, noisy: Images) -> None:
     given = noisy.clone()
-    with seeded(), asked(f"{name}: {size(noisy)} with noise of std {STD}"):
+    with seeded(), attempt(f"{name}: {size(noisy)} with noise of std {STD}"):
         first = baseline(given, STD)
         again = baseline(given, STD)
-    require(same(given, noisy), f"{name}: changes the images that it is given: work on a copy, x = x.clone()")
+    require(same(given, noisy), f"{name}: changes the given images: work on a copy, x = x.clone()")
     shaped = isinstance(first, Tensor) and first.shape == noisy.shape
-    require(shaped, f"{name}: gives {shown(first)} for {size(noisy)}: expected images of that shape")
+    require(shaped, f"{name}: returns {shown(first)} for {size(noisy)}: expected images of that shape")
     kept = first.dtype == noisy.dtype and first.device == noisy.device
-    require(kept, f"{name}: gives {first.dtype} on {first.device} for {noisy.dtype} on {noisy.device}: keep both")
-    require(first.isfinite().all(), f"{name}: gives NaN or infinite values")
-    require(same(first, again), f"{name}: gives two results for the same images: draw nothing at random")
+    require(
+        kept, f"{name}: returns {first.dtype} on {first.device} for {noisy.dtype} on {noisy.device}: keep both"
+    )
+    require(first.isfinite().all(), f"{name}: returns NaN or infinite values")
+    require(same(first, again), f"{name}: returns two results for the same images: make it deterministic")
 
 
-def _waves() -> Images:
-    """Eight images of slow waves, which noise can be told from."""
+def _smooth_images() -> Images:
+    """Eight images of low frequency waves, which can be separated from noise."""
     channels, height, width = SHAPE
     angle, phase = (3 * images((channels, 1, 1), 16)).split(8)
     place = torch.linspace(0, 3, height)[:, None] + torch.linspace(0, 2, width)

@@ -200,22 +200,26 @@ def _say(
     outside = rows[-1].get("held_out_outside", 0.0) if rows else 0.0
     if codes:
         run.write_finding("codes.json", {name: value.tolist() for name, value in codes.items()})
-    said = []
-    if (
-        plan.minutes is not None
-        and last is not None
-        and state.step < last
-        and plan.steps
-        and not state.clock.signum
-    ):
-        said.append(
-            f"{GRACE} times the {plan.minutes:g} minutes were over at step {state.step:,} of {last:,}: this "
-            "machine was slower than when the plan was made; go on with --resume and more --minutes"
-        )
     lost = relapse(rows, plan.lr) or jumps(rows, plan.lr)
-    said += lost or overfitting(rows) or _not_learned(rows, objective, photos, state)
-    for sentence in [*said, *symptoms(codes, any(penalty.sparse for penalty in penalties), outside)]:
+    said = lost or overfitting(rows) or _not_learned(rows, objective, photos, state)
+    for sentence in [
+        *_guarded(plan, state, last),
+        *said,
+        *symptoms(codes, any(penalty.sparse for penalty in penalties), outside),
+    ]:
         log.info("%s", sentence)
+
+
+def _guarded(plan: Plan, state: TrainState, last: int | None) -> list[str]:
+    """Whether the clock ended a plan of steps before its end."""
+    if plan.steps is None or plan.limit is None or last is None or state.step >= last:
+        return []
+    if state.clock.seconds < 60 * plan.limit:
+        return []
+    return [
+        f"{GRACE} times the {plan.minutes:g} minutes were over at step {state.step:,} of {last:,}: the machine was "
+        "slower than the plan expects; go on with --resume and more --minutes"
+    ]
 
 
 def _not_learned(

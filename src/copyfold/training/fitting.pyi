@@ -27,7 +27,7 @@ def fit(
     lr: float | None = None,
     seed: int = 0,
     precision: Precision = "auto",
-    schedule: Schedule = "constant",
+    schedule: Schedule = "cosine",
     warm_up: int | None = None,
     accumulate: int = 1,
     clip: float | None = None,

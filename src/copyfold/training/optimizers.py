@@ -73,7 +73,7 @@ class Muon(Optimizer):
 
     momentum: float = 0.95
     iterations: int = 5
-    adam: float = 0.05
+    adam: float = 0.25
 
     def __post_init__(self) -> None:
         _below_one(momentum=self.momentum)
@@ -121,7 +121,8 @@ class MuonAndAdam(torch.optim.AdamW):
                 continue
             state = self.state[weight]
             if not state:
-                state["momentum"] = torch.zeros_like(weight)
+                state.update(step=torch.zeros(()), momentum=torch.zeros_like(weight))
+            state["step"] += 1  # AdamW looks for it in whatever it loads
             momentum = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
             update = weight.grad.add(momentum, alpha=group["momentum"]).flatten(1)
             step = orthogonal(update.to(self.dtype), group["iterations"])

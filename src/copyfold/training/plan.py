@@ -16,7 +16,7 @@ Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
 
 EPOCHS = 30  # where neither epochs nor minutes are given
 GRACE = 1.15  # times its minutes, the clock ends a plan by steps: the machine may be busier than when measured
-WARM_UP = 100  # steps to the full learning rate, where it has a schedule
+WARM_UP, SHARE = 100, 0.05  # steps to the full learning rate, or share of the plan, where it has a schedule
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Plan:
         lr: The learning rate: the optimiser's own, 0.02 of Muon and 0.001 of Adam, unless given.
         seed: Of everything random: held-out images, weights (on the command line), order, corruption.
         precision: 32, tf32, bf16, 16, or auto: bf16 where the device has it in hardware. tf32 and 16 are CUDA's.
-        schedule: Of the learning rate: constant, or cosine, which ends at 0 with the plan.
-        warm_up: Steps of a straight line up to the learning rate: 100 with cosine unless given, else none.
+        schedule: Of the learning rate: cosine and linear end at 0 with the plan; or constant.
+        warm_up: Steps of a straight line up to the learning rate. Unless given, 100 or a twentieth of the plan,
+            whichever is less; with a constant rate, none.
         accumulate: Parts that a batch is computed in, one after the other, where memory is too small for it.
         clip: The largest norm of the gradient of all weights together; a longer one is shortened to it.
         average: The decay of an exponential moving average of the weights, such as 0.999: saved and looked at
@@ -62,7 +63,7 @@ class Plan:
     lr: float | None = None
     seed: int = 0
     precision: Precision = "auto"
-    schedule: Schedule = "constant"
+    schedule: Schedule = "cosine"
     warm_up: int | None = None
     accumulate: int = 1
     clip: float | None = None
@@ -136,12 +137,14 @@ class Plan:
     def pace(self, step: int, done: float) -> float:
         """What the learning rates are multiplied by at a step, when the share `done` of the plan is behind it.
 
-        "cosine" is (1 + cos(pi done)) / 2, "linear" 1 - done; all rise in a straight line over `warm_up` steps.
+        "cosine" is (1 + cos(pi done)) / 2, "linear" 1 - done; both rise in a straight line at first.
         """
-        warm_up = self.warm_up if self.warm_up is not None else WARM_UP * (self.schedule != "constant")
+        rise = (step + 1) / max(1, WARM_UP if self.warm_up is None else self.warm_up)
+        if self.warm_up is None:
+            rise = max(rise, done / SHARE, self.schedule == "constant")
         left = 1 - min(1.0, done)
         shape = {"constant": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[self.schedule]
-        return min(1.0, (step + 1) / max(1, warm_up)) * shape
+        return min(1.0, rise) * shape
 
 
 def resolve(precision: Precision) -> Precision:

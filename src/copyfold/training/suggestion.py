@@ -87,8 +87,8 @@ class Suggestion:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """What `fit` is given: steps, the minutes that guard them, batch, and a learning rate that ends at 0."""
-        return {"steps": self.steps, "minutes": self.minutes, "batch": self.batch, "schedule": "cosine"}
+        """What `fit` is given: the steps, the minutes that guard them, and the batch."""
+        return {"steps": self.steps, "minutes": self.minutes, "batch": self.batch}
 
 
 def suggest(

@@ -33,9 +33,10 @@ def not_learned(rows: list[Row], variance: float, components: int, linear: float
     left = errors[-1][1] / variance
     if left <= max(UNLEARNED, linear):
         return []
+    share = f"{left:.0%}" if left < 1 else "all, and more,"
     of_code = ", as many as the code has numbers," if whole_code else ""
     return [
-        f"it has not yet learned to copy: {left:.0%} of the held-out images' variance is left, and {components} "
+        f"it has not yet learned to copy: {share} of the held-out images' variance is left, and {components} "
         f"principal components{of_code} leave {linear:.0%}: train longer (more --minutes, --steps or --epochs), "
         "or with a smaller --size or width, whose steps are faster"
     ]

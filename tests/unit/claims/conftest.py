@@ -1,4 +1,4 @@
-"""Laboratories at the tiny budget, whose trainings end in known networks."""
+"""Labs at the tiny budget, whose training is replaced by known networks."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from copyfold.probes import quality
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
-from labs import Always, ByAttention, Shelf
+from labs import AttentionLab, OneNetworkLab, PreparedLab
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def always(tmp_path):
     """One whose networks are all the one that is given."""
 
     def made(network):
-        lab = Always(BUDGETS["tiny"], cache=tmp_path)
+        lab = OneNetworkLab(BUDGETS["tiny"], cache=tmp_path)
         lab.network = network
         return lab
 
@@ -40,7 +40,7 @@ def by_attention(tmp_path):
 
     def made(networks=None, steps=8, **of_kind):  # of searches for an image, as nothing is trained
         budget = replace(BUDGETS["tiny"], steps=steps)
-        return ByAttention(budget, cache=tmp_path, networks=networks or of_kind)
+        return AttentionLab(budget, cache=tmp_path, networks=networks or of_kind)
 
     return made
 
@@ -63,4 +63,4 @@ def prepared(tmp_path, monkeypatch):
 def shelf(tmp_path, monkeypatch):
     """One whose models are on the shelf, with two seeds."""
     monkeypatch.setattr(quality, "PATCHES", 1024)
-    return Shelf(replace(BUDGETS["tiny"], seeds=2), {}, tmp_path)
+    return PreparedLab(replace(BUDGETS["tiny"], seeds=2), {}, tmp_path)

@@ -1,4 +1,4 @@
-"""One file a claim: it is found by looking, and has one study in it."""
+"""One file per claim: every file is found, and has one study in it."""
 
 import inspect
 
@@ -27,7 +27,7 @@ def test_every_file_is_found():
     assert not [module for module in MODULES if module not in FILES and studies(module)]
 
 
-def test_what_claims_share_is_none():
+def test_shared_modules_contain_no_claim():
     assert not [cls for cls in catalogue.members("copyfold.studies", deep=True).values() if _is_claim(cls)]
 
 

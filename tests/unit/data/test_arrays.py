@@ -72,13 +72,13 @@ def test_a_fourth_channel_is_transparency() -> None:
         ((0, 16, 16, 3), "no pixels"),
     ],
 )
-def test_shapes_that_leave_it_open_are_refused(shape: tuple[int, ...], message: str) -> None:
+def test_ambiguous_array_shapes_are_refused(shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         Photos(np.zeros(shape, np.uint8))
     assert "\n" not in str(caught.value)
 
 
-def test_the_layout_decides_where_the_shape_does_not() -> None:
+def test_layout_decides_where_the_shape_is_ambiguous() -> None:
     open_shape = np.random.default_rng(0).integers(0, 256, (10, 3, 16, 3), dtype=np.uint8)
     assert Photos(open_shape, size=3, layout="NHWC").shape == (3, 3, 3)
     assert Photos(np.zeros((10, 16, 3), np.uint8), size=8, layout="NHW").shape == (1, 8, 8)
@@ -116,7 +116,7 @@ def test_one_nan_among_many_is_found() -> None:
         Photos(array)
 
 
-def test_other_sizes_are_scaled_and_cut_as_photos_are(colour: np.ndarray) -> None:
+def test_arrays_of_other_sizes_are_scaled_and_cropped_like_photos(colour: np.ndarray) -> None:
     constant = np.full((10, 40, 60, 3), 77, np.uint8)
     constant[..., 1] = 0
     photos = Photos(constant, size=20)
@@ -125,7 +125,7 @@ def test_other_sizes_are_scaled_and_cut_as_photos_are(colour: np.ndarray) -> Non
     assert Photos(constant, size=20, fit="pad").train[0, 0].max() == 0
 
 
-def test_memory_is_not_copied_to_the_disk(colour: np.ndarray, cache: Path) -> None:
+def test_an_array_in_memory_is_not_cached_on_disk(colour: np.ndarray, cache: Path) -> None:
     first, changed = Photos(colour), colour.copy()
     assert not cache.exists()
     assert first.fingerprint == Photos(colour.copy()).fingerprint
@@ -141,7 +141,7 @@ def test_npy_files_are_mapped_and_cached(tmp_path: Path, colour: np.ndarray) -> 
 
 
 @pytest.mark.parametrize("names", [("images", "labels"), ("x", "y"), ("pictures", "y")])
-def test_npz_files_bring_labels(tmp_path: Path, colour: np.ndarray, names: tuple[str, str]) -> None:
+def test_npz_files_may_have_labels(tmp_path: Path, colour: np.ndarray, names: tuple[str, str]) -> None:
     labels = np.arange(20) % 7
     np.savez(tmp_path / "a.npz", **{names[0]: colour, names[1]: labels, "other": np.zeros(3)})
     photos = Photos(tmp_path / "a.npz")
@@ -149,7 +149,7 @@ def test_npz_files_bring_labels(tmp_path: Path, colour: np.ndarray, names: tuple
     assert photos.labels.tolist() == [labels[int(name)] for name in photos.names]
 
 
-def test_npz_files_that_leave_it_open_are_refused(tmp_path: Path, colour: np.ndarray) -> None:
+def test_ambiguous_npz_files_are_refused(tmp_path: Path, colour: np.ndarray) -> None:
     np.savez(tmp_path / "a.npz", one=colour, two=colour)
     with pytest.raises(DataError, match="holds the arrays one, two"):
         Photos(tmp_path / "a.npz")
@@ -170,7 +170,7 @@ def test_pickles_and_rubbish_are_refused(tmp_path: Path) -> None:
         assert "allow_pickle" not in str(caught.value)
 
 
-def test_the_digits() -> None:
+def test_the_digits_are_those_of_scikit_learn() -> None:
     photos = Photos()
     assert photos.shape == (1, 32, 32)
     assert (len(photos), len(photos.held_out)) == (1617, 180)

@@ -110,7 +110,7 @@ def test_a_read_only_array_makes_no_warning(pixels: np.ndarray) -> None:
     assert len(list(Batches(pixels, 5))) == 4
 
 
-def test_what_makes_no_batch_is_refused(pixels: np.ndarray) -> None:
+def test_invalid_batch_settings_are_refused(pixels: np.ndarray) -> None:
     with pytest.raises(UsageError, match="at least 1"):
         Batches(pixels, 0)
     with pytest.raises(UsageError, match="no images"):
@@ -119,7 +119,9 @@ def test_what_makes_no_batch_is_refused(pixels: np.ndarray) -> None:
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("world", [2, 3, 6])
-def test_the_parts_of_all_processes_are_the_batch_of_one(pixels: np.ndarray, world: int, flip: bool) -> None:
+def test_the_parts_of_all_processes_form_the_batch_of_one_process(
+    pixels: np.ndarray, world: int, flip: bool
+) -> None:
     """One after the other, in the order of their ranks; from any batch on."""
     whole = Batches(pixels, 6, seed=2, flip=flip)
     parts = [Batches(pixels, 6, seed=2, flip=flip, rank=rank, world=world) for rank in range(world)]
@@ -148,7 +150,7 @@ def test_a_process_reads_only_its_own_part() -> None:
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_images_sorted_by_class_do_not_skew_the_processes(world: int) -> None:
+def test_sorted_classes_are_spread_over_the_processes(world: int) -> None:
     """Ten classes one after the other: each process sees of each about its share in every epoch."""
     count, classes = 4000, 10
     pixels = np.repeat(np.arange(classes, dtype=np.uint8), count // classes).reshape(count, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""The cache: hits decode nothing, changes are noticed, and no half entries."""
+"""The cache: hits decode nothing, changes are noticed, no entry is incomplete."""
 
 import errno
 import json
@@ -35,7 +35,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_a_hit_opens_nothing_and_is_the_same(folder: Path, opened: list[str]) -> None:
+def test_a_cache_hit_opens_no_image_and_gives_the_same_pixels(folder: Path, opened: list[str]) -> None:
     first = Photos(folder)
     assert len(set(opened)) == 12
     opened.clear()
@@ -49,7 +49,7 @@ def test_a_hit_opens_nothing_and_is_the_same(folder: Path, opened: list[str]) ->
     assert isinstance(second.train, np.memmap)
 
 
-def test_another_preparation_is_another_entry(folder: Path, opened: list[str]) -> None:
+def test_other_settings_make_another_cache_entry(folder: Path, opened: list[str]) -> None:
     prints = {
         Photos(folder, **arguments).fingerprint
         for arguments in ({}, {"size": 16}, {"fit": "pad"}, {"limit": 5}, {"seed": 1}, {"skip_bad": True})
@@ -77,7 +77,7 @@ def test_a_new_file_is_noticed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncate", "empty", "remove", "meta", "shape"])
-def test_a_broken_entry_is_made_again(folder: Path, cache: Path, opened: list[str], damage: str) -> None:
+def test_a_broken_cache_entry_is_replaced(folder: Path, cache: Path, opened: list[str], damage: str) -> None:
     photos = Photos(folder)
     expected = photos.train.copy()
     entry = cache / photos.fingerprint
@@ -101,21 +101,21 @@ def test_a_broken_entry_is_made_again(folder: Path, cache: Path, opened: list[st
     assert not list(cache.glob(".making*"))
 
 
-def test_entries_hold_no_pickle(folder: Path, cache: Path) -> None:
+def test_cache_entries_contain_no_pickle(folder: Path, cache: Path) -> None:
     photos = Photos(folder)
     assert sorted(path.name for path in (cache / photos.fingerprint).iterdir()) == ["meta.json", "pixels.npy"]
     whole = np.load(cache / photos.fingerprint / "pixels.npy", allow_pickle=False)
     np.testing.assert_array_equal(whole, np.concatenate([photos.train, photos.held_out]))
 
 
-def test_the_header_is_right_where_the_number_of_images_got_shorter(tmp_path: Path) -> None:
+def test_the_header_is_right_when_the_number_of_images_has_fewer_digits(tmp_path: Path) -> None:
     blocks = [np.full((3, 2, 2, 1), k, np.uint8) for k in range(3)]
     assert store.write_pixels(tmp_path, iter(blocks), 123_456) == (9, 2, 2, 1)
     np.testing.assert_array_equal(np.load(tmp_path / "pixels.npy"), np.concatenate(blocks))
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
-def test_the_first_block_in_colour_puts_all_before_it_in_colour(
+def test_a_late_colour_block_converts_the_earlier_ones_to_colour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     monkeypatch.setattr(store, "CHUNK", chunk)
@@ -128,7 +128,7 @@ def test_the_first_block_in_colour_puts_all_before_it_in_colour(
     np.testing.assert_array_equal(np.load(tmp_path / "pixels.npy"), expected)
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(
+def test_a_full_disk_gives_a_one_line_error_and_leaves_nothing(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(file: object) -> None:
@@ -146,7 +146,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert len(Photos(folder)) == 11
 
 
-def test_a_real_limit_on_the_size_of_a_file_is_one_line(folder: Path, cache: Path) -> None:
+def test_a_file_size_limit_gives_a_one_line_error(folder: Path, cache: Path) -> None:
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "from copyfold.data import Photos; from copyfold.errors import CopyfoldError\n"
@@ -161,7 +161,7 @@ def test_a_real_limit_on_the_size_of_a_file_is_one_line(folder: Path, cache: Pat
     ]
 
 
-def test_a_cache_that_cannot_be_made_is_one_line(
+def test_an_unwritable_cache_gives_a_one_line_error(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -170,7 +170,7 @@ def test_a_cache_that_cannot_be_made_is_one_line(
         Photos(folder)
 
 
-def test_an_interrupted_making_leaves_nothing(folder: Path, cache: Path) -> None:
+def test_an_interrupted_cache_write_leaves_nothing(folder: Path, cache: Path) -> None:
     def stop(what: str, done: int, total: int) -> None:
         if what == "reading images":
             raise KeyboardInterrupt
@@ -191,7 +191,7 @@ def nearly_grey(tmp_path: Path) -> Path:
     return root
 
 
-def test_colour_late_in_the_order_is_found_and_each_file_decoded_once(
+def test_late_colour_is_found_and_each_file_decoded_once(
     nearly_grey: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folders, "header", decoding.header)  # so that `opened` has what is decoded only
@@ -219,7 +219,7 @@ def test_grey_photos_are_decoded_once_and_found_again(
     assert Photos(nearly_grey, channels=3).shape[0] == 3
 
 
-def test_a_size_that_is_given_spares_the_headers(
+def test_a_given_size_avoids_reading_headers(
     nearly_grey: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folders, "decode", decoding.decode)
@@ -230,9 +230,7 @@ def test_a_size_that_is_given_spares_the_headers(
 
 
 @pytest.mark.parametrize("done", [16, 32, 50])  # nothing but grey so far; colour in the next piece; all
-def test_a_first_pass_that_is_interrupted_says_nothing_of_colour(
-    nearly_grey: Path, cache: Path, done: int
-) -> None:
+def test_an_interrupted_first_pass_records_no_colour(nearly_grey: Path, cache: Path, done: int) -> None:
     def stop(what: str, so_far: int, total: int) -> None:
         if so_far == done:
             raise KeyboardInterrupt
@@ -274,7 +272,9 @@ def test_two_processes_racing_both_end_up_fine(folder: Path, cache: Path) -> Non
     assert not list(cache.glob(".making*"))
 
 
-def test_who_waited_for_an_entry_is_alone_too(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_waited_for_an_entry_holds_the_lock_too(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lock's file goes with its holder; who waited on it may not be left with a lock that nobody sees."""
     waits, has, done = threading.Event(), threading.Event(), threading.Event()
 
@@ -299,7 +299,7 @@ def test_who_waited_for_an_entry_is_alone_too(cache: Path, monkeypatch: pytest.M
     assert list(cache.iterdir()) == []
 
 
-def test_losing_the_race_takes_the_other_entry(tmp_path: Path, cache: Path) -> None:
+def test_losing_the_race_uses_the_other_entry(tmp_path: Path, cache: Path) -> None:
     def make(place: Path) -> dict[str, object]:
         store.store("entry", lambda _: {"by": "the faster"})  # while this one is still at work
         return {"by": "the slower"}

@@ -1,4 +1,4 @@
-"""A folder of images: what is found, how it is divided, what is left out."""
+"""A folder of images: which files are found, how they are split, which are skipped."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def plain(path: Path, value: int = 0, size: tuple[int, int] = (32, 32), mode: st
     Image.new(mode, size, value if mode == "L" else (value, 0, 255 - value)).save(path)
 
 
-def test_pixels_names_and_labels_belong_together(folder: Path, painted: Painted) -> None:
+def test_pixels_names_and_labels_stay_aligned(folder: Path, painted: Painted) -> None:
     photos = Photos(folder)
     assert photos.shape == (3, 32, 32)
     assert (len(photos), len(photos.held_out)) == (11, 1)
@@ -75,7 +75,7 @@ def test_a_linked_folder_is_read(tmp_path: Path, folder: Path) -> None:
     assert len(Photos(tmp_path / "links")) == 11
 
 
-def test_capitals_and_depth_make_no_difference(tmp_path: Path) -> None:
+def test_upper_case_and_nested_files_are_found(tmp_path: Path) -> None:
     plain(tmp_path / "a" / "b" / "c" / "d" / "X.PNG")
     plain(tmp_path / "a" / "Y.JPeG")
     photos = Photos(tmp_path)
@@ -101,7 +101,7 @@ def test_the_test_split_is_held_out_and_train_alone_is_trained_on(tmp_path: Path
     assert set(Photos(tmp_path).held_out[..., 0].flat) == {4}
 
 
-def test_a_class_called_train_is_no_split(tmp_path: Path) -> None:
+def test_a_class_called_train_is_not_a_split(tmp_path: Path) -> None:
     for k in range(5):
         plain(tmp_path / "train" / f"{k}.png")
         plain(tmp_path / "boat" / f"{k}.png")
@@ -119,7 +119,7 @@ def test_a_tenth_is_held_out_by_seed(tmp_path: Path) -> None:
     assert first.held_out_names == again.held_out_names != other.held_out_names
 
 
-def test_limit_is_deterministic_fair_and_decodes_only_what_it_takes(
+def test_limit_is_deterministic_fair_and_decodes_only_the_chosen_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from copyfold.data.reading import folders
@@ -141,13 +141,13 @@ def test_limit_is_deterministic_fair_and_decodes_only_what_it_takes(
     assert set(few.held_out_names) <= set(photos.held_out_names)
 
 
-def test_one_image_is_trained_on_and_held_out_alike(tmp_path: Path) -> None:
+def test_a_single_image_is_both_trained_on_and_held_out(tmp_path: Path) -> None:
     plain(tmp_path / "a.png", 9)
     photos = Photos(tmp_path)
     assert photos.train[0, 0, 0, 0] == photos.held_out[0, 0, 0, 0] == 9
 
 
-def test_the_size_is_the_median_short_side_moved_to_what_suits(tmp_path: Path) -> None:
+def test_the_size_is_the_median_short_side_moved_to_a_valid_one(tmp_path: Path) -> None:
     for k, size in enumerate([(40, 90), (60, 50), (50, 55)]):
         plain(tmp_path / f"{k}.png", size=size)
     assert Photos(tmp_path).shape == (3, 48, 48)
@@ -163,7 +163,7 @@ def test_large_photos_are_taken_at_128(tmp_path: Path) -> None:
     assert Photos(tmp_path).size == 128
 
 
-def test_fit(tmp_path: Path) -> None:
+def test_fit_crops_or_pads(tmp_path: Path) -> None:
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 20:40] = 200, 200, 100
     Image.fromarray(wide).save(tmp_path / "a.png")
@@ -185,7 +185,7 @@ def test_grey_is_one_channel_even_where_it_is_stored_as_rgb(tmp_path: Path) -> N
     assert Photos(tmp_path).shape[0] == 3
 
 
-def test_the_side_suits_the_channels_that_are_found(tmp_path: Path) -> None:
+def test_the_size_is_valid_for_the_detected_channels(tmp_path: Path) -> None:
     for k in range(4):
         plain(tmp_path / f"{k}.png", 50 + k, size=(30, 30), mode="L")
     assert Photos(tmp_path, suits=lambda shape: shape[0] == 1 and shape[1] % 14 == 0).shape == (1, 28, 28)
@@ -231,13 +231,13 @@ def test_skip_bad_leaves_them_out_and_says_so(damaged: Path) -> None:
         Photos(damaged)
 
 
-def test_nothing_readable_is_an_error_even_with_skip_bad(tmp_path: Path) -> None:
+def test_no_readable_image_is_an_error_even_with_skip_bad(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("text")
     with pytest.raises(DataError, match=r"1 of 1 images .* a\.png is not an image"):
         Photos(tmp_path, skip_bad=True)
 
 
-def test_folders_that_are_not_there_or_empty(tmp_path: Path) -> None:
+def test_missing_and_empty_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no folder or file .*nowhere"):
         Photos(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -252,17 +252,17 @@ def test_folders_that_are_not_there_or_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"size": -4}, {"limit": 0}, {"fit": "squash"}, {"seed": -1}])
-def test_arguments_without_meaning_are_refused(folder: Path, wrong: dict[str, object]) -> None:
+def test_invalid_arguments_are_refused(folder: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         Photos(folder, **wrong)
 
 
-def test_a_layout_is_for_arrays(folder: Path) -> None:
+def test_layout_is_refused_for_folders(folder: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         Photos(folder, layout="NCHW")
 
 
-def test_the_recipe_makes_the_same_images(folder: Path) -> None:
+def test_the_recipe_rebuilds_the_same_images(folder: Path) -> None:
     photos = Photos(folder, fit="pad", limit=4, flip=True, seed=3)
     recipe = photos.recipe()
     assert recipe == {
@@ -281,7 +281,7 @@ def test_the_recipe_makes_the_same_images(folder: Path) -> None:
     np.testing.assert_array_equal(again.train, photos.train)
 
 
-def test_channels_are_those_asked_for(folder: Path) -> None:
+def test_channels_can_be_chosen(folder: Path) -> None:
     colour, grey = Photos(folder), Photos(folder, channels=1)
     assert (colour.shape, grey.shape) == ((3, 32, 32), (1, 32, 32))
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R 601, as Pillow
@@ -293,19 +293,19 @@ def test_channels_are_those_asked_for(folder: Path) -> None:
         Photos(folder, channels=2)
 
 
-def test_progress_is_told(folder: Path) -> None:
+def test_progress_is_reported(folder: Path) -> None:
     told = []
     Photos(folder, progress=lambda *event: told.append(event))
     assert told[-1] == ("reading images", 12, 12)
     assert {what for what, _, _ in told} == {"looking at images", "reading images"}
 
 
-def test_a_relative_path_and_a_string_are_the_same_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_and_a_string_are_one_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     assert Photos(folder.name).fingerprint == Photos(folder).fingerprint
 
 
-def test_where_all_that_was_held_out_is_unreadable_another_is(tmp_path: Path) -> None:
+def test_if_every_held_out_image_is_unreadable_others_are_held_out(tmp_path: Path) -> None:
     for k in range(8):
         plain(tmp_path / f"{k}.png", k)
     held = Photos(tmp_path).held_out_names

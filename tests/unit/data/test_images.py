@@ -1,4 +1,4 @@
-"""Modes, orientation, fitting, and files that must not be opened."""
+"""Modes, orientation, fitting, and files that must be refused."""
 
 import io
 import struct
@@ -51,7 +51,7 @@ def test_grey_and_colour_in_one_and_three_channels() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "LA", "I;16", "RGB", "RGBA", "P", "CMYK"])
-def test_what_is_grey_in_every_pixel_needs_one_channel(mode: str) -> None:
+def test_images_grey_in_every_pixel_need_one_channel(mode: str) -> None:
     grey = Image.new("L", (5, 3), 255)
     found = decoding.flatten(grey if mode == "L" else grey.convert(mode), None)
     assert found.mode == "L"
@@ -125,7 +125,7 @@ TURNS = {
 
 @pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.webp"])
 @pytest.mark.parametrize("orientation", TURNS)
-def test_exif_orientation_is_obeyed_once(tmp_path: Path, name: str, orientation: int) -> None:
+def test_exif_orientation_is_applied_once(tmp_path: Path, name: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if name == "a.webp" else {}
@@ -136,7 +136,7 @@ def test_exif_orientation_is_obeyed_once(tmp_path: Path, name: str, orientation:
     assert (found.height, found.width) == expected.shape
 
 
-def test_an_orientation_in_an_image_opened_elsewhere_is_obeyed(tmp_path: Path) -> None:
+def test_orientation_of_an_already_opened_image_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     with Image.open(saved(tmp_path, gradient("RGB"), "a.jpg", exif=exif)) as image:
@@ -153,7 +153,7 @@ def test_text_named_png_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"\xff\xd8\xff", b"II*\x00\xff\xff\xff\xff"]
 )
-def test_beginnings_of_files_are_refused(content: bytes) -> None:
+def test_file_fragments_are_refused(content: bytes) -> None:
     with pytest.raises(DataError):
         open_image(io.BytesIO(content))
 
@@ -183,13 +183,13 @@ def bomb(side: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [10_001, 12_000, 40_000])
-def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, side: int) -> None:
+def test_a_decompression_bomb_is_refused_before_decoding(tmp_path: Path, side: int) -> None:
     (tmp_path / "a.png").write_bytes(bomb(side))
     with pytest.raises(DataError, match=rf"a\.png is {side}x{side}, more than 100 megapixels"):
         open_image(tmp_path / "a.png")
 
 
-def test_just_below_the_limit_nothing_warns() -> None:
+def test_an_image_below_the_size_limit_gives_no_warning() -> None:
     found = decoding.header(bomb(9_999))  # Pillow itself warns from 89 megapixels, and warnings are errors here
     assert (found.width, found.height) == (9_999, 9_999)
 
@@ -199,7 +199,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
         open_image(tmp_path / "a.png")
 
 
-def test_open_image_in_many_threads(tmp_path: Path) -> None:
+def test_open_image_works_in_many_threads(tmp_path: Path) -> None:
     good = saved(tmp_path, gradient("RGB"), "a.png")
     (tmp_path / "b.png").write_bytes(bomb(40_000))
 

@@ -1,4 +1,4 @@
-"""Threads that decode and read: in order, and never waited for by whoever lets go of them."""
+"""Threads that decode and read: in order, and not waited for when iteration stops early."""
 
 import threading
 from collections.abc import Callable
@@ -22,14 +22,14 @@ def test_results_come_in_order(workers):
     assert list(in_order(lambda n: n * n, range(40), workers)) == [n * n for n in range(40)]
 
 
-def test_a_failure_comes_where_it_belongs():
+def test_an_error_is_raised_at_its_place_in_the_order():
     squares = in_order(lambda n: 1 // (5 - n), range(40), 2)
     assert [next(squares) for _ in range(5)] == [0, 0, 0, 0, 1]
     with pytest.raises(ZeroDivisionError):
         next(squares)
 
 
-def test_work_at_hand_is_not_waited_for_when_the_rest_is_not_wanted():
+def test_closing_early_does_not_wait_for_running_work():
     go_on = threading.Event()
     results = in_order(lambda n: n if n == 0 else go_on.wait(300), range(40), 2)
     assert next(results) == 0
@@ -39,7 +39,7 @@ def test_work_at_hand_is_not_waited_for_when_the_rest_is_not_wanted():
         go_on.set()
 
 
-def test_reading_ahead_is_not_waited_for_either():
+def test_closing_early_does_not_wait_for_prefetching():
     go_on = threading.Event()
     reading = Reading(None)  # type: ignore[arg-type]
     reading._pool.submit(go_on.wait, 300)

@@ -1,4 +1,4 @@
-"""Some images of a set: every class in proportion, each image with what belongs to it, by seed alone."""
+"""Samples of a dataset: stratified, aligned with names and labels, determined by the seed."""
 
 from collections import Counter
 from pathlib import Path
@@ -29,7 +29,7 @@ def said(sample: Sample) -> list[int]:
     return (256 * bytes_[:, 0] + bytes_[:, 1]).tolist()
 
 
-def test_one_row_is_drawn_of_each_part() -> None:
+def test_one_row_is_drawn_from_each_stratum() -> None:
     rows = stratified(100, 10, seed=3)
     assert (np.diff(rows) > 0).all()
     assert max(np.diff(np.append(rows, rows[0] + 100))) < 20  # on the circle too, two parts at most lie between
@@ -48,14 +48,14 @@ def test_every_row_is_as_likely_as_any_other() -> None:
     assert abs(drawn / 3000 - 10 / 15).max() < 0.04  # four and a half standard deviations
 
 
-def test_an_order_that_repeats_itself_is_no_trap() -> None:
+def test_a_periodic_order_does_not_bias_the_sample() -> None:
     """Every tenth of ten classes in turn would be one class."""
     found = Counter((stratified(1000, 100, 0) % 10).tolist())
     assert len(found) == 10
     assert max(found.values()) < 25
 
 
-def test_the_seed_alone_draws() -> None:
+def test_the_sample_depends_on_the_seed_alone() -> None:
     before = torch.manual_seed(1).get_state()
     first = stratified(1000, 50, 4)
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -64,7 +64,7 @@ def test_the_seed_alone_draws() -> None:
     assert first.tolist() != stratified(1000, 50, 5).tolist()
 
 
-def test_sorted_classes_come_in_proportion_with_what_is_theirs(sorted_classes: Photos) -> None:
+def test_sorted_classes_are_sampled_in_proportion_with_their_labels(sorted_classes: Photos) -> None:
     for seed in range(5):
         sample = sorted_classes.sample("train", 60, seed)
         assert sample.labels is not None
@@ -79,7 +79,7 @@ def test_sorted_classes_come_in_proportion_with_what_is_theirs(sorted_classes: P
     assert held_out.labels.tolist() == [(n >= 150) + (n >= 250) for n in said(held_out)]
 
 
-def test_another_seed_shows_other_images_and_enough_are_all(sorted_classes: Photos) -> None:
+def test_another_seed_samples_other_images_and_a_large_count_all(sorted_classes: Photos) -> None:
     assert said(sorted_classes.sample("train", 60)) == said(sorted_classes.sample("train", 60))
     assert said(sorted_classes.sample("train", 60)) != said(sorted_classes.sample("train", 60, seed=1))
     for count in (None, 270, 1000):
@@ -90,7 +90,7 @@ def test_another_seed_shows_other_images_and_enough_are_all(sorted_classes: Phot
         sorted_classes.sample("test")  # pyright: ignore[reportArgumentType]
 
 
-def test_some_of_a_sample_are_as_even(sorted_classes: Photos) -> None:
+def test_a_subsample_is_stratified_too(sorted_classes: Photos) -> None:
     sample = sorted_classes.sample("train", 90)
     few = sample.some(9)
     assert few.labels is not None
@@ -101,7 +101,7 @@ def test_some_of_a_sample_are_as_even(sorted_classes: Photos) -> None:
     assert said(sample.at([5, 2])) == [said(sample)[5], said(sample)[2]]
 
 
-def test_a_stream_of_files_is_sampled_alike(tmp_path: Path) -> None:
+def test_a_stream_of_files_is_sampled_in_the_same_way(tmp_path: Path) -> None:
     """Sorted by class, 16 files a piece: all of its 13 pieces have their share."""
     for k in range(210):
         place = tmp_path / "set" / f"{k // 70}"
@@ -124,7 +124,7 @@ def test_a_stream_of_files_is_sampled_alike(tmp_path: Path) -> None:
         stream.sample()
 
 
-def test_whole_photos_hold_nothing_out_and_do_not_speak_of_training(tmp_path: Path) -> None:
+def test_whole_photos_hold_nothing_out(tmp_path: Path) -> None:
     """All images of all splits, in order; beside the divided ones in the cache, whichever came first."""
     for k in range(30):
         place = tmp_path / "set" / ("train" if k < 20 else "test")
@@ -158,7 +158,7 @@ def test_one_image_is_whole_too_and_bad_ones_are_left_out(tmp_path: Path) -> Non
     assert (len(one), len(one.held_out)) == (1, 0)
 
 
-def test_nothing_trains_on_whole_photos(tmp_path: Path) -> None:
+def test_training_on_whole_photos_is_refused(tmp_path: Path) -> None:
     photos = Photos(np.zeros((8, 16, 16, 1), np.uint8), whole=True)
     with pytest.raises(UsageError, match="without it"):
         cf.fit(cf.Linear(photos.shape), photos=photos, run=tmp_path / "run", epochs=1)

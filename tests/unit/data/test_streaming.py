@@ -51,7 +51,7 @@ def epoch(batches: StreamBatches) -> list[int]:
     return [number for x in batches for number in numbers(x)]
 
 
-def test_an_epoch_is_every_image_once_and_none_that_is_held_out(sharded: Path) -> None:
+def test_an_epoch_has_every_image_once_and_no_held_out_image(sharded: Path) -> None:
     stream = Stream(sharded, 8, buffer=40, held_out=10)
     assert (len(stream), stream.shape, stream.held_out.shape) == (200, (3, 8, 8), (10, 8, 8, 3))
     batches = stream.batches(20)
@@ -88,9 +88,7 @@ def test_a_resume_at_any_batch_continues_exactly(sharded: Path, rank: int, world
         assert all(torch.equal(x, y) for x, y in zip(rest, whole[start:], strict=False))
 
 
-def test_what_was_seen_is_not_decoded_again_and_its_row_groups_are_not_opened(
-    sharded: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resume_does_not_decode_what_was_seen(sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Stream(sharded, 8, buffer=8, held_out=10)
     decoded, opened = [], []
     decode, chunks = streaming.decode, shards.Tables._chunks
@@ -147,7 +145,7 @@ def test_a_source_sorted_by_class_gives_every_process_of_every_class(tmp_path: P
         assert all(155 <= classes[k] <= 245 for k in range(10))  # a half, and a row group more or less
 
 
-def test_a_folder_of_images_in_classes_is_mixed(tmp_path: Path) -> None:
+def test_a_folder_of_classes_is_shuffled(tmp_path: Path) -> None:
     for k in range(600):
         path = tmp_path / "set" / f"class{k // 100}" / f"{k}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,8 +163,8 @@ def test_a_folder_of_images_in_classes_is_mixed(tmp_path: Path) -> None:
     )
 
 
-def test_the_buffer_is_what_it_says() -> None:
-    """Against a shuffle that is written down anew: fill, draw, replace, and empty at the end."""
+def test_the_shuffle_buffer_has_its_size() -> None:
+    """Against an independent implementation of a shuffle: fill, draw, replace, and empty at the end."""
     pieces = [mixing.Piece(0, range(50)), mixing.Piece(1, range(5, 25, 2)), mixing.Piece(2, range(30))]
     order = list(mixing.interleaved(pieces))
     assert order[:6] == [
@@ -217,7 +215,7 @@ def picture(kind: str, seed: int) -> bytes:
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 @pytest.mark.parametrize("channels", [None, 1])
-def test_the_pixels_are_those_of_photos(tmp_path: Path, fit: streaming.Fit, channels: int | None) -> None:
+def test_a_stream_has_the_pixels_of_photos(tmp_path: Path, fit: streaming.Fit, channels: int | None) -> None:
     kinds = ["plain", "turned", "large", "clear", "palette", "grey", "deep"]
     coded = [picture(kind, k) for k, kind in enumerate(kinds * 3)]
     write(tmp_path / "set" / "train-0.parquet", coded[:20], group=4)
@@ -240,7 +238,9 @@ def hashes(pixels: np.ndarray) -> Counter[bytes]:
     return Counter(np.ascontiguousarray(image).tobytes() for image in pixels)
 
 
-def test_threads_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_threads_does_not_change_the_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "set" / "a.parquet", [png(k, 128) for k in range(90)], group=9)
     monkeypatch.setattr(streaming, "cores", lambda: 3)
     stream = Stream(tmp_path / "set", 4, held_out=2)
@@ -268,7 +268,7 @@ def test_a_test_split_is_held_out_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(epoch(stream.batches(10))) == list(range(30))
 
 
-def test_some_images_of_the_stream(sharded: Path) -> None:
+def test_a_sample_of_a_stream_has_images_of_it(sharded: Path) -> None:
     stream = Stream(sharded, 8, held_out=10)
     x = stream.images("train", 30)
     assert x.shape == (30, 3, 8, 8)
@@ -284,7 +284,7 @@ def test_some_images_of_the_stream(sharded: Path) -> None:
         stream.images("test")  # pyright: ignore[reportArgumentType]
 
 
-def test_the_recipe_makes_the_same_stream_again(sharded: Path) -> None:
+def test_the_recipe_rebuilds_the_same_stream(sharded: Path) -> None:
     stream = Stream(sharded, 8, held_out=10, buffer=20, flip=True, seed=3)
     recipe = stream.recipe()
     again = Stream(recipe.pop("data"), recipe.pop("size"), **recipe)
@@ -347,13 +347,13 @@ def test_unreadable_images_can_be_left_out(spoilt: Path, caplog: pytest.LogCaptu
         list(stream.batches(1))
 
 
-def test_nothing_readable_at_all(tmp_path: Path) -> None:
+def test_a_stream_without_readable_images_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "bad" / "a.parquet", [b"text"] * 20)
     with pytest.raises(DataError, match=r"none of 2 images of .*bad can be read"):
         Stream(tmp_path / "bad", 8, skip_bad=True)
 
 
-def test_a_row_cannot_name_a_file_on_this_machine(tmp_path: Path, folder: Path) -> None:
+def test_a_row_cannot_name_a_local_file(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "bad").mkdir()
     rows = [{"bytes": png(k), "path": None} for k in range(19)] + [{"bytes": None, "path": str(folder / "00.png")}]
     parquet.write_table(pa.table({"image": rows}), tmp_path / "bad" / "a.parquet")
@@ -361,7 +361,7 @@ def test_a_row_cannot_name_a_file_on_this_machine(tmp_path: Path, folder: Path) 
         list(Stream(tmp_path / "bad", 8).batches(9))
 
 
-def test_bytes_in_a_plain_column_and_a_single_file(tmp_path: Path) -> None:
+def test_encoded_images_in_a_binary_column_of_one_file_are_read(tmp_path: Path) -> None:
     parquet.write_table(
         pa.table({"n": list(range(20)), "img": [png(k) for k in range(20)]}), tmp_path / "a.parquet"
     )
@@ -369,7 +369,7 @@ def test_bytes_in_a_plain_column_and_a_single_file(tmp_path: Path) -> None:
     assert sorted(epoch(stream.batches(6)) + numbers(stream.held_out)) == list(range(20))
 
 
-def test_a_dataset_as_the_library_writes_it(tmp_path: Path) -> None:
+def test_a_parquet_file_of_the_datasets_library_is_read(tmp_path: Path) -> None:
     features = datasets.Features({"label": datasets.Value("int64"), "picture": datasets.Image()})
     rows = {"label": [0] * 20, "picture": [{"bytes": png(k), "path": None} for k in range(20)]}
     (tmp_path / "set").mkdir()
@@ -390,12 +390,12 @@ def test_a_dataset_as_the_library_writes_it(tmp_path: Path) -> None:
         ({"channels": 2}, "not as 2"),
     ],
 )
-def test_arguments_without_meaning(sharded: Path, arguments: dict[str, object], message: str) -> None:
+def test_invalid_arguments_are_refused(sharded: Path, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Stream(sharded, **({"size": 8} | arguments))  # pyright: ignore[reportArgumentType]
 
 
-def test_sources_that_are_none(tmp_path: Path, folder: Path) -> None:
+def test_invalid_sources_are_refused(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no images"):
         Stream(tmp_path / "empty", 8)
@@ -410,7 +410,7 @@ def test_sources_that_are_none(tmp_path: Path, folder: Path) -> None:
         Stream(folder, 8)
 
 
-def test_shards_that_are_none(tmp_path: Path, sharded: Path) -> None:
+def test_invalid_shards_are_refused(tmp_path: Path, sharded: Path) -> None:
     (tmp_path / "numbers").mkdir()
     parquet.write_table(pa.table({"n": [1, 2]}), tmp_path / "numbers" / "a.parquet")
     with pytest.raises(DataError, match="no column of images among n"):
@@ -424,7 +424,7 @@ def test_shards_that_are_none(tmp_path: Path, sharded: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_shard_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
     """The footer is whole, the images are gone."""
     write(tmp_path / "set" / "train-0.parquet", [png(k) for k in range(500)], group=100)
     write(tmp_path / "set" / "test-0.parquet", [png(0)])
@@ -437,7 +437,7 @@ def test_a_shard_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_batches_that_are_none(sharded: Path) -> None:
+def test_invalid_batch_sizes_are_refused(sharded: Path) -> None:
     stream = Stream(sharded, 8, held_out=10)
     with pytest.raises(UsageError, match="batch=0 is invalid"):
         stream.batches(0)
@@ -466,7 +466,7 @@ def hub(sharded: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str |
     return requests
 
 
-def test_a_hub_dataset(hub: list[tuple[str, str | None]], sharded: Path) -> None:
+def test_a_hub_dataset_is_streamed(hub: list[tuple[str, str | None]], sharded: Path) -> None:
     stream = Stream("hf://someone/pictures@v2", 8, held_out=10)
     assert hub == [("someone/pictures", "v2")]
     assert stream.recipe()["data"] == "hf://someone/pictures@v2"
@@ -482,7 +482,7 @@ def test_a_hub_dataset(hub: list[tuple[str, str | None]], sharded: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["cifar10", "landscapes"])
-def test_real_datasets(real: Callable[[str], Path], name: str) -> None:
+def test_real_datasets_are_streamed(real: Callable[[str], Path], name: str) -> None:
     """Held out are the first images of the one row group of the test split."""
     photos = Photos(real(name), 16, limit=147)
     stream = Stream(real(name), 16, channels=photos.shape[0], held_out=147)
@@ -492,7 +492,9 @@ def test_real_datasets(real: Callable[[str], Path], name: str) -> None:
     assert next(iter(stream.batches(64))).shape == (64, *photos.shape)
 
 
-def test_a_sample_opens_a_few_row_groups_all_over_the_set(sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_opens_a_few_row_groups_spread_over_the_dataset(
+    sharded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And as many more as it needs; of 25, in the order of the set."""
     stream = Stream(sharded, 8, held_out=10)
     opened, chunks = [], shards.Tables._chunks
@@ -512,7 +514,7 @@ def test_a_sample_opens_a_few_row_groups_all_over_the_set(sharded: Path, monkeyp
     assert torch.equal(everything.images[sample.rows], sample.images)
 
 
-def test_a_sample_leaves_out_what_cannot_be_read_and_keeps_names_with_images(tmp_path: Path) -> None:
+def test_a_sample_skips_unreadable_images_and_keeps_names_aligned(tmp_path: Path) -> None:
     coded = [png(k) for k in range(40)]
     coded[7] = coded[21] = b"no picture"
     write(tmp_path / "set" / "a.parquet", coded, group=10)

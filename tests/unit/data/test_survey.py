@@ -1,4 +1,4 @@
-"""What `copyfold data` says of a source."""
+"""The output of `copyfold data` about a source."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from PIL import Image
 from copyfold.data import survey
 
 
-def test_a_folder(folder: Path) -> None:
+def test_a_folder_is_described(folder: Path) -> None:
     Image.new("L", (50, 300)).save(folder / "dogs" / "tall.png")
     Image.new("RGBA", (200, 40)).save(folder / "dogs" / "wide.png")
     (folder / "cats" / "text.png").write_text("text")
@@ -39,7 +39,7 @@ def test_a_folder(folder: Path) -> None:
         assert expected in text
 
 
-def test_an_array_of_any_values() -> None:
+def test_an_array_of_any_values_is_described() -> None:
     found = survey(np.linspace(-2, 3, 10 * 20 * 30).reshape(10, 20, 30))
     assert (found.count, found.value_range, found.side) == (10, (-2.0, 3.0), 20)
     assert found.width == (30, 30, 30)
@@ -47,14 +47,14 @@ def test_an_array_of_any_values() -> None:
     assert found.unreadable == ()
 
 
-def test_the_digits_and_large_photos(tmp_path: Path) -> None:
+def test_the_digits_and_large_photos_are_described(tmp_path: Path) -> None:
     assert survey().side == 32
     assert survey().classes["0"] == 178
     Image.new("RGB", (500, 400)).save(tmp_path / "a.png")
     assert survey(tmp_path).side == 128
 
 
-def test_nothing_readable_is_still_an_answer(tmp_path: Path) -> None:
+def test_data_without_readable_images_is_described(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("text")
     found = survey(tmp_path)
     assert found.side == 0

@@ -1,4 +1,4 @@
-"""Made by formula: pictures that repeat, densities that agree with torch.distributions."""
+"""Synthetic data: reproducible pictures, and densities that agree with torch.distributions."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_scenes_have_the_shape_asked_for(size: int, channels: int) -> None:
     assert painted.dtype == np.uint8
 
 
-def test_scenes_repeat_and_a_longer_series_begins_with_the_shorter() -> None:
+def test_scenes_are_deterministic_and_a_longer_series_begins_with_the_shorter() -> None:
     np.testing.assert_array_equal(scenes(4), scenes(6)[:4])
     assert not np.array_equal(scenes(4), scenes(4, seed=1))
 
@@ -26,13 +26,13 @@ def test_scenes_have_structure() -> None:
     painted = scenes(64).astype(float)
     assert painted.reshape(64, -1).std(0).mean() > 10  # they differ from each other
     neighbours = np.abs(np.diff(painted, axis=2)).mean()
-    strangers = np.abs(painted - painted[:, :, np.random.default_rng(0).permutation(32)]).mean()
-    assert neighbours < strangers / 2  # and are smooth
+    distant = np.abs(painted - painted[:, :, np.random.default_rng(0).permutation(32)]).mean()
+    assert neighbours < distant / 2  # and are smooth
     assert (painted[:, :3].mean((1, 2))[:, 2] > painted[:, -3:].mean((1, 2))[:, 2]).mean() > 0.9  # sky above
 
 
 @pytest.mark.parametrize("arguments", [(0,), (1, 0), (1, 8, 4)])
-def test_scenes_that_cannot_be_are_refused(arguments: tuple[int, ...]) -> None:
+def test_invalid_scene_settings_are_refused(arguments: tuple[int, ...]) -> None:
     with pytest.raises(UsageError):
         scenes(*arguments)
 

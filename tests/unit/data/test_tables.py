@@ -1,4 +1,4 @@
-"""Datasets: parquet folders as they lie, and the Hub by a stand-in."""
+"""Datasets: local parquet folders, and the Hub through a stand-in."""
 
 import io
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def parquet(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_parquet_folder(parquet: Path, cache: Path) -> None:
+def test_a_parquet_folder_is_read(parquet: Path, cache: Path) -> None:
     photos = Photos(parquet)
     assert photos.shape == (3, 16, 16)
     assert photos.train[:, 0, 0, 0].tolist() == list(range(20))
@@ -53,7 +53,7 @@ def test_a_parquet_folder(parquet: Path, cache: Path) -> None:
     assert not list(cache.glob(".making*"))  # datasets' own copies are gone
 
 
-def test_a_second_start_does_not_load_it(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_start_does_not_load_the_dataset(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Photos(parquet)
 
     def never(*arguments: object, **named: object) -> None:
@@ -81,7 +81,7 @@ def test_a_single_parquet_file_holds_out_a_tenth(parquet: Path) -> None:
     assert (len(photos), len(photos.held_out)) == (11, 1)
 
 
-def test_the_limit_decodes_only_what_it_takes(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_decodes_only_the_chosen_rows(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from copyfold.data.reading import tables
 
     decoded = []
@@ -93,7 +93,7 @@ def test_the_limit_decodes_only_what_it_takes(parquet: Path, monkeypatch: pytest
     assert photos.train[:, 0, 0, 0].tolist() == [int(name[-2:]) for name in photos.names]
 
 
-def test_the_progress_bars_of_datasets_are_kept_quiet_and_given_back(
+def test_the_progress_bars_of_datasets_are_disabled_and_restored(
     parquet: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     Photos(parquet)
@@ -114,7 +114,7 @@ def test_unreadable_rows_are_named(tmp_path: Path) -> None:
     assert [name for name, _ in survey(tmp_path / "bad").unreadable] == ["train/4", "train/7"]
 
 
-def test_a_row_cannot_name_a_file_on_this_machine(tmp_path: Path, folder: Path) -> None:
+def test_a_row_cannot_name_a_local_file(tmp_path: Path, folder: Path) -> None:
     secret = str(folder / "cats" / "00.png")
     features = datasets.Features({"image": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}})
     rows = {"image": [{"bytes": None, "path": secret}] * 3}
@@ -124,7 +124,7 @@ def test_a_row_cannot_name_a_file_on_this_machine(tmp_path: Path, folder: Path) 
         Photos(tmp_path / "bad")
 
 
-def test_tables_without_images_or_rubbish_are_one_line(tmp_path: Path) -> None:
+def test_tables_without_images_give_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "numbers").mkdir()
     datasets.Dataset.from_dict({"n": [1, 2]}).to_parquet(str(tmp_path / "numbers" / "a.parquet"))
     with pytest.raises(DataError, match="no column of images among n"):
@@ -158,7 +158,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
     return requests
 
 
-def test_a_hub_dataset(hub: list[tuple[str, str | None]]) -> None:
+def test_a_hub_dataset_is_read(hub: list[tuple[str, str | None]]) -> None:
     photos = Photos("hf://someone/pictures")
     assert hub == [("someone/pictures", None)]
     assert sorted(photos.train[:, 0, 0, 0]) == list(range(30))
@@ -172,7 +172,7 @@ def test_a_hub_dataset(hub: list[tuple[str, str | None]]) -> None:
     assert hub[1:] == [("someone/pictures", "v2")]
 
 
-def test_a_hub_dataset_that_is_not_there_is_one_line(hub: list[tuple[str, str | None]]) -> None:
+def test_a_missing_hub_dataset_gives_a_one_line_error(hub: list[tuple[str, str | None]]) -> None:
     with pytest.raises(DataError, match="someone/else cannot be loaded: no dataset someone/else; see") as caught:
         Photos("hf://someone/else")
     assert "\n" not in str(caught.value)
@@ -181,7 +181,7 @@ def test_a_hub_dataset_that_is_not_there_is_one_line(hub: list[tuple[str, str | 
             Photos(address)
 
 
-def test_a_hub_dataset_may_name_files_that_were_downloaded_and_no_others(
+def test_a_hub_dataset_may_only_name_downloaded_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_CACHE_HOME", str(tmp_path / "home"))
@@ -202,7 +202,7 @@ def test_a_hub_dataset_may_name_files_that_were_downloaded_and_no_others(
     ("name", "shape"),
     [("fashion_mnist", (1, 32, 32)), ("cifar10", (3, 32, 32)), ("landscapes", (1, 128, 128))],
 )
-def test_real_datasets(real: Callable[[str], Path], name: str, shape: tuple[int, int, int]) -> None:
+def test_real_datasets_are_read(real: Callable[[str], Path], name: str, shape: tuple[int, int, int]) -> None:
     photos = Photos(real(name), limit=64)
     assert photos.shape == shape
     assert (len(photos), len(photos.held_out)) == (64, 64)

@@ -1,4 +1,4 @@
-"""Images and models for studies: cached, resumed, the same every time."""
+"""Images and models for studies: cached, resumable, reproducible."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ def test_a_model_is_trained_once(lab, monkeypatch):
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"lr": 1e-4}, {"batch": 8}, {"clip": 1.0}])
-def test_another_recipe_is_another_model(lab, change):
+def test_another_recipe_trains_another_model(lab, change):
     photos = lab.photos("landscapes")
     plan = {"seed": 0, "steps": 8} | change
     first, other = lab.trained(Linear, photos, 0, steps=8), lab.trained(Linear, photos, **plan)
@@ -50,7 +50,7 @@ def test_another_recipe_is_another_model(lab, change):
     assert len(list(lab.cache.glob("*/*/*/made.json"))) == 2
 
 
-def test_another_objective_is_another_model(lab):
+def test_another_objective_trains_another_model(lab):
     """A denoiser is not served as a copier."""
     photos = lab.photos("landscapes")
     copier, denoiser = (lab.trained(Linear, photos, 0, objective=o) for o in (None, Classical(Gaussian(0.3))))
@@ -58,19 +58,19 @@ def test_another_objective_is_another_model(lab):
     assert weights(copier).equal(weights(lab.trained(Linear, photos, 0, objective=Classical())))
 
 
-def test_another_size_is_another_model(lab):
+def test_another_size_trains_another_model(lab):
     photos = lab.photos("landscapes")
     narrow, wide = (lab.trained(partial(Linear, latent_dim=n), photos, 0) for n in (2, 4))
     assert len(weights(narrow)) < len(weights(wide))
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"flip": True}])
-def test_other_images_make_another_model(lab, change):
+def test_other_images_train_another_model(lab, change):
     first, other = (lab.trained(Linear, Photos(None, 16, limit=64, **each), 0) for each in ({}, change))
     assert not weights(first).equal(weights(other))
 
 
-def test_another_precision_is_another_model(lab, monkeypatch):
+def test_another_precision_trains_another_model(lab, monkeypatch):
     """And it is what "auto" means on a machine that counts, and not the word."""
     photos = lab.photos("landscapes")
     models = {precision: lab.trained(Linear, photos, 0, precision=precision) for precision in ("32", "bf16")}
@@ -81,7 +81,7 @@ def test_another_precision_is_another_model(lab, monkeypatch):
     assert lab.precisions == {"32", "bf16"}
 
 
-def test_what_other_code_trained_is_trained_again(lab, monkeypatch):
+def test_models_of_changed_code_are_trained_again(lab, monkeypatch):
     photos = lab.photos("landscapes")
     lab.trained(Linear, photos, 0)
     monkeypatch.setattr(laboratory, "code_digest", lambda model, objective: "0123456789abcdef")
@@ -90,14 +90,14 @@ def test_what_other_code_trained_is_trained_again(lab, monkeypatch):
     assert len({each["code"] for each in made}) == len(made) == 2
 
 
-def test_a_course_is_one_training_looked_at(lab):
+def test_a_course_has_the_checkpoints_of_one_training(lab):
     photos = lab.photos("landscapes")
     early, late = lab.course(Linear, photos, 0, (4, 12))
     assert weights(early).equal(weights(lab.trained(Linear, photos, 0, steps=4)))
     assert weights(late).equal(weights(lab.trained(Linear, photos, 0, steps=12)))
 
 
-def test_a_course_that_was_stopped_goes_on(lab, monkeypatch):
+def test_an_interrupted_course_continues(lab, monkeypatch):
     photos, real = lab.photos("landscapes"), laboratory.fit
     whole = lab.course(Linear, photos, 0, (4, 12))
 
@@ -115,7 +115,7 @@ def test_a_course_that_was_stopped_goes_on(lab, monkeypatch):
     assert all(weights(a).equal(weights(b)) for a, b in zip(whole, resumed, strict=True))
 
 
-def test_a_course_shares_what_is_there(lab, monkeypatch):
+def test_a_course_shares_cached_models(lab, monkeypatch):
     photos = lab.photos("landscapes")
     late = lab.trained(Linear, photos, 0, steps=12)
     both = lab.course(Linear, photos, 0, (4, 12))
@@ -124,7 +124,7 @@ def test_a_course_shares_what_is_there(lab, monkeypatch):
     assert weights(lab.trained(Linear, photos, 0, steps=4)).equal(weights(both[0]))
 
 
-def test_what_is_kept_is_the_models_and_the_log(lab):
+def test_the_cache_keeps_the_models_and_the_log(lab):
     lab.trained(Linear, lab.photos("landscapes"), 0)
     (folder,) = lab.cache.glob("*/*")
     kept = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -137,14 +137,14 @@ def test_what_is_kept_is_the_models_and_the_log(lab):
     assert made["plan"]["precision"] in ("bf16", "32")
 
 
-def test_models_of_another_version_are_named_and_not_used(tmp_path, caplog):
+def test_models_of_another_version_are_reported_and_not_used(tmp_path, caplog):
     (tmp_path / "copyfold-0.0.1-torch-1.0").mkdir()
     with caplog.at_level(logging.WARNING, logger="copyfold"):
         Lab(BUDGETS["tiny"], cache=tmp_path)
     assert "the models of copyfold-0.0.1-torch-1.0 are not used" in caplog.text
 
 
-def test_digits_stand_in_and_the_finding_says_so(lab):
+def test_digits_replace_missing_data_and_the_finding_says_so(lab):
     lab.photos("landscapes")
     lab.photos("landscapes")
     assert lab.notes == ["landscapes was not given: scikit-learn's digits stand in for it"]
@@ -152,7 +152,7 @@ def test_digits_stand_in_and_the_finding_says_so(lab):
         lab.photos("cifar")
 
 
-def test_images_are_spread_over_the_set_and_the_same_each_time(lab):
+def test_sampled_images_are_spread_over_the_dataset_and_reproducible(lab):
     photos = lab.photos("landscapes")
     x = lab.images(photos)
     assert x.shape == (16, 1, 16, 16)
@@ -166,7 +166,7 @@ def test_images_are_spread_over_the_set_and_the_same_each_time(lab):
     assert 0 <= x.min() < x.max() <= 1
 
 
-def test_labels_are_asked_for(tmp_path, lab):
+def test_labels_are_available_on_request(tmp_path, lab):
     assert lab.labelled("landscapes").labels is not None  # the digits' own
     rng = np.random.default_rng(0)
     for n in range(20):
@@ -175,7 +175,7 @@ def test_labels_are_asked_for(tmp_path, lab):
         Lab(lab.budget, {"landscapes": str(tmp_path)}, lab.cache).labelled("landscapes")
 
 
-def test_a_seed_that_diverges_loses_no_other(tmp_path):
+def test_a_diverged_seed_does_not_lose_the_others(tmp_path):
     lab = Lab(BUDGETS["cpu"], cache=tmp_path)
 
     def measure(seed: int) -> int:
@@ -193,14 +193,14 @@ def test_a_seed_that_diverges_loses_no_other(tmp_path):
         lab.each(never)
 
 
-def test_generators_are_of_a_seed_and_a_purpose(lab):
+def test_generators_depend_on_seed_and_purpose(lab):
     a, b, c, d = (torch.rand(4, generator=lab.rng(*x)) for x in ((0, "a"), (0, "a"), (0, "b"), (1, "a")))
     assert a.equal(b)
     assert not a.equal(c)
     assert not a.equal(d)
 
 
-def test_sources(tmp_path):
+def test_sources_are_folders_or_names_or_the_hub(tmp_path):
     for name in ("landscapes", "cifar10"):
         (tmp_path / name).mkdir()
     root = str(tmp_path)

@@ -1,4 +1,4 @@
-"""Pages say why there is no verdict, and which control is not as it has to be."""
+"""Pages say why there is no verdict, and which control failed."""
 
 from typing import ClassVar
 
@@ -29,10 +29,10 @@ class Made(Study):
             "UNDECIDED",
             (0.4, 0.6),
             (2, 3),
-            "cannot hold: error is not as claimed. Open, as the interval of share holds the threshold.",
+            "does not hold: error is not as claimed. The interval of share contains its threshold.",
         ),
-        ("UNDECIDED", (0.4, 0.6), (0.9, 1.1), "the interval of share and of error holds the threshold."),
-        ("UNDECIDED", (0.6, 0.7), (0.1, 0.2), "This budget decides nothing."),
+        ("UNDECIDED", (0.4, 0.6), (0.9, 1.1), "the intervals of share and error contain their thresholds."),
+        ("UNDECIDED", (0.6, 0.7), (0.1, 0.2), "This budget is too small to decide."),
     ],
 )
 def test_a_page_says_why_there_is_no_verdict(verdict, share, error, said):
@@ -49,7 +49,7 @@ def test_a_page_says_why_there_is_no_verdict(verdict, share, error, said):
 @pytest.mark.parametrize(
     ("high", "said"), [(0.9, []), (1.1, ["It is still under way."]), (9, ["It is still under way."])]
 )
-def test_a_page_says_which_control_is_not_surely_as_it_has_to_be(high, said):
+def test_a_page_says_which_control_failed(high, said):
     told = pages._unfair(Made(), {"numbers": {"ended": Estimate(0.8, 0.7, high, 9)}})
     assert [sentence.split(". ", 1)[1] for sentence in told] == said
     assert all(f"ended 0.8 [0.7, {high}], not < 1" in sentence for sentence in told)

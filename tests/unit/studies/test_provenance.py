@@ -1,4 +1,4 @@
-"""A digest that changes with what a training does, and with nothing else."""
+"""The code digest changes with the code of a training, and with nothing else."""
 
 import importlib.util
 import sys
@@ -84,7 +84,7 @@ def changed(monkeypatch, module: str, line: str = "ANOTHER = 1") -> None:
         *("training.plan", "training.randomness", "data.batches", "data.photos"),
     ],
 )
-def test_what_a_training_does_counts(module, monkeypatch):
+def test_a_change_of_training_code_changes_the_digest(module, monkeypatch):
     before = digest()
     changed(monkeypatch, f"copyfold.{module}")
     assert digest() != before
@@ -97,13 +97,13 @@ def test_what_a_training_does_counts(module, monkeypatch):
         *("cli.train", "report.diagnosis", "pictures.films", "data.reading.decoding", "training.classifying"),
     ],
 )
-def test_what_another_model_or_a_page_does_is_no_matter(module, monkeypatch):
+def test_a_change_of_unrelated_code_keeps_the_digest(module, monkeypatch):
     before = digest()
     changed(monkeypatch, f"copyfold.{module}")
     assert digest() == before
 
 
-def test_comments_do_not_count(monkeypatch):
+def test_comments_do_not_change_the_digest(monkeypatch):
     before = digest()
     changed(monkeypatch, "copyfold.models.dense", "# a comment\n'a sentence'")
     assert digest() == before
@@ -118,7 +118,7 @@ def test_comments_do_not_count(monkeypatch):
         ("models.unet", unet(Affine(8, 4)), None),
     ],
 )
-def test_parts_of_a_model_and_of_an_objective_count(module, model, objective, monkeypatch):
+def test_parts_of_models_and_objectives_change_the_digest(module, model, objective, monkeypatch):
     before = digest(model, objective)
     changed(monkeypatch, f"copyfold.{module}")
     assert digest(model, objective) != before
@@ -127,13 +127,13 @@ def test_parts_of_a_model_and_of_an_objective_count(module, model, objective, mo
 @pytest.mark.parametrize(
     "use", [lambda own: {"objective": cf.Classical(own.Dim())}, lambda own: {"model": unet(own.Waist(8, 4))}]
 )
-def test_classes_of_a_users_own_count_by_what_they_do(use, own):
+def test_the_code_of_user_classes_changes_the_digest(use, own):
     half = digest(**use(own(OWN, "half.py")))
     assert half == digest(**use(own(COMMENTED, "commented.py")))
     assert half != digest(**use(own(OWN.replace("0.5", "0.7"), "more.py")))
 
 
-def test_a_class_without_a_source_is_none_the_less_known_by_its_bases(own, monkeypatch):
+def test_a_class_without_source_is_identified_by_its_bases(own, monkeypatch):
     objective = cf.Classical(own(OWN, "half.py").Dim())
     monkeypatch.delitem(sys.modules, "somebodys")
     before = digest(objective=objective)

@@ -1,4 +1,4 @@
-"""Running studies: what is written, which are found, and a person's own among them."""
+"""Running studies: the files written, and the studies found, user studies included."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ class Two(Study):
         numbers = {
             "one": number(2),
             "the other": number(1),
-            "endless": Estimate(1.0, -math.inf, math.inf, 1, (1.0,)),
+            "unbounded": Estimate(1.0, -math.inf, math.inf, 1, (1.0,)),
             "none": Estimate(math.nan, math.nan, math.nan, 0, (math.nan, 1.0)),
         }
         return Finding(
@@ -43,7 +43,7 @@ class Two(Study):
         )
 
 
-@dataclass  # not frozen: a person's own class need not be
+@dataclass  # not frozen: a user's class need not be
 class Three(Study):
     """Something else, of the same claim."""
 
@@ -62,7 +62,7 @@ def number(value: float) -> Estimate:
     return Estimate(value, value - 0.1, value + 0.1, 10, (value,))
 
 
-def test_a_study_leaves_its_finding_and_pictures(tmp_path):
+def test_a_study_writes_its_finding_and_pictures(tmp_path):
     lab = Lab(BUDGETS["tiny"], cache=tmp_path / "models")
     assert runner.run(Two(), lab, tmp_path, "copyfold study two") == Verdict.UNDECIDED
     folder = tmp_path / "tiny" / "two"
@@ -74,7 +74,7 @@ def test_a_study_leaves_its_finding_and_pictures(tmp_path):
     assert found["thresholds"] == {"one": "> 1", "the other": "< 2"}
     assert found["notes"] == ["a note of the lab", "one"]
     again = runner.read(folder)["numbers"]
-    assert again["endless"] == Estimate(1.0, -math.inf, math.inf, 1, (1.0,))
+    assert again["unbounded"] == Estimate(1.0, -math.inf, math.inf, 1, (1.0,))
     assert again["one"] == number(2)
     assert math.isnan(again["none"].value)
     assert math.isnan(again["none"].seeds[0])
@@ -82,7 +82,7 @@ def test_a_study_leaves_its_finding_and_pictures(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"numbers": {"a": 1}}'])
-def test_a_finding_that_is_none_is_refused(tmp_path, text):
+def test_an_invalid_finding_is_refused(tmp_path, text):
     (tmp_path / "finding.json").write_text(text)
     with pytest.raises(CopyfoldError, match=r"finding\.json is no finding .*run the study again"):
         runner.read(tmp_path)
@@ -96,13 +96,13 @@ def test_studies_are_found_by_name_and_claim(monkeypatch):
         runner.find(["thre"], [Two, Three])
 
 
-def test_a_claim_of_two_studies_is_no_name():
+def test_a_claim_with_two_studies_is_ambiguous():
     with pytest.raises(UsageError, match="TWO is the claim of three and of two: give the name of one"):
         runner.find(["TWO"], [Three, Two])
     assert [study.name() for study in runner.find(["three", "three"], [Two, Three])] == ["three"]
 
 
-def test_a_persons_own_study_is_among_them_where_it_is_asked_for(tmp_path):
+def test_a_user_study_is_included_on_request(tmp_path):
     assert runner.studies().keys() == {cls.name() for cls in catalogue.classes(Study).values()}
     assert list(runner.studies([Two]))[-1:] == ["two"]
     assert runner.studies([Two]).keys() - runner.studies().keys() == {"two"}
@@ -133,12 +133,12 @@ TWICE = dataclass(frozen=True)(type("Two", (Two,), {}))
         (TWICE, "Two and abc.Two are both two: rename one of them"),
     ],
 )
-def test_a_study_that_is_not_complete_is_refused_before_it_measures(cls, message):
+def test_an_incomplete_study_is_refused_before_measuring(cls, message):
     with pytest.raises(UsageError, match=message):
         runner.studies([Two, cls])
 
 
-def test_a_study_that_is_not_complete_is_not_run(tmp_path):
+def test_an_incomplete_study_is_not_run(tmp_path):
     with pytest.raises(UsageError, match="no dataclass"):
         runner.run(bare(**SAID)(), Lab(BUDGETS["tiny"], cache=tmp_path), tmp_path, "")
 
@@ -148,7 +148,7 @@ def test_a_study_may_have_other_thresholds_than_its_class(tmp_path):
     assert runner.run(Two(one=Above(5.0)), lab, tmp_path, "") == Verdict.MIXED
 
 
-def test_the_name_of_a_claim_of_copyfolds_own_is_taken(monkeypatch):
+def test_the_name_of_a_copyfold_claim_is_refused(monkeypatch):
     monkeypatch.setattr(catalogue, "_recorded", dict(catalogue._recorded))  # these are forgotten with the test
     ours = next(iter(catalogue.classes(Study)))
     other = type(ours, (Two,), {"__module__": "my_claims"})

@@ -30,14 +30,14 @@ def test_values_are_plain_means():
     assert statistics.mean(a).n == 50
 
 
-def test_without_seeds_it_is_the_interval_of_a_mean():
+def test_with_one_seed_the_interval_is_that_of_a_mean():
     x = drawn(1, 400)
     found = statistics.mean(x)
     half = 1.96 * x[0].std().item() / 20
     assert found.high - found.low == pytest.approx(2 * half, rel=0.06)
 
 
-def test_pairing_takes_out_what_images_share():
+def test_pairing_removes_variance_shared_between_images():
     a = drawn(3, 100)
     b = [x + 0.01 for x in a]
     found = statistics.difference(a, b)
@@ -51,7 +51,7 @@ def test_seeds_that_differ_widen_the_interval():
     assert wide.low == pytest.approx(min(wide.seeds), abs=0.3)  # three draws of the same seed: 1 in 27
 
 
-def test_it_covers_the_truth_about_as_often_as_it_says():
+def test_intervals_cover_the_truth_at_their_nominal_rate():
     hits = 0
     for trial in range(100):
         found = statistics.mean(drawn(1, 60, seed=trial))
@@ -59,7 +59,7 @@ def test_it_covers_the_truth_about_as_often_as_it_says():
     assert 88 <= hits <= 99
 
 
-def test_a_fraction_is_never_surer_than_wilson():
+def test_the_interval_of_a_fraction_is_never_narrower_than_wilson_s():
     none = statistics.fraction([torch.zeros(8), torch.zeros(8)])
     assert none.value == none.low == 0
     assert none.high == pytest.approx(0.194, abs=0.001)  # Wilson's of 0 of 16
@@ -67,7 +67,7 @@ def test_a_fraction_is_never_surer_than_wilson():
     assert (split.low, split.high, split.n) == (0, 1, 200)
 
 
-def test_one_number_per_seed_has_students_interval():
+def test_one_number_per_seed_gives_students_interval():
     values = [1.0, 2.0, 4.0]
     found = statistics.over_seeds(values)
     x = torch.tensor(values, dtype=torch.float64)
@@ -83,6 +83,6 @@ def test_bad_samples_are_refused():
         statistics.over_seeds([])
 
 
-def test_a_ratio_to_nothing_decides_nothing():
+def test_a_ratio_to_zero_is_undecided():
     found = statistics.ratio([torch.ones(5)], [torch.zeros(5)])
     assert (found.low, found.high) == (-math.inf, math.inf)

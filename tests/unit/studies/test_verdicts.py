@@ -1,4 +1,4 @@
-"""What follows from thresholds and intervals."""
+"""Verdicts from thresholds and intervals."""
 
 import dataclasses
 import math
@@ -33,7 +33,7 @@ def number(value: float, half: float = 0.1) -> Estimate:
     return Estimate(value, value - half, value + half, 10, (value,))
 
 
-def test_a_control_that_was_not_measured_is_a_fault(monkeypatch):
+def test_a_control_that_was_not_measured_is_an_error(monkeypatch):
     monkeypatch.setattr(Two, "controls", {"a third": (Below(1.0), "It is not so.")})
     with pytest.raises(CopyfoldError, match="did not measure a third"):
         Two().verdict({"one": number(2), "the other": number(1)})
@@ -68,6 +68,6 @@ def test_a_number_that_decides_must_be_measured():
         Two().verdict({"one": number(2)})
 
 
-def test_a_study_is_called_after_its_class():
+def test_a_study_is_named_after_its_class():
     assert Two.name() == "two"
     assert type("VAEBlursMore", (Two,), {}).name() == "vae-blurs-more"

@@ -27,14 +27,16 @@ class AttentionCost(Study):
     """Linear attention takes linear time and memory, dot-product attention quadratic.
 
     One attention of 4 heads of 32 features on 64 maps, forward and backward, at the side of the budget and at
-    twice that, which are four times as many positions. The exponent is log(ratio of costs) / log 4: 1 is linear, 2
-    is quadratic, and 1.5 lies halfway. Time is the processor's, over all threads, and the least of five runs;
-    memory is the numbers that the forward pass keeps for the gradient, of the dot product written out.
+    twice that side, with four times as many positions. The exponent is log(ratio of costs) / log 4: 1 is linear, 2
+    is quadratic, and 1.5 lies halfway. Time is processor time over all threads, the least of five runs. Memory is
+    the count of numbers that the forward pass keeps for the gradient, for the dot product with the matrix of pairs
+    written out.
 
-    Control: the dot product in the fused kernel that torch takes by default, which computes the same function and
-    keeps no matrix of pairs; were its memory linear, the blow-up would be of the program and not of the operation.
+    Control: the dot product in the fused kernel that torch uses by default, which computes the same function and
+    keeps no matrix of pairs; if its memory is linear, the quadratic memory comes from the implementation and not
+    from the operation.
 
-    In the figure a line is a kind of cost; the small circles are repetitions.
+    In the figure each line is a kind of cost; the small circles are repetitions.
     """
 
     claim: ClassVar[str] = "attention-cost"
@@ -42,10 +44,10 @@ class AttentionCost(Study):
     items: ClassVar[tuple[int, ...]] = (39,)
     data: ClassVar[tuple[str, ...]] = ()
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "At four times the positions the dot product takes about sixteen times as long: take "
+        Verdict.HOLDS: "At four times the positions the dot product takes about sixteen times as long: use "
         "linear attention on large maps. For memory see the fused kernel first.",
-        Verdict.MIXED: "Not all of these costs grow as the formulas say at sizes that are used: see which.",
-        Verdict.FAILS: "At sizes that are used the costs of both grow alike.",
+        Verdict.MIXED: "Not all of these costs grow as the formulas say at practical sizes: see which.",
+        Verdict.FAILS: "At practical sizes the costs of both grow alike.",
     }
 
     time_linear: Below = Below(1.5)
@@ -96,7 +98,7 @@ def kept(
 
 
 def seconds(kind: Attention, side: int, device: torch.device) -> float:
-    """Of a forward and backward pass, the least of five: the processor's, which other processes do not add to."""
+    """Processor time of a forward and backward pass, the least of five; other processes do not add to it."""
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     module, x = attention(kind, MAPS).to(device), torch.rand(1, MAPS, side, side, device=device)
     times: list[float] = []

@@ -1,4 +1,4 @@
-"""Does attention in the skips of a U-Net cost its denoising?"""
+"""Does attention in the skips of a U-Net make it denoise worse?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,31 +19,32 @@ from copyfold.studies.toolkit.networks import unet
 class AttentionInSkipsDenoisesPoorly(Study):
     """A U-Net with linear attention in its skips is not very effective at denoising.
 
-    It learns to copy landscapes, with as many channels, halvings and steps as the U-Net without skips. Held-out
+    It learns to copy landscapes, with the same channels, halvings and steps as the U-Net without skips. Held-out
     images are mixed half and half with noise N(0.7, 0.2^2) and restored with the statistics of batches of 16. "Not
-    very effective" is that more than half of the squared error stays, and that it errs more than the U-Net
-    without skips.
+    very effective" means that more than half of the squared error remains, and that its error is larger than that
+    of the U-Net without skips.
 
-    Controls: a U-Net with plain skips, as it may be the skips and not the attention in them that let noise
-    through; the untrained network; and the share of weak noise that comes out again, which knows no brightness.
+    Controls: a U-Net with plain skips, since the skips and not the attention in them may pass the noise; the
+    untrained network; and the share of weak noise that passes to the output, which does not depend on brightness.
 
-    In the figure, rows from the top: clean, mixed, and of each network its output and its representation.
+    In the figure, rows from the top: clean, mixed, and for each network its output and its representation.
     """
 
     claim: ClassVar[str] = "attention-unet"
     place: ClassVar[str] = f"{SECTION}: the sentence and the figure under the diagram of the attention U-Net"
     items: ClassVar[tuple[int, ...]] = (126, 152)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Attention in the skips undoes what leaving skips out did: copying is all that is learned.",
-        Verdict.MIXED: "It denoises less than the U-Net without skips, or little, but not both: see the numbers.",
-        Verdict.FAILS: "Skips through attention do not cost the denoising that copying brings.",
+        Verdict.HOLDS: "Attention in the skips undoes the effect of leaving skips out: the network only learns "
+        "to copy.",
+        Verdict.MIXED: "It denoises worse than the U-Net without skips, or little, but not both: see the numbers.",
+        Verdict.FAILS: "With attention in the skips, training to copy still gives denoising.",
     }
 
     error_over_doing_nothing_attention_unet: Above = Above(0.5)
     error_attention_unet_over_unet: Above = Above(1.0)
 
     def measure(self, lab: Lab) -> Finding:
-        """Look at U-Nets with each kind of skips."""
+        """Measure U-Nets with each kind of skips."""
         sizes = {"width": lab.budget.width, "depth": lab.budget.depth}
         kinds = {
             "attention unet": (partial(AttentionUNet, **sizes), lab.budget.steps, 1e-3),

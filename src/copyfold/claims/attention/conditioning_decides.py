@@ -1,4 +1,4 @@
-"""T28: is it the conditioning of attention that makes its input hard to find?"""
+"""T28: is the conditioning of attention the reason why it is hard to invert?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,23 +38,23 @@ ByKind: TypeAlias = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ConditioningDecides(Study):
-    """It is conditioning that makes attention without a residual hard to see through.
+    """Attention without a residual is hard to invert because it is ill-conditioned.
 
     Dot-product and linear attention alone, with and without a residual around them, learn to copy CIFAR-10 at 8x8.
-    For each held-out image the Jacobian's condition number, largest over smallest singular value in float64,
-    stands beside the error of its representation (distance per value, 200 steps of L-BFGS from noise). "Hard" is
-    at least twice the error of the dot product without the residual; "because" asks that its conditioning is at
-    least ten times worse without it, and that over images and networks the logarithms correlate so that one
-    explains half of the other.
+    For each held-out image the Jacobian's condition number, largest over smallest singular value in float64, is
+    compared with the error of its representation (distance per value, 200 steps of L-BFGS from noise). "Hard"
+    means that the error of the dot product without the residual is at least twice that with it; "because" means
+    that its condition number is at least ten times larger without it, and that over images and networks the
+    logarithms correlate so strongly that one explains half of the variance of the other.
 
-    Controls: the correlation within the dot product without residual, as networks that differ in everything
-    correlate in anything; the kernel elu + 1, as the linear attention of the script ends with a norm over the
-    image that takes mean and scale away, and has no full rank whatever the attention does; the correlation
-    without that one, whose condition number is endless and cut off at 10^15.7, as a heap of points so far away
-    correlates by itself; networks with new weights; and 300 steps of the essay's plain descent, which suffers
-    more from conditioning.
+    Controls: the correlation within the dot product without residual, since networks that differ in several ways
+    can correlate for any reason; the kernel elu + 1, since the linear attention of the script ends with a norm
+    over the image that removes mean and scale, and so never has full rank; the correlation without that attention,
+    whose condition number is infinite and cut off at 10^15.7, since such a cluster of outliers alone gives a
+    correlation; untrained networks; and 300 steps of the essay's plain descent, which suffers more from bad
+    conditioning.
 
-    The figure has a point per image and seed of the trained networks.
+    The figure has a point for each image and seed of the trained networks.
     """
 
     claim: ClassVar[str] = "T28"
@@ -62,11 +62,11 @@ class ConditioningDecides(Study):
     items: ClassVar[tuple[int, ...]] = (38, 152)
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Put a residual around attention where its input must be recovered, and look at singular "
-        "values before anything else.",
-        Verdict.MIXED: "The residual helps, or conditioning tells what is hard to recover, but the one is not the "
-        "reason for the other as far as these numbers go.",
-        Verdict.FAILS: "Attention without a residual is not hard to see through, or not for its conditioning.",
+        Verdict.HOLDS: "Put a residual around attention where its input must be recovered, and look at "
+        "singular values before anything else.",
+        Verdict.MIXED: "The residual helps, or conditioning predicts what is hard to recover, but these "
+        "numbers do not show that one is the reason for the other.",
+        Verdict.FAILS: "Attention without a residual is not hard to invert, or conditioning is not the reason.",
     }
 
     error_without_over_with_residual: Above = Above(2.0)
@@ -76,13 +76,13 @@ class ConditioningDecides(Study):
     controls: ClassVar[Mapping[str, Control]] = {
         "correlation within the dot product": (
             Above(0.0),
-            "Within one network conditioning does not tell which image is hard to find: what correlates is "
-            "whether there is a residual.",
+            "Within one network conditioning does not predict which image is hard to invert: the correlation "
+            "comes from whether there is a residual.",
         )
     }
 
     def measure(self, lab: Lab) -> Finding:
-        """Take spectra and representations of all networks."""
+        """Compute spectra and representations of all networks."""
         small = lab.photos("cifar10", SIDE)
         x = lab.images(small, count=max(1, lab.budget.measured // 4))
         found = lab.each(lambda seed: spectra_and_errors(lab, small, x, seed))
@@ -100,7 +100,7 @@ class ConditioningDecides(Study):
 def spectra_and_errors(
     lab: Lab, photos: Photos, x: Images, seed: int
 ) -> tuple[dict[str, ByKind], dict[str, ByKind]]:
-    """Spectra of every network, trained and not; and errors of representations, by how they are searched."""
+    """Spectra of every network, trained and untrained; and errors of representations, by search method."""
     trained = {name: lab.trained(make, photos, seed) for name, make in KINDS.items()}
     new = {name: lab.untrained(make, photos, seed) for name, make in KINDS.items()}
     lbfgs = Inversion(steps=lab.budget.scaled(200))
@@ -116,7 +116,7 @@ def spectra_and_errors(
 
 
 def conditions(end: str, spectra: list[ByKind]) -> dict[str, Estimate]:
-    """What the spectra of every seed say of each network."""
+    """Numbers from the spectra of every seed, for each network."""
     numbers: dict[str, Estimate] = {}
     for name in KINDS:
         values = [of[name] for of in spectra]
@@ -132,7 +132,7 @@ def conditions(end: str, spectra: list[ByKind]) -> dict[str, Estimate]:
 
 
 def correlations(end: str, spectra: list[ByKind], errors: list[ByKind]) -> dict[str, Estimate]:
-    """The errors of representations, and how they go with conditioning."""
+    """The errors of representations, and their correlations with conditioning."""
     bad = [torch.stack([log_condition(of[name]) for name in KINDS]) for of in spectra]
     logs = [torch.stack([of[name] for name in KINDS]).log10() for of in errors]
     regular = [i for i, name in enumerate(KINDS) if name != "linear"]
@@ -170,12 +170,12 @@ def small_values(s: Tensor) -> Tensor:
 
 
 def correlation(xs: list[Tensor], ys: list[Tensor]) -> Estimate:
-    """Pearson's, over all values, of k numbers per image (k x n): with the interval of seeds and images."""
+    """Pearson's correlation over all values, of k numbers per image (k x n), with its interval."""
     moments = [[f(x, y).mean(0) for x, y in zip(xs, ys, strict=True)] for f in _MOMENTS]
 
     def pearson(x: Tensor, y: Tensor, xy: Tensor, xx: Tensor, yy: Tensor) -> Tensor:
         r = (xy - x * y) / ((xx - x * x) * (yy - y * y)).clamp(min=1e-30).sqrt()
-        return r.clamp(-1, 1)  # of one image drawn again and again, rounding would make it more
+        return r.clamp(-1, 1)  # for one image drawn repeatedly, rounding would exceed it
 
     return statistics.estimate(pearson, *moments)
 

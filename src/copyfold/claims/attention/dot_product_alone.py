@@ -19,23 +19,23 @@ from copyfold.studies.toolkit.spectra import SIDE, full_rank, log_condition, spe
 
 @dataclass(frozen=True)
 class DotProductAlone(Study):
-    """Dot-product attention alone is not invertible, sees well and does not denoise.
+    """Dot-product attention alone is not invertible, represents well, does not denoise.
 
     The attention without any convolution, 513 parameters for grey images, learns to copy landscapes in 800 batches
-    of 16. Its representation (an image sought from noise for the same output) is good if its distance to the
-    held-out image is below a tenth of the range per value. It does not denoise if of the squared error of an image
-    mixed with noise N(0.7, 0.2^2) no more than a tenth goes. "Strictly non-invertible" asks for a Jacobian that
-    nowhere has full rank: that of the attention trained on CIFAR-10 at 8x8 (1,539 parameters, as many batches as a
-    U-Net) is taken whole, in float64, and a singular value counts as 0 below D times the rounding error times the
-    largest.
+    of 16. Its representation (an image with the same output, found from noise) is good if its distance to the
+    held-out image is below a tenth of the range per value. It does not denoise if it removes at most a tenth of
+    the squared error of an image mixed with noise N(0.7, 0.2^2). "Strictly non-invertible" requires a Jacobian
+    that has full rank nowhere: the whole Jacobian of the attention trained on CIFAR-10 at 8x8 (1,539 parameters,
+    as many batches as a U-Net) is computed in float64; a singular value counts as 0 below D times the rounding
+    error times the largest.
 
-    Controls: the attention with new weights, for the representation and the rank; the share of weak noise that
-    comes out again, which knows nothing of brightness; the copying error, as a poor copier says nothing. Full rank
-    means invertible near that image; that no other image far away has the same output is not shown by it.
+    Controls: the untrained attention, for the representation and the rank; the share of weak noise that passes to
+    the output, which does not depend on brightness; the copying error, since a network that copies poorly shows
+    nothing. Full rank means invertible near that image; it does not exclude a distant image with the same output.
 
     In the first figure, the singular values of the Jacobian over the largest: lines are medians over images and
-    seeds, bands from the least to the most. In the second, rows from the top: clean, mixed, and trained and
-    untrained the output and the representation.
+    seeds, bands reach from minimum to maximum. In the second, rows from the top: clean, mixed, then output and
+    representation, trained and untrained.
     """
 
     claim: ClassVar[str] = "T27"
@@ -43,10 +43,10 @@ class DotProductAlone(Study):
     items: ClassVar[tuple[int, ...]] = (37, 129, 152)
     data: ClassVar[tuple[str, ...]] = ("landscapes", "cifar10")
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Singular, and yet it shows its input well: what is lost there is little.",
-        Verdict.MIXED: "See which part fails. If it is the rank, attention is not non-invertible as such: what "
-        "makes it hard to invert is how small some singular values are.",
-        Verdict.FAILS: "Nothing of what is said of dot-product attention alone is so.",
+        Verdict.HOLDS: "Singular, and yet its input is represented well: little is lost.",
+        Verdict.MIXED: "See which part fails. If it is the rank, attention is not non-invertible as such: it "
+        "is hard to invert because some singular values are very small.",
+        Verdict.FAILS: "Nothing that is said about dot-product attention alone is true here.",
     }
 
     representation_error_dot_product_alone: Below = Below(0.1)
@@ -56,7 +56,7 @@ class DotProductAlone(Study):
     controls: ClassVar[Mapping[str, Control]] = search_ended("dot product alone")
 
     def measure(self, lab: Lab) -> Finding:
-        """Look at the attention at the budget's side, and at its Jacobian at 8x8."""
+        """Measure the attention at the budget's side, and its Jacobian at 8x8."""
         photos, small = lab.photos("landscapes"), lab.photos("cifar10", SIDE)
         x, few = lab.images(photos), lab.images(small, count=max(1, lab.budget.measured // 4))
         make, steps = single_attention("dot", None), lab.budget.scaled(STEPS)

@@ -1,4 +1,4 @@
-"""T26: does dot-product attention represent its input less accurately than the linear one?"""
+"""T26: does dot-product attention represent its input less accurately than linear attention?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,26 +15,27 @@ from copyfold.studies.toolkit.networks import WIDE
 
 @dataclass(frozen=True)
 class DotProductLessAccurate(Study):
-    """Dot-product attention represents its input less accurately than the linear one.
+    """Dot-product attention represents its input less accurately than linear attention.
 
     One attention between convolutions of 64 maps learns to copy landscapes, in 800 batches of 16 for each kind.
-    The number is the distance from held-out images to what the networks take for them (60 steps of L-BFGS from
-    noise, running statistics), that of the dot product over that of the linear one.
+    The number is the distance from held-out images to their representations (60 steps of L-BFGS from noise,
+    running statistics), that of dot-product over that of linear attention.
 
-    Controls: a second learning rate, 3e-4 beside 1e-3, both fixed beforehand, as an order that turns with the rate
-    says nothing of attention; the linear attention with elu + 1, which has no norm after it, as the dot product
-    has none; the untrained dot product; and the errors of copying.
+    Controls: a second learning rate, 3e-4 besides 1e-3, both fixed beforehand, since an order that depends on the
+    rate says nothing about attention; linear attention with elu + 1, which has no norm after it, as the dot
+    product has none; the untrained dot product; and the errors of copying.
 
-    In the figure, rows from the top: clean, mixed, and of each network its output and its representation.
+    In the figure, rows from the top: clean, mixed, and for each network its output and its representation.
     """
 
     claim: ClassVar[str] = "T26"
     place: ClassVar[str] = f"{SECTION}: the sentence on limiting the input resolution to 32^2, and its figure"
     items: ClassVar[tuple[int, ...]] = (36, 128, 152)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Where detail must get through an attention, take the linear one: it sees more for less.",
-        Verdict.MIXED: "Which attention sees more is a matter of the learning rate, and not of its kind.",
-        Verdict.FAILS: "Linear attention buys speed here, and no accuracy.",
+        Verdict.HOLDS: "Where detail must pass an attention, use linear attention: it is more accurate for "
+        "less compute.",
+        Verdict.MIXED: "Which attention is more accurate depends on the learning rate, and not on its kind.",
+        Verdict.FAILS: "Linear attention gains speed here, and no accuracy.",
     }
 
     representation_error_dot_over_linear: Above = Above(1.0)
@@ -45,7 +46,7 @@ class DotProductLessAccurate(Study):
     )
 
     def measure(self, lab: Lab) -> Finding:
-        """Look at every kind, at both rates."""
+        """Measure every kind, at both rates."""
         steps = lab.budget.scaled(STEPS)
         kinds = {
             "linear attention": (single_attention("softmax"), steps, 1e-3),

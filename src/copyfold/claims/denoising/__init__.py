@@ -1,3 +1,3 @@
-"""Of the essay's section on emergent denoising: which networks remove noise, trained only to copy?"""
+"""Claims of the essay's section on emergent denoising: which networks, trained only to copy, remove noise?"""
 
 SECTION = 'essay, "Autoencoders are capable of denoising without being trained to do so"'

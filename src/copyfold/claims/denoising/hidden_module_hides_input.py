@@ -27,27 +27,30 @@ KINDS = ("hidden", "plain")
 class HiddenModuleHidesInput(Study):
     """A U-Net can copy and denoise well, and yet represent its input poorly.
 
-    The essay's U-Net with a module of 500, 100 and 500 units at its waist, and the one without it, learn to copy
-    photographs. Held-out ones are copied, the error over that of the mean training image; restored from the half
-    and half mix with noise N(0.7, 0.2^2), the error over that of doing nothing; and looked for from their output,
-    by L-BFGS from a grey image: the distance of what is found over the same for the plain network. All with the
-    statistics of the batch, as in the essay.
+    The essay's U-Net with a module of 500, 100 and 500 units at its narrowest point, and the one without it, learn
+    to copy photographs. Three things are measured on held-out photographs: the error of the copy, over that of the
+    mean training image; the error of the restoration from the half and half mix with noise N(0.7, 0.2^2), over
+    that of doing nothing; and the error of the representation, an image with the same output, found by L-BFGS from
+    a grey image: its distance to the photograph, over that of the plain network. All with the statistics of the
+    batch, as in the essay.
 
     Controls: the plain network, in all three; the grey image, whose distance a poor representation does not beat;
-    plain descent in place of L-BFGS; and how nearly what was found has the output that it should, over the change
-    of output by noise of std 1/18: where it is not near, the search has failed, and not the representation.
+    plain descent in place of L-BFGS; and the distance between the output of the image that was found and the
+    target output, over the change of output by noise of std 1/18: where it is large, the search has failed and not
+    the representation.
 
-    In the figures the rows from the top are: clean, mixed with noise, and what each network makes of both; and
-    photographs, and what was found from the output of each.
+    In the figures the rows from the top are: clean, mixed with noise, and the outputs of each network for both;
+    and photographs, and their representations by each network.
     """
 
     claim: ClassVar[str] = "T8"
     place: ClassVar[str] = f"{SECTION}: the last paragraph and its figure"
     items: ClassVar[tuple[int, ...]] = (110, 119, 141)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "How well a network copies does not say how much of the image comes through its waist.",
-        Verdict.MIXED: "The hidden module costs copying or denoising too, or not so much of the representation.",
-        Verdict.FAILS: "A narrow waist copies badly, and what comes through is represented as well.",
+        Verdict.HOLDS: "How well a network copies does not say how much of the image passes its narrowest point.",
+        Verdict.MIXED: "The hidden module costs copying or denoising too, or the representation less than "
+        "claimed.",
+        Verdict.FAILS: "A narrow module copies badly, and the representation is as good as without it.",
     }
 
     copying_error_over_mean_image: Below = Below(0.1)
@@ -55,7 +58,7 @@ class HiddenModuleHidesInput(Study):
     image_distance_over_plain: Above = Above(2.0)
 
     def measure(self, lab: Lab) -> Finding:
-        """Copy, restore, and look for the image from the output, with the module and without."""
+        """Copy, restore, and invert the output, with the module and without."""
         photos = lab.photos("landscapes")
         x = lab.images(photos)
         some = few_images(lab, x)
@@ -95,7 +98,7 @@ class HiddenModuleHidesInput(Study):
         return Finding(numbers, self._figures(x, some, found[0]))
 
     def _figures(self, x: Images, some: Images, readings: dict[str, Reading]) -> dict[str, Any]:
-        """What each network makes of photographs, clean and mixed with noise, and what represents them."""
+        """The outputs of each network for photographs, clean and mixed with noise, and their representations."""
         rows = {"clean": x, "mixed with noise": readings["plain"].images["corrupted"]}
         for kind in KINDS:
             rows[f"{kind}: copy"] = readings[kind].images["reconstruction"]

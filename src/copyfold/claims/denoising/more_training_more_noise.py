@@ -1,4 +1,4 @@
-"""Does longer training bring photographs back out of more noise?"""
+"""Does longer training recover photographs from more noise?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,27 +19,27 @@ from copyfold.types import Images
 
 @dataclass(frozen=True)
 class MoreTrainingMoreNoise(Study):
-    """With more training photographs come back out of a large addition of noise.
+    """With more training photographs are recovered from a large addition of noise.
 
-    The essay's U-Net without skips learns to copy photographs, and is kept at four moments. Held-out ones are
-    mixed with noise N(0.7, 0.2^2), so that 0.5, 0.3 or 0.1 of the mix is the photograph; batch norm uses the
-    statistics of the batch, as in the essay. The decisive numbers, where 0.3 is kept: the squared error of the
+    The essay's U-Net without skips learns to copy photographs, and is saved at four stages. Held-out photographs
+    are mixed with noise N(0.7, 0.2^2), so that 0.5, 0.3 or 0.1 of the mix is the photograph; batch norm uses the
+    statistics of the batch, as in the essay. The deciding numbers, where 0.3 is kept: the squared error of the
     last network over that of the first, and over that of the mean training image.
 
-    Controls: the mean training image, which looks at nothing; an output that is farther from the photograph has
-    not brought it back, whatever it looks like; and the last network over the first where 0.1 is kept.
+    Controls: the mean training image, which ignores its input: an output that is farther from the photograph has
+    not recovered it, whatever it looks like; and the last network over the first where 0.1 is kept.
 
     The first figure shows the error over that of the mean image against the steps of training: below 1 something
-    of the photograph is there. In the second, the last two rows are made from noise without any photograph.
+    of the photograph is recovered. In the second, the last two rows are made from noise without any photograph.
     """
 
     claim: ClassVar[str] = "heavy noise"
     place: ClassVar[str] = f"{SECTION}: the figures of LSUN churches, the second and the third"
     items: ClassVar[tuple[int, ...]] = (106, 107, 108)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Training for copies goes on to widen what noise can be undone: do not stop early.",
-        Verdict.MIXED: "Longer training helps, and still the output is no photograph but a plausible one; or the "
-        "other way round: what can be undone is there early.",
+        Verdict.HOLDS: "Training to copy continues to increase the noise that can be removed: do not stop early.",
+        Verdict.MIXED: "Either longer training helps, and yet the output is only a plausible photograph and "
+        "not the true one; or what can be removed is removed early.",
         Verdict.FAILS: "Longer training does not help against much noise, and the mean image is nearer.",
     }
 
@@ -49,19 +49,19 @@ class MoreTrainingMoreNoise(Study):
     controls: ClassVar[Mapping[str, Control]] = {
         "error late over early, keep 0.1": (
             Below(1.0),
-            "Where a tenth of the photograph is left, longer training does not help: what it widens has an end.",
+            "Where a tenth of the photograph is left, longer training does not help: its effect has a limit.",
         )
     }
 
     def measure(self, lab: Lab) -> Finding:
-        """Train on, and mix with more and more noise."""
+        """Train in stages, and mix with rising shares of noise."""
         photos = lab.photos("landscapes")
         x = lab.images(photos)
         steps = [lab.whole(photos, lab.budget.scaled(n)) for n in (100, 300, 1000, 2500)]
         keeps = (0.5, 0.3, 0.1, 0.0)
 
         def look(seed: int) -> list[dict[float, Images]]:
-            """The mixes, all of x first, then what each model makes of them."""
+            """The mixes (the first is x itself), then each model's outputs for them."""
             mixed = {1.0: x} | {keep: Mix(keep)(x, lab.rng(seed, f"mix {keep}")) for keep in keeps}
             models = lab.course(unet(lab), photos, seed, steps)
             return [mixed, *({keep: restored(m, noisy) for keep, noisy in mixed.items()} for m in models)]

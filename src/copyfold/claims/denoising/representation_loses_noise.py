@@ -1,4 +1,4 @@
-"""T7: is noise lost on the way to the output, or does the output still tell it?"""
+"""T7: is noise lost in the representation of a noisy photograph?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,29 +24,29 @@ from copyfold.types import Images
 
 @dataclass(frozen=True)
 class RepresentationLosesNoise(Study):
-    """The representation of a noised photograph has less noise than was put in.
+    """The representation of a noisy photograph has less noise than was added.
 
-    A U-Net without skips is shown a photograph x that was corrupted to x~, and an image a is looked for whose
-    output is that of x~, by L-BFGS from a grey image. The number is ||a - x|| / ||x~ - x||: below 1, some of the
-    noise is lost on the way to the output and back. Corruptions are Gaussian noise of std 0.2 and the essay's half
-    and half mix with N(0.7, 0.2^2); networks use the statistics of the batch, as in the essay.
+    A photograph x is corrupted to x~. For a U-Net without skips, an image a with the same output as x~ is found by
+    L-BFGS from a grey image. The number is ||a - x|| / ||x~ - x||: below 1, the output has lost some of the noise.
+    Corruptions are Gaussian noise of std 0.2 and the essay's half and half mix with N(0.7, 0.2^2); networks use
+    the statistics of the batch, as in the essay.
 
     Controls: the identity, for which the number is 1; the output O(x~) itself, over the same; the network before
-    training, which also loses noise if it loses everything; and the essay's own descent from noise. x~ is itself
-    an image with that output, so that this is of what descent finds; how nearly a has the output of x~ is given
-    over the change of output by noise of std 1/18.
+    training, which also loses noise if it loses everything; and the essay's own descent from noise. x~ itself has
+    that output, so that the result depends on which image descent finds; the distance between the outputs of a and
+    x~ is given over the change of output by noise of std 1/18.
 
-    In the figures, one for each corruption, rows from the top: clean, noisy, output, and what was found after and
-    before training.
+    In the figures, one for each corruption, rows from the top: clean, noisy, output, and the images found after
+    and before training.
     """
 
     claim: ClassVar[str] = "T7"
     place: ClassVar[str] = f"{SECTION}: the figure of representations of noised inputs"
     items: ClassVar[tuple[int, ...]] = (81, 109, 140)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "The noise is lost on the way to the output: the network does not even see it.",
-        Verdict.MIXED: "One kind of noise is lost on the way and the other comes through to the output.",
-        Verdict.FAILS: "The output still tells the noise: denoising is not a matter of what is represented.",
+        Verdict.HOLDS: "The noise is lost on the way to the output: the output does not depend on it.",
+        Verdict.MIXED: "One kind of noise is lost on the way, and the other reaches the output.",
+        Verdict.FAILS: "The output still depends on the noise: denoising is not explained by what is represented.",
     }
 
     distance_over_corruption_gaussian: Below = Below(1.0)
@@ -55,13 +55,13 @@ class RepresentationLosesNoise(Study):
     controls: ClassVar[Mapping[str, Control]] = {
         f"output distance over reference, trained, {noise}": (
             Below(1.0),
-            "The search has not ended: what it found does not have the output, and says little of what has.",
+            "The search has not converged: the image that it found has another output, and says little.",
         )
         for noise in ("gaussian", "mix")
     }
 
     def measure(self, lab: Lab) -> Finding:
-        """Corrupt, look for an image with the same output, compare it with the clean one."""
+        """Corrupt, find an image with the same output, compare it with the clean one."""
         photos = lab.photos("landscapes")
         x, make = few_images(lab, lab.images(photos)), unet(lab)
         corruptions: dict[str, Corruption] = {"gaussian": Gaussian(0.2), "mix": Mix(0.5)}
@@ -90,7 +90,7 @@ class RepresentationLosesNoise(Study):
         return Finding(numbers, {name: self._rows(x, found[0], name) for name in methods})
 
     def _numbers(self, found: list[dict[str, Reading]]) -> dict[str, Estimate]:
-        """How much of each corruption is left, and how well the search ended."""
+        """How much of each corruption is left, and how well the search converged."""
         numbers: dict[str, Estimate] = {}
         for kind in found[0]:
             of_seeds = [f[kind].numbers for f in found]
@@ -105,7 +105,7 @@ class RepresentationLosesNoise(Study):
         }
 
     def _rows(self, x: Images, readings: dict[str, Reading], noise: str) -> Any:
-        """Photographs, the same with noise, the output, and what was found after and before training."""
+        """Photographs, the same with noise, the output, and the images found after and before training."""
         rows = {
             "clean": x,
             "noisy": readings[f"trained, {noise}"].images["corrupted"],
@@ -116,7 +116,7 @@ class RepresentationLosesNoise(Study):
 
 @torch.no_grad()
 def answered(model: Autoencoder, reading: Reading) -> Reading:
-    """The output itself in place of the image that was looked for."""
+    """The output itself in place of the image found."""
     target, noisy = reading.images["target"], reading.images["corrupted"]
     with model.using("batch"):
         output = model(noisy)

@@ -1,4 +1,4 @@
-"""T5: does a U-Net become a copier by its skips?"""
+"""T5: do skips make a U-Net learn the identity?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,28 +27,29 @@ from copyfold.types import Images
 class SkipsTeachTheIdentity(Study):
     """With its skips a U-Net learns the identity function; without them it does not.
 
-    A U-Net whose up stages see the maps of the way down, and the essay's, whose up stages see a copy of their own
-    input instead, learn to copy photographs. The gap is ||O(x~) - x~|| / ||x - x~|| for held-out photographs mixed
-    half and half with noise N(0.7, 0.2^2), and "passed" the share of noise of std 0.1 that comes out again: 0 and
-    1 for the identity. The borders are those of the study of the overcomplete network, from either side. Decisive
-    numbers use running statistics: those of a batch alone undo a shift of brightness, which no identity does.
+    A U-Net whose decoder stages receive the encoder's maps, and the essay's, whose decoder stages receive a copy
+    of their own input instead, learn to copy photographs. The gap is ||O(x~) - x~|| / ||x - x~|| for held-out
+    photographs mixed half and half with noise N(0.7, 0.2^2), and "passed" the share of noise of std 0.1 that
+    passes to the output: 0 and 1 for the identity. The thresholds are those of the study of the overcomplete
+    network, for a copy and for no copy. The deciding numbers use running statistics: those of a batch alone undo a
+    shift of brightness, which the identity does not.
 
     Controls: both networks before training; the exact identity, whose numbers are measured too; the statistics of
-    the batch, with which the essay works; and, as a code that is shorter than the image would forbid a copy by
-    that alone, the usual U-Net without skips on smaller images, whose code is longer. A note says how long each
-    code is.
+    the batch, with which the essay works; and, since a code shorter than the image excludes an exact copy for that
+    reason alone, the usual U-Net without skips on smaller images, whose code is longer. A note gives the length of
+    each code.
 
-    In the figure, rows from the top: clean, mixed with noise, and what comes out with skips and without; "passed"
-    is of the weak noise, which is not shown.
+    In the figure, rows from the top: clean, mixed with noise, and the outputs with skips and without; "passed" is
+    for the weak noise, which is not shown.
     """
 
     claim: ClassVar[str] = "T5"
     place: ClassVar[str] = f"{SECTION}: the paragraph on residual connections"
     items: ClassVar[tuple[int, ...]] = (19, 139)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Leave skips out where a network is to learn more than copying.",
+        Verdict.HOLDS: "Leave skips out where a network is to learn more than to copy.",
         Verdict.MIXED: "Skips alone do not decide whether a U-Net copies.",
-        Verdict.FAILS: "Skips do not make a copying machine, and their absence does not prevent one.",
+        Verdict.FAILS: "Skips do not lead to the identity, and a network without them may still learn it.",
     }
 
     gap_with_skips: Below = Below(0.3)
@@ -56,7 +57,7 @@ class SkipsTeachTheIdentity(Study):
     passed_without_skips: Below = Below(0.8)
 
     def measure(self, lab: Lab) -> Finding:
-        """Corrupt photographs, and compare what comes out with what went in."""
+        """Corrupt photographs, and compare outputs with inputs."""
         photos = lab.photos("landscapes", lab.budget.large)
         small = lab.photos("landscapes")
         x, smaller = lab.images(photos), lab.images(small)
@@ -92,7 +93,7 @@ class SkipsTeachTheIdentity(Study):
 
 
 def copying(model: Autoencoder, x: Images, lab: Lab, seed: int) -> Reading:
-    """How near to the identity a network is, and its squared errors beside those of doing nothing."""
+    """How near to the identity a network is, and its squared errors and those of doing nothing."""
     mix, weak = Mix(0.5), Gaussian(0.1)
     gap = IdentityGap(mix, draws=0)(model, x, lab.rng(seed, "mix")).numbers["gap"]
     of_batch = IdentityGap(mix, draws=0, statistics="batch")(model, x, lab.rng(seed, "mix")).numbers["gap"]
@@ -105,5 +106,5 @@ def copying(model: Autoencoder, x: Images, lab: Lab, seed: int) -> Reading:
 
 
 def identity(photos: Photos) -> Autoencoder:
-    """The exact copy of what it is given, as a network."""
+    """The identity as a network."""
     return adopt(nn.Identity(), photos.shape, encode="forward", decode="forward")

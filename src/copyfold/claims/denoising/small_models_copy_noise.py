@@ -24,26 +24,27 @@ class SmallModelsCopyNoise(Study):
     """A very small model learns to copy without learning to denoise.
 
     U-Nets without skips learn to copy photographs, from the smallest, of one halving, up to the usual one. Each
-    step has a halving more and twice the width, so that all codes are as large. Held-out photographs get noise of
-    std 0.1, as much as is in the essay's half and half mix. "Passed" is the share of the noise that comes out
-    again; "error over doing nothing" the squared error of the output over that of the noisy image; "copying error
-    over noise" the squared error of the copy of a clean image over the same. The last must be small for the first
-    two to be about a network that copies. Those of the smallest decide. Batch norm uses its running statistics.
+    next one has one halving more and twice the width, so that all codes have the same size. Held-out photographs
+    get noise of std 0.1, as much as is in the essay's half and half mix. "Passed" is the share of the noise that
+    passes to the output; "error over doing nothing" the squared error of the output over that of the noisy image;
+    "copying error over noise" the squared error of the copy of a clean image over the same. The last must be
+    small; else the first two are not about a network that copies. The numbers of the smallest network decide.
+    Batch norm uses its running statistics.
 
     Controls: the other networks, among them one of the usual width with one halving and one of the smallest width
-    with all halvings, to tell width from depth. A true copy would have 1, 1 and 0.
+    with all halvings, to separate width from depth. The identity would have 1, 1 and 0.
 
-    In the first figure the mark is a true copy and the small circles are the seeds. In the second, rows from the
-    top: clean, noisy, and what the smallest network and the usual one give back.
+    In the first figure the mark is the identity and the small circles are the seeds. In the second, rows from the
+    top: clean, noisy, and the outputs of the smallest network and of the usual one.
     """
 
     claim: ClassVar[str] = "T3"
     place: ClassVar[str] = 'essay, "Conclusion": the last sentence'
     items: ClassVar[tuple[int, ...]] = (139,)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Denoising comes with the size of a network and not with its loss: a small one copies.",
-        Verdict.MIXED: "The smallest network is no clean case: it copies badly, or takes some noise away.",
-        Verdict.FAILS: "Even the smallest network takes noise away, and it does not copy well.",
+        Verdict.HOLDS: "Denoising depends on the size of a network and not on its loss: a small one copies.",
+        Verdict.MIXED: "The smallest network is not a clear case: it copies badly, or removes some noise.",
+        Verdict.FAILS: "Even the smallest network removes noise, and it does not copy well.",
     }
 
     passed: Above = Above(0.9)
@@ -51,7 +52,7 @@ class SmallModelsCopyNoise(Study):
     copying_error_over_noise: Below = Below(0.1)
 
     def measure(self, lab: Lab) -> Finding:
-        """Add noise, and see how much of it each network lets through."""
+        """Add noise, and measure how much of it each network passes."""
         photos = lab.photos("landscapes")
         x, makes = lab.images(photos), ladder(lab)
 
@@ -83,14 +84,14 @@ def ladder(lab: Lab) -> dict[str, Make]:
 
 
 def passing(model: Autoencoder, x: Images, lab: Lab, seed: int) -> Reading:
-    """What becomes of noise of std 0.1: squared errors, and the share of that very noise that comes out."""
+    """The effect of noise of std 0.1: squared errors, and the share of this noise that passes to the output."""
     reading = Denoising(Gaussian(0.1))(model, x, lab.rng(seed, "noise"))
     passed = IdentityGap(Gaussian(0.1), draws=0)(model, x, lab.rng(seed, "noise")).numbers["passed"]
     return trimmed(Reading(reading.numbers | {"passed": passed}, reading.images))
 
 
 def shares(readings: list[Reading]) -> dict[str, Estimate]:
-    """What of the noise passes, and the errors over it, from what `passing` found for every seed."""
+    """The share of noise that passes, and the errors over it, from the numbers of `passing` for every seed."""
     numbers = [r.numbers for r in readings]
     noise = [n["corrupted"] for n in numbers]
     return {

@@ -1,4 +1,4 @@
-"""T6: does training to copy take noise out of what an output represents?"""
+"""T6: does training to copy remove noise from the representation of an output?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,31 +27,32 @@ from copyfold.studies.toolkit.search import (
 
 @dataclass(frozen=True)
 class TrainingCleansRepresentation(Study):
-    """Training a U-Net to copy takes noise out of its output's representation.
+    """Training a U-Net to copy removes noise from its output's representation.
 
-    The representation of a photograph x is an image a whose output is the same: found by descending on
-    ||O(a) - O(x)|| from a grey image: by plain descent on the sum of absolute differences, as in the essay's
-    script, by L-BFGS on squares, and by Adam, which gets farther than L-BFGS where weights are new. Each takes as
-    many steps before training as after. "Noise" is the std of what is white in a - x, in which fine texture of x
-    that a does not have counts too. Networks use the statistics of the batch, as the essay's text has it.
+    The representation of a photograph x is an image a with the same output, found by minimising ||O(a) - O(x)||
+    from a grey image: by plain descent on the sum of absolute differences, as in the essay's script, by L-BFGS on
+    squares, and by Adam, which gets farther than L-BFGS in an untrained network. Each takes as many steps before
+    training as after. "Noise" is the std of the white component of a - x, in which fine texture of x that a lacks
+    counts too. Networks use the statistics of the batch, as the essay's text has it.
 
-    Controls: the grey image itself, which is no representation, and whose "noise" is all texture of x. Beside it
-    the others are to be read, and the noise in a itself; and the distance to x decides too, by the method that is
-    kindest to the untrained; a start from noise N(0.7, 0.05^2), as in the script, which puts in noise of its own;
-    and running statistics, as in the script, with which an untrained U-Net answers the same whatever it sees. "Way
-    gone" is how far a is from grey, over how far x is; "output distance over reference" how far the output of a is
-    from that of x, over the change of output by noise of std 1/18.
+    Controls: the grey image itself, which is not a representation, and whose "noise" is all texture of x: compare
+    the others with it; the noise in a itself; the distance to x, which decides too, by the method that is best for
+    the untrained network; a start from noise N(0.7, 0.05^2), as in the script, which adds noise of its own; and
+    running statistics, as in the script, with which an untrained U-Net gives the same output for every image. "Way
+    gone" is the distance of a from grey, over that of x; "output distance over reference" the distance between the
+    outputs of a and x, over the change of output by noise of std 1/18.
 
-    In the figure, rows from the top: photographs, and what was found after and before training, with each method.
+    In the figure, rows from the top: photographs, and the images found after and before training, with each
+    method.
     """
 
     claim: ClassVar[str] = "T6"
     place: ClassVar[str] = f"{SECTION}: the figure of the landscape representations"
     items: ClassVar[tuple[int, ...]] = (104, 140)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "What reaches the output is more of the image after training, and less is left open.",
-        Verdict.MIXED: "It depends on how one looks for the image, or less noise does not mean more of the image.",
-        Verdict.FAILS: "Before training the output tells as much of the image, and as cleanly.",
+        Verdict.HOLDS: "After training the output determines more of the image, and leaves less undetermined.",
+        Verdict.MIXED: "It depends on the method of inversion, or less noise does not mean more of the image.",
+        Verdict.FAILS: "Before training the output determines as much of the image, with as little noise.",
     }
 
     noise_over_untrained_descent: Below = Below(1.0)
@@ -59,7 +60,7 @@ class TrainingCleansRepresentation(Study):
     image_distance_over_untrained_adam: Below = Below(1.0)
 
     def measure(self, lab: Lab) -> Finding:
-        """Look for the images with each method, before and after training."""
+        """Invert with each method, before and after training."""
         photos = lab.photos("landscapes")
         x, make = few_images(lab, lab.images(photos)), unet(lab)
         adam = replace(lbfgs(lab), optimizer="adam", rate=(0.03, 0.003), steps=at_most(lab, 100))

@@ -24,7 +24,7 @@ from copyfold.studies.toolkit.networks import BATCH, hidden, unet
 from copyfold.studies.toolkit.samples import LEARNED, REFERENCE, from_noise, last, normal_images, order_error
 from copyfold.types import Images
 
-DRAWS = 8  # random directions that a Jacobian is looked at in
+DRAWS = 8  # random directions for estimates of a Jacobian
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,28 @@ class GlobalOrder(Study):
     """A hidden module, one more level, or attention gives samples a global order.
 
     U-Nets learn the same photographs: plain, one level deeper, with the essay's hidden module (fully connected),
-    and with linear attention on its skips. Order is measured in samples of 30 steps: the correlations of
-    brightness in cells half of the side or more apart, over all samples, as root mean square difference from those
-    of training photographs: an order that is too strong, as of samples that are all alike, errs as one that is too
-    weak does. The numbers are this error over the plain network's.
+    and with linear attention on the skips. Order is measured in samples of 30 steps: correlations of brightness
+    between cells half of the side or more apart, over all samples. The error is their root mean square difference
+    from those of training photographs, so that too strong an order, as of samples that are all alike, is an error
+    as too weak a one is. The numbers are this error over the plain network's.
 
     Controls: one convolution and one up-convolution, in whose output no pixel depends on far ones of the input; a
-    normal distribution of pixels (the linear model), which is given the correlations; as many held-out photographs
-    ("real"), about the least that can be had; and what the order is to come from: how much a corner of the output
-    depends on the opposite corner of the input over how much on its own, by the Jacobian with running statistics.
+    normal distribution of pixels (the linear model), which has the right correlations by construction; the same
+    number of held-out photographs ("real"), whose error is about the least possible; and the supposed cause of the
+    order: how much a corner of the output depends on the opposite corner of the input, over how much on its own,
+    by the Jacobian with running statistics.
 
-    In the first figure are the errors, in the second the dependence on the opposite corner (no mark where there is
-    none), in the third samples from the same noise, a row for each network.
+    The first figure shows the errors, the second the dependence on the opposite corner (no mark where there is
+    none), the third samples from the same noise, a row for each network.
     """
 
     claim: ClassVar[str] = "T20"
     place: ClassVar[str] = f"{SECTION}: the paragraphs on disorganisation, convolutions and far pixels"
     items: ClassVar[tuple[int, ...]] = (27, 122, 148)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Whatever lets far pixels know of each other helps the whole picture: give it room.",
-        Verdict.MIXED: "Not every far sight makes order: take the network whose error falls.",
-        Verdict.FAILS: "Far sight in the network is not what orders samples here: disorder has another cause.",
+        Verdict.HOLDS: "Whatever connects distant pixels improves the whole picture: include it.",
+        Verdict.MIXED: "Not every connection of distant pixels gives order: take the network whose error falls.",
+        Verdict.FAILS: "Connecting distant pixels does not order samples here: disorder has another cause.",
     }
 
     order_error_hidden_module_over_plain: Below = Below(1.0)
@@ -101,11 +102,11 @@ class GlobalOrder(Study):
 
 
 def corner_dependence(model: Autoencoder, x: Images, rng: Generator) -> Tensor:
-    r"""How much a corner of the output depends on the opposite corner of x, over how much on its own; per image.
+    r"""Dependence of an output corner on the opposite corner of x, over that on its own corner; per image.
 
         ||d out[A] / d x[B]||_F / ||d out[A] / d x[A]||_F        A, B: an eighth of the side, opposite corners
 
-    Both norms by Hutchinson's estimate with the same random signs.
+    Both norms are Hutchinson's estimates with the same random signs.
     """
     corner = max(1, min(x.shape[2:]) // 8)
     own, far = torch.zeros(2, len(x), device=x.device)

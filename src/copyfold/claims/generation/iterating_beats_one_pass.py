@@ -1,4 +1,4 @@
-"""T17: does denoising again and again make better images than one pass over noise?"""
+"""T17: does repeated denoising make better images than one pass over noise?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,32 +21,33 @@ from copyfold.types import Film, Images
 
 @dataclass(frozen=True)
 class IteratingBeatsOnePass(Study):
-    """One pass over noise gives no realistic image; denoising repeatedly comes near.
+    """One pass over noise gives no realistic image; repeated denoising comes near.
 
     The essay's U-Net without skips learns to copy photographs. From noise N(0.7, 0.2^2) it makes images in N = 1,
     30 and 200 steps of a[n+1] = c D(E(a[n])) + (1 - c) eta, c = n / N, with the statistics of the batch. Each set
     is compared with training photographs by the distance of patches (sliced Wasserstein, mean over the levels of a
-    pyramid) and by the Frechet distance in the code of an encoder that is trained apart and the same for all. The
-    numbers are those of 30 steps over those of one pass, and over the patch distance of a linear model's images.
+    pyramid) and by the Frechet distance in the code of a separately trained encoder, the same for all. The numbers
+    are those of 30 steps over those of one pass, and the patch distance of 30 steps over that of a linear model's
+    images.
 
-    Controls: the linear model, a normal distribution with the mean and covariance of photographs, is fitted in a
-    second, and what is called realistic should be nearer; blurred photographs; the mean photograph; held-out
-    photographs ("real"), about the least that equally many images can have.
+    Controls: the linear model, a normal distribution with the mean and covariance of photographs, which is fitted
+    in a second: realistic images should be nearer; blurred photographs; the mean photograph; held-out photographs
+    ("real"), whose distance is about the least possible for this number of images.
 
-    The first figure is the essay's strip, a column an image as it forms, with its nearest training photograph. In
-    the second each row is a kind of images, "growing" going on to twice the side. The third has their distances,
-    of patches in the std of the data, and of codes in their variance.
+    The first figure is the essay's strip: each column is an image as it forms, with its nearest training
+    photograph. In the second each row is one kind of images; "growing" continues at twice the side. The third
+    shows their distances: of patches, in units of the data's std; of codes, in units of their variance.
     """
 
     claim: ClassVar[str] = "T17"
     place: ClassVar[str] = f"{SECTION}: the equation of a[n+1], 30 and 200 steps"
     items: ClassVar[tuple[int, ...]] = (95, 96, 97, 98, 101, 108, 115, 116, 147)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "A copier can be sampled from: repeated denoising goes beyond one pass and beyond a linear "
-        "model of the images.",
-        Verdict.MIXED: "Repeating changes the images, but not for the better by every measure, or not beyond what "
-        "a normal distribution of pixels gives without a network.",
-        Verdict.FAILS: "The first pass is as good as it gets, and a linear model is better than both.",
+        Verdict.HOLDS: "An autoencoder trained to copy can generate: repeated denoising is better than one "
+        "pass and than a linear model of the images.",
+        Verdict.MIXED: "Repeating changes the images, but does not improve them by every measure, or not "
+        "beyond a normal distribution of pixels without a network.",
+        Verdict.FAILS: "The first pass is the best, and a linear model is better than both.",
     }
 
     patch_distance_over_one_pass: Below = Below(1.0)
@@ -103,5 +104,5 @@ class IteratingBeatsOnePass(Study):
 
 
 def growing(steps: int, side: int) -> Renoising:
-    """The scripts' film that goes on at twice the side, after two thirds of its steps."""
+    """The scripts' film that continues at twice the side after two thirds of its steps."""
     return Renoising(steps, schedule=Ramp(-(-steps * 4 // 3)), grow=((max(2, steps * 2 // 3), 2 * side),))

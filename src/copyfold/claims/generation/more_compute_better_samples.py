@@ -1,4 +1,4 @@
-"""T18: does more compute make better samples, by width, depth or length of training?"""
+"""T18: does more compute (width, depth or longer training) make better samples?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,27 +27,28 @@ HEAVY = 0.2  # of an image, that is left in heavy noise
 class MoreComputeBetterSamples(Study):
     """Wider and deeper networks, and longer training, make visibly better samples.
 
-    The essay says so of tenfold compute, of width and of depth; its earlier form says of more compute that the
-    images are "not much better". The U-Net is trained at half, one and two times its width, one level deeper, and,
-    apart from these, for ten times as long as at first. Samples of 30 steps are compared with training photographs
-    as in the study of one pass. The numbers are ratios of patch distances: twice over half the width, deeper over
-    plain, the most training over the least. To be more than "not much better", they are to be below 0.9.
+    The essay says so of tenfold compute, of width and of depth; an earlier version of it says that with more
+    compute the images are "not much better". The U-Net is trained at half, one and two times its width, one level
+    deeper, and, separately, ten times as long as at first. Samples of 30 steps are compared with training
+    photographs as in the study of one pass (iterating-beats-one-pass). The numbers are ratios of patch distances:
+    twice over half the width, deeper over plain, the most training over the least. More than "not much better" is
+    taken as below 0.9.
 
-    Controls: the Frechet distance in the code of another encoder, which sees layout where patches see detail; a
-    normal distribution of pixels (the linear model), which costs nothing; held-out photographs.
+    Controls: the Frechet distance in the code of another encoder, which measures layout where patches measure
+    detail; a normal distribution of pixels (the linear model), which needs no training; held-out photographs.
 
-    The first figure has the distance against the compute of the training, a line for each way to spend more of it.
-    The second shows samples from the same noise, a row for each network. In the third the same photographs lie in
-    half and in heavy noise, each with what comes back after the least and the most training.
+    The first figure shows the distance against the compute of the training, a line for each way to spend more of
+    it. The second shows samples from the same noise, a row for each network. The third shows the same photographs
+    in half and in heavy noise, restored after the least and the most training.
     """
 
     claim: ClassVar[str] = "T18"
     place: ClassVar[str] = f"{SECTION}: one 3060 against four V100, and the wide U-Net; earlier form, Conclusion"
     items: ClassVar[tuple[int, ...]] = (106, 107, 118, 121, 122, 148, 157)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "The essay's newer form is right: whatever way compute is spent, samples get better.",
-        Verdict.MIXED: "Only some ways to spend compute pay: take the line that falls, and leave the others.",
-        Verdict.FAILS: "The earlier form is right: more of the same buys no better samples at this size.",
+        Verdict.HOLDS: "The essay's newer version is right: in every way of spending compute, samples get better.",
+        Verdict.MIXED: "Only some ways to spend compute help: use the one whose line falls.",
+        Verdict.FAILS: "The earlier version is right: more of the same gives no better samples at this size.",
     }
 
     patch_distance_twice_over_half_the_width: Below = Below(0.9)
@@ -97,7 +98,7 @@ class MoreComputeBetterSamples(Study):
         return Finding(numbers, figures)
 
     def _denoised(self, lab: Lab, models: dict[str, Autoencoder], x: Images, seed: int) -> dict[str, Images]:
-        """Photographs in half and in heavy noise, and what each model restores."""
+        """Photographs in half and in heavy noise, and each model's restorations."""
         rows = {"photograph": x}
         for keep in (0.5, HEAVY):
             noisy = Mix(keep)(x, lab.rng(seed, "mix"))
@@ -106,7 +107,7 @@ class MoreComputeBetterSamples(Study):
         return rows
 
     def _curves(self, lines: Mapping[str, list[str]], numbers: Mapping[str, Estimate]) -> Any:
-        """The patch distance against the compute, with what costs nothing as level lines."""
+        """The patch distance against the compute, with controls that need no training as level lines."""
         cost = {name: numbers[f"PFLOP, {name}"].value for names in lines.values() for name in names}
         ends = [min(cost.values()), max(cost.values())]
         drawn = {line: ([cost[name] for name in names], names) for line, names in lines.items()}
@@ -138,7 +139,7 @@ def networks(lab: Lab) -> dict[str, Make]:
 
 @torch.no_grad()
 def petaflops(model: Autoencoder, steps: int) -> float:
-    """PFLOP of a training of so many batches of 16: a step costs three times what the model's output does."""
+    """PFLOP of a training of this many batches of 16: a step costs three times a forward pass."""
     few = torch.zeros(2, *model.shape, device=next(model.parameters()).device)
     with still(model), FlopCounterMode(display=False) as counter:
         model(few)

@@ -1,4 +1,4 @@
-"""T19: do samples have the style of the network that made them?"""
+"""T19: do samples have a style of the network that made them?"""
 
 import math
 from collections.abc import Mapping
@@ -30,27 +30,29 @@ class StyleOfTheManifold(Study):
 
     Three U-Nets learn the same photographs: plain, with the essay's hidden module, and twice as wide. Each makes
     walks with noise (50 steps, 300 at the gpu budget), samples (30 steps) and denoised photographs (half noise).
-    Style is the distance of patches at all levels of a pyramid but the coarsest, which has the layout. For each
-    network,
+    Style is measured by the distance of patches at all levels of a pyramid but the coarsest, which shows the
+    layout. For each network,
 
         d(its walks or denoised photographs, its samples) / d(those of the other networks, its samples)
 
-    with geometric means over the ways, the other networks and all three: 1 where no network leaves a mark of its
-    own, even if the walks of one are farther from all samples than those of another.
+    with geometric means over walks and denoised photographs, over the other networks, and over all three: 1 where
+    no network has a style of its own, even if the walks of one are farther from all samples than those of another.
 
-    Controls: the same ratio where the "networks" are the seeds of the plain one, which has no interval as there is
-    one such comparison: where it is as far below 1, style is of a training and its chance, and not of an
-    architecture; and of the plain one and the one twice as wide alone, which are of one architecture.
+    Controls: the same ratio with the seeds of the plain network as the "networks", without an interval since there
+    is only one such comparison: if it is as far below 1, style comes from the chance of a training and not from
+    the architecture; and the ratio for the plain one and the one twice as wide alone, which share an architecture.
 
-    In the figure a block of three rows is a network; the film is the hidden module's, 200 steps from noise.
+    In the figure each block of three rows is a network; the film is made by the one with the hidden module, 200
+    steps from noise.
     """
 
     claim: ClassVar[str] = "T19"
     place: ClassVar[str] = f"{SECTION}: the walk beside the samples, and the U-Net with a hidden MLP"
     items: ClassVar[tuple[int, ...]] = (117, 119, 120, 121, 147)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "What a sampler makes bears the network's mark: to change the look, change the network.",
-        Verdict.FAILS: "The way images are made marks them more than the network does: styles are the sampler's.",
+        Verdict.HOLDS: "What a sampler makes has the style of the network: to change the look, change the "
+        "network.",
+        Verdict.FAILS: "The sampler shapes the images more than the network does: the style is the sampler's.",
     }
 
     within_over_between_networks: Below = Below(1.0)
@@ -90,7 +92,7 @@ class StyleOfTheManifold(Study):
         return Finding(numbers, {"styles": pictures.comparison(rows)}, films)
 
     def _made(self, lab: Lab, model: Autoencoder, x: Images, seed: int) -> dict[str, Images]:
-        """What one network makes in each way."""
+        """The images of one network, made in each way."""
         walk = Walk(essay_steps(lab, 300, 50), samples.EPSILON)
         return {
             "walk": last(samples.film(walk, model, x, lab.rng(seed, "walk"))),
@@ -100,9 +102,9 @@ class StyleOfTheManifold(Study):
 
 
 def closeness(made: Mapping[str, Mapping[str, Images]], rng: Generator) -> dict[str, float]:
-    """How near in style a network's other images are to its samples, over how near those of other networks are.
+    """Style distance of a network's other images to its samples, over that of other networks' images.
 
-    One number for each network, of its images by kind. The places of patches are the same for every pair.
+    One number for each network, of its images by kind. The positions of patches are the same for every pair.
     """
     state = rng.get_state()
 

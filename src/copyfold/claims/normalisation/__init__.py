@@ -1,4 +1,4 @@
-"""Of the essay's section on batch normalisation: what does it do for emergent denoising?"""
+"""Claims of the essay's section on batch normalisation: its effect on emergent denoising."""
 
 from copyfold.corruptions import Corruption, Gaussian, Mix
 

@@ -18,7 +18,7 @@ from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.networks import BATCH, restored, unet
 from copyfold.types import Images
 
-WAYS = {  # to train and use: which network, and how many images at a time
+WAYS = {  # which network, and the batch size in use
     "batches of 16": ("sixteen", BATCH),
     "batches of 1": ("one", 1),
     "1, as few steps": ("few", 1),
@@ -33,23 +33,25 @@ class BatchOfOne(Study):
     The U-Net without skips learns to copy landscapes with batches of 16, and with batches of 1; each is then used
     with the batches it was trained with. rho is ||O(x~) - x|| / ||x~ - x|| over held-out images, of the essay's
     mix with noise N(0.7, 0.2^2) and of noise of std 0.1, which changes no brightness. Both have seen every image
-    equally often, as someone has who sets the batch size and leaves the epochs: batches of 1 are 16 times as many
-    steps at the same learning rate. "As well" is within a tenth, and better than doing nothing.
+    equally often, as when one changes the batch size and keeps the number of epochs: batches of 1 make 16 times as
+    many steps at the same learning rate. "As well" means within a tenth, and better than doing nothing.
 
-    Controls: the same training with batches of 1 after about as many steps as the other has (whole epochs), with
-    a 16th of the images seen; the network of batches of 16 used one image at a time, which says what the company
-    alone does; and the errors of copying clean images, on which a worse training would show.
+    Controls: the same training with batches of 1 after about as many steps as the other makes (whole epochs), with
+    a 16th of the images seen; the network trained with batches of 16 but used one image at a time, which shows the
+    effect of the other images in use; and the errors of copying clean images, which would show a worse training.
 
-    In the figure a line is a way to train and use it; the small circles are the seeds, and 1 is doing nothing.
+    In the figure each line is a way to train and use the network; the small circles are the seeds, and 1 is doing
+    nothing.
     """
 
     claim: ClassVar[str] = "T22"
     place: ClassVar[str] = f"{SECTION}: the paragraph on batch sizes of 1, and the figure after it"
     items: ClassVar[tuple[int, ...]] = (70, 124, 151)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "What batch norm does for denoising it does within an image: memory for a batch is not "
+        Verdict.HOLDS: "What batch norm does for denoising it does within an image: no memory for a batch is "
         "needed, and an image's result need not depend on others.",
-        Verdict.MIXED: "Batches of 1 do as well for one kind of noise and not for the other: test on your own.",
+        Verdict.MIXED: "Batches of 1 do as well for one kind of noise and not for the other: test on your own "
+        "data.",
         Verdict.FAILS: "The other images of a batch matter: batches of 1 cost quality.",
     }
 
@@ -88,7 +90,7 @@ class BatchOfOne(Study):
                 ),
                 f"rho one over sixteen {noise}, equal steps": rho(errors["1, as few steps"], sixteen),
             }
-            looks[f"{noise}: spoiled"] = noisy[0][:SHOWN]
+            looks[f"{noise}: corrupted"] = noisy[0][:SHOWN]
             looks |= {f"{noise}: {way}": outputs[way][0][:SHOWN] for way in ("batches of 16", "batches of 1")}
         numbers |= {f"rho {name}": e for name, e in shown.items()}
         for way in WAYS:

@@ -19,36 +19,37 @@ from copyfold.studies.toolkit.networks import probed, restored
 from copyfold.studies.toolkit.norms import NORMS, by_norm, norm_label
 from copyfold.types import Images
 
-NOT_SHARPER = "Nothing is deblurred: what is compared is how well the networks copy."
+NOT_SHARPER = "Nothing is deblurred: the comparison only shows how well the networks copy."
 
 
 @dataclass(frozen=True)
 class NoNormNoNoise(Study):
-    """Without batch norm outputs lack noise, have wrong statistics, deblur no worse.
+    """Without batch norm outputs lack noise, have wrong statistics, deblur as well.
 
-    The U-Net without skips learns to copy landscapes with batch norm and without any norm, all else equal.
+    The U-Net without skips learns to copy landscapes with batch norm and without any norm, all else being equal.
     Held-out images are mixed half and half with noise N(0.7, 0.2^2), and restored with the statistics of batches
     of 16. The gap of an output is the distance of its channels' means and standard deviations from those of the
-    clean image. Its noise is the blind estimate of the std of white noise in it, over that of the clean image,
-    whose texture counts as noise too. The essay's blur (std 8 in 256 pixels) is scaled to the side; for it squared
-    errors are compared.
+    clean image. Its noise is a blind estimate of the std of white noise in it, over that of the clean image, whose
+    texture counts as noise too. The essay's blur (std 8 in 256 pixels) is scaled to the side; for blurred images,
+    squared errors are compared.
 
-    Controls: group norm, which is a norm without a batch; the noise and the gap of the mixed images themselves;
-    the share of weak noise (std 0.1) that comes out again, as the mix halves texture too, so that an output which
-    keeps some of the noise may measure no more than a clean image; and the error of a blurred image left alone and
-    the ratio of the errors of copying, as two networks that do not deblur are compared as copiers.
+    Controls: group norm, which does not depend on the batch; the noise and the gap of the mixed images themselves;
+    the share of weak noise (std 0.1) that passes to the output, since the mix halves texture too, so that an
+    output which keeps some of the noise may measure no more than a clean image; and the error of the blurred image
+    itself and the ratio of the copying errors, since for two networks that do not deblur the comparison is one of
+    copying.
 
-    In the figures, rows from the top: clean, spoiled, and what the networks give back.
+    In the figures, rows from the top: clean, corrupted, and the outputs of the networks.
     """
 
     claim: ClassVar[str] = "T21"
     place: ClassVar[str] = f"{SECTION}: the paragraph on removing it from all convolutions, and the figure there"
     items: ClassVar[tuple[int, ...]] = (123, 151)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Batch norm sets brightness and contrast right and does nothing else here: where those of "
-        "the input can be trusted, it is not needed.",
-        Verdict.MIXED: "Batch norm does not only set brightness and contrast: see which of noise, statistics and "
-        "blur it changes.",
+        Verdict.HOLDS: "Batch norm corrects brightness and contrast and does nothing else here: where those of "
+        "the input are right, it is not needed.",
+        Verdict.MIXED: "Batch norm does not only correct brightness and contrast: see which of noise, "
+        "statistics and blur it changes.",
         Verdict.FAILS: "Removing batch norm changes other things than the essay says.",
     }
 

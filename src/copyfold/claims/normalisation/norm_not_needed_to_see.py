@@ -18,34 +18,35 @@ from copyfold.studies.toolkit.networks import restored, unet, with_running_avera
 from copyfold.studies.toolkit.norms import by_norm, norm_label
 from copyfold.studies.toolkit.search import SEARCHING
 
-INVERTED = 24  # images whose representation is looked for
+INVERTED = 24  # images whose representation is computed
 
 
 @dataclass(frozen=True)
 class NormNotNeededToSee(Study):
     """Batch norm is not needed for an accurate representation in the output layer.
 
-    The U-Net without skips learns to copy landscapes with batch norm and without, all else equal. Then an image
-    is sought, from noise N(0.7, 0.05^2), whose output is that of a held-out image, by L-BFGS, 80 steps for all.
-    Its error is its distance to the held-out image over the root of the number of values: accurate is below 0.1, a
-    tenth of the range. Batch norm uses its running statistics here, so that no image's search depends on others.
+    The U-Net without skips learns to copy landscapes with batch norm and without, all else being equal. The
+    representation of a held-out image is an image with the same output, found by L-BFGS from noise N(0.7, 0.05^2),
+    in 80 steps for all. Its error is its distance to the held-out image over the root of the number of values:
+    accurate is below 0.1, a tenth of the range. Batch norm uses its running statistics here, so that no image's
+    search depends on others.
 
     Controls: the untrained network with batch norm, which has the running statistics of training images; the start
-    of the search; the image with noise of std 1/18, the essay's own measure of nearness; how far the output still
-    is from the one that is sought, over that of this noisy image, as above 1 the search has not ended and its
-    error is not the network's; the errors of copying, as a network that learned badly sees badly; and group norm.
+    of the search; the image with noise of std 1/18, the essay's own reference; the distance of the output from the
+    target output, over that of this noisy image, since above 1 the search has not converged and the error may not
+    come from the network; the errors of copying, since a badly trained network represents badly; and group norm.
 
-    In the figure, rows from the top: the image, and what each network takes for it.
+    In the figure, rows from the top: the image, and its representation by each network.
     """
 
     claim: ClassVar[str] = "T23"
     place: ClassVar[str] = f"{SECTION}: the last paragraph and the figure under it"
     items: ClassVar[tuple[int, ...]] = (125, 151)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Leave batch norm out without fear for what the network can see of its input.",
-        Verdict.MIXED: "Without batch norm the representation is as good as with it and yet not accurate, or "
-        "accurate and yet worse: see which.",
-        Verdict.FAILS: "Without batch norm the network sees less of its input.",
+        Verdict.HOLDS: "Batch norm can be left out without harm to what the network represents of its input.",
+        Verdict.MIXED: "Without batch norm the representation is as good as with it but not accurate, or "
+        "accurate but worse: see which.",
+        Verdict.FAILS: "Without batch norm the network represents less of its input.",
     }
 
     representation_error_without_norm_over_batch_norm: Below = Below(1.1)

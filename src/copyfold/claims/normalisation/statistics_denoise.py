@@ -28,15 +28,15 @@ class StatisticsDenoise(Study):
     """Much of the denoising is batch norm enforcing the statistics it has learned.
 
     Held-out landscapes mixed half and half with noise N(0.7, 0.2^2) are restored by the U-Net without skips that
-    was trained to copy, with the statistics of batches of 16. How much of that is statistics? Each channel of each
-    spoiled image gets the mean and the std that channels of training images have on average, and nothing else is
-    done. The share is what this takes away of the squared error, over what the network takes away; "much" is more
-    than half. Then the network with its running averages restores the corrected image: where statistics are what
-    the batch contributes, it errs no more than a tenth above the network with those of the batch.
+    was trained to copy, with the statistics of batches of 16. How much of that comes from statistics? Each channel
+    of each corrupted image gets the mean and the std that channels of training images have on average, and nothing
+    else is done. The share is the squared error that this removes, over what the network removes; "much" is more
+    than half. Then the network with its running averages restores the corrected image: if the batch contributes
+    only statistics, its error is at most a tenth above that of the network with batch statistics.
 
     Controls: noise of std 0.1, which changes no brightness; the network with running averages and no correction;
-    and the mix undone by its own formula, (x~ - 0.35) / 0.5, which knows the brightness exactly and doubles the
-    noise, alone and before running averages.
+    and the mix inverted by its own formula, (x~ - 0.35) / 0.5, which restores the brightness exactly and doubles
+    the noise, alone and before the network with running averages.
 
     In the first figure 1 is doing nothing. In the second, rows from the top: clean, mixed, the ways to restore.
     """
@@ -47,8 +47,8 @@ class StatisticsDenoise(Study):
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "The denoising shown in the essay is mostly a correction of brightness and contrast, which "
         "takes two numbers per channel and no network.",
-        Verdict.MIXED: "Brightness and contrast are a part of it: either the larger one, or one that the network "
-        "with running averages can be given beforehand, but not both.",
+        Verdict.MIXED: "Brightness and contrast are a part of it: either the larger part, or one that can be "
+        "corrected before a network with running averages, but not both.",
         Verdict.FAILS: "The statistics of a batch do more than set brightness and contrast.",
     }
 
@@ -90,9 +90,9 @@ class StatisticsDenoise(Study):
 
 
 def corrections(model: Autoencoder, noisy: Images, reference: Images, exact: bool) -> dict[str, Images]:
-    """Ways to restore: with and without the network, its statistics of the batch, and a correction beforehand.
+    """Ways to restore: with and without the network, batch statistics, and a correction beforehand.
 
-    With `exact`, the mix is also undone by its own formula.
+    With `exact`, the mix is also inverted by its own formula.
     """
     corrected = brightened(noisy, reference)
     ways = {
@@ -116,7 +116,7 @@ def brightened(x: Images, reference: Images) -> Images:
 
 
 def taken(nothing: Tensor, other: Tensor, network: Tensor) -> Tensor:
-    """The share of the error that another way takes away, of what the network does; 0 where that is none."""
+    """The error that another way removes, over what the network removes; 0 where it removes none."""
     return torch.where(nothing > network, (nothing - other) / (nothing - network), torch.zeros_like(nothing))
 
 

@@ -30,15 +30,16 @@ NORMED = "fully connected, equal parameters, batch norm"
 class UNetOverFullyConnected(Study):
     """A U-Net denoises better than a fully connected network.
 
-    The essay's U-Net without skips and its overcomplete fully connected network learn to copy the same
-    photographs in as many steps (the latter with 64 images a step and not 16, which favours it). Held-out ones
-    are mixed half and half with noise N(0.7, 0.2^2), where the U-Net uses the statistics of the batch, as in the
-    essay; or they get noise of std 0.2, where it uses its running ones and no image helps another. The decisive
-    numbers are squared errors of the U-Net over those of the other network, of the same noisy images.
+    The essay's U-Net without skips and its overcomplete fully connected network learn to copy the same photographs
+    in equally many steps (the latter with 64 images a step and not 16, which favours it). Held-out photographs are
+    mixed half and half with noise N(0.7, 0.2^2), where the U-Net uses the statistics of the batch, as in the
+    essay; or they get noise of std 0.2, where it uses running statistics and no image depends on another. The
+    deciding numbers are squared errors of the U-Net over those of the other network, for the same noisy images.
 
     Controls: a fully connected network with as many weights as the U-Net (its layers are then narrower than the
-    image, which itself takes noise away), and the same with batch norm, so that neither size nor norm is mistaken
-    for convolution. All errors are also given over those of doing nothing; the copying of clean images beside.
+    image, which by itself removes noise), and the same with batch norm, so that an effect of size or norm is not
+    attributed to convolution. All errors are also given over those of doing nothing; and the errors of copying
+    clean images.
 
     The figure has a line per network and noise: below 1 it is better than doing nothing; small circles are seeds.
     The rows of images are mixed with noise.
@@ -48,9 +49,9 @@ class UNetOverFullyConnected(Study):
     place: ClassVar[str] = f"{SECTION}: its first paragraph"
     items: ClassVar[tuple[int, ...]] = (105, 139)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Convolution and depth are what unasked denoising comes from, not the number of weights.",
-        Verdict.MIXED: "It depends on the noise, or on width: a narrow fully connected network is a rival.",
-        Verdict.FAILS: "A fully connected network of the same data and steps denoises as well or better.",
+        Verdict.HOLDS: "Emergent denoising comes from convolution and depth, not from the number of weights.",
+        Verdict.MIXED: "It depends on the noise, or on width: a narrow fully connected network can be as good.",
+        Verdict.FAILS: "A fully connected network, with the same data and steps, denoises as well or better.",
     }
 
     error_over_fully_connected_mix: Below = Below(1.0)
@@ -58,7 +59,7 @@ class UNetOverFullyConnected(Study):
     error_over_equal_parameters_gaussian: Below = Below(1.0)
 
     def measure(self, lab: Lab) -> Finding:
-        """Corrupt in two ways, and let each network restore."""
+        """Corrupt in two ways, and restore with each network."""
         photos = lab.photos("landscapes")
         x = lab.images(photos)
         noises: dict[str, Corruption] = {"mix": Mix(0.5), "gaussian": Gaussian(0.2)}
@@ -102,7 +103,7 @@ class UNetOverFullyConnected(Study):
         return Finding(numbers, {"ratios": figure, "images": self._images(x, found[0])}, notes=notes)
 
     def _ratios(self, restored: dict[str, list[Tensor]]) -> dict[str, Estimate]:
-        """The errors of the U-Net over those of each other network, of the same noisy images."""
+        """The errors of the U-Net over those of each other network, for the same noisy images."""
         mixed, added = restored["U-Net, mix, batch"], restored["U-Net, gaussian, running"]
         return {
             "error over fully connected mix": statistics.ratio(mixed, restored["fully connected, mix"]),
@@ -115,7 +116,7 @@ class UNetOverFullyConnected(Study):
         }
 
     def _images(self, x: Images, readings: dict[str, Reading]) -> Any:
-        """Photographs, the same mixed with noise, and what each network restores."""
+        """Photographs, the same mixed with noise, and each network's restorations."""
         rows = {"clean": x, "mixed with noise": readings["fully connected, mix"].images["corrupted"]}
         names = {"U-Net": "U-Net, mix, batch", "fully connected": "fully connected, mix"}
         names |= {PLAIN: f"{PLAIN}, mix", NORMED: f"{NORMED}, mix, batch"}

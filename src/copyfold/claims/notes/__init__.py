@@ -1,4 +1,4 @@
-"""Of the notes on section 20.3 of Murphy's book: bottlenecks, penalties, denoising, variational autoencoders."""
+"""Claims of the notes on section 20.3 of Murphy's book: bottlenecks, penalties, denoising, VAEs."""
 
 BOTTLENECK = 'notes on Murphy, "20.3.1 Bottleneck autoencoders"'
 DENOISING = 'notes on Murphy, "20.3.2 Denoising autoencoders"'

@@ -38,18 +38,20 @@ TINY = torch.finfo(torch.float32).tiny
 class ContractionCostsAndSelects(Study):
     """Contraction makes few units respond to the main variation, and costs time.
 
-    A code of 300 logistic units of one layer learns Fashion-MNIST by the cross-entropy for 10 epochs, once with
-    the penalty ||J||_F^2 of its Jacobian J = dE/dx (weight 1, Hutchinson's estimate). Held out, J v is how the
-    units answer a change of the image along v, the first principal component of the training images; with a_k =
-    (J v)_k^2, (sum_k a_k)^2 / sum_k a_k^2 counts the units that do. The cost is of a step of training with every
-    row of J, over a plain step, in turns on the same machine, the median of several rounds.
+    Two autoencoders with a code of one layer of 300 logistic units learn Fashion-MNIST by the cross-entropy for 10
+    epochs, one with the penalty ||J||_F^2 on its Jacobian J = dE/dx (weight 1, Hutchinson's estimate). At held-out
+    images, J v is the response of the units to a change of the image along v, the first principal component of the
+    training images; with a_k = (J v)_k^2, the number of responding units is (sum_k a_k)^2 / sum_k a_k^2. The cost
+    is the time of a training step with every row of J computed, over a plain step, alternating on the same
+    machine, the median of several rounds.
 
-    Controls: the network before training; the other two ways to the same penalty, whose cost stands beside;
-    ||J||^2 over the variance of the codes, as a norm falls already where codes are only made smaller, which no
-    decoder minds; the error of reconstruction.
+    Controls: the network before training; the cost of the other two ways to compute the penalty; ||J||^2 over the
+    variance of the codes, since the norm already falls if codes are only scaled down, which a decoder can undo;
+    the error of reconstruction.
 
-    The curves have the share of the answer that so many units give, the strongest of each image first: the higher
-    at the left, the fewer respond. Where the largest singular value is below 1, the encoder is a contraction.
+    The curves show the share of the response that comes from this many units, the strongest of each image first:
+    the higher at the left, the fewer respond. Where the largest singular value is below 1, the encoder is a
+    contraction.
     """
 
     claim: ClassVar[str] = "contractive"
@@ -57,17 +59,18 @@ class ContractionCostsAndSelects(Study):
     items: ClassVar[tuple[int, ...]] = (43, 59, 154, 155)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "The penalty selects a few units, and its price is time: estimate it, do not compute it.",
-        Verdict.MIXED: "Look which part failed: where it is the units, the penalty makes all answers small and "
-        "selects none; where it is the time, there is no reason to avoid it.",
-        Verdict.FAILS: "It neither selects units nor costs much: what it does is to make codes small.",
+        Verdict.HOLDS: "The penalty selects a few units, and it costs time: estimate it, do not compute it "
+        "exactly.",
+        Verdict.MIXED: "See which part failed. If it is the units, the penalty makes all responses small and "
+        "selects none; if it is the time, there is no reason to avoid the penalty.",
+        Verdict.FAILS: "It neither selects units nor costs much: its effect is to make codes small.",
     }
 
     responding_units_over_plain: Below = Below(0.5)
     cost_of_exact_jacobian: Above = Above(2.0)
 
     def measure(self, lab: Lab) -> Finding:
-        """Train both, differentiate, and take the time."""
+        """Train both, differentiate, and measure the time."""
         photos, make = fashion(lab), logistic(())
         x, everything = lab.images(photos), lab.images(photos, "train", len(photos))
         main = pca(everything, 10).encoder[1].weight.detach()
@@ -114,7 +117,7 @@ class ContractionCostsAndSelects(Study):
         }
 
     def _curve(self, read: dict[str, list[dict[str, Tensor]]]) -> Any:
-        """The share of the answer that so many units give."""
+        """The share of the response that comes from this many units."""
         order = list(range(1, UNITS + 1))
         lines = {
             name: (order, torch.stack([r["ranked"] for r in each]).mean((0, 1)).cumsum(0))
@@ -123,12 +126,12 @@ class ContractionCostsAndSelects(Study):
         return pictures.curves(
             lines,
             "units, the strongest of each image first",
-            "share of the answer, all together",
+            "share of the response, cumulative",
             logx=True,
         )
 
     def _costs(self, lab: Lab, make: Make, photos: Photos) -> dict[str, Estimate]:
-        """A step with each estimator over a plain one, timed as often as there are seeds."""
+        """The time of a step with each estimator over a plain one, once for every seed."""
         estimators: dict[str, Estimator] = {
             "exact jacobian": "exact",
             "estimated jacobian": "hutchinson",
@@ -142,7 +145,7 @@ class ContractionCostsAndSelects(Study):
 
 
 def responses(model: Autoencoder, x: Images, main: Tensor) -> dict[str, Tensor]:
-    """What the encoder's Jacobian says of each image; `main` are directions of change, k x D."""
+    """Numbers of the encoder's Jacobian at each image; `main` are directions of change, k x D."""
     found = [_responses(model, part, main) for part in x.split(16)]
     read = {name: torch.cat([f[name] for f in found]) for name in found[0]}
     codes = flat_codes(model, x)

@@ -20,24 +20,25 @@ from copyfold.studies.toolkit.costs import step_costs
 from copyfold.studies.toolkit.notes import BATCH, CODE, CROSS_ENTROPY, SHORT, contestants, course, fashion, learned
 from copyfold.types import Images
 
-LONGER = 75  # of the perceptron, which take about the time of the CNN's 5
+LONGER = 75  # epochs of the perceptron, which take about the time of the CNN's 5
 
 
 @dataclass(frozen=True)
 class ConvolutionsCopyBetter(Study):
     """A convolutional autoencoder copies more accurately than a perceptron.
 
-    The notes' networks learn Fashion-MNIST for 5 epochs by the cross-entropy: D-100-30-100-D, and convolutions of
-    16, 32 and 64 maps with a code of 64 maps. Adam takes the place of their plain descent. The number is the
-    squared error of the one over the other's, of held-out images. The CNN's code has 19 times as
-    many numbers as the perceptron's: a second ratio is of a CNN whose last stage is as narrow as that.
+    The notes' networks learn Fashion-MNIST for 5 epochs by the cross-entropy: the perceptron D-100-30-100-D, and
+    convolutions of 16, 32 and 64 maps with a code of 64 maps. Adam replaces their plain descent. The number is the
+    squared error of the CNN over that of the perceptron, on held-out images. The CNN's code has 19 times as many
+    numbers as the perceptron's: a second ratio is for a CNN whose code is as small.
 
-    Controls: a perceptron of no more parameters than the CNN; one that learned 75 epochs, for about the time of
-    the CNN on a CPU (the cost of a step is measured beside). Purity is the share of the 10 nearest codes that have
-    an image's class: of pixels and of PCA's codes too, which have learned nothing about classes either.
+    Controls: a perceptron of no more parameters than the CNN; one trained for 75 epochs, which takes about the
+    time of the CNN on a CPU (the cost of a step is measured too). Purity is the share of the 10 nearest codes that
+    have an image's class; it is given for pixels and for PCA's codes too, since these learned nothing about
+    classes either.
 
-    In the images, rows from the top: clean, and what each gives back. The maps are the t-SNE of all numbers of the
-    codes (not of two, as the notes say), a point an image, coloured by its class.
+    In the images, rows from the top: clean, and each network's output. The maps are the t-SNE of all numbers of
+    the codes (not of two, as the notes say), one point for each image, coloured by its class.
     """
 
     claim: ClassVar[str] = "T32-cnn"
@@ -46,16 +47,16 @@ class ConvolutionsCopyBetter(Study):
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
         Verdict.HOLDS: "Convolutions are worth their time for images, whatever the size of the code.",
-        Verdict.MIXED: "What differs is the size of the code and not the convolutions: with as few numbers "
-        "they are no better.",
-        Verdict.FAILS: "For small images and a short training take the perceptron: it is better and faster.",
+        Verdict.MIXED: "The size of the code makes the difference and not the convolutions: with the same "
+        "number of values they are no better.",
+        Verdict.FAILS: "For small images and a short training use the perceptron: it is better and faster.",
     }
 
     cnn_over_mlp_error: Below = Below(1.0)
     cnn_over_mlp_error_equal_code: Below = Below(1.0)
 
     def measure(self, lab: Lab) -> Finding:
-        """Copy with each, and ask the neighbours of the codes for their class."""
+        """Copy with each, and compare the classes of neighbouring codes."""
         photos = fashion(lab, classes=True)
         x, many = lab.images(photos), with_classes(lab, photos)
         mlp, cnn, narrow, small = contestants(photos.shape)
@@ -94,7 +95,7 @@ class ConvolutionsCopyBetter(Study):
     def _purities(
         self, lab: Lab, photos: Photos, models: list[dict[str, Autoencoder]], x: Images, labels: Tensor
     ) -> dict[str, Estimate]:
-        """Of the codes, and of what has learned nothing of them."""
+        """Purities of the codes, and of pixels and PCA."""
         exact = pca(lab.images(photos, "train", len(photos)), CODE)
         found = {name: [purities(flat_codes(of[name], x), labels) for of in models] for name in ("MLP", "CNN")}
         found["pixels"] = [purities(x.flatten(1), labels)] * len(models)

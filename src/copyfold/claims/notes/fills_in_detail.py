@@ -1,4 +1,4 @@
-"""Are the details true that a denoising autoencoder puts in?"""
+"""Are the details true that a denoising autoencoder adds?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,19 +27,21 @@ KINDS: dict[str, Corruption] = {"noise": Gaussian(0.2), "masking": Masking(0.5)}
 
 @dataclass(frozen=True)
 class FillsInDetail(Study):
-    """A denoising autoencoder puts in true details that its input lacks.
+    """A denoising autoencoder adds true details that its input lacks.
 
     The notes' CNN learns Fashion-MNIST for 10 epochs from images with noise of std 0.2, and another from images of
-    which half of the pixels are set to zero. What it adds, d, is its output less that of the best linear filter;
-    what lacks, t, is the clean image less the same. The true share, sum d t / sum d^2, is of all pixels under
-    noise and of the pixels that were set to zero under masking, held out: 1 where all that is added is so in the
-    clean image too, 0 where it is invented. Above a half, the image is nearer to the truth than the filter's.
+    which half of the pixels are set to zero. What it adds, d, is its output minus that of the best linear filter;
+    what is missing, t, is the clean image minus the filter's output. The true share, sum d t / sum d^2, is taken
+    on held-out images, over all pixels for noise and over the pixels that were set to zero for masking: 1 where
+    all that is added is in the clean image too, 0 where it is invented. Above a half, the output is nearer to the
+    clean image than the filter's.
 
-    Controls: filters of 7x7 and 11x11 and by frequency, fitted on training images spoiled alike, of which the one
-    counts that does best on these very images; the training image nearest in what is left to see, which is what a
-    store of similar images would give; under noise the best classical denoiser.
+    Controls: filters of 7x7 and 11x11 and by frequency, fitted on training images with the same corruption, of
+    which the best on the measured images counts; the training image nearest in the visible pixels ("store"), which
+    is what a memory of training images would give; for noise, the best classical denoiser.
 
-    In the pictures, rows from the top: clean, spoiled, the filter, the store, and what the autoencoder makes.
+    In the pictures, rows from the top: clean, corrupted, the filter, the nearest training image, and the
+    autoencoder's output.
     """
 
     claim: ClassVar[str] = "hallucination"
@@ -47,8 +49,9 @@ class FillsInDetail(Study):
     items: ClassVar[tuple[int, ...]] = (132,)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "What a denoising autoencoder adds to an image is more often there than not.",
-        Verdict.MIXED: "Whether what it adds can be believed depends on what was lost: noise and holes differ.",
+        Verdict.HOLDS: "What a denoising autoencoder adds to an image is more often true than invented.",
+        Verdict.MIXED: "Whether the added detail is true depends on the corruption: noise and missing pixels "
+        "differ.",
         Verdict.FAILS: "What it adds is invented: a linear filter is nearer to the truth.",
     }
 
@@ -56,7 +59,7 @@ class FillsInDetail(Study):
     true_share_masking: Above = Above(0.5)
 
     def measure(self, lab: Lab) -> Finding:
-        """Spoil, restore, and look at what was not to be seen."""
+        """Corrupt, restore, and measure the detail that was added."""
         numbers: dict[str, Estimate] = {}
         figures: dict[str, Any] = {}
         for name, corruption in KINDS.items():
@@ -66,7 +69,7 @@ class FillsInDetail(Study):
         return Finding(numbers, figures)
 
     def _of(self, lab: Lab, name: str, corruption: Corruption) -> tuple[dict[str, Estimate], dict[str, Images]]:
-        """What is added to images spoiled in one way."""
+        """What is added to images with one corruption."""
         photos = fashion(lab)
         x, reference = lab.images(photos), lab.images(photos, "train", FITTED)
         make, objective = contestants(photos.shape)[1], replace(CROSS_ENTROPY, corruption=corruption)
@@ -74,7 +77,7 @@ class FillsInDetail(Study):
         reading = Denoising(corruption, reference)(models[0], x, lab.rng(0, name))
         noisy, times = reading.images["corrupted"], len(models)
         visible = torch.ones_like(x)
-        if isinstance(corruption, Masking):  # the same draw, of images that have no zero of their own
+        if isinstance(corruption, Masking):  # the same draw, for images without zeros of their own
             visible = (corruption(visible, lab.rng(0, name)) > 0).to(x)
         lost = 1 - visible if isinstance(corruption, Masking) else visible
         errors = {filter: within((reading.images[filter] - x).square(), lost) for filter in FILTERS}
@@ -100,17 +103,17 @@ class FillsInDetail(Study):
         if lost is visible:
             classical = [best_baseline(reading)[1]] * times
             numbers[f"error over best baseline, {name}"] = statistics.ratio(squares, classical)
-        rows = {"clean": x, "spoiled": noisy, best: reading.images[best], "store": store}
+        rows = {"clean": x, "corrupted": noisy, best: reading.images[best], "nearest training image": store}
         return numbers, rows | {"autoencoder": outputs[0]}
 
 
 def within(values: Images, where: Images) -> Tensor:
-    """The mean of each image's values where it is 1; 0 for an image where it is 1 nowhere."""
+    """The mean of each image's values where the mask is 1; 0 for an image whose mask is 0 everywhere."""
     return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp(min=1)
 
 
 def recalled(x: Images, visible: Images, everything: Images) -> Images:
-    """Of all images, the one nearest to each x in the pixels that are visible."""
+    """For each x, the nearest image by the visible pixels."""
     seen, rows = visible.flatten(1), everything.flatten(1)
     squares = seen @ rows.square().T - 2 * (seen * x.flatten(1)) @ rows.T
     return everything[squares.argmin(1)]

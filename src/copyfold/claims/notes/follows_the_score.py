@@ -27,20 +27,19 @@ STEPS, POINTS = 3000, 512
 class FollowsTheScore(Study):
     """A denoising autoencoder's change r(x) - x is the score times sigma^2.
 
-    A perceptron learns to take noise of std sigma from points of the plane, drawn from eight Gaussians on a circle
-    whose density is known. The notes say that its residual becomes the score, the gradient of log p; Tweedie's
+    A perceptron r learns to remove noise of std sigma from points of the plane, drawn from eight Gaussians on a
+    circle, a known density. The notes say that its residual becomes the score, the gradient of log p; Tweedie's
     formula is r(x) - x = sigma^2 grad log p_sigma(x) for the best r, with p_sigma the density of the noisy points.
-    On a grid where that density is not negligible, the cosine between both sides and the slope of the left by the
-    right, for sigma = 0.4, 0.2 and 0.1; the smallest decides.
+    Measured on a grid where that density is not negligible: the cosine between both sides, and the slope of the
+    left on the right side, for sigma = 0.4, 0.2 and 0.1; the smallest decides.
 
-    Controls: the best linear denoiser, which only pulls to the middle; the best possible one against the score of
-    the points without noise, which shows what letting sigma go to 0 means; the slope by the score alone, which
-    comes near to sigma^2 and not to 1; and the residual of training, r(x + noise) - x, which is no field of arrows
-    at all: what the best possible denoiser leaves has mean 0 wherever it is looked at. At the smallest sigma ten
-    times of the training stand beside, to tell what a network has not learned yet from what the formula would say
-    wrongly.
+    Controls: the best linear denoiser, which only shrinks towards the mean; the best possible denoiser and the
+    score of the points without noise, which shows the effect of sigma going to 0; the slope on the score alone,
+    which is near sigma^2 and not near 1; and the residual of training, r(x + noise) - x, which is no vector field:
+    for the best possible denoiser its mean is 0 for every input. At the smallest sigma, ten times the training is
+    measured too, to distinguish what the network has not learned yet from an error of the formula.
 
-    The arrows are drawn over points of the density. The curves show the cosines against sigma.
+    The first figure shows the arrows over points of the density; the curves show the cosines against sigma.
     """
 
     claim: ClassVar[str] = "T31"
@@ -48,18 +47,19 @@ class FollowsTheScore(Study):
     items: ClassVar[tuple[int, ...]] = (56, 133, 153)
     data: ClassVar[tuple[str, ...]] = ()
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "A trained denoiser knows where data become denser: divide its change by sigma^2.",
-        Verdict.MIXED: "The arrows point where they should and have another length: good for going uphill, not "
-        "for a likelihood.",
-        Verdict.FAILS: "Trained for so long, a network does not come near the best denoiser where noise is weak; "
-        "ten times of the training stand beside.",
+        Verdict.HOLDS: "A trained denoiser knows the direction in which the density of the data rises: divide "
+        "its change by sigma^2.",
+        Verdict.MIXED: "The arrows have the right direction and another length: good for moving to higher "
+        "density, not for a likelihood.",
+        Verdict.FAILS: "After this training a network is not near the best denoiser where noise is weak; see "
+        "the control of ten times the training.",
     }
 
     cosine: Above = Above(0.95)
     slope_error: Below = Below(0.1)
 
     def measure(self, lab: Lab) -> Finding:
-        """Train in the plane, and compare arrows."""
+        """Train in the plane, and compare the two vector fields."""
         density = ring(count=8, radius=1.0, std=0.15)
         numbers: dict[str, Estimate] = {}
         points = field = score = torch.empty(0)
@@ -105,7 +105,7 @@ class FollowsTheScore(Study):
     def _in_training(
         self, lab: Lab, models: Sequence[MLP], density: GaussianMixture, std: float
     ) -> dict[str, Estimate]:
-        """Of fresh noisy points: what the loss sees, and how near it is to the least there can be."""
+        """For new noisy points: the residual of training, and the loss over the least possible one."""
         clean = density.sample(1024, lab.rng(0, "clean"))
         noisy = clean + noise_like(clean, 0.0, std, lab.rng(0, "noise"))
         score = std**2 * density.score(noisy, std)
@@ -135,7 +135,7 @@ class FollowsTheScore(Study):
 
 
 def denoiser(lab: Lab, density: GaussianMixture, std: float, seed: int, times: int = 1) -> MLP:
-    """A small network that has learned to take noise of this std from points of the plane."""
+    """A small network trained to remove noise of this std from points of the plane."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = MLP((1, 1, 2), hidden=[64], latent_dim=64, activation="tanh", code_activation="tanh")
@@ -160,7 +160,7 @@ def places(density: GaussianMixture, std: float) -> Float[Tensor, "n 2"]:
 
 @torch.no_grad()
 def moved(model: MLP, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
-    """Where the network takes points."""
+    """The network's outputs for points."""
     return model(points.float().view(-1, 1, 1, 2)).view(-1, 2).to(points)
 
 
@@ -171,7 +171,7 @@ def cosine(fields: Sequence[Tensor], score: Tensor) -> Estimate:
 
 
 def slope(fields: Sequence[Tensor], score: Tensor) -> Estimate:
-    """sum f s / sum s^2: the number that f is of s, by least squares."""
+    """sum f s / sum s^2: the factor of s that is nearest to f, by least squares."""
     sums = [_products(field, score) for field in fields]
     return statistics.ratio([fs for fs, _, _ in sums], [ss for _, _, ss in sums])
 

@@ -25,18 +25,18 @@ from copyfold.studies.toolkit.notes import CODE, LONG, fashion, learned
 class LinearIsPCA(Study):
     """A linear autoencoder is PCA, and a nonlinear one is strictly better.
 
-    A network of two linear layers, D -> 30 -> D, learns to copy Fashion-MNIST by its squared error, and stands
-    beside scikit-learn's PCA with 30 components of the same images. "Error over PCA" is of training images, which
-    the theorem is about. The overlap is the mean squared cosine of the angles between the two spaces of outputs, 1
-    where they are the same. The nonlinear network is the notes' perceptron, D-100-30-100-D; its error over PCA's
-    is of held-out images.
+    A network of two linear layers, D -> 30 -> D, learns to copy Fashion-MNIST by its squared error, and is
+    compared with scikit-learn's PCA with 30 components of the same images. "Error over PCA" is for training
+    images, which the theorem is about. The overlap is the mean squared cosine of the principal angles between the
+    two spaces of outputs, 1 where they are the same. The nonlinear network is the notes' perceptron,
+    D-100-30-100-D; its error over PCA's is for held-out images.
 
     Controls: the linear network before training, whose space is no nearer than chance; the mean image; how far the
     network's matrix W2 W1 is from the projection onto the principal components, over its norm. The largest
     of the 30 angles does not decide: components of nearly the same variance can be swapped at hardly any cost.
 
-    The curve has the cosine of each angle, from the best shared direction to the least. The images, rows from the
-    top: held-out images, and what each gives back of them.
+    The curve shows the cosine of each angle, the largest first. The images, rows from the top: held-out images,
+    and each one's output for them.
     """
 
     claim: ClassVar[str] = "T32"
@@ -44,10 +44,11 @@ class LinearIsPCA(Study):
     items: ClassVar[tuple[int, ...]] = (154,)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Without a nonlinearity take PCA, which is exact in a second; with one, copying improves.",
-        Verdict.MIXED: "Not all of it: where only space or error differ, descent has not arrived at PCA in this "
-        "time; where only the perceptron fails, its layers are not worth their training.",
-        Verdict.FAILS: "Descent does not find PCA in this time, and layers between do not help: take PCA.",
+        Verdict.HOLDS: "Without a nonlinearity use PCA, which is exact and takes a second; with one, copying "
+        "improves.",
+        Verdict.MIXED: "Not all of it. If only space or error differ, descent has not reached PCA in this "
+        "time; if only the perceptron fails, its layers are not worth their training.",
+        Verdict.FAILS: "Descent does not find PCA in this time, and more layers do not help: use PCA.",
     }
 
     error_over_pca: Below = Below(1.05)

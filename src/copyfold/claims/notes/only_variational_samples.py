@@ -1,4 +1,4 @@
-"""T30: is a VAE blurrier than a plain autoencoder, and the only one to make images?"""
+"""T30: is a VAE blurrier than a plain autoencoder, and the only one that can make images?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,15 +38,18 @@ class OnlyVariationalSamples(Study):
     """A VAE is blurrier than a plain autoencoder, but only it can make images.
 
     A VAE with 20 latent dimensions and the deterministic autoencoder of the same layers and code learn
-    Fashion-MNIST by the cross-entropy, the VAE with its divergence. Sharpness, the energy of the Laplacian, is of
-    held-out reconstructions. Codes drawn from N(0, I) are decoded by both. The distance of samples is
-    the Frechet distance between them and real images, of the codes that a judge gives both, the notes' CNN.
+    Fashion-MNIST by the cross-entropy, the VAE with its divergence. Sharpness, the energy of the Laplacian, is
+    measured on held-out reconstructions. Codes drawn from N(0, I) are decoded by both. The distance of samples is
+    the Frechet distance between them and real images, in the code of a separate network, the notes' CNN (the
+    "judge").
 
-    Controls: the deterministic autoencoder with codes drawn as its codes lie, from a normal distribution or a
-    mixture of ten (Ghosh et al., 2020), of which the mixture decides whether it "can't create new samples"; a
-    normal distribution in the space of PCA, which makes ghosts and must be far; other real images, the floor.
+    Controls: the deterministic autoencoder with codes drawn from a normal distribution or a mixture of ten fitted
+    to its codes (Ghosh et al., 2020), of which the mixture decides whether it "can't create new samples"; a normal
+    distribution in the space of PCA, which makes blurred mixtures and must be far; other real images, whose
+    distance is the least possible.
 
-    In the pictures of reconstructions and of samples a row is a model or a way to draw. The diagram is the VAE's.
+    In the pictures of reconstructions and of samples each row is a model or a way to draw codes. The diagram shows
+    the VAE.
     """
 
     claim: ClassVar[str] = "T30"
@@ -54,10 +57,10 @@ class OnlyVariationalSamples(Study):
     items: ClassVar[tuple[int, ...]] = (47, 99, 100, 135, 136, 156, 157)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "To generate, take a VAE and pay with blur; a plain autoencoder's codes cannot be drawn.",
-        Verdict.MIXED: "Look which part failed: where it is the mixture, a plain autoencoder generates once its "
-        "codes are drawn as they lie, and N(0, I) was never a fair test of it.",
-        Verdict.FAILS: "The VAE is neither blurrier nor better at sampling: its divergence buys nothing here.",
+        Verdict.HOLDS: "To generate, use a VAE and accept blur; codes of a plain autoencoder cannot be drawn.",
+        Verdict.MIXED: "See which part failed. If it is the mixture, a plain autoencoder generates once its "
+        "codes are drawn from a distribution fitted to them, and N(0, I) was not a fair test of it.",
+        Verdict.FAILS: "The VAE is neither blurrier nor better at sampling: its divergence brings nothing here.",
     }
 
     sharpness_vae_over_autoencoder: Below = Below(1.0)
@@ -103,7 +106,7 @@ class OnlyVariationalSamples(Study):
     def _samples(
         self, made: list[dict[str, Images]], judges: list[Autoencoder], held_out: Images, seen: Images
     ) -> dict[str, Estimate]:
-        """How far from real images those of each way are, how many of them they cover, and how sharp they are."""
+        """For the samples of each way: distance to real images, their coverage, and sharpness."""
         read = {
             name: [judged(judge, of[name], seen) for judge, of in zip(judges, made, strict=True)]
             for name in made[0]
@@ -156,7 +159,7 @@ def ways(
 
 
 def judged(judge: Autoencoder, images: Images, real: Images) -> tuple[float, float]:
-    """In the judge's codes: Frechet distance, 1 for copies of the mean, and the share of real ones covered."""
+    """In the judge's codes: Frechet distance (1 for copies of the mean), and the share of real images covered."""
     a, b = (flat_codes(judge, part) for part in (images, real))
     covered = density_and_coverage(a, b, min(5, len(b) - 1))[1]
     return float(frechet_distance(a, b) / b.double().var(0).sum()), float(covered)

@@ -1,4 +1,4 @@
-"""Whose divergence a penalty is of: each image's, or that of all together."""
+"""Whether a penalty is on the divergence of each image, or on that of all images together."""
 
 import math
 from collections.abc import Mapping
@@ -24,18 +24,20 @@ from copyfold.types import Images
 
 @dataclass(frozen=True)
 class PaidByEachOrByAll(Study):
-    """A VAE pays for each image's divergence, a sparse autoencoder for that of all.
+    """A VAE penalises each image's divergence, a sparse autoencoder that of all images.
 
-    The VAE of T30 pays mean_x KL(q(z|x) || N(0, I)), the sparse autoencoder of 300 units sum_k KL(p || q_k), q_k
-    the mean activation of unit k. The same divergence can be taken of each held-out image alone and of all images
-    together, the aggregate: for the sparse one q_k is then an image's own activation; for the VAE q(z) is the mean
-    of the posteriors, of every latent dimension apart, as the other is of every unit apart.
+    The VAE of T30 has the penalty mean_x KL(q(z|x) || N(0, I)), the sparse autoencoder of 300 units sum_k KL(p ||
+    q_k), with q_k the mean activation of unit k. Either divergence can be taken for each held-out image alone
+    ("each"), and for all images together ("aggregate"). For the sparse one, "each" takes an image's own activation
+    as q_k. For the VAE, "aggregate" takes the mean of the posteriors as q(z), for every latent dimension
+    separately, as the sparse one is for every unit separately.
 
-    Controls: the network of 300 units without a penalty, whose aggregate is free; how far a unit's mean is from
-    p, and how far its activation in an image is; the variance of a posterior over that of the aggregate, which is
-    0 where an image has a point for a code, as in a deterministic autoencoder.
+    Controls: the network of 300 units without a penalty, whose aggregate is not constrained; how far a unit's mean
+    is from p, and how far its activation in an image is; the variance of a posterior over that of the aggregate,
+    which is 0 where the code of an image is a point, as in a deterministic autoencoder.
 
-    The histograms have one value for a unit and all images (aggregate) or for each image (each), of both models.
+    The histograms have one value for each unit over all images (aggregate) or for each image (each), for both
+    models.
     """
 
     claim: ClassVar[str] = "aggregate"
@@ -43,9 +45,9 @@ class PaidByEachOrByAll(Study):
     items: ClassVar[tuple[int, ...]] = (156,)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "A VAE's divergence is a price on each image, a sparsity one on the habit of a unit.",
-        Verdict.MIXED: "In one of the two models what is paid for each and for all is nearly the same.",
-        Verdict.FAILS: "The difference is one of formulas: in trained models, each and all differ little.",
+        Verdict.HOLDS: "A VAE's divergence constrains every image, a sparsity penalty the average of a unit.",
+        Verdict.MIXED: "In one of the two models the divergence of each and that of all are nearly the same.",
+        Verdict.FAILS: "The difference is only in the formulas: in trained models, each and all differ little.",
     }
 
     each_over_aggregate_sparse: Above = Above(2.0)
@@ -54,12 +56,12 @@ class PaidByEachOrByAll(Study):
     controls: ClassVar[Mapping[str, Control]] = {
         "each over aggregate no penalty": (
             Below(2.0),
-            "Without a penalty it is above 2 too, as the divergence is convex: only what is far above counts.",
+            "Without a penalty it is above 2 too, as the divergence is convex: only a value far above counts.",
         )
     }
 
     def measure(self, lab: Lab) -> Finding:
-        """Take both divergences of both."""
+        """Compute both divergences of both models."""
         photos = fashion(lab)
         x = lab.images(photos, count=4 * lab.budget.measured)
         models = lab.each(
@@ -112,12 +114,12 @@ class PaidByEachOrByAll(Study):
 
 
 def together(model: Autoencoder, x: Images, z: Tensor) -> Tensor:
-    """The sparse divergence of all images' codes, in nats: what is paid in training."""
+    """The sparsity divergence of all images' codes together, in nats: the penalty of training."""
     return KLSparsity(1.0, TARGET)(model, x, z)
 
 
 def apart(model: Autoencoder, x: Images, z: Tensor) -> Tensor:
-    """The same of each image's code, as if it were all there is."""
+    """The same for each image's code alone."""
     alone = [together(model, image[None], code[None]) for image, code in zip(x, z, strict=True)]
     return torch.stack(alone)
 
@@ -125,8 +127,8 @@ def apart(model: Autoencoder, x: Images, z: Tensor) -> Tensor:
 def aggregate(q: Normal, rng: Generator) -> Tensor:
     """Of one draw z for each posterior, sum_k log q(z_k) - log p(z_k); the mean is the aggregate's divergence.
 
-    q(z_k) is the mean of all these posteriors, of dimension k alone. Its own is among them, so that of few images
-    the divergence comes out too large.
+    q(z_k) is the mean of all these posteriors, of dimension k alone. The posterior that z was drawn from is among
+    them, so that with few images the divergence is estimated too large.
     """
     z = q.mean + q.stddev * noise_like(q.mean, rng=rng)
     mixed = q.log_prob(z[:, None]).logsumexp(1) - math.log(len(z))  # draws, posteriors and dimensions to draws

@@ -26,15 +26,15 @@ class PenaltiesMakeSparse(Study):
     The notes' perceptron with a code of 300 logistic units learns Fashion-MNIST by the cross-entropy for 10
     epochs: without a penalty, with lambda ||z||_1, and with lambda sum_k KL(p || q_k), q_k the mean activation of
     unit k in the batch and p = 0.1. A unit is on where it is above a tenth of the largest value of the code; the
-    share that is on is of held-out images, over that without a penalty.
+    number is the share of units that are on for held-out images, over that without a penalty.
 
-    Controls: the network without a penalty; and what it gives back of the image when only as many of its units are
-    kept for each image, those farthest from their mean, the others at it, as are on with the penalty: were its
-    error no larger, no penalty would be needed. The excess kurtosis of an image's activations is high where a few
+    Controls: the network without a penalty; and its error when only as many of its units are kept for each image
+    as are on with the penalty, those farthest from their mean, and the others are set to their mean: if its error
+    were no larger, no penalty would be needed. The excess kurtosis of an image's activations is high where a few
     units stand out. Dead units are on for no image.
 
-    The maps have an image in each row and a unit in each column, dark where it is off. The histograms are of all
-    activations; they count on a logarithmic scale.
+    The maps have an image in each row and a unit in each column, dark where it is off. The histograms show all
+    activations, with counts on a logarithmic scale.
     """
 
     claim: ClassVar[str] = "sparse"
@@ -42,10 +42,10 @@ class PenaltiesMakeSparse(Study):
     items: ClassVar[tuple[int, ...]] = (44, 45, 134, 154)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Either penalty gives a code of which few units speak at a time.",
-        Verdict.MIXED: "One penalty makes codes sparse and the other does not: a mean can be low without any unit "
-        "being off.",
-        Verdict.FAILS: "With the notes' weights neither makes codes sparse: give them larger ones.",
+        Verdict.HOLDS: "Either penalty gives a code of which few units are on at a time.",
+        Verdict.MIXED: "One penalty makes codes sparse and the other does not: a mean can be low without any "
+        "unit being off.",
+        Verdict.FAILS: "With the notes' weights neither makes codes sparse: use larger ones.",
     }
 
     units_on_l1_over_none: Below = Below(0.5)
@@ -92,7 +92,7 @@ class PenaltiesMakeSparse(Study):
 
 @torch.no_grad()
 def kept(model: Autoencoder, x: Images, mean: Tensor, count: int) -> Images:
-    """What comes of so many units of each image, those farthest from their mean; the others are at it."""
+    """The output from `count` units of each image, those farthest from their mean; the others are set to it."""
     z = flat_codes(model, x)
     far = (z - mean).abs()
     least = far.topk(min(count, z.shape[1]), dim=1).values[:, -1:]

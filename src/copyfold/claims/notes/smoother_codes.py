@@ -26,16 +26,17 @@ FRAMES = 11
 class SmootherCodes(Study):
     """A VAE's space of codes is smoother than a plain autoencoder's.
 
-    The VAE and the deterministic autoencoder of T30. Purity is the share of the 10 nearest codes that have an
-    image's class. A held-out image and the next are the ends of a straight line of codes; its middle is decoded,
-    and its distance to the nearest training image stands over that of the decoded ends: 1 where the way stays
-    among images as its ends do. The second number is the VAE's over the autoencoder's.
+    The VAE and the deterministic autoencoder of T30 are compared. Purity is the share of the 10 nearest codes that
+    have an image's class. A held-out image and the next are the ends of a straight line of codes; its middle is
+    decoded, and its distance to the nearest training image is divided by that of the decoded ends: 1 where the
+    middle is as near to real images as the ends. The second number is the VAE's ratio over the autoencoder's.
 
-    Controls: pixels, whose purity needs no network; the fade from one image to the next in pixels, whose middle
-    shows both; PCA, whose space is as smooth as can be. Blur brings an image nearer to all others, hence the ends.
-    "Unevenness" is the longest of ten steps of the decoded line over their mean: a jump makes it large.
+    Controls: pixels, whose purity needs no network; linear interpolation of pixels, whose middle shows both
+    images; PCA, whose space is linear. Blur brings an image nearer to all others; therefore the distance is
+    divided by that of the ends. "Unevenness" is the longest of ten steps of the decoded line over their mean: a
+    jump makes it large.
 
-    The maps are the codes' t-SNE, coloured by class. The strips go from one image to another of another class.
+    The maps are the codes' t-SNE, coloured by class. The strips go from one image to one of another class.
     """
 
     claim: ClassVar[str] = "T32-smooth"
@@ -43,17 +44,17 @@ class SmootherCodes(Study):
     items: ClassVar[tuple[int, ...]] = (102, 137, 156)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Where codes are to be compared or mixed, the divergence of a VAE pays.",
-        Verdict.MIXED: "Smooth in one sense only: whether classes lie apart and whether what lies between is an "
-        "image are two questions.",
-        Verdict.FAILS: "A plain autoencoder's codes can be compared and mixed as well as a VAE's.",
+        Verdict.HOLDS: "Where codes are compared or interpolated, the divergence of a VAE helps.",
+        Verdict.MIXED: "Smooth in one sense only: whether classes are separated and whether codes in between "
+        "give images are two questions.",
+        Verdict.FAILS: "A plain autoencoder's codes can be compared and interpolated as well as a VAE's.",
     }
 
     purity_vae_over_autoencoder: Above = Above(1.0)
     midpoint_vae_over_autoencoder: Below = Below(1.0)
 
     def measure(self, lab: Lab) -> Finding:
-        """Ask neighbours, and go from image to image."""
+        """Compare the classes of neighbours, and interpolate between images."""
         photos = fashion(lab, classes=True)
         x, (many, labels) = lab.images(photos), with_classes(lab, photos)
         everything = lab.images(photos, "train", len(photos))
@@ -98,16 +99,16 @@ def straight(model: Autoencoder, x: Images) -> Tensor:
 
 
 def faded(x: Images) -> Tensor:
-    """The same line in pixels, without any model."""
+    """Linear interpolation of pixels, without a model."""
     return torch.stack([torch.lerp(x, flat(following(x)).view_as(x), n / (FRAMES - 1)) for n in range(FRAMES)])
 
 
 def unevenness(way: Tensor) -> Tensor:
-    """The longest step over the mean step, of every image's way; 1 where it goes nowhere."""
+    """The longest step over the mean step of every image's line; 1 where it does not move."""
     steps = way.diff(dim=0).flatten(2).norm(dim=2)
     return torch.where(steps.amax(0) > 0, steps.amax(0) / steps.mean(0).clamp(min=1e-12), 1.0)
 
 
 def _far(x: Images, everything: Images) -> Tensor:
-    """How far each image is from the nearest of the training images."""
+    """The distance of each image to the nearest training image."""
     return neighbours(x, everything)[0][:, 0]

@@ -1,3 +1,3 @@
-"""Of the essay's section on overcomplete networks: do they learn to copy whatever they are given?"""
+"""Claims of the essay's section on overcomplete networks: do they learn the identity function?"""
 
 SECTION = 'essay, "Overcomplete autoencoders do not learn the identity function"'

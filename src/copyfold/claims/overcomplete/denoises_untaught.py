@@ -23,30 +23,32 @@ KEEPS = (0.9, 0.7, 0.5, 0.3, 0.1)  # of the image, in the essay's mix with noise
 
 @dataclass(frozen=True)
 class DenoisesUntaught(Study):
-    """An autoencoder that was only taught to copy removes noise.
+    """An autoencoder trained only to copy removes noise.
 
-    The essay's fully connected network, on images of half the side for its cost, and its U-Net without skips learn
-    to copy photographs. Held-out ones are mixed with noise N(0.7, 0.2^2), keeping 0.9 to 0.1 of the image. The
-    decisive numbers are of half and half: the squared error of the output over that of doing nothing, and over
-    that of the best baseline which needs no network, for the better of the two networks, each as the essay uses it
-    (the U-Net with the statistics of the batch, here of all images measured). A note says how long their codes
-    are: one that is shorter than the image would take noise away by that alone.
+    The essay's fully connected network (on images of half the side, to save time) and its U-Net without skips
+    learn to copy photographs. Held-out photographs are mixed with noise N(0.7, 0.2^2), keeping 0.9 to 0.1 of the
+    image. The deciding numbers are for half and half: the squared error of the output over that of doing nothing,
+    and over that of the best baseline without a network, for the better of the two networks, each as the essay
+    uses it (the U-Net with the statistics of the batch, here of all images measured). A note gives the lengths of
+    their codes: a code shorter than the image would remove noise for that reason alone.
 
     Controls: the mean training image; least-squares linear filters of 7x7 and 11x11 and by frequency, fitted on
-    the same training images with the same noise; the Wiener filter of patches, non-local means and wavelets, told
-    the noise. All know that brightness was shifted, as the filters have a constant and the others undo it.
+    the same training images with the same noise; the Wiener filter of patches, non-local means and wavelets, with
+    the noise level given. All correct the shift of brightness: the filters have a constant term, and for the
+    others the shift is undone.
 
-    The first figure shows the root of both ratios against how much of the image is kept: below 1 is better than
-    doing nothing, or than the best baseline. The second shows images of the better network.
+    The first figure shows the square root of both ratios against the share of the image that is kept: below 1 is
+    better than doing nothing, or than the best baseline. The second shows images of the better network.
     """
 
     claim: ClassVar[str] = "T2"
     place: ClassVar[str] = f"{SECTION}: ||O(a~) - a|| < ||a~ - a||"
     items: ClassVar[tuple[int, ...]] = (105, 138)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Copying alone teaches more about images than any filter fitted in a second knows.",
-        Verdict.MIXED: "It removes noise, but less than a linear filter fitted in a second: noise of another "
-        "brightness is far from all images, and coming back towards them is easy.",
+        Verdict.HOLDS: "Training to copy teaches a network more about images than a filter fitted in a second "
+        "knows.",
+        Verdict.MIXED: "It removes noise, but less than a linear filter fitted in a second. Noise of another "
+        "brightness is far from all images, and moving it back towards them is easy.",
         Verdict.FAILS: "What looks like denoising is not even better than leaving the noise in.",
     }
 

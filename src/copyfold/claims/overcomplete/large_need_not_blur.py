@@ -1,4 +1,4 @@
-"""Is it the squared error that blurs, or the narrow code?"""
+"""Does the squared error cause blur, or the narrow code?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,24 +23,25 @@ from copyfold.studies.toolkit.networks import WIDE, overcomplete
 class LargeNeedNotBlur(Study):
     """The squared error need not blur where the network is large.
 
-    Perceptrons copy photographs: one with a code of 32 numbers, one with as wide layers but the same code, and the
-    essay's overcomplete network. The number is the sharpness (energy of the Laplacian) of the held-out
-    reconstruction over that of the photograph, the mean over the images of each.
+    Perceptrons copy photographs: one with a code of 32 numbers, one with the same code but layers as wide as those
+    of the overcomplete network, and the essay's overcomplete network. The number is the sharpness (energy of the
+    Laplacian) of the held-out reconstruction over that of the photograph, the mean over the images of each.
 
     Controls: the sharpness of the error over that of the photograph, since noise is sharp too: where it is not far
-    below that of the reconstruction, the edges are not the photograph's; and the wide network with the narrow
-    code. The optimum of the squared error is the mean of all images that a code stands for, so that a narrow code
-    must blur however large the network around it is; were it sharp, size would be what matters, and not what the
-    code keeps.
+    below that of the reconstruction, the edges are not those of the photograph; and the wide network with the
+    narrow code. The squared error is least for the mean of all images that have the same code, so that a narrow
+    code must blur however large the network is; if it were sharp, the size would matter and not the information in
+    the code.
 
-    In the figure, rows from the top: photographs, and what each network gives back.
+    In the figure, rows from the top: photographs, and each network's output.
     """
 
     claim: ClassVar[str] = "blur"
     place: ClassVar[str] = f"{SECTION}: the paragraphs around g(a; w, mu, sigma)"
     items: ClassVar[tuple[int, ...]] = (150,)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Blur is lost information and not the squared error's fault: widen the code, not layers.",
+        Verdict.HOLDS: "Blur is lost information and not caused by the squared error: make the code wider, not "
+        "the layers.",
         Verdict.MIXED: "Neither size nor code alone decides about blur here: look at the three numbers.",
         Verdict.FAILS: "Networks of this kind blur by the squared error, however large.",
     }

@@ -1,4 +1,4 @@
-"""T1: does a network that could copy its input learn to copy it?"""
+"""T1: does a network that could represent the identity learn it?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,28 +30,28 @@ class NotTheIdentity(Study):
 
     The essay's network, five hidden layers of 1.3 times as many units as the image has numbers, learns to copy
     photographs by its squared error. Held-out images are then mixed half and half with noise N(0.7, 0.2^2), as in
-    the essay, or get noise of std 0.1. The gap is the distance from the output to the corrupted input over that
-    from the clean image to it: 0 for a copy. "Passed" is the share of the added noise that comes out again, 1 for
-    a copy and free of the network's own error. The Jacobian's distance from the identity, ||J - I|| / sqrt(D), is
-    of clean images.
+    the essay, or get noise of std 0.1. The gap is the distance from the output to the corrupted input over the
+    distance from the clean image to the corrupted input: 0 for the identity. "Passed" is the share of the added
+    noise that passes to the output: 1 for the identity, and independent of the network's error on clean images.
+    The Jacobian's distance from the identity, ||J - I|| / sqrt(D), is taken at clean images.
 
-    Controls: the same network before training, which is no copy either, so that the gap alone says nothing good;
-    training images, on which a network that only remembers would differ; and a fifth and four times of the
-    training, with the error on clean images over that of the mean training image, since a network that has not
-    learned to copy passes no noise either.
+    Controls: the same network before training, which does not copy either, so that a large gap alone is no merit;
+    training images, on which a network that only memorises would differ; and a fifth and four times the training,
+    with the error on clean images over that of the mean training image, since a network that has not learned to
+    copy passes no noise either.
 
-    In the first figure, rows from the top: clean, the network's copy, mixed with noise, and what it makes of that.
-    The second shows both shares against training: were the line of the noise to rise while that of the error
-    falls, the network would be on its way to the identity.
+    In the first figure, rows from the top: clean, the network's copy, mixed with noise, and its output for the
+    mix. The second shows both shares against training: if the line of the noise rose while that of the error fell,
+    the network would be approaching the identity.
     """
 
     claim: ClassVar[str] = "T1"
     place: ClassVar[str] = f"{SECTION}: the text under the figure of the overcomplete autoencoder"
     items: ClassVar[tuple[int, ...]] = (12, 103, 138)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Width alone makes no copying machine: gradient descent stops well before the identity.",
-        Verdict.MIXED: "By one measure it copies and by another it does not: look at all three.",
-        Verdict.FAILS: "A wide network copies whatever it is given: its output on noise tells nothing.",
+        Verdict.HOLDS: "A wide network does not become the identity: gradient descent stops well before it.",
+        Verdict.MIXED: "It copies by one measure and not by another: look at all three.",
+        Verdict.FAILS: "A wide network copies every input: its output on noise says nothing.",
     }
 
     gap: Above = Above(0.3)
@@ -59,7 +59,7 @@ class NotTheIdentity(Study):
     jacobian: Above = Above(0.3)
 
     def measure(self, lab: Lab) -> Finding:
-        """Corrupt images, and see what comes out."""
+        """Corrupt images, and compare outputs with inputs."""
         photos = lab.photos("landscapes")
         x, seen = lab.images(photos), lab.images(photos, "train")
         make = overcomplete(lab)

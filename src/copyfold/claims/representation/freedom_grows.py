@@ -1,4 +1,4 @@
-"""T11: how many dimensions of the input do layers free, one after another?"""
+"""T11: how does the number of free input dimensions grow over layers?"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,20 +26,21 @@ Lines: TypeAlias = dict[str, tuple[Sequence[float], Sequence[float]]]
 
 @dataclass(frozen=True)
 class FreedomGrows(Study):
-    """The dimension in which an input is free is a product over layers, and grows.
+    """The number of free input dimensions is a product over layers, and grows.
 
     Chains of random layers n_1 -> m_1 -> m_2 ... with 256 inputs, in float64. The free dimension is the nullity of
-    the product of the layers; with ReLUs, of the Jacobian at 8 random inputs. "Grows" is the free dimension after
-    six layers that narrow by 32 each over that after one. "Formula off" is how far the essay's (n_1 - m_1) (n_2 -
-    m_2) ... is from what is measured, relative to it; beside it the right formula, n_1 less the smallest m.
+    the product of the layers, or, with ReLUs, of the Jacobian at 8 random inputs: the dimension in which the input
+    can change without a change of the output. "Grows" is the free dimension after six layers that narrow by 32
+    each, over that after one. "Formula off" is how far the essay's (n_1 - m_1) (n_2 - m_2) ... is from the
+    measured dimension, relative to it; the same is given for the right formula, n_1 - min m.
 
-    Controls: layers that stay at 128 after the first, which by the right formula free nothing more, and by the
-    essay's, 128 x 0 x 0 ..., nothing at all; and four square layers, which are free in no dimension. These are
-    undone exactly, and yet noise of std 1/1000 in the output leads to another input: "moved" is by how much, over
-    the input's length.
+    Controls: layers that stay at 128 after the first, which by the right formula free no further dimension, and by
+    the essay's, 128 x 0 x 0 ..., none at all; and four square layers, which free none. These can be inverted
+    exactly, but noise of std 1/1000 in the output leads to another input: "moved" is the distance to it, over the
+    input's length.
 
     The first figure shows the free dimension after each layer of every chain; the second that of the narrowing
-    linear one, beside the right formula, on which it lies, and the essay's.
+    linear chain with the right formula, which agrees with it, and the essay's.
     """
 
     claim: ClassVar[str] = "T11"
@@ -47,10 +48,11 @@ class FreedomGrows(Study):
     items: ClassVar[tuple[int, ...]] = (85, 142)
     data: ClassVar[tuple[str, ...]] = ()
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Every layer multiplies what can no longer be told apart: depth itself costs the input.",
-        Verdict.MIXED: "Layers that narrow free more dimensions, but not as many as their product: what counts is "
-        "the narrowest, which is where to look for what a network cannot tell apart.",
-        Verdict.FAILS: "Depth frees no dimension: only the first layer counts.",
+        Verdict.HOLDS: "Every layer multiplies the dimensions that can no longer be told apart: depth itself "
+        "loses the input.",
+        Verdict.MIXED: "Layers that narrow free more dimensions, but not as many as the product: the narrowest "
+        "layer decides, and it is where to look for what a network cannot tell apart.",
+        Verdict.FAILS: "Depth frees no further dimension: only the first layer counts.",
     }
 
     grows_linear: Above = Above(1.0)
@@ -91,7 +93,7 @@ class FreedomGrows(Study):
 
 
 def freedom(layers: Sequence[nn.Linear], relu: bool, rng: Generator) -> Tensor:
-    """The free dimensions after each layer of a chain: layers x inputs, as many of these as may differ."""
+    """The free dimensions after each layer of a chain: layers x inputs, for inputs where they may differ."""
     n, inputs = layers[0].in_features, INPUTS if relu else 1
     x = torch.randn(inputs, n, generator=rng, dtype=torch.float64)
     jacobian, found = torch.eye(n, dtype=torch.float64).expand(inputs, n, n), []
@@ -104,7 +106,7 @@ def freedom(layers: Sequence[nn.Linear], relu: bool, rng: Generator) -> Tensor:
 
 
 def chain(widths: Sequence[int], seed: int) -> list[nn.Linear]:
-    """Layers of these widths as torch begins them, in float64."""
+    """Layers of these widths with torch's initial weights, in float64."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return [nn.Linear(n, m).double() for n, m in pairwise(widths)]
@@ -118,7 +120,7 @@ def product(widths: Sequence[int]) -> list[float]:
 
 @torch.no_grad()
 def undone(layers: Sequence[nn.Linear], rng: Generator) -> dict[str, Tensor]:
-    """Square layers, undone layer by layer: exactly, and from an output with noise."""
+    """Square layers, inverted layer by layer: exactly, and from an output with noise."""
     x = torch.rand(16, layers[0].in_features, generator=rng, dtype=torch.float64)
     y = nn.Sequential(*layers)(x)
     exact, noisy = y, y + noise_like(y, 0.0, 1 / 1000, rng)

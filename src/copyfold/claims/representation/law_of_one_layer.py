@@ -20,37 +20,39 @@ from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.random_layers import random_layer, represented
 from copyfold.types import Images
 
-DESCENDED = (1 / 4, 1 / 2, 3 / 4)  # the shares at which descent is held against the closed form
+DESCENDED = (1 / 4, 1 / 2, 3 / 4)  # the shares at which descent is compared with the closed form
 
 
 @dataclass(frozen=True)
 class LawOfOneLayer(Study):
-    r"""How noisy one random layer's representation is follows from its sizes alone.
+    r"""The noise in one random layer's representation follows from its sizes alone.
 
-    Of n numbers a random layer keeps m, rho = m / n. Descent from a_0 on its output then ends at
+    A random layer maps n numbers to m; rho = m / n. Descent from a_0 to the same output then ends at
 
         a_g = rho a + (1 - rho) a_0 + sqrt(rho (1 - rho)) rms(a_0 - a) xi        xi ~ N(0, 1) for large n
         ||a_g - a|| = sqrt(1 - rho) ||a_0 - a||
 
-    with a the photograph and a_0 a constant: mostly the start where m is small, noisiest at one half, mostly the
-    photograph where m is large. "Off" is the relative distance of what the closed form a_0 + A^+ A (a - a_0) has
-    from this, of the noise's std and of the length of the error: the mean over photographs and six values of rho.
-    Descent by L-BFGS must come to the same a_g, at three of them.
+    with a the photograph and a_0 a constant: mostly the start where m is small, noisiest at rho = 1/2, mostly the
+    photograph where m is large. "Off" is the relative difference between the closed form a_0 + A^+ A (a - a_0) and
+    this law, in the std of the noise and in the length of the error: the mean over photographs and six values of
+    rho. Descent by L-BFGS must reach the same a_g, at three of these values.
 
-    Control: a layer that is not random, the means of 2x2 pixels, rho = 1/4. It sees what photographs are made of,
-    and should keep far more of them than the law says: its length "over law" is then far below 1.
+    Control: a layer that is not random, the means of 2x2 pixels, rho = 1/4. It measures the low frequencies that
+    photographs mostly consist of, and should keep far more of them than the law says: its length "over law" is
+    then far below 1.
 
     The first figure shows the std of the noise over rms(a_0 - a) against rho, observed and by the law; the second
-    what stands for the photographs as rho grows.
+    the representations of photographs as rho grows.
     """
 
     claim: ClassVar[str] = "T10"
     place: ClassVar[str] = f"{SECTION}: the law behind O(x_i, theta) ~ N, which the essay does not give"
     items: ClassVar[tuple[int, ...]] = (84, 142)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "The noise of a random layer needs no experiment: it follows from m, n and the start.",
+        Verdict.HOLDS: "The noise of a random layer can be computed without an experiment, from m, n and the "
+        "start.",
         Verdict.MIXED: "The law is a guide for a random layer, but not exact at these sizes: look at the numbers.",
-        Verdict.FAILS: "A random layer on real images does not do what the algebra of random layers says.",
+        Verdict.FAILS: "A random layer on real images does not follow the algebra of random layers.",
     }
 
     noise_off: Below = Below(0.05)

@@ -1,4 +1,4 @@
-"""The essay's reason why noise goes with training: do layers come to depend on each other?"""
+"""The essay's reason why training removes noise: do layers become dependent on each other?"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,19 +30,20 @@ class LayersBecomeDependent(Study):
     r"""After training, successive layers are no longer independent.
 
     Two fully connected networks learn to copy photographs. In the narrow one, n -> w -> 4w -> w -> 4w -> w -> n,
-    two hidden layers are wider than both neighbours: what layer l can say there (the column space of W_l) and what
-    layer l + 1 listens to (the row space of W_(l+1)) have w of 4w dimensions each. Their overlap is the mean
-    squared cosine of their principal angles, 1/4 for independent spaces. In the essay's overcomplete network both
-    spaces are nearly everything, so that the singular values must count too, over all its pairs of layers:
+    two hidden layers are wider than both neighbours: the outputs that layer l can give there (the column space of
+    W_l) and the inputs that layer l + 1 responds to (the row space of W_(l+1)) have w of 4w dimensions each. Their
+    overlap is the mean squared cosine of their principal angles, 1/4 for independent spaces. In the essay's
+    overcomplete network both spaces are nearly the whole space, so that the singular values must count too, over
+    all its pairs of layers:
 
         alignment = n_l ||W_(l+1) W_l||^2 / (||W_(l+1)||^2 ||W_l||^2)        1 for independent layers
 
-    The numbers are trained over untrained; within a tenth of 1 there is no dependence to speak of.
+    The numbers are trained over untrained; within a tenth of 1 counts as no dependence.
 
-    Controls: random spaces of the same size; and "reordered", the trained layers with what each hears in another
-    order, which changes no layer and breaks what ties them together.
+    Controls: random spaces of the same size; and "reordered", the trained layers with the inputs of each permuted,
+    which changes no layer's weights but destroys the dependence between them.
 
-    The first figure shows the principal angles of the narrow network of the first seed, from the smallest; the
+    The first figure shows the principal angles of the narrow network (first seed), the smallest first; the
     second the alignment of each pair of layers, the mean of all seeds.
     """
 
@@ -50,9 +51,9 @@ class LayersBecomeDependent(Study):
     place: ClassVar[str] = f"{SECTION}: the paragraph on why trained models do not have representations like noise"
     items: ClassVar[tuple[int, ...]] = (143,)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Layers learn to listen to those before them: what is true of random layers ends there.",
-        Verdict.MIXED: "Layers come to depend on each other in one network and not in the other.",
-        Verdict.FAILS: "Trained layers are as independent as new ones: the noise goes for another reason.",
+        Verdict.HOLDS: "Layers become adapted to those before them: results on random layers no longer apply.",
+        Verdict.MIXED: "Layers become dependent on each other in one network and not in the other.",
+        Verdict.FAILS: "Trained layers are as independent as untrained ones: noise disappears for another reason.",
     }
 
     overlap_over_untrained: Above = Above(1.1)
@@ -100,7 +101,7 @@ class LayersBecomeDependent(Study):
         return Finding(numbers, {"angles": angles, "alignment": alignments})
 
     def _states(self, lab: Lab, photos: Photos, make: Make, batch: int, seed: int) -> dict[str, Autoencoder]:
-        """A network as it begins, trained, and with its trained layers out of step."""
+        """A network untrained, trained, and trained with its layers' inputs permuted."""
         states = untrained_and_trained(lab, make, photos, seed, batch=batch, lr=WIDE)
         return states | {"reordered": reordered(states["trained"], lab.rng(seed, "reordered"))}
 
@@ -118,8 +119,8 @@ def weights(model: nn.Module) -> list[Tensor]:
 
 def cosines(before: Tensor, after: Tensor) -> Tensor:
     """The cosines of the principal angles of before's column space and after's row space, the largest first."""
-    says, hears = (torch.linalg.qr(w.double()).Q for w in (before, after.T))
-    return torch.linalg.svdvals(says.T @ hears).clamp(max=1)
+    columns, rows = (torch.linalg.qr(w.double()).Q for w in (before, after.T))
+    return torch.linalg.svdvals(columns.T @ rows).clamp(max=1)
 
 
 def alignment(before: Tensor, after: Tensor) -> float:
@@ -135,7 +136,7 @@ def _cosines(layers: Sequence[Tensor]) -> Tensor:
 
 
 def _angles(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Principal angles in degrees against their place, the mean over layers, at some of them."""
+    """Some principal angles in degrees against their rank, the mean over layers."""
     degrees = rows.mean(0).acos() * 180 / math.pi
     chosen = torch.linspace(0, len(degrees) - 1, min(ANGLES, len(degrees))).long()
     return (chosen + 1) / len(degrees), degrees[chosen]

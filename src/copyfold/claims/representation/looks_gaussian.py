@@ -30,32 +30,35 @@ NARROW = SHARES[0]
 
 @dataclass(frozen=True)
 class LooksGaussian(Study):
-    r"""The representation of an input by an untrained model that narrows is normal.
+    r"""The representation of an input by an untrained narrowing model is Gaussian.
 
-    A random layer A has m outputs for the n numbers of an image a; a_g is what descent from a_0 finds to have the
-    same output as a. Descent never leaves the row space of A, so that a_g = a_0 + A^+ A (a - a_0), computed as it
-    stands. The essay has m much smaller than n and begins with a constant: n / 16 decides. Measured are the
-    distance of the values from a normal distribution (Kolmogorov's; 0.06 for uniform ones) and the flatness of the
-    spectrum (0.561 for white noise), of the representation a_g and of its error a_g - a. "Network" is the output
-    of the untrained plain U-Net by L-BFGS, with running statistics taken from training photographs.
+    A random layer A has m outputs for the n numbers of an image a; a_g is the image with the same output as a that
+    descent from a_0 finds. Descent only moves in the row space of A, so that a_g = a_0 + A^+ A (a - a_0), which is
+    computed directly. The essay has m much smaller than n and starts from a constant: n / 16 decides. Measured are
+    the distance of the values from a normal distribution (Kolmogorov's; 0.06 for uniform ones) and the flatness of
+    the spectrum (0.561 for white noise), of the representation a_g and of its error a_g - a. "Network" is the
+    representation by the output of the untrained plain U-Net, found by L-BFGS, with running statistics of training
+    photographs.
 
-    Controls: a uniform and a normal start, whose own noise stays in a_g; exact normal noise, the best that can be
-    measured at this size; the photographs themselves. "Image in" is the share of the energy of a_g - a_0, or of
-    a_g - a, that is a multiple of a - a_0: the picture in the noise. "Unsettled" is how far the network's output
-    still is from the one that is sought, over what noise of std 1/18 changes in it.
+    Controls: a uniform and a normal start, whose own noise stays in a_g; exact normal noise, the best possible
+    value at this size; the photographs themselves. "Image in" is the share of the energy of a_g - a_0, or of a_g -
+    a, that is a multiple of a - a_0: the image within the noise. "Unsettled" is the distance of the network's
+    output from the target output, over the change by noise of std 1/18.
 
-    In the first figure, rows from the top: photographs, and what stands for them from each start, by the layer and
-    by the network. The second shows the distance from normal, from the constant start, against m / n.
+    In the first figure, rows from the top: photographs, and their representations from each start, by the layer
+    and by the network. The second shows, for the constant start, the distance from normal against m / n.
     """
 
     claim: ClassVar[str] = "T9"
     place: ClassVar[str] = f"{SECTION}: O(x_i, theta) ~ N, before the first equation"
     items: ClassVar[tuple[int, ...]] = (80, 142)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "New layers that narrow make Gaussian noise: a noisy representation tells of a lost input.",
-        Verdict.MIXED: "Some of it is Gaussian noise and some is not: what a narrow layer keeps, what it loses "
-        "and what a network does look different. How noisy it looks does not say how much is lost.",
-        Verdict.FAILS: "New layers make no Gaussian noise: what looks so was in the start.",
+        Verdict.HOLDS: "Untrained layers that narrow make Gaussian noise: a noisy representation means a lost "
+        "input.",
+        Verdict.MIXED: "Some of it is Gaussian noise and some is not: what a narrow layer keeps, what it "
+        "loses, and the representation by a network look different. How noisy it looks does not say how much "
+        "is lost.",
+        Verdict.FAILS: "Untrained layers make no Gaussian noise: what looked like it came from the start.",
     }
 
     normality_of_the_representation: Below = Below(0.03)
@@ -64,7 +67,7 @@ class LooksGaussian(Study):
     normality_of_the_network: Below = Below(0.03)
 
     def measure(self, lab: Lab) -> Finding:
-        """Represent photographs by random layers and networks, and look at what came of them."""
+        """Represent photographs by random layers and networks, and measure the noise."""
         photos = lab.photos("landscapes")
         x = lab.images(photos)
         starts = _starts(x, lab.rng(0, "starts"))
@@ -95,7 +98,7 @@ class LooksGaussian(Study):
         return Finding(numbers, {"images": pictures.comparison(rows), "normality": curve})
 
     def _by_network(self, lab: Lab, photos: Photos, x: Images, start: Images) -> list[Reading]:
-        """What the output of an untrained U-Net takes for x, for every seed."""
+        """Representations of x by the output of an untrained U-Net, for every seed."""
         descend = Inversion(steps=lab.budget.scaled(50), first=start)
         seen = lab.images(photos, "train")
         models = [with_running_averages(lab.untrained(unet(lab), photos, seed), seen) for seed in lab.seeds]
@@ -114,7 +117,7 @@ class LooksGaussian(Study):
 
 
 def _starts(x: Images, rng: Generator) -> dict[str, Images]:
-    """Where descent begins: constant, uniform, and normal as the essay's scripts have it."""
+    """The starts of descent: constant, uniform, and normal as in the essay's scripts."""
     return {
         "constant": torch.full_like(x, 0.7),
         "uniform": uniform_like(x, rng),
@@ -134,6 +137,6 @@ def _anatomy(name: str, found: list[Images], x: Images, start: Images) -> dict[s
 
 
 def _looks(name: str, images: list[Images]) -> dict[str, Estimate]:
-    """The noise meter's numbers of images, for every seed."""
+    """The noise measures of images, for every seed."""
     meters = {"normality": normality, "kurtosis": kurtosis, "flatness": flatness}
     return {f"{what} {name}": statistics.mean([meter(i) for i in images]) for what, meter in meters.items()}

@@ -1,4 +1,4 @@
-"""Do narrow layers put noise in, and does training take it out?"""
+"""Do narrow layers add noise, and does training remove it?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,29 +24,30 @@ from copyfold.types import Shape
 class NarrowingInjects(Study):
     """Undercomplete layers put noise into the representation; training removes it.
 
-    Two networks learn to copy photographs: a perceptron whose layers halve, n -> n/2 -> n/4 -> n/8 and back,
-    and the plain U-Net, in which each pool leaves a quarter of the numbers. Before and after each narrowing
-    layer the image is sought that the layer takes for a held-out one, by L-BFGS from a constant. Noise is the
-    std of what is white in its error. "Added" is the noise of the untrained network at the code over that where
-    nothing narrows: of the U-Net's stem; and, as there is nothing before the perceptron's first layer, of the
-    code of the essay's overcomplete network, which is as deep. "Left" is the noise at the code, trained over
-    untrained: at most a half.
+    Two networks learn to copy photographs: a perceptron whose layers halve, n -> n/2 -> n/4 -> n/8 and back, and
+    the plain U-Net, in which each pool leaves a quarter of the numbers. Before and after each narrowing layer the
+    representation of a held-out image is found by L-BFGS from a constant. Noise is the std of the white component
+    of its error. "Added" is the noise of the untrained network at the code over that where nothing narrows: in the
+    U-Net, at its stem; and, as there is nothing before the perceptron's first layer, at the code of the essay's
+    overcomplete network, which is as deep. "Left" is the noise at the code, trained over untrained: at most a
+    half.
 
-    Controls: the overcomplete network, trained too, whose noise has no narrow layer to come from; "unsettled",
-    how far descent still is from the code, over that code's change by noise of std 1/18; and "noise, start", of
-    the constant that descent begins with, which is all fine texture of the photograph.
+    Controls: the overcomplete network, trained too, whose noise cannot come from a narrow layer; "unsettled", the
+    distance of descent from the target code, over that code's change by noise of std 1/18; and "noise, start",
+    that of the constant start, which is all fine texture of the photograph.
 
-    The first figure shows the noise layer by layer; the second photographs, and what the codes take for them.
+    The first figure shows the noise layer by layer; the second photographs, and their representations by the
+    codes.
     """
 
     claim: ClassVar[str] = "injected"
     place: ClassVar[str] = 'essay, "Conclusion": what it means to train explicitly for a task'
     items: ClassVar[tuple[int, ...]] = (82, 83, 144)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "A new narrow network blurs its input with noise, and copying teaches it to take that out.",
-        Verdict.MIXED: "Narrow layers and noise do not go together in every network, before training or after it: "
-        "the conclusion's reason for denoising is at best a part of it.",
-        Verdict.FAILS: "Narrow layers put no noise in, or training leaves it: denoising has another reason.",
+        Verdict.HOLDS: "An untrained narrow network adds noise to its input, and training to copy removes it.",
+        Verdict.MIXED: "Narrow layers and noise do not go together in every network, before training or after "
+        "it: the conclusion's reason for denoising is at best a part of it.",
+        Verdict.FAILS: "Narrow layers add no noise, or training leaves it: denoising has another reason.",
     }
 
     added_mlp: Above = Above(1.0)

@@ -42,24 +42,24 @@ States: TypeAlias = Sequence[Mapping[str, nn.Module]]
 class NoiseByDepth(Study):
     r"""Deep layers of trained networks show less noise; the first block stays noisy.
 
-    A small CNN and a small vision transformer learn to tell clothes apart (fashion_mnist); the plain U-Net
-    learns to copy photographs. After each block the image is sought that it takes for a held-out one: 50 steps
-    of L-BFGS at the cpu budget, from a constant, so that no noise comes from the start; and L-BFGS, unlike
-    Adam, puts in none of its own. Noise is the std of what is white in a_g - a, in which fine texture that a_g
-    has not counts too. At the first block it is that of the trained network: "noisy" is more than 0.01, two and a
-    half grey levels. At the deepest block (of the U-Net, its output) it is trained over untrained: at most a half
-    is left. The U-Net has running statistics; untrained, those of training photographs.
+    A small CNN and a small vision transformer learn to classify fashion_mnist; the plain U-Net learns to copy
+    photographs. After each block the representation a_g of a held-out image a is found: 50 steps of L-BFGS at the
+    cpu budget, from a constant, so that no noise comes from the start; and L-BFGS, unlike Adam, adds none of its
+    own. Noise is the std of the white component of a_g - a, in which fine texture that a_g lacks counts too. At
+    the first block the number is the noise of the trained network: "noisy" is more than 0.01, two and a half grey
+    levels of 256. At the deepest block (in the U-Net, its output) it is trained over untrained: at most a half is
+    left. The U-Net uses running statistics; untrained, those of training photographs.
 
-    Controls: "reordered" is the trained network whose layers hear the channels before them in another order.
-    That changes no layer and breaks what ties them together: were its deep noise as low, dependence between
-    layers would not be the reason. "Unsettled" is how far descent still is from the block's answer, over that
-    answer's change by noise of std 1/18: where it is not small, noise may be what was not finished. "Partly" is
-    a tenth of the training. "Noise, start" is of the constant that descent begins with, and so all texture. A note
-    says how many numbers each first block has for one of the image: the essay's reason for its noise needs fewer
-    than one.
+    Controls: "reordered" is the trained network whose layers read their input channels in a permuted order. This
+    changes no layer's weights but destroys the dependence between layers: if its deep noise were as low,
+    dependence between layers would not be the reason. "Unsettled" is the distance of descent from the block's
+    target output, over that output's change by noise of std 1/18: where it is not small, the noise may come from a
+    search that has not converged. "Partly" is after a tenth of the training. "Noise, start" is that of the
+    constant start, which is all texture. A note gives the number of values of each first block for one value of
+    the image: the essay's reason for its noise requires fewer than one.
 
-    The first figure shows the noise block by block. The others show, from the top: images, and what the first and
-    the last block take for them, untrained and trained.
+    The first figure shows the noise block by block. The others show, from the top: images, and their
+    representations by the first and the last block, untrained and trained.
     """
 
     claim: ClassVar[str] = "T12"
@@ -67,9 +67,11 @@ class NoiseByDepth(Study):
     items: ClassVar[tuple[int, ...]] = (51, 82, 83, 143)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist", "landscapes")
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Training cleans what deep layers pass on, whatever the task, and leaves the first block.",
-        Verdict.MIXED: "It depends on the network, or on the block: noise by depth is no sure sign of training.",
-        Verdict.FAILS: "Noise by depth says nothing of training.",
+        Verdict.HOLDS: "Training removes noise from the representations of deep layers, whatever the task, but "
+        "not from that of the first block.",
+        Verdict.MIXED: "It depends on the network, or on the block: noise by depth is not a reliable sign of "
+        "training.",
+        Verdict.FAILS: "Noise by depth says nothing about training.",
     }
 
     first_block_cnn: Above = Above(0.01)
@@ -116,7 +118,7 @@ class NoiseByDepth(Study):
 
 
 def networks(lab: Lab) -> dict[str, tuple[Photos, States, list[str]]]:
-    """The networks by name: their images, themselves in every state, and their blocks."""
+    """For every network, by name: its images, the network in every state, and its blocks."""
     clothes, photos = lab.labelled("fashion_mnist"), lab.photos("landscapes")
     width, dim = max(2, lab.budget.width // 2), 2 * lab.budget.width
     classes = int(clothes.labels.max()) + 1 if clothes.labels is not None else 0
@@ -131,7 +133,7 @@ def networks(lab: Lab) -> dict[str, tuple[Photos, States, list[str]]]:
 
 
 def classifiers(lab: Lab, make: Any, photos: Photos) -> States:
-    """A classifier for every seed: as it begins, trained, and reordered."""
+    """A classifier for every seed: untrained, trained, and reordered."""
     x, y = lab.images(photos, "train", len(photos)), photos.labels
     batch = min(BATCH, len(x))
     epochs = max(1, round(lab.budget.steps * batch / len(x)))
@@ -152,14 +154,14 @@ def classifiers(lab: Lab, make: Any, photos: Photos) -> States:
 
 @torch.no_grad()
 def accuracy(lab: Lab, model: nn.Module, photos: Photos) -> float:
-    """The share of held-out images that a classifier gets right."""
+    """The share of held-out images that a classifier labels correctly."""
     x = lab.images(photos, count=len(photos.held_out))
     given = torch.cat([model(part).argmax(1).cpu() for part in x.split(256)])
     return (given == torch.as_tensor(photos.held_out_labels)).double().mean().item()
 
 
 def unets(lab: Lab, photos: Photos) -> States:
-    """The plain U-Net for every seed: as it begins, trained, after a tenth of the training, and reordered."""
+    """The plain U-Net for every seed: untrained, trained, after a tenth of the training, and reordered."""
     seen = lab.images(photos, "train")
 
     def states(seed: int) -> dict[str, Autoencoder]:
@@ -188,7 +190,7 @@ def _compared(name: str, readings: Mapping[str, list[Reading]]) -> dict[str, Est
 
 
 def _looks(x: Images, seen: Mapping[str, list[list[Reading]]]) -> Any:
-    """Images, and what the first and the last block take for them."""
+    """Images, and their representations by the first and the last block."""
     rows = {"images": x[:SHOWN]}
     for where, i in (("first", 0), ("last", -1)):
         rows |= {f"{where} block, {state}": of[i][0].images["found"][:SHOWN] for state, of in seen.items()}

@@ -1,4 +1,4 @@
-"""The tails of spheres and normal distributions, as printed and corrected."""
+"""The tail bounds of spheres and normal distributions, as printed and corrected."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdic
 from copyfold.studies.lab import Lab
 
 DRAWS = 20_000  # points of the sphere
-TOLD = 10  # points that a bound has to leave for their share to be told from chance
+TOLD = 10  # expected points beyond a bound, below which their share is chance
 SIZES = (2, 3, 10, 100, 1000)  # dimensions of it
 REACHES = tuple(i / 20 for i in range(1, 20))  # distances from the origin
 MIDDLE = 100  # the dimension that is shown
@@ -27,22 +27,23 @@ Lines: TypeAlias = dict[str, tuple[Sequence[float], Sequence[float]]]
 
 @dataclass(frozen=True)
 class TailsCorrected(Study):
-    r"""The printed tails of sphere and normal are wrong, and the corrected ones hold.
+    r"""The printed tail bounds of sphere and normal are wrong; the corrected ones hold.
 
     Points are drawn on the unit sphere and in the unit ball of n dimensions, n from 2 to 1000; eps is .05 to .95.
 
         printed:    vol(|x| > eps) <= 2 exp(-n eps^2 / 4) v_n        P(|x - mu| > eps) = exp(-2 n eps^2)
         corrected:  P(|x_i| > eps) <= 2 exp(-n eps^2 / 2)            erfc(eps / (std sqrt 2)),   std^2 = 1 / n
 
-    The first printed bound is of points far from a half of the ball and not from the origin; the second is
-    Hoeffding's for means. "Over corrected" is the largest ratio of a drawn tail (sphere, ball, normal) to the
-    corrected bound, over all n and the eps at which that bound leaves 10 of the 20,000 points or more, as a
-    single one would break a smaller bound by chance. "Over printed" is the ratio at n = 100, of the ball's volume
-    beyond eps = 1/2 and of the normal's tail beyond one std. That a coordinate becomes normal follows from no
-    bound; the distance of sqrt(n) x_1 from a normal distribution, at n = 1000, shows it (Poincare and Borel).
+    The first printed bound is for the distance from a half of the ball and not from the origin; the second is
+    Hoeffding's for means. "Over corrected" is the largest ratio of a sampled tail (sphere, ball, normal) to the
+    corrected bound, over all n and those eps for which the bound allows 10 of the 20,000 points or more, since a
+    single point would break a smaller bound by chance. "Over printed" is the ratio at n = 100, for the ball's
+    volume beyond eps = 1/2 and for the normal's tail beyond one std. No bound shows that a coordinate becomes
+    normal; the distance of sqrt(n) x_1 from a normal distribution, at n = 1000, shows it (Poincare and Borel).
 
-    Controls: n = 2, where a coordinate is far from normal; and coins of +-1/sqrt(n), which obey the corrected
-    bound at every eps and are not normal: tails cannot show what the essay concludes from them.
+    Controls: n = 2, where a coordinate is far from normal; and a random sign times 1/sqrt(n) ("coins"), which
+    obeys the corrected bound at every eps and is not normal: tail bounds cannot show what the essay concludes from
+    them.
 
     The first figure shows tails against eps at n = 100. The second shows the distance from normal, and the cosine
     of two random directions, against n.
@@ -53,10 +54,10 @@ class TailsCorrected(Study):
     items: ClassVar[tuple[int, ...]] = (142, 145)
     data: ClassVar[tuple[str, ...]] = ()
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "A coordinate in many free dimensions is normal, by another proof than the essay's: use it "
-        "with std 1 / sqrt(n - m) of the length, and not the printed tails.",
+        Verdict.HOLDS: "A coordinate in many free dimensions is normal, by another proof than the essay's: use "
+        "this with std 1 / sqrt(n - m) of the length, and not the printed tails.",
         Verdict.MIXED: "Not every correction holds as stated: look at the numbers before using a formula.",
-        Verdict.FAILS: "The printed formulas stand as they are.",
+        Verdict.FAILS: "The printed formulas are right as they are.",
     }
 
     tail_over_corrected: Below = Below(1.0)
@@ -65,7 +66,7 @@ class TailsCorrected(Study):
     distance_from_normal: Below = Below(0.02)
 
     def measure(self, lab: Lab) -> Finding:
-        """Draw points, count those far out."""
+        """Draw points, and count those in the tails."""
         drawn = [{n: points(n, lab.rng(seed, f"points {n}")) for n in SIZES} for seed in lab.seeds]
         one = [d[MIDDLE] for d in drawn]
         volume, hoeffding = _printed_volume(MIDDLE, 0.5), _printed_normal(MIDDLE, MIDDLE**-0.5)
@@ -96,12 +97,12 @@ class TailsCorrected(Study):
         return Finding(numbers, {"tails": tails, "normal": limit})
 
     def _broken(self, n: int, drawn: Mapping[str, Tensor]) -> float:
-        """The share of eps at which more of the ball is beyond than the printed bound allows."""
+        """The share of eps at which more of the ball's volume is beyond eps than the printed bound allows."""
         return sum(beyond(drawn["radius"], e) > _printed_volume(n, e) for e in REACHES) / len(REACHES)
 
 
 def _tails(drawn: Mapping[str, Tensor]) -> Lines:
-    """Tails against eps, as far as so many draws can tell."""
+    """Tails against eps, as far as this number of draws can resolve them."""
     lines = {
         "coordinate on the sphere, drawn": [beyond(drawn["sphere"], e) for e in REACHES],
         "2 exp(-n eps^2 / 2), corrected": [corrected(MIDDLE, e) for e in REACHES],
@@ -151,13 +152,13 @@ def corrected(n: int, eps: float) -> float:
 
 
 def over_corrected(n: int, tail: Tensor) -> float:
-    """The largest ratio of a drawn tail to its corrected bound, where so many draws can tell."""
+    """The largest ratio of a sampled tail to its corrected bound, where this number of draws can resolve it."""
     bounds = {e: corrected(n, e) for e in REACHES}
     return max(beyond(tail, e) / bound for e, bound in bounds.items() if bound * len(tail) >= TOLD)
 
 
 def _printed_volume(n: int, eps: float) -> float:
-    """The essay's bound of the share of a ball's volume that is farther than eps from the origin."""
+    """The essay's bound on the share of a ball's volume that is farther than eps from the origin."""
     return 2 * math.exp(-n * eps**2 / 4)
 
 
@@ -171,5 +172,5 @@ def _rms(values: Tensor) -> float:
 
 
 def from_normal(values: Tensor) -> float:
-    """The distance of values from a normal distribution of their variance."""
+    """The distance of values from a normal distribution with their variance."""
     return normality(values.view(1, 1, 1, -1)).item()

@@ -1,4 +1,4 @@
-"""Does an overcomplete network remember its images, or does it copy new ones?"""
+"""Does an overcomplete network memorise its training images, or does it copy new ones?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,22 +28,23 @@ class GeneralisesUnderDescent(Study):
     times. The number for each is the squared error on held-out photographs over that on training photographs. The
     U-Net uses its running statistics.
 
-    Control: a network that remembered would give back the training photograph nearest to what it sees. The error
-    of that photograph, found by its distance, is what a pure memory would score on held-out images.
+    Control: a network that only memorised would return the training photograph nearest to its input. The error of
+    that photograph is what a pure memory would have on held-out images.
 
-    In the first figure a line is a ratio of one network, of its errors on new and seen images (1 is no gap) or of
-    its error and a memory's (1 is no better than memory); the small circles are the seeds. The second shows
-    photographs, those nearest to them, and the copies.
+    In the first figure each line is a ratio for one network: of its errors on new and on training images (1 is no
+    gap), or of its error and that of a memory (1 is no better than memory); the small circles are the seeds. The
+    second shows photographs, the training photographs nearest to them, and the copies.
     """
 
     claim: ClassVar[str] = "generalisation"
     place: ClassVar[str] = f"{SECTION}, the first two paragraphs"
     items: ClassVar[tuple[int, ...]] = (149,)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "No regulariser is needed here: what is learned is a map for images and not a memory.",
-        Verdict.MIXED: "New images are copied far better than memory could, and yet less well than those "
-        "seen: hold images out, and look at both numbers.",
-        Verdict.FAILS: "A network with this much room remembers: its training error says nothing of new images.",
+        Verdict.HOLDS: "No regulariser is needed here: the network learns a map for all images and is not a "
+        "memory.",
+        Verdict.MIXED: "New images are copied far better than a memory could, but worse than training images: "
+        "use held-out images, and look at both numbers.",
+        Verdict.FAILS: "A network of this capacity memorises: its training error says nothing about new images.",
     }
 
     held_out_over_training_error_fully_connected: Below = Below(1.5)
@@ -52,7 +53,7 @@ class GeneralisesUnderDescent(Study):
     error_over_memory_unet: Below = Below(0.5)
 
     def measure(self, lab: Lab) -> Finding:
-        """Compare errors on new images with those on seen ones and those of a memory."""
+        """Compare errors on new images with those on training images and those of a memory."""
         photos = lab.photos("landscapes")
         x = lab.images(photos)
         seen = lab.images(photos, "train", len(x))

@@ -1,4 +1,4 @@
-"""T13: does a walk on the learned manifold explore it, by images that are like the data?"""
+"""T13: does a walk on the learned manifold explore it through images that resemble the data?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,34 +33,35 @@ MARKS = 31  # frames of a walk that are measured, and that its film shows
 
 @dataclass(frozen=True)
 class ManifoldWalk(Study):
-    r"""A walk on the learned manifold explores it, by images that are like the data.
+    r"""A walk on the learned manifold explores it through images that resemble the data.
 
-    The essay's U-Net without skips learns to copy photographs. Held-out ones are then mapped again and again, with
+    The essay's U-Net without skips learns to copy photographs. Held-out ones are then mapped repeatedly, with
     noise on the code, h[n+1] = E(D(h[n])) + 0.2 xi, for 300 steps, the batch norms using the statistics of the
-    batch. Near: the distance from the end of a walk to its nearest training photograph over the distance from a
-    held-out photograph to its own; and the distance of the patches of all ends from those of training photographs,
-    over that of images decoded from random codes, each number normal with its own mean and spread. Explored: the
-    share of the walks that end farther from their first step than half the usual distance of neighbours, or
-    nearest to another photograph.
+    batch. Resembling the data is measured by two numbers: the distance from the end of a walk to its nearest
+    training photograph, over that of held-out photographs to theirs; and the patch distance of all ends from
+    training photographs, over that of images decoded from random codes, each number normal with its own mean and
+    std. Exploring is the share of walks that end farther from their first step than half the usual distance
+    between neighbours, or whose nearest photograph has changed.
 
-    Controls: random codes with the whole covariance of the codes of photographs; noise in pixels, as large as the
-    way that the walks went; the mean photograph, which is nearer to any photograph than most are, so that being
-    near says little alone; how far the ends are spread about their mean, over the same of the photographs, as
-    walks that all decay to one image have moved and are near, but explore nothing; held-out photographs; and the
-    directed walk to another photograph, halfway.
+    Controls: random codes with the full covariance of the codes of photographs; noise in pixels, as large as the
+    displacement of the walks; the mean photograph, which is nearer to any photograph than most others are, so that
+    a small distance alone says little; the variance of the ends about their mean, over that of the photographs,
+    since walks that all decay to one image have moved and are near but explore nothing; held-out photographs; and
+    the directed walk to another photograph, halfway.
 
-    In the first figure a column is a walk, with the training photograph that its end is nearest to, and what comes
-    of random codes. The second shows how near the walk stays and how far it gets, step by step.
+    In the first figure each column is a walk, with the training photograph nearest to its end, and images from
+    random codes. The second shows, step by step, the distances of the walk from the data and from its first step.
     """
 
     claim: ClassVar[str] = "T13"
     place: ClassVar[str] = f"{SECTION}: the equations of h[n+1] and g[n+1], and the first film"
     items: ClassVar[tuple[int, ...]] = (88, 92, 100, 101, 111, 146)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "The plain self-map with a little noise makes new images of a kind, where random codes do "
-        "not: a deterministic autoencoder can be explored from photographs.",
-        Verdict.MIXED: "It moves, or it stays near the data, not both: what looks like exploring may be decay.",
-        Verdict.FAILS: "The walk leaves the data as random codes do: what it shows is the network.",
+        Verdict.HOLDS: "Applying the model repeatedly with a little noise makes new images of the kind of the "
+        "data, where random codes do not: a deterministic autoencoder can be explored from photographs.",
+        Verdict.MIXED: "It moves, or it stays near the data, but not both: what looks like exploring may be "
+        "decay.",
+        Verdict.FAILS: "The walk leaves the data as random codes do: it shows the network and not the data.",
     }
 
     nearest_distance_over_held_out: Below = Below(1.1)
@@ -68,7 +69,7 @@ class ManifoldWalk(Study):
     walked: Above = Above(0.5)
 
     def measure(self, lab: Lab) -> Finding:
-        """Walk from held-out photographs, and look where the walks are."""
+        """Walk from held-out photographs, and measure where the walks are."""
         photos = lab.photos("landscapes", lab.budget.large)
         x = lab.images(photos, count=max(SHOWN, lab.budget.measured // 2))
         known, fitted = (lab.images(photos, "train", count) for count in (KNOWN, REFERENCE))
@@ -114,7 +115,7 @@ class ManifoldWalk(Study):
     def _controls(
         self, lab: Lab, model: Autoencoder, x: Images, known: Images, fitted: Images, moved: Tensor, seed: int
     ) -> dict[str, Images]:
-        """What the ends of walks that moved so far are held against."""
+        """What the ends of walks with this displacement are compared with."""
         rng, directed = lab.rng(seed, "controls"), DirectedWalk(samples.essay_steps(lab, 60))
         aimed = film(directed, model, x, rng)
         return {
@@ -154,7 +155,7 @@ class ManifoldWalk(Study):
 
 @dataclass(frozen=True)
 class _Walked:
-    """What one seed's walks and their controls showed."""
+    """The measurements of one seed's walks and their controls."""
 
     near: list[Tensor]
     """Distance of every image to the nearest training image, at every mark."""

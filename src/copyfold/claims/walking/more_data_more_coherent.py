@@ -1,4 +1,4 @@
-"""T14: are walks more coherent where more images were learned?"""
+"""T14: are walks more coherent if the model learned from more images?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,21 +25,22 @@ SIZES: dict[str, tuple[int | None, ...]] = {"landscapes": (FEW, None), "cifar10"
 
 @dataclass(frozen=True)
 class MoreDataMoreCoherent(Study):
-    """Walks on a manifold that was learned from more images are more coherent.
+    """Walks on a manifold learned from more images are more coherent.
 
     The U-Net learns from 256 or from all landscapes, and from 256, 2,048 or all images of CIFAR-10, each for
     equally many batches. All walk from the same held-out images with the essay's noise, 100 steps (300 at the gpu
-    budget). Two measures of the whole image are taken of the ends, both as distances from training images: of the
-    patches of the coarsest level of a pyramid, and of the correlations of brightness in far parts. The number is
-    that of all images over that of 256, the same ones for all seeds: the interval says nothing of their choice.
+    budget). Two measures of the whole image are taken at the ends, both as distances from training images: of the
+    patches at the coarsest level of a pyramid, and of the correlations of brightness between distant parts. The
+    number is the distance for all images over that for 256. These 256 are the same for all seeds: the interval
+    does not include the variation from their choice.
 
     Controls: the number of batches and the size of the images are the same here (the essay halves the size with
     eight times the data, and smaller images are easier); the held-out images that the walks start from ("real"),
-    about the least that equally many images can have; the walks' first step, which is a copy and no walk; and how
-    far they go from it, as a walk that stays where it is keeps the order of the photograph it started from.
+    whose distance is about the least possible for this number of images; the walks' first step, which is a copy;
+    and the displacement from it, since a walk that does not move keeps the order of its photograph.
 
-    In two figures a column is a walk from the image at its top, its last step with each model. The third shows the
-    distances of every model, patches in the std of the data, beside those of real images.
+    In two figures each column shows the last steps of walks from the image at its top, one for each model. The
+    third shows the distances of every model, for patches in units of the data's std, and those of real images.
     """
 
     claim: ClassVar[str] = "T14"
@@ -47,10 +48,10 @@ class MoreDataMoreCoherent(Study):
     items: ClassVar[tuple[int, ...]] = (5, 111, 112, 146)
     data: ClassVar[tuple[str, ...]] = ("landscapes", "cifar10")
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "More images give a better manifold, at the same cost of training.",
-        Verdict.MIXED: "More images help on some sets or for some sides of coherence: look at the four numbers.",
-        Verdict.FAILS: "A few hundred images teach this network as much of the whole image as all do: what it "
-        "learns is local, or what the essay saw came with the smaller images.",
+        Verdict.HOLDS: "More images give a better manifold for the same compute.",
+        Verdict.MIXED: "More images help on some sets or by some measures of coherence: look at the four numbers.",
+        Verdict.FAILS: "A few hundred images teach this network as much about the whole image as all do: what "
+        "it learns is local, or the effect in the essay came from the smaller images.",
     }
 
     coarse_patch_distance_landscapes: Below = Below(1.0)

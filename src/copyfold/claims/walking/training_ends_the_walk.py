@@ -19,17 +19,17 @@ from copyfold.studies.toolkit.walks import KNOWN, repeated
 
 @dataclass(frozen=True)
 class TrainingEndsTheWalk(Study):
-    """With more training, far fewer images walk when they are mapped again and again.
+    """With more training, far fewer images walk when they are mapped repeatedly.
 
-    One training of the U-Net is looked at three times, the last after ten times as many batches as the first. Each
-    time the map is applied 100 times (300 at the gpu budget) to held-out photographs without noise, with the
-    statistics of the batch, and those that walk are counted, as in the study of walks without noise. The number is
-    the share after the most training less that after the least. The essay counted 7 of 8, and 1 of 8 after 200
-    more epochs.
+    One training of the U-Net is measured at three times, the last after ten times as many batches as the first.
+    Each time the map is applied 100 times (300 at the gpu budget) to held-out photographs without noise, with the
+    statistics of the batch, and those that walk are counted, as in the study of walks without noise
+    (walks-without-noise). The number is the share after the most training minus that after the least. The essay
+    counted 7 of 8, and 1 of 8 after 200 more epochs.
 
-    Controls: running statistics, with which no image depends on another; how far the images get, as a count hides
-    that; and the largest singular value of the Jacobian at the photographs, above 1 where a small change grows:
-    the instability that is to explain the walk.
+    Controls: running statistics, with which no image depends on another; how far the images move, which a count
+    hides; and the largest singular value of the Jacobian at the photographs, above 1 where a small change grows:
+    the instability that is supposed to explain the walk.
 
     The first figure shows the share that walks with its 95 % interval, the second the largest singular value.
     """
@@ -38,21 +38,22 @@ class TrainingEndsTheWalk(Study):
     place: ClassVar[str] = f"{SECTION}: the last paragraph, from 7/8 to around 1/8"
     items: ClassVar[tuple[int, ...]] = (90, 91, 114, 146)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "Walking is a sign of an unfinished training: a well trained copier holds its images, and "
-        "the walk cannot be had with the best model.",
-        Verdict.FAILS: "Training does not still the map within this budget: instability is not just a lack of it.",
+        Verdict.HOLDS: "A walk shows that training is not finished: a well trained model keeps its images, and "
+        "the best model gives no walk.",
+        Verdict.FAILS: "Training does not stop the walk within this budget: instability is not just a lack of "
+        "training.",
     }
 
     fraction_late_minus_early: Below = Below(-0.2)
 
     def measure(self, lab: Lab) -> Finding:
-        """Count at three times of one training."""
+        """Count the walks at three times of one training."""
         photos = lab.photos("landscapes", lab.budget.large)
         x = lab.images(photos, count=max(SHOWN, lab.budget.measured // 2))
         known, steps = lab.images(photos, "train", KNOWN), course(lab, photos)
 
         def look(seed: int) -> list[dict[str, dict[str, Tensor]]]:
-            few = x[::2]  # running statistics stand beside, and Jacobians take long
+            few = x[::2]  # running statistics are a control, and Jacobians take long
             return [
                 {
                     "batch statistics": repeated(lab, model, x, known, seed),

@@ -29,25 +29,26 @@ class WalksWithoutNoise(Study):
 
     The U-Net's own map, g[n+1] = D(E(g[n])), is applied 100 times (300 at the gpu budget) to held-out photographs,
     the batch norms using the statistics of the batch, as in the essay. An image walks if it ends farther from its
-    first step than half the usual distance of neighbouring photographs, or nearest to another one. The numbers are
-    the share that walks, and how far they get over how far the same images get with the essay's noise.
+    first step than half the usual distance between neighbouring photographs, or if its nearest photograph has
+    changed. The numbers are the share that walks, and the displacement over that of the same images with the
+    essay's noise.
 
-    Controls: running statistics, with which an image's way does not depend on the others of its batch; the network
-    before training; the distance from the data of where they end, with and without noise, as what walks off may
-    just decay; and the shares that come to rest, run in a cycle, or leave for infinity: a map that draws all
-    images to one makes them walk too, by this count, and is as stable as can be.
+    Controls: running statistics, with which an image does not depend on the others of its batch; the network
+    before training; the distance of the ends from the data, with and without noise, since images that move may
+    just decay; and the shares that reach a fixed point, enter a cycle, or diverge: a map that draws all images to
+    one makes them walk too, by this count, and is completely stable.
 
-    In the figure a column is a photograph, its first step, and where it is after the last; the film has the way.
+    In the figure each column is a photograph, its first step and its last; the film shows the steps between.
     """
 
     claim: ClassVar[str] = "T15"
     place: ClassVar[str] = f"{SECTION}: the equations without noise and the third film"
     items: ClassVar[tuple[int, ...]] = (89, 91, 113, 146)
     means: ClassVar[Mapping[Verdict, str]] = {
-        Verdict.HOLDS: "What a walk shows is mostly the map's own motion, which noise only adds to; whether it is "
-        "unstable or draws images in, the share that comes to rest tells.",
-        Verdict.MIXED: "Either most images move without noise but get less than half as far, or few move, far.",
-        Verdict.FAILS: "The map holds images where they are: it is the noise that walks.",
+        Verdict.HOLDS: "What a walk shows is mostly the motion of the map itself, to which noise only adds. "
+        "Whether the map is unstable or attracts images, the share that comes to rest tells.",
+        Verdict.MIXED: "Either most images move without noise but less than half as far, or few move, but far.",
+        Verdict.FAILS: "The map keeps images where they are: noise causes the walk.",
     }
 
     walking_fraction: Above = Above(0.5)
@@ -56,12 +57,12 @@ class WalksWithoutNoise(Study):
     controls: ClassVar[Mapping[str, Control]] = {
         "walking fraction, untrained": (
             Below(0.5),
-            "A network that has learned nothing moves its images too: this count says nothing of a manifold.",
+            "An untrained network moves its images too: this count says nothing about a manifold.",
         )
     }
 
     def measure(self, lab: Lab) -> Finding:
-        """Repeat the map, with and without noise."""
+        """Apply the map repeatedly, with and without noise."""
         photos = lab.photos("landscapes", lab.budget.large)
         x = lab.images(photos, count=max(SHOWN, lab.budget.measured // 2))
         known, fitted = (lab.images(photos, "train", count) for count in (KNOWN, REFERENCE))
@@ -106,7 +107,7 @@ class WalksWithoutNoise(Study):
         return Finding(numbers, {"ends": pictures.comparison(rows)}, films)
 
     def _ends(self, lab: Lab, name: str, ends: list[Images], fitted: Images, known: Images) -> dict[str, Estimate]:
-        """How far from the data the images are, where they end."""
+        """Distances from the data of the images at the end."""
         patches = [mean(levels(y, fitted, lab.rng(i, "patches"))) for i, y in enumerate(ends)]
         return {
             f"patch distance, {name}": statistics.over_seeds(patches),

@@ -29,14 +29,14 @@ class Copying(Section):
     )
 
     def __call__(self, context: Context) -> Content:
-        """Add noise, and look at how much of it comes out again."""
+        """Add noise, and measure how much of it passes to the output."""
         probe = IdentityGap()
         reading = probe(context.model, context.few(SOME), context.rng)
         gap, passed, jacobian = (reading.numbers[name].median().item() for name in ("gap", "passed", "jacobian"))
         text = (
-            f"{passed:z.1%} of noise added to an image comes out again; the identity passes all of it, a constant "
-            f"none. The output is {gap:.2f} times as far from the noisy image as the noise had moved it (the "
-            f"identity: 0, a perfect denoiser: 1). The Jacobian differs by {jacobian:.2f} from the identity "
+            f"{passed:z.1%} of noise added to an image passes to the output; the identity passes all of it, a "
+            f"constant none. The output is {gap:.2f} times as far from the noisy image as the noise had moved it "
+            f"(the identity: 0, a perfect denoiser: 1). The Jacobian differs by {jacobian:.2f} from the identity "
             "matrix (Frobenius norm over the root of the number of pixel values)."
         )
         numbers = {"passed": passed, "gap": gap, "distance of the Jacobian from I": jacobian}

@@ -20,7 +20,7 @@ class Layers(Section):
     order = 50
 
     def __call__(self, context: Context) -> Content:
-        """Look for an image that a layer takes for the one at hand."""
+        """Find an image for which the layer's output is the same."""
         x = context.few(IMAGES)
         rows: dict[str, Images] = {"image": x}
         captions: dict[str, str] = {}

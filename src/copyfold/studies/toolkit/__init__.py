@@ -1,1 +1,1 @@
-"""What several claims measure with: networks, samples, figures; a module's name says what it does."""
+"""Measurements that several claims share: networks, samples, figures; a module's name says what it does."""

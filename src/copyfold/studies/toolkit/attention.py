@@ -1,4 +1,4 @@
-"""How a network with attention, or the U-Net beside it, copies, denoises and represents."""
+"""How a network with attention, or the U-Net it is compared with, copies, denoises and represents."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from copyfold.studies.toolkit.networks import probed, restored, with_running_ave
 from copyfold.studies.toolkit.search import SEARCHING
 from copyfold.types import Images
 
-INVERTED = 16  # images whose representation is looked for
+INVERTED = 16  # images whose representation is computed
 MAPS = 64
 LEFT = "output over reference noise"
 
@@ -33,10 +33,10 @@ def look(lab: Lab, model: Autoencoder, x: Images, seed: int) -> Reading:
     """How a model copies, denoises with the statistics of the batch, and represents.
 
     Numbers per image: "copying", "error" and "nothing", squared errors of a clean image, of one mixed with noise
-    and of the mix itself; "passed", the share of noise of std 0.1 that comes out again. For a few of the images,
-    those of `images`: "representation" and "reference", the distances per value of the image that is found for the
-    same output (60 steps of L-BFGS, running statistics), and of one with noise of std 1/18; "left" and "beside",
-    how far the outputs of both are from the one that is sought.
+    and of the mix itself; "passed", the share of noise of std 0.1 that passes to the output. For a few of the
+    images, those of `images`: "representation" and "reference", the distances per value from the image to one
+    found for the same output (60 steps of L-BFGS, running statistics), and to the image with noise of std 1/18;
+    "left" and "beside", the distances of the outputs of both from the target output.
     """
     noisy = Mix()(x, lab.rng(seed, "mix"))
     output = restored(model, noisy)
@@ -60,10 +60,10 @@ def look(lab: Lab, model: Autoencoder, x: Images, seed: int) -> Reading:
 
 
 def summary(found: Mapping[str, list[Reading]]) -> dict[str, Estimate]:
-    """What `look` says of every network over all seeds.
+    """The numbers of `look` for every network, over all seeds.
 
-    Where the output over reference noise is above 1, the search has not ended, and the error of the representation
-    may be the search's own; where it is far below and that error is large, the network has lost the image.
+    Where the output over reference noise is above 1, the search has not converged, and it may be the cause of the
+    representation's error; where it is far below 1 and that error is large, the network has lost the image.
     """
     numbers: dict[str, Estimate] = {}
     for name, readings in found.items():
@@ -80,12 +80,12 @@ def summary(found: Mapping[str, list[Reading]]) -> dict[str, Estimate]:
 
 
 def search_ended(*names: str) -> dict[str, Control]:
-    """That the searches for the representations of these networks have ended."""
+    """Controls: the searches for the representations of these networks have converged."""
     return {f"{LEFT} {name}": (Below(1.0), SEARCHING) for name in names}
 
 
 def rows(found: Mapping[str, list[Reading]]) -> dict[str, Images]:
-    """The first seed's images: clean, mixed, then each network's output and what it takes for the clean image."""
+    """The first seed's images: clean, mixed, then each network's output and its representation of the first."""
     first = {name: readings[0].images for name, readings in found.items()}
     shared = next(iter(first.values()))
     each = {f"{name}: {what}": images[what] for name, images in first.items() for what in ("output", "found")}
@@ -93,7 +93,7 @@ def rows(found: Mapping[str, list[Reading]]) -> dict[str, Images]:
 
 
 def gather(lab: Lab, kinds: Mapping[str, tuple[Make, int, float]], untrained: str) -> dict[str, list[Reading]]:
-    """Networks trained on landscapes, each for its steps at its rate, looked at; one of them untrained as well."""
+    """`look` at networks trained on landscapes, each with its steps and rate; at one of them untrained too."""
     photos = lab.photos("landscapes")
     x, seen = lab.images(photos), lab.images(photos, "train")
 

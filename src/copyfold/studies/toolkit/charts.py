@@ -13,7 +13,7 @@ SHOWN = 8  # images of a row
 def intervals(
     numbers: Mapping[str, Estimate], xlabel: str, marks: Mapping[str, float] | None = None, logx: bool = False
 ) -> Any:
-    """A figure with a line for every number: its interval, its seeds below, and marks to compare with."""
+    """A figure with a line for every number: its interval, its seeds below, and reference marks."""
     rows = {name: (e.value, e.low, e.high) for name, e in numbers.items()}
     return pictures.intervals(rows, xlabel, marks, {name: e.seeds for name, e in numbers.items()}, logx=logx)
 

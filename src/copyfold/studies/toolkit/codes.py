@@ -1,4 +1,4 @@
-"""What codes and copies are asked: classes of neighbours, maps, errors; and PCA beside them."""
+"""Measurements of codes and copies: classes of neighbours, maps, errors; and PCA to compare with."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,11 +15,11 @@ from copyfold.probes.latent import Latent, agreement
 from copyfold.studies.lab import Lab
 from copyfold.types import Images
 
-NEAREST = 10  # codes that are asked for their class
+NEAREST = 10  # codes whose neighbours are compared by class
 
 
 def pca(images: Images, latent_dim: int) -> Linear:
-    """Scikit-learn's PCA of these images as a linear autoencoder; of fewer components where there are no more."""
+    """Scikit-learn's PCA of these images as a linear autoencoder; fewer components where there are no more."""
     from sklearn.decomposition import PCA
 
     rows = images.flatten(1).cpu().numpy()
@@ -34,7 +34,7 @@ def pca(images: Images, latent_dim: int) -> Linear:
 
 @torch.no_grad()
 def output(model: Autoencoder, x: Images) -> Images:
-    """What comes out, without a gradient."""
+    """The model's output, without a gradient."""
     return model(x)
 
 
@@ -50,13 +50,13 @@ def flat_codes(model: Autoencoder, x: Images) -> Tensor:
 
 
 def with_classes(lab: Lab, photos: Photos) -> tuple[Images, Tensor]:
-    """More held-out images than are measured elsewhere, as classes share them, and the class of each."""
+    """More held-out images than other measurements take, since classes divide them, and the class of each."""
     x = lab.images(photos, count=8 * lab.budget.measured)
     return x, lab.labels(photos, len(x))
 
 
 def purities(codes: Tensor, labels: Tensor) -> Tensor:
-    """The share of the nearest other codes that have its own class, of every code: the mean is the purity."""
+    """For every code, the share of its nearest other codes with the same class: the mean is the purity."""
     return agreement(codes, labels, min(NEAREST, len(codes) - 1))
 
 

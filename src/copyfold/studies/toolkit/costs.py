@@ -12,7 +12,7 @@ from copyfold.types import Images
 
 
 def step_costs(lab: Lab, steps: Mapping[str, tuple[Autoencoder, Objective]], x: Images) -> dict[str, float]:
-    """How long a step of training takes, over one of the first's: the median of rounds in which all take turns."""
+    """The time of a training step over that of the first kind: the median of rounds of all kinds in turn."""
     from statistics import median
     from time import perf_counter
 
@@ -23,12 +23,12 @@ def step_costs(lab: Lab, steps: Mapping[str, tuple[Autoencoder, Objective]], x: 
             start = perf_counter()
             step()
             times[name].append(perf_counter() - start)
-    first = next(iter(times.values()))[1:]  # without the round in which memory is made
+    first = next(iter(times.values()))[1:]  # without the round in which memory is allocated
     return {name: median(a / b for a, b in zip(of[1:], first, strict=True)) for name, of in times.items()}
 
 
 def _stepper(model: Autoencoder, objective: Objective, x: Images) -> Any:
-    """One step of Adam, which a GPU has ended when it returns."""
+    """One step of Adam; it returns when a GPU has finished it."""
     optimizer = torch.optim.Adam(model.parameters())
 
     def step() -> float:

@@ -1,4 +1,4 @@
-"""What several claims on denoising measure with: the error of copying, the mean image, readings to keep."""
+"""What claims on denoising share: the error of copying, the mean image, readings to keep."""
 
 import torch
 from torch import Tensor
@@ -27,5 +27,5 @@ def copying_error(model: Autoencoder, x: Images) -> Tensor:
 
 
 def trimmed(reading: Reading) -> Reading:
-    """A reading with no more images than are shown: those of every network and seed would fill the memory."""
+    """A reading with only as many images as are shown: those of every network and seed would fill the memory."""
     return Reading(reading.numbers, {name: images[:SHOWN].clone() for name, images in reading.images.items()})

@@ -1,4 +1,4 @@
-"""Networks looked at layer by layer: as they begin, trained, and with layers out of step."""
+"""Networks measured layer by layer: untrained, trained, and with the channels between layers permuted."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def inversions(lab: Lab, models: Sequence[nn.Module], layer: str, x: Images) -> list[Reading]:
-    """What a layer takes for each image, for the network of every seed."""
+    """The layer's representation of each image, for the network of every seed."""
     descend = Inversion(layer, lab.budget.scaled(50), start="constant")
     return [descend(model, x, lab.rng(0, "inversion")) for model in models]
 
@@ -34,7 +34,7 @@ def noise_levels(readings: Sequence[Reading]) -> list[Tensor]:
 
 @torch.no_grad()
 def reordered(model: M, rng: Generator) -> M:
-    """A copy of a network whose layers, but for the first, hear the channels before them in another order."""
+    """A copy of a network whose layers, except the first, read their input channels in a permuted order."""
     other = copy.deepcopy(model)
     heard: list[tuple[Tensor, int]] = []
     for module in other.modules():
@@ -54,7 +54,7 @@ def reordered(model: M, rng: Generator) -> M:
 
 
 def untrained_and_trained(lab: Lab, make: Make, photos: Photos, seed: int, **plan: Any) -> dict[str, Autoencoder]:
-    """A network that learns to copy, as it begins, with the running averages of photographs, and trained."""
+    """A network that learns to copy: untrained, with running averages of photographs, and trained."""
     trained = lab.trained(make, photos, seed, **plan)
     return {
         "untrained": with_running_averages(lab.untrained(make, photos, seed), lab.images(photos, "train")),

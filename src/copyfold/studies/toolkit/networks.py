@@ -1,6 +1,6 @@
-"""The networks that several claims compare, each made in one way so that they share their trainings.
+"""The networks that several claims compare, each built in one way, so that claims share trained models.
 
-And how those that look at a batch are used: with batches as large as in training.
+And how those with batch statistics are used: with batches as large as in training.
 """
 
 from functools import partial
@@ -23,10 +23,10 @@ BATCH = 16
 """Images that share their statistics, as in training."""
 
 WIDE = 3e-4
-"""The learning rate of layers of thousands of units; 1e-3 throws them off at the start."""
+"""The learning rate of layers of thousands of units; with 1e-3 they diverge at the start."""
 
 FULLY_CONNECTED = {"batch": 64, "lr": WIDE}
-"""How the overcomplete network is trained wherever it is, so that its training is shared."""
+"""How the overcomplete network is trained in every claim, so that claims share the trained model."""
 
 
 def overcomplete(lab: Lab) -> Make:
@@ -46,37 +46,37 @@ def unet(lab: Lab, large: bool = False, **changes: Any) -> Make:
 
 
 def hidden(lab: Lab, large: bool = False) -> Make:
-    """The same with the essay's hidden module 500-100-500, whose deepest map must be 4 pixels long or more."""
+    """The same with the essay's hidden module 500-100-500, whose deepest map needs a side of 4 or more."""
     side, depth = (lab.budget.large, lab.budget.depth + 1) if large else (lab.budget.side, lab.budget.depth)
     return unet(lab, large, depth=min(depth, (side // 4).bit_length() - 1), middle=Affine())
 
 
 def parameters(make: Make, shape: Shape) -> int:
-    """The number of weights of a network, which is not made."""
+    """The number of weights of a network, counted without building it."""
     with torch.device("meta"):
         return sum(p.numel() for p in make(shape).parameters())
 
 
 @torch.no_grad()
 def restored(model: Autoencoder, x: Images, batch: int = BATCH, statistics: Statistics = "batch") -> Images:
-    """What a model makes of images, at most so many at a time."""
+    """The model's output for images, at most `batch` at a time."""
     with still(model, statistics):
         return torch.cat([model(part) for part in parts(x, batch)])
 
 
 def probed(probe: Probe, model: Autoencoder, x: Images, rng: Generator) -> Reading:
-    """The numbers of a probe that uses the statistics of the batch, from batches as large as in training."""
+    """The numbers of a probe with batch statistics, from batches as large as in training."""
     readings = [probe(model, part, rng) for part in parts(x, BATCH)]
     return Reading({name: torch.cat([r.numbers[name] for r in readings]) for name in readings[0].numbers})
 
 
 @torch.no_grad()
 def with_running_averages(model: Autoencoder, x: Images) -> Autoencoder:
-    """The model with the running averages of these images, so that first weights can be looked at with them."""
+    """The model with the running averages of these images, which an untrained model lacks."""
     norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
     former = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.momentum = 1.0  # what is recorded is this batch's alone
+        norm.momentum = 1.0  # the averages are those of this batch alone
     with model.using("batch"):
         model.train()(x)
     for norm, momentum in zip(norms, former, strict=True):

@@ -1,4 +1,4 @@
-"""The plain U-Net with each norm, and how each is called."""
+"""The plain U-Net with each norm, and the name of each."""
 
 from copyfold.data import Photos
 from copyfold.models.base import Autoencoder
@@ -14,5 +14,5 @@ def by_norm(lab: Lab, photos: Photos) -> list[tuple[int, dict[str, Autoencoder]]
 
 
 def norm_label(kind: str) -> str:
-    """How a network with this norm is called in numbers and figures."""
+    """The name of a network with this norm in numbers and figures."""
     return {"none": "without norm", "untrained": "untrained"}.get(kind, f"{kind} norm")

@@ -45,7 +45,7 @@ def course(
     objective: Objective | None = None,
     **plan: Any,
 ) -> list[Autoencoder]:
-    """One training looked at after so many passes over the images, of fewer where the budget is tiny."""
+    """One training, and the model after each of these numbers of epochs; fewer where the budget is tiny."""
     batches = len(photos) // min(BATCH, len(photos))
     steps = [min(n, lab.budget.scaled(n)) * batches for n in epochs]
     return lab.course(make, photos, seed, steps, objective, BATCH, **plan)
@@ -60,7 +60,7 @@ def learned(
     objective: Objective | None = None,
     **plan: Any,
 ) -> Autoencoder:
-    """The same, of which only the end matters."""
+    """The model after this many epochs."""
     return course(lab, make, photos, seed, (epochs,), objective, **plan)[0]
 
 
@@ -84,7 +84,7 @@ def plain_autoencoder(shape: Shape) -> MLP:
 
 
 def variational(shape: Shape) -> Variational:
-    """A VAE: its core's last layer, linear, gives the numbers that mean and variance are linear in."""
+    """A VAE: mean and log variance are linear in the output of its core's last layer, which is linear."""
     return Variational(MLP(shape, [512], 2 * LATENT, output="sigmoid"), LATENT)
 
 
@@ -112,7 +112,7 @@ def sparsities(shape: Shape) -> dict[str, Penalty | None]:
 
 
 def sparse_models(lab: Lab, seed: int) -> dict[str, Autoencoder]:
-    """The notes' 300 units without a penalty and with each."""
+    """The notes' networks of 300 units, without a penalty and with each."""
     photos = fashion(lab)
     return {
         name: learned(lab, logistic((100,)), photos, seed, EPOCHS, penalised(penalty))

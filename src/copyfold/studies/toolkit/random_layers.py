@@ -21,6 +21,6 @@ def represented(weight: Tensor, x: Images, start: Images) -> Images:
 
 
 def random_layer(lab: Lab, photos: Photos, share: float, seed: int) -> nn.Linear:
-    """An untrained layer with so many outputs for each number of an image."""
+    """An untrained layer whose number of outputs is this share of an image's values."""
     make = partial(Linear, latent_dim=max(1, round(share * prod(photos.shape))))
     return lab.untrained(make, photos, seed).encoder[1]

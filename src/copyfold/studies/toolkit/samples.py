@@ -1,4 +1,4 @@
-"""How films and samples are made, and how like photographs their images are."""
+"""How films and samples are made, and how similar to photographs their images are."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -50,7 +50,7 @@ def last(frames: Iterable[Images]) -> Images:
 
 
 def thinned(frames: Film, length: int) -> Film:
-    """At most 50 of a film's frames, evenly."""
+    """At most 50 of a film's frames, evenly spaced."""
     return islice(frames, 0, None, -(-length // FRAMES))
 
 
@@ -63,7 +63,7 @@ def from_noise(lab: Lab, model: Autoencoder, count: int, seed: int, sampler: Ren
 
 
 def course(lab: Lab, photos: Photos) -> list[int]:
-    """After how many batches a long training is looked at: the last are about ten times the first."""
+    """After how many batches a long training is measured: the last is about ten times the first."""
     return [lab.whole(photos, lab.budget.scaled(count)) for count in COURSE]
 
 
@@ -73,7 +73,7 @@ def deeper(lab: Lab) -> Make:
 
 
 def judge(lab: Lab, side: int) -> Autoencoder:
-    """The one encoder in whose code all sets of landscapes are compared: a perceptron's, trained for nothing else.
+    """The encoder in whose code all sets of landscapes are compared: a perceptron's, trained only for this.
 
     The Frechet distance in its 32 numbers sees the layout of an image, which distances of patches do not.
     """
@@ -84,7 +84,8 @@ def judge(lab: Lab, side: int) -> Autoencoder:
 def judged(lab: Lab, by: Autoencoder, sets: Mapping[str, Images], side: int, seed: int) -> dict[str, float]:
     """Distances of every set from the training landscapes, and its sharpness, as "patch distance, NAME".
 
-    "real" is as many held-out landscapes in place of a set. All sets see the same places and directions.
+    "real" is the same number of held-out landscapes in place of a set. The same patches and directions are used
+    for all sets.
     """
     photos = lab.photos("landscapes", side)
     probe = Quality(lab.images(photos, "train", REFERENCE), lab.images(photos), by)
@@ -102,7 +103,7 @@ def judged(lab: Lab, by: Autoencoder, sets: Mapping[str, Images], side: int, see
 
 
 def levels(x: Images, reference: Float[Tensor, "m c h w"], rng: Generator) -> list[float]:
-    """Distances of the patches, for every level of a pyramid: the finest detail first, the coarse image last."""
+    """Patch distances at every level of a pyramid: the finest detail first, the coarse image last."""
     return [value.item() for value in patch_wasserstein(x, reference, rng).values()]
 
 
@@ -117,7 +118,7 @@ def geometric_mean(values: Iterable[float]) -> float:
 
 
 def far_correlations(x: Images) -> Tensor:
-    r"""How brightness here goes with brightness far away, over a set of images: all pairs, every channel.
+    r"""Correlations of brightness between distant cells, over a set of images: all pairs, every channel.
 
         corr(x[i], x[j])        i, j: cells of the image at 8 x 8, half of the side or more apart
 
@@ -134,12 +135,12 @@ def far_correlations(x: Images) -> Tensor:
 
 
 def order_error(x: Images, reference: Float[Tensor, "m c h w"]) -> float:
-    """Root mean square difference of the far correlations of two sets of images."""
+    """Root mean square difference between the far correlations of two sets of images."""
     return (far_correlations(x) - far_correlations(reference)).square().mean().sqrt().item()
 
 
 def normal_images(reference: Images, count: int, rng: Generator) -> Images:
-    """Draws from the normal distribution with the mean and covariance of these images: all that is linear."""
+    """Draws from the normal distribution with the mean and covariance of these images."""
     rows = reference.flatten(1)
     centred = rows - rows.mean(0)
     drawn = rows.mean(0) + FittedGaussian().weights(centred, count, rng) @ centred
@@ -147,5 +148,5 @@ def normal_images(reference: Images, count: int, rng: Generator) -> Images:
 
 
 def pooled(found: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
-    """The numbers of every seed as estimates, by their names."""
+    """Estimates over all seeds, by name."""
     return {name: statistics.over_seeds([numbers[name] for numbers in found]) for name in found[0]}

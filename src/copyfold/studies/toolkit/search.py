@@ -1,4 +1,4 @@
-"""Looking for the image that a network takes for another: how, on which images, and whether it has ended."""
+"""Inversion, the search for an image with a given output: methods, images, and whether it has converged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,23 +13,23 @@ from copyfold.studies.base import Estimate
 from copyfold.studies.lab import Lab
 from copyfold.types import Images
 
-SEARCHING = "The search has not ended, and its error may be its own and not the network's."
+SEARCHING = "The search has not converged, so that the error may come from the search and not from the network."
 START = 0.7  # of every pixel, in the essay's scripts
 STATES = ("trained", "untrained")
 
 
 def few_images(lab: Lab, x: Images) -> Images:
-    """As many images as can be looked for in minutes, evenly taken: 8 at the cpu budget."""
+    """As many images as can be inverted in minutes, evenly spaced: 8 at the cpu budget."""
     return x[:: max(1, len(x) // max(4, lab.budget.measured // 16))]
 
 
 def at_most(lab: Lab, steps: int) -> int:
-    """So many steps, and fewer where the budget is smaller than cpu."""
+    """This many steps, or fewer where the budget is smaller than cpu."""
     return min(steps, lab.budget.scaled(steps))
 
 
 def plain_descent(lab: Lab) -> Inversion:
-    """The plain descent of the essay's script, from a grey image and with the statistics that the text has."""
+    """The plain descent of the essay's script, from a grey image, with the batch statistics of its text."""
     script = Inversion.unet_representations()
     return replace(script, steps=at_most(lab, script.steps), start="constant", mean=START, statistics="batch")
 
@@ -40,7 +40,7 @@ def lbfgs(lab: Lab) -> Inversion:
 
 
 def inversion_numbers(readings: list[Reading]) -> dict[str, Estimate]:
-    """What was found from an output, seed by seed, in numbers."""
+    """The numbers of inversions of an output, over all seeds."""
     numbers = [r.numbers for r in readings]
     grey = [torch.full_like(r.images["target"], START) for r in readings]
     gone = [distance(r.images["found"], g) for r, g in zip(readings, grey, strict=True)]
@@ -58,5 +58,5 @@ def inversion_numbers(readings: list[Reading]) -> dict[str, Estimate]:
 
 
 def unsettled(readings: Sequence[Reading]) -> Estimate:
-    """How far the layer still is from its answer, over what a little noise would change in it."""
+    """The distance of the layer's output from its target, over the change that weak noise makes in it."""
     return statistics.ratio(*([r.numbers[k] for r in readings] for k in ("layer", "layer, reference")))

@@ -1,4 +1,4 @@
-"""Images that are mapped again and again: which of them walk, and what becomes of them."""
+"""The model's map applied repeatedly: which images walk, and where they end."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from copyfold.studies.toolkit.networks import BATCH
 from copyfold.studies.toolkit.samples import essay_steps
 from copyfold.types import Images, Statistics
 
-KNOWN = 4096  # training images at most among which the nearest is looked for
+KNOWN = 4096  # training images at most among which the nearest is searched
 
 
 def walked(first: Images, end: Images, data: Images) -> Tensor:
@@ -30,7 +30,7 @@ def repeated(
     statistics: Statistics = "batch",
     values: int = 0,
 ) -> dict[str, Tensor]:
-    """What becomes of every image when the map is repeated, batch after batch: the numbers, "first" and "last"."""
+    """The numbers of `Stability` for every image, batch by batch, and the images "first" and "last"."""
     probe = Stability(essay_steps(lab, 300, 100), values, known, statistics=statistics)
     readings = [probe(model, part, lab.rng(seed, "starts")) for part in parts(x, BATCH)]
     names = [name for name, value in readings[0].numbers.items() if value.dim()]

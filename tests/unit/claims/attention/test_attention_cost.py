@@ -1,4 +1,4 @@
-"""What attention keeps for the gradient, by the number of positions."""
+"""The memory that attention keeps for the gradient, by the number of positions."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The U-Net with attention in its skips, in the place of others."""
+"""The U-Net with attention in its skips, compared with itself."""
 
 from copyfold.claims.attention.attention_in_skips_denoises_poorly import AttentionInSkipsDenoisesPoorly
 from copyfold.studies.base import Verdict

@@ -1,4 +1,4 @@
-"""T28 on networks whose condition is known; and the correlation that it takes."""
+"""T28 on networks of known condition number; and its correlation."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_a_correlation_is_pearsons():
     assert -1 <= few.low <= few.high <= 1
 
 
-def test_conditions_without_and_with_residual_are_told_apart(by_attention):
+def test_conditions_with_and_without_residual_are_distinguished(by_attention):
     numbers = ConditioningDecides().measure(by_attention({("dot", False): Stretched})).numbers
     assert numbers["log10 condition dot product"].value == pytest.approx(3)
     assert numbers["log10 condition without minus with residual"].value == pytest.approx(3)

@@ -16,7 +16,7 @@ def test_a_denoiser_that_copies_does_not_make_the_claim_hold(by_attention):
     assert verdict != Verdict.HOLDS
 
 
-def test_images_are_drawn_from_the_law_and_its_optimum_is_known():
+def test_images_have_the_known_distribution_and_its_optimal_denoiser():
     law = PCAWiener.fit(torch.rand(300, 1, 4, 4), 0)
     rng = torch.Generator().manual_seed(0)
     x = gaussian_images(law, torch.empty(20_000, 1, 4, 4), rng)
@@ -28,6 +28,6 @@ def test_images_are_drawn_from_the_law_and_its_optimum_is_known():
     assert (restored - x).square().mean().item() == pytest.approx(least, rel=0.02)
 
 
-def test_off_is_relative():
+def test_off_is_the_relative_error():
     assert off([torch.full((4,), 1.1)], [torch.ones(4)]).value == pytest.approx(0.1, abs=1e-6)
     assert off([torch.full((4,), 0.9)], [torch.ones(4)]).value == pytest.approx(0.1, abs=1e-6)

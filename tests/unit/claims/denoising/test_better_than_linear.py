@@ -1,4 +1,4 @@
-"""A copy, and a network that knows the photographs, against filters."""
+"""A copy, and a network that memorised the photographs, against filters."""
 
 import pytest
 
@@ -15,13 +15,13 @@ def one_strength(monkeypatch):
     monkeypatch.setattr(better_than_linear, "STRENGTHS", (0.2,))
 
 
-def test_a_copy_is_no_match_for_a_filter(prepared, one_strength):
+def test_a_copy_denoises_worse_than_a_filter(prepared, one_strength):
     verdict, numbers = judged(BetterThanLinear(), prepared(lambda model: COPY))
     assert verdict == Verdict.FAILS
     assert numbers["error over doing nothing, fully connected, gaussian 0.2"].value == pytest.approx(1)
 
 
-def test_a_network_that_knows_the_photographs_beats_the_filter(prepared, one_strength):
+def test_a_network_that_memorises_the_photographs_beats_the_filter(prepared, one_strength):
     it = prepared(lambda model: GREY)
     x = it.images(it.photos("landscapes"))
     knows = fixed(lambda noisy: x if len(noisy) == len(x) else noisy)

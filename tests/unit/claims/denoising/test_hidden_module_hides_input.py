@@ -1,4 +1,4 @@
-"""T8 on waists that lose something, and nothing."""
+"""T8 on lossy and lossless bottlenecks."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from copyfold.studies.base import Verdict
 from labs import BLOCKS, BLUR, COPY, judged
 
 
-def test_a_waist_that_loses_something_is_told_from_one_that_does_not(prepared):
+def test_a_lossy_bottleneck_is_distinguished_from_a_lossless_one(prepared):
     study = HiddenModuleHidesInput()
     _, numbers = judged(study, prepared(lambda model: BLOCKS if model.middle else BLUR))
     assert numbers["copying error over mean image, hidden"].value > 0

@@ -1,4 +1,4 @@
-"""Heavy noise, and a network that gives the mean image."""
+"""Strong noise, and a network that returns the mean image."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from copyfold.studies.toolkit.denoising import mean_image
 from labs import COPY, fixed, judged
 
 
-def test_the_mean_image_is_no_photograph_brought_back(prepared, monkeypatch):
+def test_returning_the_mean_image_is_not_counted_as_denoising(prepared, monkeypatch):
     it = prepared(lambda model: COPY)
     photos = it.photos("landscapes")
     mean, x = mean_image(it, photos), it.images(photos)

@@ -1,4 +1,4 @@
-"""T5 where it is known who copies."""
+"""T5 where it is known which network copies."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from labs import COPY, GREY, judged
     ("with_skips", "without", "verdict"),
     [(COPY, GREY, "HOLDS"), (COPY, COPY, "MIXED"), (GREY, GREY, "MIXED"), (GREY, COPY, "FAILS")],
 )
-def test_who_copies_is_told_from_who_does_not(prepared, with_skips, without, verdict):
+def test_a_copying_network_is_distinguished_from_one_that_does_not_copy(prepared, with_skips, without, verdict):
     def given(model):
         return with_skips if model.skips == "concat" else without
 

@@ -15,7 +15,7 @@ def random_layer():
     return Linear(SHAPE, 16).eval()
 
 
-def test_a_representation_by_new_weights_is_noisier_than_by_a_copy(prepared):
+def test_a_representation_by_random_weights_is_noisier_than_by_a_copy(prepared):
     study = TrainingCleansRepresentation()
     verdict, numbers = judged(study, prepared(lambda model: COPY, untrained=random_layer()))
     assert verdict == Verdict.HOLDS

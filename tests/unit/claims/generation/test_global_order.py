@@ -22,7 +22,7 @@ def test_the_dependence_of_far_corners_is_known():
 
 
 @pytest.mark.parametrize(("plain", "others", "verdict"), [(9.0, 0.0, Verdict.HOLDS), (0.0, 9.0, Verdict.FAILS)])
-def test_order_that_is_gained_and_order_that_is_lost(shelf, monkeypatch, plain, others, verdict):
+def test_gained_and_lost_order_decide_the_verdict(shelf, monkeypatch, plain, others, verdict):
     models = {"plain": shelf.painter(plain), "other": shelf.painter(others)}
 
     def pick(make, photos):

@@ -9,7 +9,7 @@ from labs import outcome
 
 
 @pytest.mark.parametrize(("better", "verdict"), [(True, Verdict.HOLDS), (False, Verdict.FAILS)])
-def test_compute_that_pays_and_compute_that_does_not(shelf, monkeypatch, better, verdict):
+def test_useful_and_useless_compute_decide_the_verdict(shelf, monkeypatch, better, verdict):
     levels = [0.6, 0.3, 0.0] if better else [0.0, 0.3, 0.6]
     shelf.models = tuple(map(shelf.painter, levels))
     slim, usual = shelf.budget.slim, shelf.budget.depth + 1

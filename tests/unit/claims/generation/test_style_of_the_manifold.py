@@ -15,7 +15,7 @@ def textured(scale, seed):
     return 0.5 + scale * torch.randn(32, 1, 16, 16, generator=Generator().manual_seed(seed))
 
 
-def test_styles_that_differ_and_styles_that_do_not(monkeypatch):
+def test_different_and_equal_styles_decide_the_verdict(monkeypatch):
     monkeypatch.setattr(quality, "PATCHES", 1024)
     kinds = ("walk", "samples", "denoised")
     made = {
@@ -31,7 +31,7 @@ def test_styles_that_differ_and_styles_that_do_not(monkeypatch):
     assert closeness({"a": one, "b": one}, Generator().manual_seed(0)) == pytest.approx({"a": 1, "b": 1})
 
 
-def test_walks_that_are_farther_from_all_samples_are_no_style(monkeypatch):
+def test_walks_far_from_all_samples_are_not_a_style(monkeypatch):
     monkeypatch.setattr(quality, "PATCHES", 1024)
     made_of_noise = textured(0.2, 0)
     made = {
@@ -43,7 +43,7 @@ def test_walks_that_are_farther_from_all_samples_are_no_style(monkeypatch):
     assert geometric_mean(list(ratios.values())) == pytest.approx(1)
 
 
-def test_networks_that_paint_alike_have_no_style_of_their_own(shelf):
+def test_networks_with_similar_images_have_no_style_of_their_own(shelf):
     shelf.models = (shelf.painter(0.1),)
     verdict, _, numbers = outcome(StyleOfTheManifold(), shelf)
     assert verdict is not Verdict.HOLDS

@@ -1,4 +1,4 @@
-"""T24 on a network that is blind in eval mode."""
+"""T24 on a network that is constant in eval mode."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""T21 on a copy; and the measures that it takes."""
+"""T21 on a copy; and its measures."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from copyfold.studies.base import Verdict
 from known import Identity
 
 
-def test_the_gap_is_of_mean_and_std_alone():
+def test_the_gap_depends_on_mean_and_std_alone():
     x = torch.rand(4, 3, 8, 8)
     assert statistics_gap(x, x.flip(2)).allclose(torch.zeros(4), atol=1e-6)
     assert statistics_gap(x + 0.1, x).allclose(torch.full((4,), 0.1), atol=1e-6)

@@ -1,4 +1,4 @@
-"""Corrections of brightness and contrast, where it is known what they do."""
+"""Corrections of brightness and contrast with known effects."""
 
 import pytest
 import torch
@@ -20,19 +20,19 @@ def test_a_correction_gives_every_channel_the_moments_of_others():
     assert brightened(torch.ones(1, 3, 8, 8), reference).isfinite().all()
 
 
-def test_the_share_of_nothing_is_none():
+def test_the_share_is_zero_where_nothing_was_removed():
     n, c, b = (torch.tensor(v) for v in (1.0, 0.4, 0.2))
     assert taken(n, c, b).item() == pytest.approx(0.75)
     assert taken(n, c, n).item() == 0
 
 
-def test_statistics_do_not_explain_what_is_not_there(always):
+def test_statistics_cannot_explain_denoising_that_does_not_happen(always):
     found = StatisticsDenoise().measure(always(Identity)).numbers
     assert found["share by correction alone"].value == 0
     assert found["error over doing nothing exact correction"].value < 1
     assert StatisticsDenoise().verdict(found) != Verdict.HOLDS
 
 
-def test_the_mix_that_is_undone_is_the_one_that_was_done():
+def test_the_mix_is_inverted_with_its_own_parameters():
     x, still_air = torch.rand(2, 1, 8, 8), Mix(0.5, 0.7, 0.0)
     assert ((still_air(x) - 0.35) / 0.5).allclose(x, atol=1e-6)

@@ -1,4 +1,4 @@
-"""T4 where it is known who denoises better."""
+"""T4 where it is known which network denoises better."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from labs import COPY, DIMMED, judged
 
 
 @pytest.mark.parametrize(("network", "rest", "verdict"), [(DIMMED, COPY, "HOLDS"), (COPY, DIMMED, "FAILS")])
-def test_the_better_denoiser_wins_whatever_it_is(prepared, network, rest, verdict):
+def test_the_better_denoiser_wins_whichever_network_it_is(prepared, network, rest, verdict):
     found, _ = judged(UNetOverFullyConnected(), prepared(lambda m: network if isinstance(m, UNet) else rest))
     assert found == verdict
 

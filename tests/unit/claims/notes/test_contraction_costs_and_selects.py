@@ -1,4 +1,4 @@
-"""What the Jacobian of a known matrix says."""
+"""The Jacobian of a known matrix."""
 
 import torch
 
@@ -24,7 +24,7 @@ def test_the_jacobian_of_a_known_matrix() -> None:
     torch.testing.assert_close(read["ranked"][0], torch.tensor([0.5, 0.5, 0, 0, 0]))
 
 
-def test_an_encoder_that_answers_nothing_has_no_units() -> None:
+def test_a_constant_encoder_has_no_active_units() -> None:
     model = Linear(SHAPE, 5)
     model.encoder[1].weight.data.zero_()
     read = responses(model, torch.rand(4, *SHAPE), torch.eye(16)[:2])

@@ -1,4 +1,4 @@
-"""T31 on the best denoiser of a known density, and on a copy."""
+"""T31 on the optimal denoiser of a known density, and on a copy."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from copyfold.studies.base import Verdict
 from copyfold.studies.lab import Lab
 
 
-def test_fields_that_point_alike() -> None:
+def test_fields_of_the_same_direction_agree() -> None:
     score = torch.randn(300, 2)
     turned = torch.stack((-score[:, 1], score[:, 0]), 1)
     assert cosine([3 * score], score).value == pytest.approx(1)
@@ -51,7 +51,7 @@ def test_a_copy_does_not_follow_the_score(lab: Lab, monkeypatch: pytest.MonkeyPa
     assert FollowsTheScore().verdict(found) is Verdict.FAILS
 
 
-def test_points_go_through_a_network_and_back() -> None:
+def test_points_become_images_and_points_again() -> None:
     model = MLP((1, 1, 2), hidden=[3], latent_dim=3)
     points = places(ring(), 0.1)
     torch.testing.assert_close(moved(model, points).float(), model(points.float().view(-1, 1, 1, 2)).view(-1, 2))

@@ -15,7 +15,7 @@ from labs import in_a_plane
 SHAPE = (1, 8, 8)
 
 
-def test_the_space_is_the_same_in_any_basis_and_chance_is_far_from_it() -> None:
+def test_the_subspace_does_not_depend_on_the_basis_and_a_random_one_is_far() -> None:
     exact = pca(in_a_plane(200), 6)
     turned, other = Linear(SHAPE, 6), Linear(SHAPE, 6)
     turned.decoder[0].weight.data = exact.decoder[0].weight.data @ torch.randn(6, 6)
@@ -44,5 +44,5 @@ def test_pca_itself_is_pca(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def whole(e: Estimate) -> Estimate:
-    """Without the endless interval of a single seed."""
+    """Without the unbounded interval of a single seed."""
     return Estimate(e.value, max(e.low, e.value - 0.01), min(e.high, e.value + 0.01), e.n, e.seeds)

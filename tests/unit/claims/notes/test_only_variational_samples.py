@@ -1,4 +1,4 @@
-"""T30: samples that must be judged good, and bad."""
+"""T30: good and bad samples are judged so."""
 
 import torch
 

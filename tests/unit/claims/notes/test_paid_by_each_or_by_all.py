@@ -1,4 +1,4 @@
-"""Divergences of each and of all, where they are known."""
+"""Known divergences of each posterior and of their aggregate."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from labs import Logistic
 SHAPE = (1, 4, 4)
 
 
-def test_half_of_the_images_each_is_on_target_together_and_not_apart() -> None:
+def test_units_active_for_half_of_the_images_meet_the_target_only_on_average() -> None:
     x = torch.zeros(100, *SHAPE)
     x[:10] = 1  # every unit is on for a tenth of the images
     z = x.flatten(1)
@@ -25,13 +25,13 @@ def test_half_of_the_images_each_is_on_target_together_and_not_apart() -> None:
     torch.testing.assert_close(apart(Logistic(), x, same).mean(), together(Logistic(), x, same), atol=1e-5, rtol=0)
 
 
-def test_the_aggregate_of_equal_posteriors_is_each_of_them() -> None:
+def test_the_aggregate_of_equal_posteriors_equals_each() -> None:
     q = Normal(torch.full((500, 3), 0.7), torch.full((500, 3), 0.5))
     found, each = aggregate(q, torch.Generator().manual_seed(0)), divergence(q).sum(1)
     assert found.mean().item() == pytest.approx(each.mean().item(), abs=0.15)
 
 
-def test_points_that_lie_as_the_prior_does_are_each_far_from_it() -> None:
+def test_codes_distributed_as_the_prior_have_posteriors_far_from_it() -> None:
     q = Normal(torch.randn(800, 2), torch.full((800, 2), 0.2))
     found, each = aggregate(q, torch.Generator().manual_seed(0)), divergence(q).sum(1)
     assert found.mean().abs() < 0.2 < 1.5 < each.mean()
@@ -42,7 +42,7 @@ def test_only_a_variational_model_has_a_posterior() -> None:
         posterior(Logistic(), torch.rand(2, *SHAPE))
 
 
-def test_collapsed_models_pay_alike(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_collapsed_models_have_the_same_penalty(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where every image has the same code, each and all are one: the claim must fail."""
 
     class Constant(Logistic):

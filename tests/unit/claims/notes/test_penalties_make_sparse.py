@@ -1,4 +1,4 @@
-"""Units that are kept; networks between which there is no difference."""
+"""Which units are kept; networks without a difference."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def test_units_farthest_from_their_mean_are_kept() -> None:
     torch.testing.assert_close(kept(model, x, mean, 9), x)
 
 
-def test_without_a_difference_no_penalty_makes_sparse(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_difference_no_penalty_counts_as_sparse(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         penalties_make_sparse,
         "sparse_models",

@@ -1,4 +1,4 @@
-"""Ways that are even, and ways that jump."""
+"""Smooth paths, and paths that jump."""
 
 import torch
 
@@ -9,7 +9,7 @@ from labs import in_a_plane
 SHAPE = (1, 8, 8)
 
 
-def test_a_straight_way_is_even_and_a_jump_is_not() -> None:
+def test_a_straight_path_is_smooth_and_a_jump_is_not() -> None:
     x = in_a_plane(4)
     assert unevenness(faded(x)).allclose(torch.ones(4), atol=1e-4)
     assert unevenness(straight(pca(in_a_plane(200), 6), x)).allclose(torch.ones(4), atol=1e-3)

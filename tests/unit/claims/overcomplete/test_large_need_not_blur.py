@@ -1,4 +1,4 @@
-"""Sharp edges, and wrong ones."""
+"""Sharp edges in the right and the wrong places."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ class Negative(nn.Module):
 
 
 @pytest.mark.parametrize(("network", "error"), [(nn.Identity(), 0), (Negative(), 4)])
-def test_sharp_edges_may_be_the_wrong_ones(tmp_path, monkeypatch, network, error):
+def test_sharp_but_wrong_edges_do_not_count(tmp_path, monkeypatch, network, error):
     lab = Lab(BUDGETS["tiny"], {}, tmp_path)
     same = adopt(network, (1, 16, 16), encode="forward", decode=torch.Tensor.clone)
     monkeypatch.setattr(lab, "trained", lambda make, photos, seed, **plan: same)

@@ -1,4 +1,4 @@
-"""Free dimensions that are known."""
+"""Known numbers of free dimensions."""
 
 import torch
 from torch import Generator, nn
@@ -22,7 +22,7 @@ def test_a_chain_is_as_free_as_its_narrowest_layer():
     assert freedom([layer(torch.eye(6)), layer(torch.eye(6)[:2])], False, rng())[:, 0].tolist() == [0, 4]
 
 
-def test_a_relu_that_is_off_frees_everything():
+def test_a_relu_that_is_off_leaves_every_direction_free():
     assert (freedom([layer(torch.eye(6), -100.0)], True, rng()) == 6).all()
     assert (freedom([layer(torch.eye(6), 100.0)], True, rng()) == 0).all()
 
@@ -33,12 +33,12 @@ def test_a_chain_is_the_same_for_the_same_seed():
     assert not torch.equal(first, other)
 
 
-def test_the_essay_s_product_has_more_dimensions_than_there_are_or_none():
+def test_the_essay_s_product_gives_impossible_dimensions():
     assert product((20, 15, 9, 4)) == [5, 30, 150]
     assert product((20, 10, 10)) == [10, 0]
 
 
-def test_square_layers_are_undone():
+def test_square_layers_are_inverted():
     numbers = undone([layer(2 * torch.eye(8)), layer(0.05 * torch.eye(8), 1.0)], rng())
     assert numbers["error of the exact inverse, square"].max() < 1e-12
     moved = numbers["moved by noise in the output, square"]

@@ -1,4 +1,4 @@
-"""T10 on layers that are random, and on layers that are not."""
+"""T10 on random and on other layers."""
 
 from math import pi, sqrt
 
@@ -27,7 +27,7 @@ def smooth(m, side):
     return layer
 
 
-def test_a_random_layer_obeys_the_law_and_a_smooth_one_does_not():
+def test_a_random_layer_follows_the_law_and_a_smooth_one_does_not():
     x = cf.Blur(9, 3.0)(images(side=32))
     start = torch.full_like(x, 0.7)
     ruled = over_law(represented(nn.Linear(1024, 256).weight, x, start), x, start, 1 / 4)

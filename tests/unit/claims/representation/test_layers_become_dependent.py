@@ -1,4 +1,4 @@
-"""Layers that are known to depend on each other, or not."""
+"""Layers of known dependence."""
 
 import copy
 from itertools import pairwise
@@ -50,7 +50,7 @@ def test_the_wide_layers_are_wider_than_both_neighbours():
 
 
 @pytest.mark.parametrize(("tied", "verdict"), [(False, Verdict.FAILS), (True, Verdict.HOLDS)])
-def test_what_did_not_change_is_as_independent_and_what_is_tied_is_not(three_seeds, monkeypatch, tied, verdict):
+def test_unchanged_layers_stay_independent_and_tied_layers_do_not(three_seeds, monkeypatch, tied, verdict):
     def copies(lab, make, photos, seed, **plan):
         first = three_seeds.untrained(make, photos, seed)
         trained = copy.deepcopy(first)

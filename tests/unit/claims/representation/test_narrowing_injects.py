@@ -1,4 +1,4 @@
-"""Narrow layers that lose nothing."""
+"""Lossless narrow layers."""
 
 import pytest
 from torch import nn
@@ -6,10 +6,10 @@ from torch import nn
 from copyfold.claims.representation import narrowing_injects
 from copyfold.claims.representation.narrowing_injects import NarrowingInjects, halving
 from copyfold.studies.base import Verdict
-from labs import Clear, stages
+from labs import Lossless, stages
 
 
-def test_the_halving_perceptron_halves():
+def test_the_halving_mlp_halves_its_width():
     assert [m.out_features for m in halving((1, 8, 8)).modules() if isinstance(m, nn.Linear)] == [
         32,
         16,
@@ -20,10 +20,10 @@ def test_the_halving_perceptron_halves():
     ]
 
 
-def test_networks_that_lose_nothing_have_nothing_added_or_removed(lab, monkeypatch):
+def test_lossless_networks_add_and_remove_nothing(lab, monkeypatch):
     def copies(lab, make, photos, seed, **plan):
         names = {"3": nn.Identity(), "6": nn.Identity(), "8": nn.Identity()}
-        model = Clear(encoder=names | stages(["stem", "down1", "down2"]))
+        model = Lossless(encoder=names | stages(["stem", "down1", "down2"]))
         return {"untrained": model, "trained": model}
 
     monkeypatch.setattr(narrowing_injects, "untrained_and_trained", copies)

@@ -1,4 +1,4 @@
-"""T12 on networks that lose nothing."""
+"""T12 on lossless networks."""
 
 from dataclasses import replace
 
@@ -9,23 +9,23 @@ from torch import nn
 from copyfold.claims.representation import noise_by_depth
 from copyfold.claims.representation.noise_by_depth import NoiseByDepth, accuracy
 from copyfold.studies.base import Verdict
-from labs import Clear, stages
+from labs import Lossless, stages
 
 
-def test_accuracy_counts_those_that_are_right(lab):
+def test_accuracy_is_the_fraction_of_right_answers(lab):
     photos = lab.labelled("fashion_mnist")
 
-    class Always(nn.Module):
+    class OneNetworkLab(nn.Module):
         def forward(self, x):
             return nn.functional.one_hot(torch.full((len(x),), 3), 10).float()
 
-    assert accuracy(lab, Always(), photos) == pytest.approx((photos.held_out_labels == 3).mean())
+    assert accuracy(lab, OneNetworkLab(), photos) == pytest.approx((photos.held_out_labels == 3).mean())
 
 
-def test_networks_that_lose_nothing_have_no_noise_and_none_is_removed(lab, monkeypatch):
+def test_lossless_networks_have_no_noise_to_remove(lab, monkeypatch):
     def copies(*given):
         down = stages(["stem", "down1", "down2"])
-        model = Clear(
+        model = Lossless(
             blocks={str(i): nn.Identity() for i in range(6)}, encoder=down, decoder=stages(["up1", "up2"])
         )
         return [{"untrained": model, "trained": model, "reordered": model}]

@@ -26,7 +26,7 @@ def test_points_have_the_moments_of_sphere_ball_and_normal():
     assert beyond(drawn["radius"], 0.8) == pytest.approx(1 - 0.8**5, abs=0.02)
 
 
-def test_the_distance_from_normal_tells_a_coin_from_noise():
+def test_the_distance_from_normal_is_larger_for_a_coin_than_for_noise():
     noise = torch.randn(20_000, generator=rng())
     assert from_normal(noise) < 0.01
     assert from_normal(noise.sign()) == pytest.approx(0.341, abs=0.01)
@@ -45,7 +45,7 @@ def test_another_bound_in_place_of_the_corrected_one_fails(three_seeds, monkeypa
     assert wrong["tail over corrected"].value > 1
 
 
-def test_a_single_point_far_out_breaks_no_bound():
+def test_a_single_outlier_violates_no_bound():
     tail = torch.zeros(tails_corrected.DRAWS)
     tail[0] = 0.9  # of 2.6e-18 points that the bound allows
     assert over_corrected(100, tail) < 1

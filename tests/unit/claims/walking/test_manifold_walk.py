@@ -1,4 +1,4 @@
-"""T13 on networks whose way is known."""
+"""T13 on networks with known walks."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_walks_that_all_decay_to_one_image_explore_nothing(shelf):
     assert numbers["variance of the ends over that of photographs"].value == 0
 
 
-def test_a_memory_stays_near_and_is_no_better_than_its_random_codes(shelf):
+def test_a_memorising_model_stays_near_and_is_no_better_than_random_codes(shelf):
     known = shelf.images(shelf.photos("landscapes"), "train")
     shelf.models = (Known(lambda z: known[torch.cdist(z.flatten(1), known.flatten(1)).argmin(1)]),)
     _, holds, numbers = outcome(ManifoldWalk(), shelf)

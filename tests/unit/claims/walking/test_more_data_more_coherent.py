@@ -1,4 +1,4 @@
-"""T14 where more data help, and where they do not."""
+"""T14 where more data helps, and where it does not."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from labs import Known, outcome
 
 
 @pytest.mark.parametrize(("many", "verdict"), [(True, Verdict.HOLDS), (False, Verdict.FAILS)])
-def test_more_data_and_more_coherence(shelf, monkeypatch, many, verdict):
+def test_coherence_that_grows_with_data_decides_the_verdict(shelf, monkeypatch, many, verdict):
     shelf.budget = replace(shelf.budget, measured=128)
     noise = torch.rand(16, 1, 16, 16, generator=Generator().manual_seed(0))
     poor, copy = Known(lambda x: noise[torch.randperm(16)][: len(x)]), Known()

@@ -1,4 +1,4 @@
-"""T16 where training stills the map, and where it moves it."""
+"""T16 where training stops and where it starts the movement of images."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def rolled(x):
     return x.roll(4, dims=3)
 
 
-def test_training_that_ends_the_walk_and_training_that_starts_it(shelf):
+def test_training_that_ends_or_starts_the_walk_decides_the_verdict(shelf):
     shelf.models = (Known(rolled), Known(lambda x: 0.5 * x), Known())
     verdict, _, numbers = outcome(TrainingEndsTheWalk(), shelf)
     assert verdict is Verdict.HOLDS

@@ -1,4 +1,4 @@
-"""T15 on maps whose way is known."""
+"""T15 on maps with known iterates."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def test_an_image_that_is_copied_does_not_walk_and_one_that_is_moved_does(shelf)
     assert numbers["walking fraction"].value == 1
 
 
-def test_what_is_drawn_to_one_image_walks_and_then_rests(shelf):
+def test_an_image_attracted_to_a_fixed_point_walks_and_then_rests(shelf):
     shelf.budget = replace(shelf.budget, steps=500)
     shelf.models = (Known(lambda x: 0.5 + 0.5 * (x - 0.5)),)
     _, _, numbers = outcome(WalksWithoutNoise(), shelf)

@@ -1,4 +1,4 @@
-"""Estimates as figures: what is drawn is what was found."""
+"""Figures of estimates show the estimates."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""PCA, classes of neighbours, and the images that have a class."""
+"""PCA, classes of nearest neighbours, and images with labels."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(BUDGETS["tiny"], cache=tmp_path)
 
 
-def test_pca_gives_back_what_lies_in_its_plane() -> None:
+def test_pca_reconstructs_points_in_its_plane() -> None:
     x = in_a_plane(200)
     assert mse(pca(x, 6)(x), x).max() < 1e-10
     torch.testing.assert_close(
@@ -39,13 +39,13 @@ def test_pca_has_no_more_components_than_there_are_images() -> None:
     assert pca(in_a_plane(5), 30).latent_dim == 5
 
 
-def test_classes_apart_agree_and_classes_in_one_heap_do_not() -> None:
+def test_separated_classes_agree_and_mixed_classes_do_not() -> None:
     labels = torch.arange(4).repeat_interleave(30)
     assert purities(torch.nn.functional.one_hot(labels).float() + 0.01 * torch.randn(120, 4), labels).mean() == 1
     assert purities(torch.randn(120, 4), labels).mean() < 0.4
 
 
-def test_an_image_has_its_own_class(lab: Lab) -> None:
+def test_images_keep_their_own_labels(lab: Lab) -> None:
     photos = fashion(lab, classes=True)
     x, labels = with_classes(lab, photos)
     pixels = torch.from_numpy(photos.held_out).permute(0, 3, 1, 2).float() / 255

@@ -1,4 +1,4 @@
-"""More work costs more."""
+"""A step with more work takes longer."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(BUDGETS["tiny"], cache=tmp_path)
 
 
-def test_more_work_costs_more(lab: Lab) -> None:
+def test_a_step_with_more_work_takes_longer(lab: Lab) -> None:
     make = contestants(SHAPE)[0]
     steps = {
         "plain": (make(SHAPE), Classical()),

@@ -1,4 +1,4 @@
-"""Networks out of step."""
+"""Networks with shuffled layers."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ import copyfold as cf
 from copyfold.studies.toolkit.layers import reordered
 
 
-def test_reordered_layers_keep_their_singular_values_and_lose_their_order():
+def test_shuffled_layers_keep_their_singular_values():
     model = cf.MLP((1, 4, 4), hidden=[12], latent_dim=6)
     other = reordered(model, Generator().manual_seed(0))
     pairs = zip(model.parameters(), other.parameters(), strict=True)
@@ -28,7 +28,7 @@ def test_reordered_layers_keep_their_singular_values_and_lose_their_order():
         cf.UNet((1, 8, 8), width=4, depth=1, skips="self"),
     ],
 )
-def test_every_architecture_of_the_study_can_be_reordered(model):
+def test_every_architecture_of_the_study_can_be_shuffled(model):
     before = [p.clone() for p in model.parameters()]
     other = reordered(model, Generator().manual_seed(0))
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

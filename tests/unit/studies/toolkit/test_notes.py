@@ -1,4 +1,4 @@
-"""The notes' networks are as large as they should be."""
+"""The notes' networks have their sizes."""
 
 import pytest
 import torch

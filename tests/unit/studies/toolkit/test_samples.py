@@ -1,4 +1,4 @@
-"""What claims on walks and samples measure sets of images with, where the answer is known."""
+"""Measures of sets of images that claims on walks and samples use, against known answers."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=Generator().manual_seed(seed))
 
 
-def test_films_are_made_in_batches_as_in_training():
+def test_films_are_sampled_in_batches_as_in_training():
     x = normal(20, 1, 8, 8)
     expected = torch.cat([part - part.mean(0) for part in (x[:10], x[10:])])  # equal ones, of 16 at most
     frames = list(samples.film(Walk(3, 0.0), Centred((1, 8, 8)), x, Generator()))
@@ -46,7 +46,7 @@ def test_the_essays_steps_are_kept_but_at_the_smallest_budget(tmp_path):
     assert long == pytest.approx(10 * short, abs=10 * len(photos) / 16)  # in whole epochs
 
 
-def test_far_correlations_are_those_of_numpy():
+def test_long_range_correlations_equal_numpy_s():
     x = normal(30, 2, 8, 8)
     found = samples.far_correlations(x)
     expected = np.corrcoef(x[:, 1].flatten(1).double().numpy().T)
@@ -80,7 +80,7 @@ def test_the_linear_model_has_mean_and_covariance():
     assert (drawn.T.cov() - covariance).norm() < 0.05 * covariance.norm()
 
 
-def test_judged_sets_are_ranked(lab):
+def test_sets_of_samples_are_ranked_by_quality(lab):
     x = lab.images(lab.photos("landscapes", 16))
     sets = {"same": x, "blurred": Blur(7, 2.0)(x), "noisy": Gaussian(0.3)(x, lab.rng(0, "noise"))}
     found = samples.judged(lab, MLP((1, 16, 16), [64], 8), sets, 16, 0)

@@ -1,4 +1,4 @@
-"""Images are taken evenly, and no search is longer than it should be."""
+"""Images are taken evenly spaced, and a search has its bounded length."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from copyfold.studies.toolkit.search import at_most, few_images
 
 
 @pytest.mark.parametrize(("budget", "count"), [("tiny", 4), ("cpu", 8), ("gpu", 32)])
-def test_few_images_are_taken_evenly(budget, count):
+def test_a_few_images_are_taken_evenly_spaced(budget, count):
     lab = Lab(BUDGETS[budget])
     x = torch.arange(lab.budget.measured)
     taken = few_images(lab, x)

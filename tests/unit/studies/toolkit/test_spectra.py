@@ -1,4 +1,4 @@
-"""Singular values, ranks and conditions of known matrices."""
+"""Singular values, ranks and condition numbers of known matrices."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def test_the_spectrum_is_that_of_the_matrix():
     assert next(model.parameters()).dtype == torch.float32
 
 
-def test_ranks_and_conditions():
+def test_ranks_and_condition_numbers_are_known():
     s = torch.tensor([[1.0, 0.1, 1e-3], [1.0, 1.0, 0.0], [2.0, 2.0, 2.0]], dtype=torch.float64)
     assert full_rank(s).tolist() == [1, 0, 1]
     assert log_condition(s).tolist() == pytest.approx([3, 15.65, 0], abs=0.01)

@@ -1,14 +1,11 @@
-"""What each switch of training brings on a CPU, alone and together, in bare loops that take turns.
+"""The speed and memory of each training option on a CPU (bf16, channels_last, fused Adam, ...), in bare loops.
 
-    python benchmarks/switches.py [--only unet mlp] [--rounds 8] [--steps 10] [--no-compile]
+    python benchmarks/speed_options.py [--only unet mlp] [--rounds 8] [--steps 10] [--no-compile]
 
-Two trainings: a U-Net (width 32, 64x64, batches of 16) and the perceptron 784-512-30-512-784 (batches of 128).
-Every loop makes --steps steps in its turn, --rounds times; its time is the median of its rounds, and the ratios
-are to the plain loop: float32, NCHW, Adam one tensor after another. "memory" is what two steps add to the peak of
-a process of their own, gradients and Adam's averages included. The same for a GPU: benchmarks/gpu.sh.
-
-Several minibatches in one step of the Trainer bring nothing in a bare loop, which does nothing between steps:
-benchmarks/pythae.py measures them.
+Two trainings: a U-Net (width 32, 64x64, batches of 16) and the perceptron 784-512-30-512-784 (batches of 128). The
+loops alternate: each makes --steps steps in its turn, --rounds times. Its time is the median of its rounds, and
+the ratios are to the plain loop: float32, NCHW, Adam one tensor after another. "memory" is what two steps add to
+the peak of a process of their own, gradients and Adam's averages included. The same for a GPU: benchmarks/gpu.sh.
 """
 
 import argparse
@@ -29,7 +26,7 @@ import copyfold as cf
 
 
 @dataclass(frozen=True)
-class Switches:
+class Options:
     """How a loop trains."""
 
     bf16: bool = False
@@ -48,8 +45,8 @@ class Training:
     make: Callable[[], Any]
 
 
-def steps(training: Training, on: Switches) -> Iterator[None]:
-    """Train for ever, a step at a time."""
+def steps(training: Training, on: Options) -> Iterator[None]:
+    """Train without end, one step for each `next`."""
     layout: Any = torch.channels_last if on.last else torch.contiguous_format
     torch.manual_seed(0)
     model = training.make().to(memory_format=layout).train()
@@ -71,7 +68,7 @@ def steps(training: Training, on: Switches) -> Iterator[None]:
 
 
 def recomputed(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The model, its activations within encoder and decoder thrown away and computed again."""
+    """The model, with the activations inside encoder and decoder recomputed in the backward pass."""
 
     def forward(x: torch.Tensor) -> Any:
         z = checkpoint(model.encode, x, use_reentrant=False)
@@ -80,10 +77,10 @@ def recomputed(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     return forward
 
 
-def cases(training: Training, options: argparse.Namespace) -> dict[str, Switches]:
-    """The plain loop, each switch alone, and those that `fit` sets together."""
-    plain, maps = Switches(), training.shape[1] > 1
-    best, together = Switches(bf16=True, last=maps, adam="fused"), "bf16, channels_last, fused Adam"
+def cases(training: Training, options: argparse.Namespace) -> dict[str, Options]:
+    """The plain loop, each option alone, and those that `fit` sets together."""
+    plain, maps = Options(), training.shape[1] > 1
+    best, together = Options(bf16=True, last=maps, adam="fused"), "bf16, channels_last, fused Adam"
     found = {
         "plain: float32, NCHW, Adam in a loop": plain,
         "foreach Adam": replace(plain, adam="foreach"),
@@ -110,9 +107,9 @@ def block(loop: Iterator[None], count: int) -> float:
 
 
 def measure(training: Training, memory: dict[str, float], options: argparse.Namespace) -> None:
-    """Print a line for every switch."""
-    switches = cases(training, options)
-    loops = {name: steps(training, on) for name, on in switches.items()}
+    """Print a line for every option."""
+    kinds = cases(training, options)
+    loops = {name: steps(training, on) for name, on in kinds.items()}
     first = {name: block(loop, 1) / 1000 for name, loop in loops.items()}
     times: dict[str, list[float]] = {name: [] for name in loops}
     for turn in range(options.rounds):
@@ -127,8 +124,8 @@ def measure(training: Training, memory: dict[str, float], options: argparse.Name
         print(f"| {name} | {ms:.2f} | {plain / ms:.2f} | {first[name]:.1f} | {mib} |", flush=True)
 
 
-def apart(training: Training, on: Switches) -> float:
-    """MiB that two steps add, in a process of their own, forked before any thread was started."""
+def apart(training: Training, on: Options) -> float:
+    """MiB that two steps add, in a separate process, forked before any thread was started."""
     context: Any = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=lambda: there.send(added(training, on)))
@@ -140,7 +137,7 @@ def apart(training: Training, on: Switches) -> float:
         process.join()
 
 
-def added(training: Training, on: Switches) -> float:
+def added(training: Training, on: Options) -> float:
     small = Training("", (2, 3, 16, 16), lambda: cf.UNet((3, 16, 16), width=4))
     for loop in (steps(small, on), steps(training, on)):
         before = peak()  # of the second: with all libraries in place
@@ -150,7 +147,7 @@ def added(training: Training, on: Switches) -> float:
 
 
 def peak() -> float:
-    """MiB, the largest that this process has been."""
+    """The peak memory of this process, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
