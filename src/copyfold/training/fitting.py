@@ -217,8 +217,8 @@ def _guarded(plan: Plan, state: TrainState, last: int | None) -> list[str]:
     if state.clock.seconds < 60 * plan.limit:
         return []
     return [
-        f"{GRACE} times the {plan.minutes:g} minutes were over at step {state.step:,} of {last:,}: the machine was "
-        "slower than the plan expects; go on with --resume and more --minutes"
+        f"{GRACE} times the {plan.minutes:g} minutes were over at step {state.step:,} of {last:,}: the machine "
+        "was slower than the plan expects; go on with --resume and more --minutes"
     ]
 
 
