@@ -213,10 +213,11 @@ def test_nothing_is_printed(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("norm", "expected"), [("batch", torch.channels_last), ("group", torch.contiguous_format)]
 )
-def test_the_layout_is_chosen_by_the_norm(norm, expected, caplog):
+def test_the_layout_is_chosen_by_the_norm(norm, expected, caplog, tmp_path):
     caplog.set_level(logging.INFO, "copyfold")
-    net = cf.UNet((1, 16, 16), width=8, depth=2, norm=norm)
+    net = cf.UNet((1, 8, 8), width=2, depth=1, norm=norm)
     assert layout(net, torch.device("cpu")) == expected
+    fit(tmp_path / "a", net=net, epochs=1)
     assert ("channels last" in caplog.text) == (norm == "batch")
     assert layout(model(), torch.device("cpu")) == torch.contiguous_format
 

@@ -16,7 +16,7 @@ from copyfold.runs import Run
 
 LOSS = "findings/loss.png"
 VALUES = 2**19
-"""Values of pixels that a picture's numbers are over at most: both pictures take some ten seconds of a slow core."""
+"""Pixel values that a picture's numbers are over at most: both then take some ten seconds of a slow core."""
 
 
 def illustrate(run: Run, photos: Photos | Stream) -> list[Path]:
@@ -24,7 +24,8 @@ def illustrate(run: Run, photos: Photos | Stream) -> list[Path]:
 
     loss.png, and a denoising picture for Gaussian noise of std 0.2 and for Mix(0.5, 0.7, 0.2) each, with the
     numbers over up to 128 held-out images as one batch (32 grey ones of 128 pixels, 42 in colour of 64), and
-    baselines fitted on up to 256 training images, both spread evenly over the photos. With fewer than 2 held-out images, the loss only. Computed where `run.model` is.
+    baselines fitted on up to 256 training images, both spread evenly over the photos. With fewer than 2 held-out
+    images, the loss only. Computed where `run.model` is.
     """
     made = [run.folder / LOSS]
     for name, corruption in (("gaussian", Gaussian(0.2)), ("mix", Mix())) if len(photos.held_out) > 1 else ():
