@@ -28,7 +28,7 @@ from copyfold.training.ema import MovingAverage
 from copyfold.training.loop import train
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
-from copyfold.training.plan import GRACE, Plan, layout
+from copyfold.training.plan import GRACE, Plan, layout, optimizer_of
 from copyfold.training.run_metadata import describe
 from copyfold.training.running_averages import RunningAverages
 from copyfold.training.runtime import switched
@@ -154,16 +154,6 @@ def _train(
     if first:
         _say(run, plan, objective, photos, state, metrics, plan.last(len(source)))
     return clock.signum
-
-
-def optimizer_of(model: Autoencoder, plan: Plan) -> torch.optim.Optimizer:
-    """The optimiser of a resolved plan; its groups remember their full learning rate."""
-    assert plan.optimizer is not None
-    assert plan.lr is not None
-    optimizer = plan.optimizer.build(model, plan.lr, plan.precision)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-    return optimizer
 
 
 @contextmanager

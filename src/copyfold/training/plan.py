@@ -162,6 +162,16 @@ def resolve(precision: Precision) -> Precision:
     return "bf16" if fast else "32"
 
 
+def optimizer_of(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """The optimiser of a resolved plan; its groups remember their full learning rate."""
+    assert plan.optimizer is not None
+    assert plan.lr is not None
+    optimizer = plan.optimizer.build(model, plan.lr, plan.precision)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
+
+
 def layout(model: nn.Module, device: torch.device) -> torch.memory_format:
     """Channels last where there are convolutions; not on a CPU with group norms, there 4 to 6 times slower."""
     convolutions = any(isinstance(m, nn.Conv2d) for m in model.modules())

@@ -18,10 +18,9 @@ from copyfold.models.base import Autoencoder
 from copyfold.models.unet import UNet
 from copyfold.objectives.base import Classical, Objective
 from copyfold.training.distributed import launched
-from copyfold.training.fitting import optimizer_of
 from copyfold.training.loop import one_step
 from copyfold.training.loss import Loss
-from copyfold.training.plan import GRACE, Plan, layout
+from copyfold.training.plan import GRACE, Plan, layout, optimizer_of
 from copyfold.training.runtime import switched
 from copyfold.training.state import TrainState
 from copyfold.training.stopping import Clock
