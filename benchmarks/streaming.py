@@ -25,7 +25,7 @@ from pyarrow import parquet
 
 from copyfold import Photos, Stream, scenes
 from copyfold.data import Batches
-from copyfold.data.reading import mixing
+from copyfold.data.reading import shuffling
 from copyfold.data.reading.epochs import encoded
 from copyfold.data.reading.shards import Coded, Shards
 
@@ -77,9 +77,9 @@ def first(stream: Stream, options: argparse.Namespace, n: int) -> float:
 
 def counting(options: argparse.Namespace, images: int = 100_000) -> float:
     """Seconds to know what lies in the buffer after so many images, as a resume does."""
-    pieces = [mixing.Piece(k, range(options.group)) for k in range(2 * images // options.group)]
+    pieces = [shuffling.Piece(k, range(options.group)) for k in range(2 * images // options.group)]
     begin = time.perf_counter()
-    next(encoded(Nothing(), pieces, options.buffer, images, mixing.generator(0)))
+    next(encoded(Nothing(), pieces, options.buffer, images, shuffling.generator(0)))
     return time.perf_counter() - begin
 
 

@@ -1,13 +1,13 @@
-"""A name resolves to a class that is known already, found by looking, and never to an import path.
+"""The catalogue: from a name to a class that is already known, never by importing a path.
 
 A family is a module or a package of copyfold. Its members are the public names that are defined in it, so a
-new file is found without an edit anywhere else. A person's own class is known the moment it is defined, because
+new file is found without an edit anywhere else. A user's own class is known as soon as it is defined, because
 the bases of the families are `Recorded`; and those of installed plug-ins, entry points of the group
 "copyfold.plugins", are known where a name is looked for.
 
-The same names write objects down as plain data and read them back: `{"class_path": "Gaussian", "init_args":
-{"std": 0.2}}`. A person's own class is written with the module that it came from, `my_models.Tiny`, as
-information: reading never imports a module because a file names it.
+The same names serialise objects as plain data: `{"class_path": "Gaussian", "init_args": {"std": 0.2}}`. A user's
+own class is written with the module that it came from, `my_models.Tiny`, as information: reading never imports a
+module because a file names it.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ class Recorded:
 
 
 def modules(package: str, deep: bool = False) -> list[Any]:
-    """The module named, and those in its folder where it is a package, or `deep` below it; all are imported."""
+    """Import a module and, where it is a package, the modules in its folder, or with `deep` all below it."""
     root = importlib.import_module(package)
     walk = pkgutil.walk_packages if deep else pkgutil.iter_modules
     inside = walk(getattr(root, "__path__", []), f"{package}.")
@@ -147,7 +147,7 @@ def _loaded(point: EntryPoint) -> ModuleType | None:
         if isinstance(stop, KeyboardInterrupt):
             raise
         reason: BaseException = stop
-    except Exception as error:  # whatever a stranger's package may raise
+    except Exception as error:  # a third-party package may raise anything
         reason = error
     log.warning("the plug-in %s (%s) is left out: %s: %s", point.name, point.value, type(reason).__name__, reason)
     return None
@@ -294,9 +294,9 @@ def changed(value: T, **new: Any) -> T:
 
 
 def describe(value: Any, name: str = "") -> Any:
-    """Write a configuration down as plain data: classes of the families by name and arguments, tuples as lists.
+    """Serialise a configuration as plain data: classes of the families by name and arguments, tuples as lists.
 
-    UsageError where something cannot be written down, called `name` in the message.
+    UsageError where something cannot be serialised; the message calls it `name`.
     """
     if isinstance(value, Recorded) or (dataclasses.is_dataclass(value) and own(type(value))):
         kind = type(value)
@@ -321,7 +321,7 @@ def describe(value: Any, name: str = "") -> Any:
 
 
 def foreign(described: Any) -> bool:
-    """Whether a class that is not copyfold's own is in a description."""
+    """Whether a description has a class that is not copyfold's own."""
     if isinstance(described, dict):
         inside = cast("dict[str, Any]", described)
         return "." in str(inside.get("class_path", "")) or any(map(foreign, inside.values()))
@@ -329,10 +329,10 @@ def foreign(described: Any) -> bool:
 
 
 def build(base: type[T], spec: Any) -> T:
-    """Make what `describe` wrote down; only known classes of base's family can come of it."""
+    """Build the object that `describe` described; its class must be a known one of base's family."""
     described = cast("dict[str, Any]", spec) if isinstance(spec, dict) else {}
     if not set(described) <= {"class_path", "init_args"} or not isinstance(described.get("class_path"), str):
-        raise UsageError(f"{spec!r} does not describe a {base.__name__}: it needs a class_path")
+        raise UsageError(f"{spec!r} does not describe a {base.__name__}: expected a class_path")
     chosen = find(base, described["class_path"])
     given = described.get("init_args", {})
     try:
@@ -344,7 +344,7 @@ def build(base: type[T], spec: Any) -> T:
 
 
 def _built(chosen: type, name: str, value: Any) -> Any:
-    """An argument as it was: what is described in it is made, and a list that was a tuple is one again."""
+    """An argument: descriptions in it are built, and lists become tuples where the annotation says so."""
     return _tuples(hints(chosen).get(name), _inside(chosen, name, value))
 
 

@@ -1,11 +1,11 @@
-"""How an image is spoiled before the encoder sees it: x -> a draw from C(x~ | x).
+"""Corruptions of an image before the encoder sees it: x -> a sample of C(x~ | x).
 
-None of these clips to [0, 1]: clipping bends the distribution that the mathematics of denoising is about
-(the score, the posterior mean), and a model takes values outside just as well. Clip only to show.
+None of these clips to [0, 1]: clipping changes the distribution that the theory of denoising is about (the
+score, the posterior mean), and a model takes values outside [0, 1] as well. Clip only for display.
 
-Every corruption takes the generator to draw from, which may live on another device than the images; without
-one it draws from torch's global generator of the images' device. Numbers are drawn where the generator is and then
-moved, so that the same state of it gives the same draw whatever the images' device and memory format.
+Every corruption takes the generator to draw from, which may be on another device than the images; without one it
+draws from torch's global generator of the images' device. Numbers are drawn on the generator's device and then
+moved, so that one state of the generator gives the same sample for any device and memory format of the images.
 """
 
 import math
@@ -21,11 +21,11 @@ from copyfold.errors import UsageError
 from copyfold.types import Images
 
 Level: TypeAlias = float | tuple[float, float]
-"""How strong a corruption is: one number, or (low, high) for a draw between them for every image."""
+"""The strength of a corruption: one number, or (low, high) to draw one between them for every image."""
 
 
 def noise_like(x: Tensor, mean: float = 0.0, std: float = 1.0, rng: Generator | None = None) -> Tensor:
-    """Normal noise N(mean, std^2), independent per element, in the likeness of x.
+    """Normal noise N(mean, std^2), independent per element, of the same kind as x.
 
     Shape, dtype, device and memory format are those of x. Raises UsageError where x is not floating point.
     """
@@ -34,38 +34,38 @@ def noise_like(x: Tensor, mean: float = 0.0, std: float = 1.0, rng: Generator | 
     source = x.device if rng is None else rng.device
     eta = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=source)
     # Drawn in logical order, then copied: filled in place, channels_last would change which pixel gets what.
-    # A GPU gets it when it comes to it, and is not waited for
+    # The copy to a GPU is asynchronous
     return torch.empty_like(x, requires_grad=False).copy_(eta, non_blocking=x.is_cuda).mul_(std).add_(mean)
 
 
 def uniform_like(x: Tensor, rng: Generator | None = None) -> Tensor:
-    """Draws from U(0, 1) in x's shape and on its device; float32, as half is too coarse for a small rate."""
+    """Samples of U(0, 1) in x's shape, on its device; float32, as half is too coarse for a small rate."""
     source = x.device if rng is None else rng.device
     u = torch.rand(x.shape, generator=rng, dtype=torch.float32, device=source)
     return u.to(x.device, non_blocking=x.is_cuda)
 
 
 def drawn(level: tuple[float, float], x: Images, rng: Generator | None = None) -> Tensor:
-    """A draw from U(low, high) for every image, b x 1 x 1 x 1."""
+    """A sample of U(low, high) for every image, b x 1 x 1 x 1."""
     low, high = level
     return (low + (high - low) * uniform_like(x[:, :1, :1, :1], rng)).to(x)
 
 
 class Corruption(Recorded, ABC):
-    """A conditional distribution C(x~ | x), of which a call is one draw per image.
+    """A conditional distribution C(x~ | x); a call draws one sample per image.
 
-    A call draws from `rng` alone, or from torch's global generator without one, and leaves x as it was.
-    `copyfold.testing.check_corruption` tries one of your own.
+    A call draws from `rng` alone, or from torch's global generator without one, and does not change x.
+    `copyfold.testing.check_corruption` tests one of your own.
     """
 
     @abstractmethod
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
-        """Draw x~, with the shape, dtype and device of x; gradients flow to x."""
+        """A sample x~, with the shape, dtype and device of x; gradients flow to x."""
 
 
 @dataclass(frozen=True)
 class Clean(Corruption):
-    """Leave the images as they are: x~ = x, the same tensor."""
+    """No corruption: x~ = x, the same tensor."""
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Return x itself."""
@@ -74,14 +74,14 @@ class Clean(Corruption):
 
 @dataclass(frozen=True)
 class Mix(Corruption):
-    r"""Fade the images into noise: a convex mix, brighter on average than most photos.
+    r"""A convex combination of image and noise, brighter than most photos.
 
         x~ = k x + (1 - k) eta        eta ~ N(mean, std^2) per pixel value,   k = keep in [0, 1]
         E ||x~ - x||^2 = (1 - k)^2 (||x - mean||^2 + D std^2)        D = c h w
 
-    The corruption of the essay "Autoencoders: Learning by Copying": its text speaks of adding noise, its
-    scripts mix it, with these numbers. keep = 0 is pure noise, keep = 1 leaves the images as they are; a pair
-    (low, high) draws it per image, (0, 1) as in a line that its scripts leave out.
+    The corruption of the essay "Autoencoders: Learning by Copying": its text says that noise is added, its
+    scripts combine it convexly, with these defaults. keep = 0 is pure noise, keep = 1 does not change the images;
+    a pair (low, high) draws it per image, (0, 1) as in a line that its scripts do not run.
     """
 
     keep: Level = 0.5
@@ -90,7 +90,7 @@ class Mix(Corruption):
 
     def __post_init__(self) -> None:
         _take(self, "keep", 0.0, 1.0)
-        _require(math.isfinite(self.mean), f"Mix: mean must be finite, not {self.mean}")
+        _require(math.isfinite(self.mean), f"Mix(mean={self.mean}) is invalid: expected a finite number")
         _require_std("Mix", self.std)
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
@@ -107,8 +107,8 @@ class Gaussian(Corruption):
         E ||x~ - x||^2 = D std^2        D = c h w
 
     A pair std = (low, high) draws a std per image, its logarithm uniform between theirs, so that one model
-    learns to remove any of them.
-    The corruption for which the best denoiser tells the score: E[x | x~] = x~ + std^2 grad log p_std(x~),
+    learns to remove noise of all these levels.
+    For this corruption the optimal denoiser gives the score: E[x | x~] = x~ + std^2 grad log p_std(x~),
     p_std the density of x~ (Tweedie's formula; Murphy, Probabilistic Machine Learning: An Introduction, 2022,
     section 20.3).
     """
@@ -119,7 +119,7 @@ class Gaussian(Corruption):
         _take(self, "std", 0.0)
         lowest = self.std[0] if isinstance(self.std, tuple) else 1.0
         _require(
-            lowest > 0, f"Gaussian: of a pair, std={self.std}, the lower must be above 0: its logarithm counts"
+            lowest > 0, f"Gaussian(std={self.std}) is invalid: expected a pair above 0, as its logarithm is drawn"
         )
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
@@ -150,7 +150,7 @@ class Masking(Corruption):
         highest = max(self.rate) if isinstance(self.rate, tuple) else self.rate
         _require(
             highest < 1 or not self.rescale,
-            "Masking: rate 1 leaves nothing to rescale: lower rate or set rescale to false",
+            f"Masking(rate={self.rate}, rescale=True) is invalid: expected a rate below 1, or rescale=False",
         )
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
@@ -166,7 +166,7 @@ class Blur(Corruption):
 
         x~[i, j] = sum_{u,v} g[u] g[v] x[i + u, j + v]        g[u] ~ exp(-u^2 / (2 std^2)), sum_u g[u] = 1
 
-    Nothing is drawn; every channel gets the same window. Beyond its border the image is mirrored (d c b |
+    Deterministic; every channel has the same window. Beyond its border the image is mirrored (d c b |
     a b c d | c b a), as often as the window needs, so that an image smaller than the window works too.
     Defaults: the essay's de-blurring script.
     """
@@ -176,9 +176,10 @@ class Blur(Corruption):
 
     def __post_init__(self) -> None:
         odd = isinstance(self.kernel, int) and self.kernel > 0 and self.kernel % 2 == 1
-        _require(odd, f"Blur: kernel must be an odd number of pixels, not {self.kernel}")
+        _require(odd, f"Blur(kernel={self.kernel}) is invalid: expected an odd number of pixels")
         _require(
-            self.std > 0 and math.isfinite(self.std), f"Blur: std must be positive and finite, not {self.std}"
+            self.std > 0 and math.isfinite(self.std),
+            f"Blur(std={self.std}) is invalid: expected a finite number above 0",
         )
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
@@ -209,20 +210,22 @@ def _require(holds: bool, message: str) -> None:
 
 
 def _take(corruption: Corruption, name: str, low: float, high: float = math.inf) -> None:
-    """Check a level, and turn the list that a recipe has into the pair that it means."""
+    """Check a level, and store the list that a recipe has as a pair."""
     value = getattr(corruption, name)
     if isinstance(value, list | tuple):
         value = tuple(value)
         object.__setattr__(corruption, name, value)
     levels = value if isinstance(value, tuple) else (value,)
-    where = f"between {low:g} and {high:g}" if high < math.inf else f"finite and at least {low:g}"
+    where = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}"
+    given = f"{type(corruption).__name__}({name}={value}) is invalid"
     _require(
         all(low <= level <= high and math.isfinite(level) for level in levels)
         and (len(levels) == 2 or not isinstance(value, tuple)),
-        f"{type(corruption).__name__}: {name} must be {where}, or a pair (low, high) of such, not {value}",
+        f"{given}: expected a finite number {where}, or a pair (low, high) of such numbers",
     )
-    _require(levels[0] <= levels[-1], f"{type(corruption).__name__}: {name}={value} has its lower end last")
+    _require(levels[0] <= levels[-1], f"{given}: expected (low, high), the lower number first")
 
 
 def _require_std(name: str, std: float) -> None:
-    _require(std >= 0 and math.isfinite(std), f"{name}: std must be finite and not negative, not {std}")
+    holds = std >= 0 and math.isfinite(std)
+    _require(holds, f"{name}(std={std}) is invalid: expected a finite number of at least 0")

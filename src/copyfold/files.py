@@ -1,4 +1,4 @@
-"""A file is whole or it is not there: every write goes to a temporary name, is flushed, then renamed."""
+"""Atomic writes: every file is written under a temporary name, flushed to the disk, then renamed."""
 
 import errno
 import logging
@@ -14,10 +14,10 @@ log = logging.getLogger("copyfold")
 
 @contextmanager
 def written(path: str | Path) -> Generator[Path]:
-    """Yield a temporary path to write to; when the block ends well, it takes the name `path`.
+    """Yield a temporary path to write to; it is renamed to `path` when the block ends without an error.
 
-    The temporary file lies in the same folder and keeps the suffix. Whatever goes wrong, nothing of it stays
-    and a file that was already called `path` is untouched. Raises CopyfoldError where the disk refuses.
+    The temporary file is in the same folder and has the same suffix. After an error it is deleted, and a file
+    that already had the name `path` is unchanged. Raises CopyfoldError where the disk reports an error.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
@@ -29,9 +29,9 @@ def written(path: str | Path) -> Generator[Path]:
         temporary.chmod(0o666 & ~_UMASK)  # some libraries write for the owner alone
         temporary.replace(path)
     except OSError as error:
-        advice = "free some space and go on with --resume" if error.errno in _FULL else "choose another place"
+        advice = "free some space and continue with --resume" if error.errno in _FULL else "choose another path"
         raise CopyfoldError(
-            f"cannot write {path}: {error.strerror or error}; what was there before is untouched; {advice}"
+            f"cannot write {path}: {error.strerror or error}; the file that was there is unchanged; {advice}"
         ) from error
     finally:
         with suppress(OSError):
@@ -39,34 +39,34 @@ def written(path: str | Path) -> Generator[Path]:
 
 
 def sweep(folder: str | Path) -> None:
-    """Delete what killed processes left half written in a folder that nobody else writes to now."""
+    """Delete the temporary files of killed processes in a folder that no other process is writing to."""
     for path in Path(folder).glob(".*-*"):
         if path.name[1:].partition("-")[0].isdigit():
             path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a whole text file, UTF-8, or leave the old one as it was."""
+    """Write a text file atomically, in UTF-8."""
     with written(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def locked(path: str | Path, wait: bool = False) -> Generator[None]:
-    """Hold a lock file for one writer; the lock dies with its process, the file stays.
+    """Hold a lock file, so that one process writes at a time; the lock ends with its process, the file stays.
 
-    The file holds the number of that process; its folder is made. Where another holds the lock: CopyfoldError, or
-    with `wait` its end is waited for. OSError where there can be no such file, or no lock on it.
+    The file contains the process id; its folder is created. Where another process holds the lock, CopyfoldError,
+    or with `wait` wait for it. OSError where the file cannot be created or locked.
     """
     from filelock import FileLock, Timeout
 
     path = Path(path)
-    lock = FileLock(path, fallback_to_soft=False)  # a soft one would outlive its process
+    lock = FileLock(path, fallback_to_soft=False)  # a soft lock would outlive its process
     try:
         held = lock.acquire(blocking=False)
     except Timeout:
         holder = ""
-        with suppress(OSError):  # it may be gone by now
+        with suppress(OSError):  # it may have been deleted since
             holder = path.read_text()
         taken = f"{path.parent} is in use by process {holder or 'unknown'}"
         if not wait:
@@ -74,7 +74,7 @@ def locked(path: str | Path, wait: bool = False) -> Generator[None]:
         log.info("%s: waiting for it", taken)
         held = lock.acquire()
     with held:
-        with suppress(OSError):  # on a full disk the lock holds without the number
+        with suppress(OSError):  # on a full disk the lock holds without the process id
             path.write_text(str(os.getpid()))
         yield
 

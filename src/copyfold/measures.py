@@ -28,7 +28,7 @@ def distance(a: Tensor, b: Tensor, norm: Literal["l1", "l2"] = "l2") -> PerImage
     as images: whatever follows the batch is one vector.
     """
     if norm not in ("l1", "l2"):
-        raise UsageError(f"no distance is called {norm!r}: choose one of l1, l2")
+        raise UsageError(f"norm={norm!r} is invalid: expected l1 or l2")
     return torch.linalg.vector_norm(_difference(a, b), ord=int(norm[1]), dim=1)
 
 
@@ -75,7 +75,7 @@ def sharpness(x: Images) -> PerImage:
 
 
 def noise_level(x: Images) -> PerImage:
-    """Estimate the standard deviation of the white noise in each image, blindly.
+    """Estimate the standard deviation of the white noise in each image, without a clean reference.
 
         median |x * N| / (6 * 0.6745)        N = [[1, -2, 1], [-2, 4, -2], [1, -2, 1]]
 
@@ -95,7 +95,7 @@ def kurtosis(x: Images) -> PerImage:
 
         m4 / m2^2 - 3        m_k = mean (x - mean x)^k
 
-    For D values of normal noise its standard deviation is about sqrt(24 / D). Not a number where all values are
+    For D values of normal noise its standard deviation is about sqrt(24 / D). NaN where all values are
     the same.
     """
     centred = _centred(x)
@@ -108,7 +108,7 @@ def normality(x: Images) -> PerImage:
         max_t |F(t) - Phi((t - m) / s)|        F the share of values <= t,   m, s their mean and std
 
     For D independent normal values about 0.62 / sqrt(D) (0.9 / sqrt(D) for one in twenty: Lilliefors, 1967),
-    for uniform ones 0.06 and more, however large the image. Not a number where all values are the same.
+    for uniform ones 0.06 and more, however large the image. NaN where all values are the same.
     """
     centred = _centred(x)
     z = (centred / centred.square().mean(dim=1, keepdim=True).sqrt()).sort(dim=1).values
@@ -123,7 +123,7 @@ def flatness(x: Images) -> PerImage:
     exp(-0.5772) = 0.561 for white noise of whatever distribution, since its powers are exponentially distributed
     about one mean; towards 0 the more the image is made of few waves, as smooth images are. Mean over channels.
     Johnston, "Transform coding of audio signals using perceptual noise criteria" (1988), there in one dimension.
-    Not a number where all values are the same.
+    NaN where all values are the same.
     """
     spectrum = torch.fft.fft2(_centred(x).view(x.shape)).abs().square().flatten(2)[..., 1:]
     return (spectrum.log().mean(dim=2).exp() / spectrum.mean(dim=2)).mean(dim=1)
@@ -160,7 +160,7 @@ def sliced_wasserstein(
             f"the distance of two sets needs vectors of one size in both, not {_size(a)} and {_size(b)}"
         )
     if projections < 1:
-        raise UsageError(f"the sliced distance needs at least one projection, not {projections}")
+        raise UsageError(f"projections={projections} is invalid: expected a number of at least 1")
     a, b = _at_least_single(a).flatten(1), _at_least_single(b).flatten(1)
     source = a.device if rng is None else rng.device
     t = torch.randn(a.shape[1], projections, generator=rng, dtype=a.dtype, device=source).to(a.device)

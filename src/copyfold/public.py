@@ -1,4 +1,4 @@
-"""Public names: which they are, and how a package finds one when it is first asked for.
+"""The public names, and how a package resolves one when it is first used.
 
 A module says in `__all__` what it offers. One without it offers its classes of the families: a family's base, and
 those that can be made. A package without it offers what its modules offer, and copyfold what its families do. So a

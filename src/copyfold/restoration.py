@@ -1,4 +1,4 @@
-"""Photographs of any size through a model, and back as they came: their size, their mode, their format."""
+"""Restore photographs of any size with a model; the result has their size, mode and file format."""
 
 import logging
 import warnings
@@ -95,11 +95,11 @@ class Photo:
         if frames > 1:
             log.info("%s has %d frames; the first is restored", path, frames)
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            return cls(*_wide(image, path), _settings(image, format))
-        return cls(*_usual(image), _settings(image, format))
+            return cls(*_sixteen_bit(image, path), _settings(image, format))
+        return cls(*_eight_bit(image), _settings(image, format))
 
 
-def _usual(image: "PIL.Image.Image") -> Parts:
+def _eight_bit(image: "PIL.Image.Image") -> Parts:
     """The values of an image of 8 bits, and the way back; transparency stays as it is."""
     grey = image.mode in ("1", "L", "LA")
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
@@ -117,7 +117,7 @@ def _usual(image: "PIL.Image.Image") -> Parts:
     return pixels.reshape(image.height, image.width, -1) / 255, assemble
 
 
-def _wide(image: "PIL.Image.Image", path: Path) -> Parts:
+def _sixteen_bit(image: "PIL.Image.Image", path: Path) -> Parts:
     """The same of a grey image of 16 bits, or of floats in [0, 1]."""
     top = 1 if image.mode == "F" else 65535
     values = np.asarray(image, dtype=np.float32)[..., None] / top
@@ -154,7 +154,9 @@ def _match(x: Images, channels: int) -> Tensor:
     if x.shape[1] == channels:
         return x
     if {x.shape[1], channels} != {1, 3}:
-        raise UsageError(f"the model takes {channels} channels, and images of {x.shape[1]} cannot become that")
+        raise UsageError(
+            f"images of {x.shape[1]} channels are invalid for this model: expected {channels} channels"
+        )
     return x.expand(-1, 3, -1, -1) if channels == 3 else x.reshape(-1, 1, *x.shape[2:])
 
 

@@ -46,7 +46,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """Where training goes on from; it need not exist."""
+        """The last checkpoint, from which training resumes; it need not exist."""
         return self.folder / "last.ckpt"
 
     @property
@@ -72,7 +72,7 @@ class Run:
             whole = text[: text.rfind("\n") + 1]  # a row that a crash cut off is none
             return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(whole.splitlines())]
         except (ValueError, TypeError) as error:
-            raise UsageError(f"{path} is not the log of a run: {error}; start anew with --overwrite") from None
+            raise UsageError(f"{path} is not the log of a run: {error}; start again with --overwrite") from None
 
     def series(self, name: str, against: str = "step") -> tuple[list[float], list[float]]:
         """One column of the history against another, where both have a value."""
@@ -84,7 +84,7 @@ class Run:
         write_text(self.folder / "recipe.yaml", yaml.safe_dump(dict(recipe), sort_keys=False))
 
     def write_history(self, rows: list[Row]) -> list[str]:
-        """Write all of log.csv anew, and return its columns; a resume drops the rows after its checkpoint."""
+        """Rewrite log.csv, and return its columns; a resume drops the rows after its checkpoint."""
         names = list(dict.fromkeys(name for row in rows for name in row))
         with written(self.folder / "log.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names)
@@ -93,7 +93,7 @@ class Run:
         return names
 
     def append_history(self, row: Row, names: Sequence[str]) -> None:
-        """Write one row more into log.csv, whose columns are `names`, in one piece."""
+        """Append one row to log.csv, whose columns are `names`, in one write."""
         path = self.folder / "log.csv"
         line = ",".join(f"{row[name]:.8g}" if name in row else "" for name in names) + "\r\n"
         try:
@@ -101,7 +101,7 @@ class Run:
                 file.write(line.encode())
         except OSError as error:
             raise CopyfoldError(
-                f"cannot write {path}: {error.strerror or error}; free some space and go on with --resume"
+                f"cannot write {path}: {error.strerror or error}; free some space and continue with --resume"
             ) from error
 
     def write_finding(self, name: str, numbers: Mapping[str, Any]) -> None:
@@ -110,9 +110,9 @@ class Run:
 
     @contextmanager
     def locked(self, wait: bool = False) -> Generator[None]:
-        """Hold the run for one writer; the lock dies with its process.
+        """Lock the run for one writer; the lock ends with its process.
 
-        Where another holds it, CopyfoldError, or its end is waited for.
+        Where another process holds it, CopyfoldError, or with `wait` wait for it.
         """
         with locked(self.folder / ".lock", wait):
             for folder in (self.folder, self.folder / "model", self.folder / "best"):
@@ -130,7 +130,7 @@ class Run:
 
     @property
     def leftovers(self) -> list[str]:
-        """What lies in the folder already, hidden files aside."""
+        """The names of what is already in the folder, without hidden files."""
         if not self.folder.is_dir():
             return []
         return sorted(p.name for p in self.folder.iterdir() if not p.name.startswith("."))
@@ -151,7 +151,7 @@ def prepare(folder: str | Path, resume: bool = False, overwrite: bool = False) -
         raise UsageError(f"{folder} is a file, not a folder: give another --run")
     if run.leftovers and not resume:
         if not overwrite:
-            raise UsageError(f"{folder} is not empty: give --resume to go on, --overwrite, or another --run")
+            raise UsageError(f"{folder} is not empty: give --resume to continue, --overwrite, or another --run")
         if not (run.folder / "recipe.yaml").is_file():
             raise UsageError(
                 f"{folder} holds {run.leftovers[0]} and no run, so it is not overwritten: give another --run"

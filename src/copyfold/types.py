@@ -1,4 +1,4 @@
-"""The vocabulary: what flows between the parts of copyfold."""
+"""The types that copyfold's parts pass to each other."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 else:
     try:
         from jaxtyping import Float, Int
-    except ModuleNotFoundError:  # it says shapes, which only readers and tests look at: training can do without
+    except ModuleNotFoundError:  # shapes are for readers and tests: training does not need jaxtyping
 
         class Float:
-            """In place of jaxtyping's: Float[Tensor, "b c h w"] is Tensor."""
+            """A substitute for jaxtyping's Float: Float[Tensor, "b c h w"] is Tensor."""
 
             def __class_getitem__(cls, of: tuple[Any, str]) -> Any:
                 return of[0]
@@ -30,22 +30,22 @@ Images: TypeAlias = Float[Tensor, "b c h w"]
 """A batch of images, values nominally in [0, 1]."""
 
 Code: TypeAlias = Float[Tensor, "b *code"] | tuple[Float[Tensor, "b ..."], ...]
-"""What an encoder says of a batch: one tensor, or a tuple of maps where a U-Net has skips."""
+"""The output of an encoder for a batch: one tensor, or a tuple of feature maps where a U-Net has skips."""
 
 Terms: TypeAlias = dict[str, Float[Tensor, ""]]
-"""The weighted addends of a loss by name, in nats per image; their sum is the loss."""
+"""The weighted terms of a loss by name, in nats per image; their sum is the loss."""
 
 Diagnostics: TypeAlias = dict[str, Float[Tensor, ""]]
-"""Numbers worth watching that are not part of the loss, by name."""
+"""Numbers to log that are not part of the loss, by name."""
 
 Film: TypeAlias = Iterator[Images]
 """Frames, made one at a time: memory does not grow with their number."""
 
 Statistics: TypeAlias = Literal["batch", "running"]
-"""Which averages batch norm divides by: those of the batch at hand, or those recorded in training."""
+"""Which means and variances batch norm uses: those of the current batch, or those recorded in training."""
 
 Precision: TypeAlias = Literal["auto", "32", "tf32", "bf16", "16"]
 """The arithmetic of training; auto is bf16 where a device has it in hardware."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called as progress(what, done, total) by whatever takes long; a command line may draw it."""
+"""Called as progress(what, done, total) during long work; the command line draws a bar."""

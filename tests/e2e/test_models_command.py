@@ -63,7 +63,7 @@ def test_errors_of_models_are_one_line(copyfold, tmp_path):
     models("UNet --model=MLP").refused(2, "name the architecture first")
     models("--picture=all.png").refused(2, "name it first")
     models("UNet --model.widht=3").refused(2, "did you mean width?")
-    models("UNet --size=100").refused(2, "the nearest that can is 96x96")
+    models("UNet --size=100").refused(2, "the nearest size is 96x96")
     models("UNet --size=0").refused(2, "--size 0 is invalid")
     models("UNet --channels=1000000000000").refused(2, "--channels 1000000000000 is invalid")
     wrong = tmp_path / "unet.jpg"

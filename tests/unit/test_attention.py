@@ -323,24 +323,24 @@ def test_attention_sees_the_whole_image():
 
 def test_invalid_settings_are_refused():
     for cls, options, words in (
-        (cf.AttentionUNet, {"depth": 3}, "multiples of 8; the nearest that can is 24x16"),
+        (cf.AttentionUNet, {"depth": 3}, "multiples of 8; the nearest size is 24x16"),
         (
             cf.AttentionUNet,
             {"depth": 1, "kind": "linear"},
-            "kind='linear' is not known: choose one of dot, softmax",
+            "kind='linear' is invalid: expected one of dot, softmax",
         ),
         (cf.AttentionUNet, {"depth": 1, "norm": "power"}, "norm='power'"),
         (cf.AttentionUNet, {"depth": 31}, "31 halvings"),
         (cf.SingleAttention, {"channels": 0}, "channels=0"),
         (cf.SingleAttention, {"heads": 0}, "heads=0"),
         (cf.SingleAttention, {"dim_head": -1}, "dim_head=-1"),
-        (cf.DiffusionUNet, {"multiples": (1, 2, 4, 8)}, "multiples of 8; the nearest that can is 24x16"),
+        (cf.DiffusionUNet, {"multiples": (1, 2, 4, 8)}, "multiples of 8; the nearest size is 24x16"),
         (cf.DiffusionUNet, {"multiples": (1,)}, "stages=1"),
         (cf.DiffusionUNet, {"multiples": (1, 0)}, r"multiples\[1\]=0"),
         (cf.DiffusionUNet, {"width": 2}, "width=2"),
-        (cf.DiffusionUNet, {"residual": "none"}, "choose one of plain, noise"),
+        (cf.DiffusionUNet, {"residual": "none"}, "expected one of plain, noise"),
     ):
         with pytest.raises(cf.UsageError, match=words):
             cls((3, 22, 14), **options)
-    with pytest.raises(cf.UsageError, match="no variance on the single position"):
+    with pytest.raises(cf.UsageError, match="leave a single position"):
         cf.AttentionUNet((3, 16, 16), depth=4, norm="instance")

@@ -127,12 +127,12 @@ def test_patches_are_read_row_by_row_and_know_where_they_are():
         (lambda: cf.CNN((1, 3, 16), 10), "sides of at least 4, or fewer widths"),
         (
             lambda: cf.ViT((1, 16, 16), 10, patch=5),
-            "patch=5 does not divide images of 16x16: choose one of 1, 2, 4",
+            "patch=5 is invalid: expected a divisor of images of 16x16, one of 1, 2, 4",
         ),
-        (lambda: cf.ViT((1, 16, 24), 10, patch=16), "choose one of 1, 2, 4, 8"),
+        (lambda: cf.ViT((1, 16, 24), 10, patch=16), "expected a divisor of images of 16x24, one of 1, 2, 4, 8"),
         (
             lambda: cf.ViT((1, 16, 16), 10, dim=10, heads=4),
-            "heads=4 does not divide dim=10: choose one of 1, 2, 5, 10",
+            "heads=4 is invalid: expected a divisor of dim=10, one of 1, 2, 5, 10",
         ),
         (lambda: cf.ViT((1, 16, 16), 10, depth=0), "depth=0"),
         (lambda: cf.ViT((1, -4, 16), 10), "height=-4"),
@@ -248,7 +248,7 @@ def test_a_step_is_adamw_s():
         ({"x": torch.zeros(0, 1, 8, 8), "y": torch.zeros(0, dtype=torch.long)}, "do not fit 0 images"),
         ({"y": np.arange(24) - 1}, "the labels go from -1 to 22, the model's classes from 0 to 3"),
         ({"y": np.arange(24) % 5}, "the labels go from 0 to 4"),
-        ({"model": nn.Conv2d(1, 4, 3)}, "the model gives (1, 4, 6, 6) for one image: it must give (1, classes)"),
+        ({"model": nn.Conv2d(1, 4, 3)}, "the model returned (1, 4, 6, 6) for one image: expected (1, classes)"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(change, words):
@@ -262,5 +262,5 @@ def test_images_that_do_not_fit_are_refused(change, words):
 def test_a_nan_loss_ends_the_training():
     x, y = labelled()
     x[3] = torch.nan
-    with pytest.raises(cf.Diverged, match=r"became nan in epoch 1: start anew with an lr below 0\.001"):
+    with pytest.raises(cf.Diverged, match=r"became nan in epoch 1: start again, with lr below 0\.001"):
         cf.fit_classifier(chance(), x, y, epochs=2)

@@ -99,7 +99,7 @@ def test_an_invalid_folder_is_reported(tmp_path):
     folder.mkdir()
     (tmp_path / "file").write_text("a")
     for path in (tmp_path / "file" / "a.txt", folder):
-        with pytest.raises(cf.CopyfoldError, match=r"cannot write .*; what was there before is untouched"):
+        with pytest.raises(cf.CopyfoldError, match=r"cannot write .*; the file that was there is unchanged"):
             write_text(path, "b")
     assert (tmp_path / "file").read_text() == "a"
     assert {p.name for p in tmp_path.iterdir()} == {"file", "folder"}

@@ -141,7 +141,7 @@ def test_hutchinson_s_estimate_is_the_frobenius_norm(linear):
 def test_images_that_the_corruption_does_not_change_are_refused():
     black = torch.zeros(1, *SHAPE, dtype=torch.float64)
     for corruption, x in ((cf.Clean(), images()), (cf.Masking(), torch.cat((images(), black)))):
-        with pytest.raises(cf.UsageError, match="leaves an image as it was"):
+        with pytest.raises(cf.UsageError, match="leaves an image unchanged"):
             cf.IdentityGap(corruption)(Given(torch.eye(16)), x, rng())
 
 

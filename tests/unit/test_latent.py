@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 import copyfold as cf
-from copyfold.probes.latent import purity, symptoms
+from copyfold.probes.latent import code_warnings, purity
 
 
 class Given(cf.Linear):
@@ -57,7 +57,7 @@ def test_collapsed_dimensions_are_counted_and_reported():
     assert found["active_units"] == 1
     torch.testing.assert_close(found["kl"][1:], torch.zeros(2))
     assert found["kl"][0] > 0.1
-    (said,) = [s for s in symptoms(found) if "collapsed" in s]
+    (said,) = [s for s in code_warnings(found) if "collapsed" in s]
     assert said.startswith("2 of 3 latent dimensions")
 
 
@@ -80,19 +80,19 @@ def test_images_are_encoded_a_batch_at_a_time_with_the_statistics_asked_for():
     ],
 )
 def test_each_problem_of_a_code_is_reported_once(code, sparse, words):
-    said = symptoms(read(Given(code)), sparse)
+    said = code_warnings(read(Given(code)), sparse)
     assert len([s for s in said if words in s]) == 1
 
 
 def test_values_outside_the_range_are_reported_with_and_without_a_code():
     for numbers in ({}, read(Given(torch.randn(40, 4)))):
-        (said,) = symptoms(numbers, outside=0.25)
-        assert "25.0% of the output's values lie outside" in said
+        (said,) = code_warnings(numbers, outside=0.25)
+        assert "25.0% of the output's values are outside" in said
 
 
 def test_a_healthy_code_gives_no_warning():
-    assert symptoms(read(Given(torch.randn(40, 4)))) == []
-    assert symptoms({}) == []
+    assert code_warnings(read(Given(torch.randn(40, 4)))) == []
+    assert code_warnings({}) == []
 
 
 # ---------------------------------------------------------------- how codes lie
@@ -189,7 +189,7 @@ def test_a_code_of_maps_is_flattened():
 def test_invalid_uses_of_the_probe_are_refused():
     with pytest.raises(cf.UsageError, match="3 labels for 5 images"):
         look(torch.rand(5, 2), labels=torch.arange(3))
-    with pytest.raises(cf.UsageError, match="4 images or more"):
+    with pytest.raises(cf.UsageError, match="expected 4 or more"):
         look(torch.rand(3, 2))
     with pytest.raises(cf.UsageError, match="perplexity"):
         cf.Latent(perplexity=0.5)

@@ -88,7 +88,7 @@ def test_distance_is_the_norm_of_the_difference():
     np.testing.assert_allclose(measures.distance(a, b), np.linalg.norm(d, axis=1))
     np.testing.assert_allclose(measures.distance(a, b, norm="l1"), np.abs(d).sum(1))
     np.testing.assert_allclose(measures.distance(a[:, :, 0, 0], b[:, :, 0, 0]), np.linalg.norm(d[:, ::20], axis=1))
-    with pytest.raises(UsageError, match="l1, l2"):
+    with pytest.raises(UsageError, match="l1 or l2"):
         unchecked(measures.distance)(a, b, norm="l3")
 
 

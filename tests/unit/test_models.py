@@ -69,9 +69,9 @@ def test_up_sampling_may_differ_per_level_deepest_first():
     model = cf.UNet((1, 16, 16), width=4, depth=2, up=["bilinear", "transposed"])
     assert isinstance(model.decoder["up1"].up, nn.Upsample)
     assert isinstance(model.decoder["up2"].up, nn.ConvTranspose2d)
-    with pytest.raises(cf.UsageError, match="one per level"):
+    with pytest.raises(cf.UsageError, match="one entry per level"):
         cf.UNet((1, 16, 16), width=4, depth=2, up=["bilinear"])
-    with pytest.raises(cf.UsageError, match="the nearest that can is 9x9"):
+    with pytest.raises(cf.UsageError, match="the nearest size is 9x9"):
         cf.UNet((1, 8, 8), width=4, depth=2, pool=3)
 
 
@@ -86,7 +86,7 @@ def test_frozen_layers_lie_between_hidden_ones_and_are_not_trained():
     optimizer.step()
     moved = [not torch.equal(a, b.weight) for a, b in zip(before, linear, strict=True)]
     assert moved == [True, False, False, False, False, True]
-    with pytest.raises(cf.UsageError, match="nothing to freeze"):
+    with pytest.raises(cf.UsageError, match="frozen=True is invalid without hidden layers"):
         cf.MLP((1, 4, 4), hidden=[], frozen=True)
 
 
@@ -290,7 +290,7 @@ def test_murphy_s_cnn_has_its_bottleneck_and_a_single_position_can_be_reached():
     assert cnn(torch.rand(2, 1, 28, 28)).shape == (2, 1, 28, 28)
     single = cf.Conv((3, 32, 32), channels=(4, 8, 8, 8, 8))
     assert single.encode(torch.rand(2, 3, 32, 32)).shape == (2, 8, 1, 1)
-    with pytest.raises(cf.UsageError, match="give 1 to 5 stages"):
+    with pytest.raises(cf.UsageError, match="expected 1 to 5 stages"):
         cf.Conv((3, 32, 32), channels=(4,) * 6)
 
 
@@ -307,7 +307,7 @@ def test_the_output_is_that_of_the_logits_or_their_sigmoid():
 
 
 def test_a_side_that_cannot_be_halved_is_refused_with_the_nearest_that_can():
-    with pytest.raises(cf.UsageError, match="the nearest that can is 48x48"):
+    with pytest.raises(cf.UsageError, match="the nearest size is 48x48"):
         cf.UNet((3, 50, 50))
     with pytest.raises(cf.UsageError, match="16x64"):
         cf.UNet((3, 3, 60))

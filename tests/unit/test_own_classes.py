@@ -350,8 +350,8 @@ def enlarged(model: Global) -> Global:
 
 REFUSED = {
     "not stored": (lambda s: Forgetful(s), "argument depth is not stored; write self.depth = depth"),
-    "stored changed": (lambda s: Doubling(s), r"stores width=4, and made again from that 8: store"),
-    "other weights": (lambda s: enlarged(Global(s)), r"other weights, the first of 2 is extra\.bias"),
+    "stored changed": (lambda s: Doubling(s), r"stores width=4, but 8 when rebuilt from that: store"),
+    "other weights": (lambda s: enlarged(Global(s)), r"other weights, 2 of them, the first is extra\.bias"),
     "a tensor": (lambda s: Holding(s, torch.ones(3)), r"Holding\.filters is a Tensor and cannot be written down"),
     "keywords": (lambda s: Loose(s, depth=3), r"takes \*\*more; name every argument"),
     "a reserved name": (lambda s: Named(s), "argument called module"),
@@ -362,7 +362,7 @@ REFUSED = {
     "an error": (lambda s: Failing(s), r"Failing\.encode failed on a tensor of 2x1x8x8: \w+Error"),
     "no code": (lambda s: Pairs(s), r"Pairs\.encode returned .* expected a tensor with a row per image"),
     "no weights": (lambda s: Weightless(s), "no weights that can be trained"),
-    "no model": (lambda s: nn.Linear(3, 3), r"is no Autoencoder: give an instance of one, as in UNet\("),
+    "no model": (lambda s: nn.Linear(3, 3), r"is invalid: expected an instance of Autoencoder, as in UNet\("),
 }
 
 
@@ -394,7 +394,7 @@ def test_a_model_that_lacks_a_method_cannot_be_created():
     [
         (cf.Classical(Rows(Path("x"))), r"Rows\.every is a PosixPath and cannot be written down"),
         (cf.Classical(Rows({1: 2})), r"Rows\.every is a dict and cannot be written down"),
-        (cf.Gaussian(), r"Gaussian\(std=0.2\) is no Objective: give an instance of one, as in Classical\(\)"),
+        (cf.Gaussian(), r"Gaussian\(std=0.2\) is invalid: expected an instance of Objective, as in Classical\(\)"),
     ],
 )
 def test_an_objective_that_cannot_be_saved_is_refused_before_training(objective, words, photos, tmp_path):
@@ -430,7 +430,7 @@ class Broken(cf.Corruption):
 @pytest.mark.parametrize(
     ("objective", "words"),
     [
-        (cf.Classical(penalties=(Vector(),)), r"Vector gave a tensor of \(2,\): expected a scalar tensor"),
+        (cf.Classical(penalties=(Vector(),)), r"Vector returned a tensor of \(2,\): expected a scalar tensor"),
         (cf.Classical(Halved()), r"Classical failed on 2 images: RuntimeError"),
         (cf.Classical(Broken()), r"Classical failed on 2 images: KeyError: 'colour'"),
     ],

@@ -270,7 +270,7 @@ def test_large_maps_are_averaged_over_positions_and_small_ones_are_not():
 @pytest.mark.parametrize(
     ("probe", "words"),
     [
-        (lambda x: Quality(), "give Quality(reference=images of the data)"),
+        (lambda x: Quality(), "give Quality(reference=real images)"),
         (lambda x: Quality(x[:, :, :8]), "cannot be compared with real ones of (1, 8, 16)"),
         (lambda x: Quality(x[:5], x[5:11]), "density in balls of 5 neighbours needs at least 6 images"),
         (lambda x: Quality(x[:9], x[9:10]), "the Frechet distance needs at least 2 images of each kind, not 1"),

@@ -140,7 +140,7 @@ def test_a_model_of_fixed_size_runs_at_that_size():
 
 def test_other_channels_are_refused():
     model = cf.UNet((2, 16, 16), width=2, depth=1).eval()
-    with pytest.raises(cf.UsageError, match="2 channels, and images of 3"):
+    with pytest.raises(cf.UsageError, match="images of 3 channels are invalid for this model: expected 2"):
         restore(model, torch.rand(1, 3, 16, 16))
 
 

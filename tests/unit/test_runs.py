@@ -87,7 +87,7 @@ def test_only_new_empty_or_run_folders_may_be_written(tmp_path):
             runs.prepare(folder, **how)
     runs.prepare(folder, resume=True)
     runs.Run(folder).write_recipe({})
-    with pytest.raises(cf.UsageError, match="--resume to go on, --overwrite"):
+    with pytest.raises(cf.UsageError, match="--resume to continue, --overwrite"):
         runs.prepare(folder)
     for how in ({"overwrite": True}, {"resume": True}, {"overwrite": True, "resume": True}):
         runs.prepare(folder, **how)
@@ -182,5 +182,5 @@ def test_the_model_of_a_run_is_loaded_once(tmp_path):
     cf.Linear((1, 4, 4), latent_dim=2).save(tmp_path / "model")
     assert run.model is run.model
     assert run.model.shape == (1, 4, 4)
-    with pytest.raises(cf.UsageError, match="holds no model"):
+    with pytest.raises(cf.UsageError, match="has no model"):
         _ = runs.Run(tmp_path / "nothing").model

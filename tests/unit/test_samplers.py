@@ -7,7 +7,7 @@ from torch import Generator
 import copyfold as cf
 from copyfold import catalogue
 from copyfold.cli import sample
-from copyfold.samplers.base import perturbed, unflat
+from copyfold.samplers.base import perturbed, unflatten
 from known import Constant, Halves, Identity, Pixels
 
 
@@ -164,7 +164,7 @@ def test_growing_keeps_proportions():
     [
         (cf.Linear((1, 8, 8)), r"32x32 with this Linear, which only takes images of 8x8: leave out grow"),
         (cf.UNet((1, 16, 16), width=2, depth=2, middle=cf.Affine(4)), "leave out grow, or train a UNet"),
-        (cf.UNet((1, 64, 64), width=1, depth=6), r"multiples of 64; the nearest that can is 64x64"),
+        (cf.UNet((1, 64, 64), width=1, depth=6), r"multiples of 64; the nearest size is 64x64"),
     ],
     ids=["Linear", "middle", "depth"],
 )
@@ -176,7 +176,7 @@ def test_models_that_cannot_grow_are_refused_with_a_reason(model, words):
 
 @pytest.mark.parametrize(
     ("grow", "words"),
-    [(((1, 32),), "steps that can be larger are 2 to 4"), (((5, 32),), "2 to 4"), (((2, 0),), "side=0")],
+    [(((1, 32),), "expected a step from 2 to 4"), (((5, 32),), "2 to 4"), (((2, 0),), "side=0")],
 )
 def test_growth_at_a_missing_step_is_refused(grow, words):
     with pytest.raises(cf.UsageError, match=words):
@@ -265,7 +265,7 @@ def test_a_directed_walk_equals_its_explicit_loop():
 def test_unflat_reverses_flat():
     maps = (torch.rand(2, 3, 4, 4), torch.rand(2, 5).double(), torch.rand(2, 1, 2))
     rows = torch.cat([m.flatten(1).double() for m in maps], dim=1)
-    for made, was in zip(unflat(rows, maps), maps, strict=True):
+    for made, was in zip(unflatten(rows, maps), maps, strict=True):
         assert torch.equal(made, was)
         assert made.dtype == was.dtype
-    assert torch.equal(unflat(rows[:, 48:53], maps[1]), maps[1])
+    assert torch.equal(unflatten(rows[:, 48:53], maps[1]), maps[1])

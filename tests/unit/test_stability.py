@@ -150,5 +150,5 @@ def test_a_single_image_is_refused_with_advice():
 
 def test_a_fraction_of_no_images_is_refused():
     for successes, n in ((0, 0), (3, 2), (-1, 2)):
-        with pytest.raises(cf.UsageError, match="no fraction"):
+        with pytest.raises(cf.UsageError, match="expected a count from 0 to n"):
             wilson(successes, n)

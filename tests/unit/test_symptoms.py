@@ -40,15 +40,15 @@ def test_a_small_code_that_does_as_well_as_pca_has_learned():
     assert not_learned(rows("held_out_mse", 0.009), 0.06, 100, 0.01, whole_code=False) == []  # 15 % left, at most
 
 
-def test_learning_by_heart_is_said_only_where_the_held_out_error_has_risen():
+def test_overfitting_is_said_only_where_the_held_out_error_has_risen():
     (said,) = overfitting(both([0.02, 0.005, 0.002], [0.02, 0.008, 0.01]))
-    for word in ("0.0100 on held-out", "0.0020 on those", "0.0080 at step 200", "best/"):
+    for word in ("0.0100 on held-out", "0.0020 on training images", "0.0080 at step 200", "best/"):
         assert word in said
     assert overfitting(both([0.02, 0.005, 0.002], [0.02, 0.012, 0.01])) == []  # far above, and still falling
     assert overfitting(both([0.02, 0.005, 0.008], [0.02, 0.008, 0.01])) == []  # risen, as training's has
 
 
-def test_what_was_learned_and_lost_again_is_said():
+def test_an_error_that_rises_far_again_is_said():
     (found,) = relapse(rows("held_out_mse", 0.02, 0.003, 0.05), 2e-3)
     for word in ("0.0500", "0.0030 at step 200", "--lr below 0.002"):
         assert word in found

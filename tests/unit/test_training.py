@@ -295,7 +295,7 @@ def test_code_statistics_are_logged_and_summarised_at_the_end(tmp_path, caplog):
     assert all("held_out_active_units" in row for row in run.history)
     assert run.history[-1]["held_out_active_units"] < 6  # a beta of 100 leaves little
     assert len(json.loads((run.folder / "findings" / "codes.json").read_text())["kl"]) == 6
-    assert any("of 6 latent dimensions say nothing" in record.getMessage() for record in caplog.records)
+    assert any("of 6 latent dimensions are inactive" in record.getMessage() for record in caplog.records)
 
 
 def test_a_code_of_maps_has_statistics_where_it_has_a_penalty(tmp_path):
@@ -511,7 +511,7 @@ def test_a_falling_training_speed_is_reported_once(caplog, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     pace = Pace()
     for _ in range(120):
-        pace.mind()
+        pace.tick()
     assert caplog.text.count("a step takes") == 1
     assert "--threads" in caplog.text
 

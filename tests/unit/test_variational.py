@@ -68,7 +68,7 @@ def test_the_posterior_is_that_of_its_layers():
 def test_variational_refuses_a_code_of_several_maps():
     with pytest.raises(cf.UsageError, match='skips="none"'):
         cf.Variational(cf.UNet((3, 16, 16), width=4, depth=2, skips="concat"))
-    with pytest.raises(cf.UsageError, match="wraps an autoencoder"):
+    with pytest.raises(cf.UsageError, match="expected an autoencoder"):
         cf.Variational((3, 16, 16))
 
 

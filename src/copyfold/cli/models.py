@@ -15,7 +15,7 @@ from copyfold.cli import _classes, _imports, _parsing
 from copyfold.cli._classes import columns, written
 from copyfold.cli.train import Architecture, empty, wraps
 from copyfold.errors import UsageError
-from copyfold.models.base import Autoencoder, check_citizen
+from copyfold.models.base import Autoencoder, check_reloadable
 from copyfold.models.conv import Conv
 from copyfold.models.outline import Stage, outline
 
@@ -71,7 +71,7 @@ def _made(chosen: type[Autoencoder], options: Namespace) -> Autoencoder:
     core = options.core or Conv
     shape = (options.channels, options.size, options.size)
     model = empty(lambda shape: options.model(core(shape) if wraps(chosen) else shape), shape)
-    check_citizen(model)
+    check_reloadable(model)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Batches whose order depends on the seed and their number alone, so that a resume continues exactly."""
+"""Batches whose order depends on the seed and the batch number alone, so that a resume continues exactly."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from copyfold.errors import UsageError
 
 
 class Batches:
-    """Training batches: a pure function of the seed and n, the batches so far.
+    """Training batches: a pure function of the seed and n, the number of batches so far.
 
         epoch, position = divmod(n, len(self))
 
-    The order of each epoch is drawn by a generator of its own, seeded by a hash of (seed, epoch); so are the
-    flips. Iterating yields what remains of the epoch that `n` stands in, and advances `n`: set `n` to resume.
+    The order and the flips of each epoch are drawn by a generator that is seeded by a hash of (seed, epoch).
+    Iterating yields the rest of the epoch that `n` is in, and advances `n`: set `n` to resume.
     An incomplete last batch is dropped; fewer images than `batch` make one batch of all of them.
 
-    Where `world` processes train together, all draw the same order, and the one of this `rank` reads and yields
-    its part of every batch, batch / world images: what the processes see together is what one would see.
+    Where `world` processes train together, all draw the same order, and the process of this `rank` reads and
+    yields its part of every batch, batch / world images: together they see the same batches as one process.
 
     Yields uint8 tensors N·C·H·W that are views of N·H·W·C memory (channels_last already).
     """
@@ -32,7 +32,7 @@ class Batches:
         if batch < 1:
             raise UsageError(f"batch={batch} is invalid: expected a number of images, at least 1")
         if len(pixels) == 0:
-            raise UsageError("there are no images to make batches of")
+            raise UsageError("0 images are invalid for batches: expected at least 1")
         if min(batch, len(pixels)) % world:
             raise UsageError(
                 f"a batch of {min(batch, len(pixels))} images cannot be shared by {world} processes: "
@@ -55,7 +55,7 @@ class Batches:
         for position in range(start, len(self)):
             begin = position * self.batch + self._first
             span = slice(begin, begin + self._part)
-            # NumPy gathers in one thread and in 0.1 ms; torch wakes all of its own for so little, and waits.
+            # NumPy gathers in one thread and in 0.1 ms; torch would wake all of its threads, and wait for them.
             x = torch.from_numpy(self._pixels[order[span]])
             if self.flip:
                 mirrored = flipped[span]
@@ -72,15 +72,15 @@ class Batches:
 
 
 class Source(Protocol):
-    """What a training takes its batches from: `Batches`, or those of a stream."""
+    """A source of training batches: `Batches`, or those of a stream."""
 
     n: int
-    """Batches since the start; to be set to resume."""
+    """Batches since the start; set it to resume."""
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         ...
 
     def __iter__(self) -> Iterator[Tensor]:
-        """What remains of the epoch that `n` stands in: uint8, N·C·H·W."""
+        """The rest of the epoch that `n` is in: uint8, N·C·H·W."""
         ...

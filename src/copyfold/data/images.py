@@ -1,4 +1,4 @@
-"""Single image files: the one safe door for files from strangers."""
+"""Single image files: the only way in which untrusted image files are opened."""
 
 import os
 from typing import IO, TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Photos: any source of images, decoded once into uint8 squares that later runs only map into memory."""
+"""Photos: any source of images, decoded once into uint8 squares that later runs memory-map."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -35,23 +35,22 @@ class Photos:
             that the model takes (`suits`).
         fit: "crop" scales the short side to `size` and takes the centre; "pad" scales the long side and
             pads with black.
-        limit: At most so many images of every part that they are divided into, drawn by seed before anything is
-            decoded.
-        flip: Mirror every image half of the time in training (`Batches` does it).
-        layout: How to read an array: NHW, NCHW, NHWC or lsun. Found out unless given, or asked for.
+        limit: The largest number of images in `train` and in `held_out`, drawn by seed before decoding.
+        flip: Mirror every image with probability 1/2 in training (`Batches` does it).
+        layout: The axes of an array: NHW, NCHW, NHWC or lsun. Detected unless given; an error where ambiguous.
         skip_bad: Leave unreadable images out instead of raising.
-        channels: 1 for grey or 3 for colour, whatever the images are; found out unless given.
-        seed: Draws what is held out and what `limit` takes.
-        whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be looked at.
-            Nothing can be trained on them.
+        channels: 1 for grey or 3 for colour; detected unless given.
+        seed: For the random choice of held-out images and of those that `limit` takes.
+        whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be evaluated.
+            They cannot be trained on.
         suits: Says whether a model takes images of a shape. None means multiples of 16.
         progress: Called as images are read.
 
     The test split of a source is held out, or else its validation split, or else a tenth. There is 1 channel
-    where every image is grey (in its pixels as they are decoded, whatever its mode says), else 3. Everything is
-    cached by path, size and modification time of the files, see `cache`.
+    where every image is grey (by its decoded pixels, not by its mode), else 3. The result is cached by path, size
+    and modification time of the files, see `cache`.
 
-    Raises UsageError for arguments without meaning, DataError where there is no usable image.
+    Raises UsageError for invalid arguments, DataError where there is no usable image.
     """
 
     shape: Shape
@@ -61,7 +60,7 @@ class Photos:
     held_out: np.ndarray
     """The images held out, uint8 N·H·W·C; none where `whole`."""
     whole: bool
-    """Whether all images are in `train`, and only to be looked at."""
+    """Whether all images are in `train`, and cannot be trained on."""
     labels: np.ndarray | None
     """Class numbers of `train`, where the source has them; -1 is a missing one."""
     held_out_labels: np.ndarray | None
@@ -73,7 +72,7 @@ class Photos:
     held_out_names: list[str]
     """File names or row numbers of `held_out`."""
     notes: tuple[str, ...]
-    """Sentences about what was decided: size, split, channels, files left out."""
+    """Sentences about automatic choices: size, split, channels, files left out."""
     fingerprint: str
     """Hexadecimal: identifies the source's files and how they were prepared."""
 
@@ -96,7 +95,7 @@ class Photos:
         _check(size, fit, limit, seed, channels)
         self.flip, self.whole = flip, whole
         with recognise(source, layout) as opened:
-            make = _Making(opened, fit, limit, skip_bad, seed, channels, whole, progress)
+            make = _Preparation(opened, fit, limit, skip_bad, seed, channels, whole, progress)
             pixels, meta, why = make(size, suits)
             self.size = pixels.shape[1]
             self.shape = (pixels.shape[3], self.size, self.size)
@@ -122,9 +121,9 @@ class Photos:
         return len(self.train)
 
     def recipe(self) -> dict[str, Any]:
-        """Return the arguments that make the same images again, as plain data; the size is the one resolved.
+        """Return the arguments that give the same images again, as plain data, with the resolved size.
 
-        An array in memory cannot be written down: its data is a description in words.
+        An array in memory cannot be serialised: its "data" is a description in words.
         """
         return dict(self._recipe)
 
@@ -135,7 +134,7 @@ class Photos:
     def images(self, which: Which = "train", count: int | None = None, start: int = 0) -> Images:
         """Return `count` images (None: all) from `start` on, as float32 N·C·H·W in [0, 1].
 
-        To look at some images of a set, take a `sample`: the first of a folder may all be of one kind.
+        For a fair choice of images take a `sample`: the first of a folder may all be of one class.
         """
         return as_images(self._part(which)[0][start : None if count is None else start + count])
 
@@ -186,12 +185,12 @@ def natural_side(
     Headers are read for it, and no image is decoded. DataError where there is no image.
     """
     with recognise(source, layout) as opened:
-        make = _Making(opened, "crop", limit, False, seed, None, False, progress)
+        make = _Preparation(opened, "crop", limit, False, seed, None, False, progress)
         return make.wanted
 
 
 def _check(size: int | None, fit: str, limit: int | None, seed: int, channels: int | None) -> None:
-    """Raise UsageError for arguments without meaning."""
+    """UsageError for invalid arguments."""
     if size is not None and size < 1:
         raise UsageError(f"size={size} is invalid: expected a number of pixels, at least 1")
     if limit is not None and limit < 1:
@@ -201,10 +200,10 @@ def _check(size: int | None, fit: str, limit: int | None, seed: int, channels: i
     if seed < 0:
         raise UsageError(f"seed={seed} is invalid: expected a whole number of at least 0")
     if channels not in (None, 1, 3):
-        raise UsageError(f"images are read as 1 channel, grey, or as 3, colour, not as {channels}")
+        raise UsageError(f"channels={channels} is invalid: expected 1 (grey) or 3 (colour)")
 
 
-class _Making:
+class _Preparation:
     """The steps from a source to its pixels, each skipped where the cache has it."""
 
     def __init__(
@@ -232,17 +231,17 @@ class _Making:
         self._listed: tuple[Listing, Choice] | None = None
 
     def __call__(self, size: int | None, suits: Suits | None) -> tuple[np.ndarray, dict[str, Any], str]:
-        """The images, what goes with them, and how their side was found where it was not asked for."""
+        """The images, their metadata, and a note on how their side was chosen where it was not given."""
         if size is not None:
             return *self.pixels(size), ""
         wanted = self.wanted
-        # Whether there is colour is known when all are decoded: until then the side is that of images in colour.
+        # Whether there is colour is known only after decoding: until then assume colour images.
         side = _nearest_side(wanted, self.channels or 3, suits) or wanted
         pixels, meta = self.pixels(side)
         best = _nearest_side(wanted, pixels.shape[3], suits)
         if best is None:
             raise UsageError(
-                f"the model takes no image of about {wanted}x{wanted} with {pixels.shape[3]} channels: give --size"
+                f"the model takes no images near {wanted}x{wanted} with {pixels.shape[3]} channels: give --size"
             )
         if best != side:
             pixels, meta = self.pixels(best)
@@ -274,7 +273,7 @@ class _Making:
         return found
 
     def pixels(self, side: int) -> tuple[np.ndarray, dict[str, Any]]:
-        """The images and what goes with them, from the cache or made now."""
+        """The images and their metadata, from the cache or prepared now."""
         if self.source.in_memory:
             bad: Bad = []
             blocks = list(self._blocks(side, self.channels, bad))
@@ -283,12 +282,12 @@ class _Making:
             return pixels, self._describe(pixels.shape, bad)
         meta = self._made(side)
         if meta is None:
-            with cache.alone(self.key("making", side)):  # another process of the same training may be at it
+            with cache.alone(self.key("making", side)):  # another process of the same training may be preparing it
                 meta = self._made(side) or cache.store(None, partial(self._make, side=side))
         return cache.pixels(meta["fingerprint"]), meta
 
     def _made(self, side: int) -> dict[str, Any] | None:
-        """What goes with the images where they are in the cache."""
+        """The metadata of the images where they are in the cache; else None."""
         channels = self._known(side)
         return None if channels is None else cache.recall(self._name(side, channels))
 

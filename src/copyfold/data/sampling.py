@@ -1,4 +1,4 @@
-"""Some images of a set, spread evenly over it; and how many are looked at where not all are."""
+"""Stratified samples of a set of images; and the sizes of the samples that copyfold uses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ SHOWN = 8
 """Images across a picture."""
 
 MEASURED = 128
-"""Images that the numbers of a report or a picture are over."""
+"""Images that the numbers of a report or a picture are averaged over."""
 
 REFERENCE = 1024
-"""Training images that baselines are fitted on and neighbours are looked for among."""
+"""Training images that baselines are fitted on and that nearest neighbours are searched in."""
 
 FITTED = 256
 """The same for the pictures after every training, which are to take seconds."""
@@ -27,10 +27,10 @@ MAPPED = 500
 """Images whose codes are drawn on a map."""
 
 EVALUATED = 512
-"""Held-out images that a row of the log is over: enough for two digits of a mean, and cheap."""
+"""Held-out images that a row of the log is averaged over: enough for two digits of a mean, and cheap."""
 
 DIAGNOSED = 256
-"""Those of them whose codes are looked at."""
+"""The number of these whose codes are evaluated too."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Sample:
         return len(self.rows)
 
     def at(self, places: Sequence[int] | np.ndarray) -> "Sample":
-        """Those at these places in the sample, each with what belongs to it."""
+        """The images at these places in the sample, with their rows, names and labels."""
         index = torch.as_tensor(places, dtype=torch.long)
         return Sample(
             self.images[index.to(self.images.device)],
@@ -60,22 +60,22 @@ class Sample:
         )
 
     def some(self, count: int, seed: int = 0) -> "Sample":
-        """At most `count` of them, spread as evenly as the sample itself; see `stratified`."""
+        """At most `count` of the images, spread evenly; see `stratified`."""
         return self.at(stratified(len(self), count, seed))
 
     def to(self, device: torch.device | str) -> Self:
-        """The same, with the images there."""
+        """The same sample, with its images on that device."""
         return replace(self, images=self.images.to(device))
 
 
 def stratified(length: int, count: int | None, seed: int = 0) -> np.ndarray:
-    """Draw one row from each of `count` equal parts of the rows 0 .. length - 1, and return them rising.
+    """Draw one row from each of `count` equal parts of the rows 0 .. length - 1, in ascending order.
 
-    The parts begin at a row drawn by seed, and the last of them goes on at row 0, so that every row is as likely
-    as any other. Of a class whose images lie in one piece comes its share, but for one image more or less at each
-    of its two ends; an order that repeats itself gets no hold on the draw, as it would on every k-th row. All
-    rows where `count` is None or no less than `length`. The same for the same seed, whatever torch has drawn.
-    Stratified sampling, as in Cochran, "Sampling Techniques" (3rd edition, 1977), chapter 5.
+    The parts begin at a row drawn by seed, and the last wraps around to row 0, so that all rows are equally
+    likely. A class of consecutive images gets its share, up to one image at each of its two ends; a periodic order
+    does not bias the sample, as it would bias every k-th row. All rows where `count` is None or at least `length`.
+    Depends on the seed alone, not on torch's generators. Stratified sampling, as in Cochran, "Sampling Techniques"
+    (3rd edition, 1977), chapter 5.
     """
     if count is None or count >= length:
         return np.arange(length)

@@ -1,4 +1,4 @@
-"""Stream: images that are decoded as they are trained on, where there are more than memory or the disk hold."""
+"""Stream: images that are decoded during training, for sets that are larger than memory or the disk."""
 
 import logging
 import os
@@ -15,10 +15,10 @@ from copyfold.data.reading import cache
 from copyfold.data.reading.decoding import Fit, Refused, decode, flatten, header, square
 from copyfold.data.reading.epochs import Found, Reading, encoded
 from copyfold.data.reading.folders import HELD_OUT
-from copyfold.data.reading.mixing import AT_ONCE, Piece, Place, generator, interleaved, number, shared, without
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
 from copyfold.data.reading.shards import Coded, Shards, find
+from copyfold.data.reading.shuffling import AT_ONCE, Piece, Place, generator, interleaved, number, shared, without
 from copyfold.data.sampling import Sample, as_images, stratified
 from copyfold.errors import DataError, UsageError, at_least, one_of
 from copyfold.types import Images, Progress, Shape
@@ -27,17 +27,17 @@ log = logging.getLogger("copyfold")
 
 
 class Stream:
-    """Images to learn from that are never all in memory, nor copied to the disk: the sibling of `Photos`.
+    """Images to learn from, never all in memory and not copied to the disk; see also `Photos`.
 
-    Each image is read and decoded anew in every epoch, with the same pixels that `Photos` would give. What lies
-    in memory does not grow with the source: `buffer` encoded images, the few that are being decoded, the names
-    of the shards, and the images held out.
+    Each image is read and decoded again in every epoch, to the same pixels as with `Photos`. The memory does not
+    grow with the source: `buffer` encoded images, the few that are being decoded, the names of the shards, and the
+    images held out.
 
     The order is a function of (seed, epoch): 16 pieces of the source, drawn at random, are read in turn into a
-    buffer, from which images are drawn at random. That is no permutation of the whole, as `Photos` has. An image
-    cannot come earlier than its piece is read, so where neighbours in the source are alike (a file sorted by
-    class, in one row group), batches are alike too, over about `buffer` images. A piece is a row group of a
-    parquet file, or 16 files of a folder: row groups of 100 to 1,000 images mix well.
+    shuffle buffer, from which images are drawn at random. This is not a full permutation, as `Photos` has. An
+    image cannot come before its piece is read, so where neighbours in the source are similar (a file sorted by
+    class, in one row group), batches are similar too, over about `buffer` images. A piece is a row group of a
+    parquet file, or 16 files of a folder: row groups of 100 to 1,000 images shuffle well.
 
     Args:
         source: A folder of parquet files, or one such file; a folder of image files, the names of which are held
@@ -55,7 +55,7 @@ class Stream:
     Held out are the first images of 16 pieces drawn by seed: of the test split, or else of the validation split,
     or else of the training images themselves, which then never train on them. Class numbers are not read.
 
-    Raises UsageError for arguments without meaning, DataError where there is no usable image.
+    Raises UsageError for invalid arguments, DataError where there is no usable image.
     """
 
     shape: Shape
@@ -87,12 +87,12 @@ class Stream:
         progress: Progress | None = None,
     ) -> None:
         if size is None:
-            raise UsageError("a stream needs --size: to find one, all of its images would have to be read first")
+            raise UsageError("a stream needs --size: finding a size would read all of its images first")
         at_least(1, size=size, buffer=buffer, held_out=held_out)
         at_least(0, seed=seed)
         one_of(Fit, "fit", fit)
         if channels not in (None, 1, 3):
-            raise UsageError(f"images are read as 1 channel, grey, or as 3, colour, not as {channels}")
+            raise UsageError(f"channels={channels} is invalid: expected 1 (grey) or 3 (colour)")
         self.size, self.flip, self.buffer, self.seed, self.skip_bad = size, flip, buffer, seed, skip_bad
         self.fit: Fit = fit
         self._shards, described, identity = find(source, progress)
@@ -109,7 +109,7 @@ class Stream:
             "skip_bad": skip_bad,
         }
         self._hold_out(places, channels)
-        few = f"in {len(self._pieces)} row groups only: neighbours in them are mixed over {buffer} images"
+        few = f"in {len(self._pieces)} row groups only: images in them are shuffled over {buffer} images"
         coarse = len(self._pieces) < AT_ONCE and len(self) > buffer
         self.notes = (note, *self.notes, *[few] * coarse)
         self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, fit, held_out, seed, skip_bad)
@@ -121,7 +121,7 @@ class Stream:
         return _count(self._pieces)
 
     def recipe(self) -> dict[str, Any]:
-        """Return the arguments that make the same stream again, as plain data."""
+        """Return the arguments that give the same stream again, as plain data."""
         return dict(self._recipe)
 
     def batches(self, batch: int, seed: int = 0, rank: int = 0, world: int = 1) -> "StreamBatches":
@@ -186,7 +186,7 @@ class Stream:
         return [image for image in images if not isinstance(image, str)]
 
     def _hold_out(self, places: list[Place], channels: int | None) -> None:
-        """Decode the images held out, and learn from them what must be known of all."""
+        """Decode the images held out, and find the number of channels and of threads from them."""
         found = self._read(places)
         looks = [look for _, image in found if (look := _look(image, channels is None)) is not None]
         if not looks:
@@ -233,13 +233,13 @@ class Stream:
 
 
 class StreamBatches:
-    """Batches of a stream, with the promises of `Batches`: a pure function of the seed and n, the batches so far.
+    """Batches of a stream; like `Batches` a pure function of the seed and n, the number of batches so far.
 
         epoch, position = divmod(n, len(self))
 
-    Iterating yields what remains of the epoch that `n` stands in, and advances `n`: set `n` to resume. To
-    resume, the order is counted up to n, and nothing before it is read or decoded, except that the buffer is
-    filled again and that row groups are read from their beginnings.
+    Iterating yields the rest of the epoch that `n` is in, and advances `n`: set `n` to resume. A resume computes
+    the order up to n, and reads or decodes nothing before it, except that the buffer is filled again and row
+    groups are read from their beginnings.
 
     `batch` counts the images of all `world` processes; each yields its own batch / world of them, and the same
     number of batches. Together they see every image at most once in an epoch; an incomplete last batch is
@@ -252,7 +252,7 @@ class StreamBatches:
         at_least(1, batch=batch, world=world)
         at_least(0, seed=seed, rank=rank)
         if rank >= world or batch % world:
-            raise UsageError(f"a batch of {batch} cannot be divided over {world} processes, this one being {rank}")
+            raise UsageError(f"a batch of {batch} cannot be divided over {world} processes (rank {rank})")
         self._own = min(batch, len(stream)) // world
         if not self._own:
             raise DataError(f"{len(stream)} images are too few for {world} processes")

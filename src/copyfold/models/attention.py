@@ -1,4 +1,4 @@
-"""Attention between the positions of a map, and the autoencoders that are built around it."""
+"""Attention between the positions of a feature map, and the autoencoders that use it."""
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -31,7 +31,7 @@ class _Heads(SeesAll, ABC):
 
     @abstractmethod
     def mix(self, q: Features, k: Features, v: Features) -> Features:
-        """What every position gets from all of them; d features at n positions."""
+        """The attention's output, d features at n positions."""
 
     def forward(self, x: Maps) -> Maps:
         """b x c x h x w -> b x c x h x w."""
@@ -45,15 +45,15 @@ class DotProduct(_Heads):
 
         y_i = sum_j a_ij v_j        a_ij = softmax_j(q_i . k_j / sqrt(d))
 
-    n^2 d multiplications for n positions of d = `dim_head` features; torch's fused kernel holds no n x n matrix.
-    Fused kernels have no second and no forward derivative: where one is needed (a penalty on the Jacobian),
-    choose the plain one, `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`. Vaswani et al., 2017
+    n^2 d multiplications for n positions of d = `dim_head` features; torch's fused kernel stores no n x n matrix.
+    Fused kernels have no second derivative and no forward-mode one: where one is needed (a penalty on the
+    Jacobian), choose the plain one, `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`. Vaswani et al., 2017
     (arXiv:1706.03762).
     """
 
     def mix(self, q: Features, k: Features, v: Features) -> Features:
-        """Every value, weighted by the agreement of its key with the query."""
-        q, k, v = (t.transpose(-1, -2).contiguous() for t in (q, k, v))  # else the fused kernel is not taken
+        """The values, weighted by the softmax of query times key."""
+        q, k, v = (t.transpose(-1, -2).contiguous() for t in (q, k, v))  # otherwise the fused kernel is not used
         return F.scaled_dot_product_attention(q, k, v).transpose(-1, -2)
 
 
@@ -64,7 +64,7 @@ class LinearSoftmax(_Heads):
 
     Then a group norm of one group. softmax(q_i) is taken over the d features. n d^2 multiplications; given the
     d x d context C of a head, a position's result is a function of that position alone. Shen et al., 2018
-    (arXiv:1812.01243); this is the one of the essay's scripts.
+    (arXiv:1812.01243); the essay's scripts use this one.
     """
 
     def __init__(self, channels: int, heads: int = 4, dim_head: int = 32) -> None:
@@ -72,7 +72,7 @@ class LinearSoftmax(_Heads):
         self.norm = nn.GroupNorm(1, channels)
 
     def mix(self, q: Features, k: Features, v: Features) -> Features:
-        """The context, read out by every query."""
+        """The context times the softmax of every query."""
         context = k.softmax(-1) @ v.transpose(-1, -2)
         return context.transpose(-1, -2) @ q.softmax(-2) * q.shape[-2] ** -0.5
 
@@ -86,25 +86,26 @@ class LinearElu(_Heads):
 
         y_i = C^T phi(q_i) / (phi(q_i) . s)        C = sum_j phi(k_j) v_j^T,   s = sum_j phi(k_j),   phi = elu + 1
 
-    Every y_i is an average of the values with positive weights, as in dot-product attention, and like there
-    no norm follows. n d^2 multiplications. Katharopoulos et al., 2020 (arXiv:2006.16236).
+    Every y_i is an average of the values with positive weights, as in dot-product attention; no norm follows,
+    as there. n d^2 multiplications. Katharopoulos et al., 2020 (arXiv:2006.16236).
     """
 
     def mix(self, q: Features, k: Features, v: Features) -> Features:
-        """The context, read out by every query and divided by the sum of its weights."""
+        """The context times phi of every query, divided by the sum of the weights."""
         with torch.autocast(q.device.type, enabled=False):  # bf16 has no elu + 1 between 0 and 1/256
             q, k, v = (t.to(torch.promote_types(t.dtype, torch.float32)) for t in (q, k, v))
-            q, k = F.elu(q) + 1, (F.elu(k) + 1) / k.shape[-1]  # means, not sums: the same ratio, and in range
+            q, k = F.elu(q) + 1, (F.elu(k) + 1) / k.shape[-1]  # means, not sums: the same ratio, no overflow
             context = k @ v.transpose(-1, -2)
             weights = (k.sum(-1, keepdim=True) * q).sum(-2, keepdim=True)
             return context.transpose(-1, -2) @ q / weights.clamp(min=1e-6)  # elu + 1 is 0 below -17
 
 
 class Residual(nn.Module):
-    """What is inside, and what goes past it: f(x) + s.
+    """A residual connection: f(x) + s.
 
-    `residual` says what s is: "plain", skip(x); "noise", 0.05 skip(x) + 0.95 eta with eta ~ N(0.5, 0.2^2), drawn
-    anew at every call from torch's own generator. `skip` makes the channels those of f(x); by default s is of x.
+    f is `inside`. `residual` = "plain": s = skip(x); "noise": s = 0.05 skip(x) + 0.95 eta with
+    eta ~ N(0.5, 0.2^2), drawn at every call from torch's global generator. `skip` maps x to the channels of f(x);
+    the default is the identity.
     """
 
     def __init__(self, inside: nn.Module, residual: Residuals = "plain", skip: nn.Module | None = None) -> None:
@@ -128,7 +129,7 @@ def attention(
     prenorm: bool = False,
     residual: bool = False,
 ) -> nn.Module:
-    """The attention called `kind`; `prenorm` puts a group norm of one group before, `residual` adds the input."""
+    """The attention called `kind`; `prenorm` puts a group norm of one group first, `residual` adds the input."""
     one_of(Attention, "kind", kind)
     match kind:
         case "dot":
@@ -143,7 +144,7 @@ def attention(
 
 
 class SingleAttention(Chain):
-    """One attention and no other way through, to see what it can copy.
+    """One attention layer without a bypass, to see what it can copy.
 
         c -> channels: two 3x3 convolutions;  attention (the code);  two 3x3 convolutions and a 1x1 to c
 
@@ -173,11 +174,11 @@ class SingleAttention(Chain):
         self.kind, self.channels, self.heads, self.dim_head = kind, channels, heads, dim_head
         self.prenorm, self.residual, self.norm = prenorm, residual, norm
         c = self.shape[0]
-        looks = attention(kind, channels or c, heads, dim_head, prenorm, residual)
+        attend = attention(kind, channels or c, heads, dim_head, prenorm, residual)
         if channels is None:
-            self.encoder, self.decoder = nn.Sequential(OrderedDict(attention=looks)), nn.Identity()
+            self.encoder, self.decoder = nn.Sequential(OrderedDict(attention=attend)), nn.Identity()
         else:
-            self.encoder = nn.Sequential(OrderedDict(conv=double_conv(c, channels, norm), attention=looks))
+            self.encoder = nn.Sequential(OrderedDict(conv=double_conv(c, channels, norm), attention=attend))
             self.decoder = nn.Sequential(
                 OrderedDict(conv=double_conv(channels, channels, norm), head=nn.Conv2d(channels, c, 1))
             )
@@ -198,10 +199,10 @@ class AttentionUNet(Autoencoder):
         up k: attention of the map of the same level on the way down, joined with the map from below at twice
               its size (a transposed convolution), -> width * 2^(depth-k)
 
-    By default linear attention only, the essay's model; without a norm before or a residual around it, no map
-    gets past the attention. The code is a tuple: the deepest map, width * 2^depth x h / 2^depth x w / 2^depth,
-    then those of the levels above it, deepest first, before their attention. Raises UsageError where a side is
-    not a multiple of 2^depth.
+    The default is the essay's model: linear attention without a norm before it or a residual around it, so that
+    every skip passes through the attention. The code is a tuple: the deepest map, width * 2^depth x h / 2^depth x
+    w / 2^depth, then those of the levels above it, deepest first, before their attention. UsageError where a side
+    is not a multiple of 2^depth.
     """
 
     def __init__(
@@ -224,8 +225,8 @@ class AttentionUNet(Autoencoder):
         check_halvings(self.shape, depth)
         if norm == "instance" and max(self.shape[1:]) == 2**depth:
             raise UsageError(
-                f"norm='instance' has no variance on the single position that {depth} halvings leave of "
-                f"{self.shape[1]}x{self.shape[2]}: give a smaller depth or larger images"
+                f"norm='instance' is invalid: {depth} halvings of {self.shape[1]}x{self.shape[2]} leave a single "
+                "position, which has no variance; give a smaller depth or larger images"
             )
         self.width, self.depth, self.norm = width, depth, norm
         self.kind, self.heads, self.dim_head, self.prenorm, self.residual = (
@@ -249,14 +250,14 @@ class AttentionUNet(Autoencoder):
         self.statistics = statistics
 
     def encode(self, x: Images) -> Code:
-        """The deepest map, followed by those above it."""
+        """The deepest map, followed by those of the levels above it."""
         x, above = self.encoder["stem"](x), ()
         for k in range(1, self.depth + 1):
             x, above = self.encoder[f"down{k}"](x), (x, *above)
         return (x, *above)
 
     def logits(self, z: Code) -> Images:
-        """The image, level by level, and a 1x1 convolution."""
+        """The up stages from the deepest map to the image's size, then a 1x1 convolution."""
         x, *above = z
         for k, skip in enumerate(above, 1):
             x = self.decoder[f"up{k}"](x, skip)
@@ -269,11 +270,11 @@ class AttentionUNet(Autoencoder):
 
 
 class _Up(nn.Module):
-    """One level up: twice the size, joined with what attention makes of the skip, then two convolutions."""
+    """One level up: twice the size, concatenated with the attention of the skip, then two convolutions."""
 
-    def __init__(self, looks: nn.Module, below: int, channels: int, norm_kind: str) -> None:
+    def __init__(self, attend: nn.Module, below: int, channels: int, norm_kind: str) -> None:
         super().__init__()
-        self.attention = looks
+        self.attention = attend
         self.up = nn.ConvTranspose2d(below, channels, 2, stride=2)
         self.conv = double_conv(2 * channels, channels, norm_kind)
 
@@ -283,13 +284,13 @@ class _Up(nn.Module):
 
 
 def check_halvings(shape: Shape, times: int) -> None:
-    """Refuse images that cannot be halved so often, and say the nearest size that can."""
-    if times > 30:  # of a config of a stranger's: its power of two would fill the memory
-        raise UsageError(f"{times} halvings are invalid: expected at most 30, for no image is halved so often")
+    """UsageError where images cannot be halved so many times; the message has the nearest size that can."""
+    if times > 30:  # a third-party config may say anything: 2**times would fill the memory
+        raise UsageError(f"{times} halvings are invalid: expected at most 30")
     step = 2**times
     if shape[1] % step or shape[2] % step:
         near = "x".join(str(max(step, round(side / step) * step)) for side in shape[1:])
         raise UsageError(
-            f"this model halves the image {times} times, so {shape[1]}x{shape[2]} does not do: its sides must be "
-            f"multiples of {step}; the nearest that can is {near}"
+            f"images of {shape[1]}x{shape[2]} are invalid for this model, which halves them {times} times: "
+            f"expected sides of multiples of {step}; the nearest size is {near}"
         )

@@ -1,4 +1,4 @@
-"""What an autoencoder is here, how it is written to a folder, and how it is read back."""
+"""The base class of all autoencoders; saving a model to a folder, and loading it."""
 
 import json
 from abc import ABC, abstractmethod
@@ -30,25 +30,25 @@ __all__ = ["Autoencoder", "load"]
 Output: TypeAlias = Literal["linear", "sigmoid"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-_CONFIG_BYTES = 1_000_000  # a config is a few hundred bytes; a larger one is not ours
-_EPS = 1e-6  # how near to 0 and 1 a decoded image may come before its logit is taken
-_KINDS = {
+_CONFIG_BYTES = 1_000_000  # a config has a few hundred bytes; a larger file is not copyfold's
+_EPS = 1e-6  # a decoded image is clamped to [eps, 1 - eps] before its logit is taken
+_DTYPES = {
     torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.bool: "BOOL",
     torch.complex64: "C64",
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8",
 }  # fmt: skip
-"""What safetensors calls the types that a model's tensors can have."""
+"""The names that safetensors has for the dtypes of a model's tensors."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What can be said of an autoencoder without training it."""
+    """Sizes and receptive fields of an autoencoder, known without training."""
 
     parameters: int
     input_size: int
     """Numbers in an image, c·h·w."""
     code_size: int
-    """Numbers in its code, over all maps."""
+    """Numbers in the code, over all maps."""
     code_field: int | None
     """Input pixels, along one axis, that one number of the code can depend on; None: the whole image."""
     output_field: int | None
@@ -60,7 +60,7 @@ class Summary:
         return "overcomplete" if self.code_size >= self.input_size else "undercomplete"
 
     def __str__(self) -> str:
-        """One sentence for a person."""
+        """The summary as one sentence."""
         fields = ["the whole image" if f is None else f"{f} px" for f in (self.code_field, self.output_field)]
         return (
             f"{self.parameters:,} parameters; {self.kind}: a code of {self.code_size:,} numbers for an image "
@@ -73,29 +73,29 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
 
     A subclass of your own defines `encode`, and `logits` or `decode`. Its constructor calls
     `super().__init__(shape)` and stores every argument under the argument's own name: they are its
-    configuration, and must be numbers, words, lists of them, or classes of copyfold's families. Then `fit`,
+    configuration, and must be numbers, strings, lists of them, or classes of copyfold's families. Then `fit`,
     `load`, and every sampler and probe take it. On the command line the first argument must be `shape`, or
-    `core` where it is made of another model.
+    `core` for a model that wraps another one.
 
-    With `logits`, `output` = "sigmoid" bounds the decoded image to (0, 1); "linear" does not. The layers before
-    the code are best put into `encoder` and those after it into `decoder`: what asks for them takes the whole
-    model where it has none. `statistics` says whose averages copyfold's batch norms use, "batch" or "running".
+    With `logits`, `output` = "sigmoid" bounds the decoded image to (0, 1); "linear" does not. It is best to put
+    the layers before the code into `encoder` and those after it into `decoder`: without them, both names mean
+    the whole model. `statistics` says which statistics copyfold's batch norms use, "batch" or "running".
 
-    In eval mode both ways are functions, which change neither what they are given nor the model, and with running
-    statistics an image's result does not depend on the others of its batch. Images come in either memory layout.
-    `copyfold.testing.check_architecture(model)` tries these and whatever else is relied upon.
+    In eval mode `encode` and `decode` are functions: they change neither their input nor the model, and with
+    running statistics the result for an image does not depend on the rest of its batch. Images come in either
+    memory format. `copyfold.testing.check_architecture(model)` checks these rules and the others.
     """
 
     multiple: int | None = None
-    """Sides of other sizes that the model takes are multiples of this; None: only the size of `shape`."""
+    """The model takes images whose sides are multiples of this; None: only the size of `shape`."""
 
     encoder: Any
-    """The modules before the code; the whole model where it is not divided so."""
+    """The modules before the code; the whole model where there is no such part."""
     decoder: Any
-    """The modules after it; the whole model where it is not divided so."""
+    """The modules after the code; the whole model where there is no such part."""
     _statistics: Statistics = "batch"
     stochastic: bool = False
-    """Whether an image has a distribution over codes, its `posterior`, and not one code."""
+    """Whether the encoder gives a distribution over codes, the `posterior`, instead of one code."""
 
     if TYPE_CHECKING:
 
@@ -112,8 +112,8 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
             )
         if isinstance(shape, Autoencoder):
             raise UsageError(
-                f"a {type(self).__name__} is not put around another model: leave out --core (or give "
-                "--core null, where a recipe has one), or give --model Variational"
+                f"a {type(self).__name__} does not wrap another model: leave out --core (or give --core null, "
+                "where a recipe has one), or give --model Variational"
             )
         if len(shape) != 3:
             raise UsageError(f"shape={shape!r} is invalid: expected (channels, height, width)")
@@ -133,7 +133,7 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
 
     @classmethod
     def tiny(cls) -> "Autoencoder":
-        """The smallest instance that is still typical: our own classes have one, for the laws to be tested on."""
+        """A small typical instance for the tests; copyfold's own classes have one."""
         raise UsageError(f"{cls.__name__} has no tiny instance: make one with its constructor")
 
     def decode(self, z: Code) -> Images:
@@ -141,12 +141,12 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
         return torch.sigmoid(self.logits(z)) if self.output == "sigmoid" else self.logits(z)
 
     def posterior(self, x: Images) -> Normal | None:
-        """q(z|x), where the encoder is stochastic; None where it is not."""
+        """q(z|x) of a stochastic encoder; None for a deterministic one."""
         del x
         return None
 
     def draw(self, x: Images) -> Code:
-        """z ~ E(x), with gradients to the encoder; a deterministic one has only one code to give."""
+        """z ~ E(x), with gradients to the encoder; for a deterministic encoder the same as `encode`."""
         q = self.posterior(x)
         return self.encode(x) if q is None else q.rsample()
 
@@ -156,7 +156,7 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
 
     @property
     def statistics(self) -> Statistics:
-        """Whose averages every batch norm of the model uses: "batch" or "running"."""
+        """Which statistics every batch norm of the model uses: "batch" or "running"."""
         return self._statistics
 
     @statistics.setter
@@ -169,12 +169,12 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
 
     @property
     def has_statistics(self) -> bool:
-        """Whether there is a batch norm in it, so that `statistics` makes a difference."""
+        """Whether the model has a batch norm, so that `statistics` makes a difference."""
         return any(isinstance(module, BatchNorm) for module in self.modules())
 
     @contextmanager
     def using(self, statistics: Statistics) -> Generator["Autoencoder"]:
-        """Use these statistics within a with-block, then the former ones again."""
+        """Use these statistics within a with-block, and restore the former ones after it."""
         former = self.statistics
         self.statistics = statistics
         try:
@@ -184,46 +184,46 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain data. UsageError where they cannot be written down."""
+        """The constructor's arguments as plain data. UsageError where one cannot be serialised."""
         return catalogue.describe(self).get("init_args", {})
 
     @property
     def described(self) -> dict[str, Any]:
-        """What config.json says: the architecture's name, its module if it is not copyfold's, and `config`."""
+        """The content of config.json: the architecture's name, its module if not copyfold's own, and `config`."""
         cls, config = type(self), self.config
-        catalogue.path(cls)  # refuses a name that is taken
+        catalogue.path(cls)  # raises where the name is taken
         if taken := {"architecture", "module"} & config.keys():
-            raise UsageError(f"{cls.__name__} has an argument called {min(taken)}, which means something else in "
-                             f"{CONFIG}: give it another name")  # fmt: skip
+            raise UsageError(f"{cls.__name__} has an argument called {min(taken)}, a name that {CONFIG} uses for "
+                             "something else: rename the argument")  # fmt: skip
         place = {} if catalogue.own(cls) else {"module": cls.__module__}
         return {"architecture": cls.__qualname__, **place, **config}
 
     def __getattr__(self, name: str) -> Any:
-        """The parts of a model that is not divided into encoder and decoder are the model itself."""
+        """`encoder` and `decoder` of a model that does not define them: the model itself."""
         if name in ("encoder", "decoder") and name not in self.__dict__.get("_modules", {}):
             return self
         return super().__getattr__(name)
 
     @torch.no_grad()
     def code_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shape of an image's code: of the one tensor, or of every map where it is a tuple of maps."""
+        """The shape of one image's code: of the tensor, or of each map where the code is a tuple of maps."""
         training, like = self.training, next(self.parameters(), torch.empty(0))
         self.eval()
-        try:  # without computing: at 256x256 that takes a CPU ten seconds
-            # a copy without the numbers; not functional_call, which leaves layers that two names share on "meta"
+        try:  # on the meta device: at 256x256 a real pass takes a CPU ten seconds
+            # a copy without values; not functional_call, which leaves layers that two names share on "meta"
             empty: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in self.parameters()}
             empty |= {id(b): b.to("meta") for b in self.buffers()}
             x = torch.zeros(2, *self.shape, device="meta", dtype=like.dtype)
             code = deepcopy(self, empty).encode(x)
-        except Exception:  # it looks at its numbers, in whatever way
+        except Exception:  # the model reads values of a tensor, which "meta" does not have
             code = self.encode(torch.zeros(2, *self.shape, device=like.device, dtype=like.dtype))
         finally:
             self.train(training)
         return tuple(tuple(m.shape[1:]) for m in maps(code))
 
     def summary(self) -> Summary:
-        """Count parameters and code, and say what can see what."""
-        whole = 2 * max(self.shape[1:]) - 1  # a field as wide as this covers the image from any of its pixels
+        """Count parameters and numbers of the code, and work out the receptive fields."""
+        whole = 2 * max(self.shape[1:]) - 1  # a field of this width covers the image from any of its pixels
         fields = [receptive_field(part.modules()) for part in (self.encoder, self)]
         fields = [None if field is None or field >= whole else field for field in fields]
         return Summary(
@@ -235,15 +235,15 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
         )
 
     def save(self, folder: str | Path, state: Mapping[str, Tensor] | None = None) -> None:
-        """Write config.json and model.safetensors (of the weights `state` if given); nothing that runs code."""
+        """Write config.json and model.safetensors (with the weights `state` if given); no code is stored."""
         folder, state = Path(folder), self.state_dict() if state is None else state
         tensors, kept = {name: t.detach().cpu().contiguous() for name, t in state.items()}, set[int]()
-        for name, tensor in tensors.items():  # safetensors refuses weights that share memory: each gets its own
+        for name, tensor in tensors.items():  # safetensors rejects weights that share memory: copy them
             if (place := tensor.untyped_storage().data_ptr()) in kept:
                 tensors[name] = tensor.clone()
             kept.add(place)
         with written(folder / WEIGHTS) as path:
-            path.write_bytes(serialized(tensors))  # not save_file, which hides what a full disk said
+            path.write_bytes(serialized(tensors))  # not save_file, which hides the error of a full disk
         write_text(folder / CONFIG, json.dumps(self.described, indent=2) + "\n")
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -279,18 +279,18 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
 
 
 class Chain(Autoencoder):
-    """An autoencoder that is its encoder followed by its decoder, and nothing else."""
+    """An autoencoder that is one encoder module followed by one decoder module."""
 
     @abstractmethod
     def __init__(self, shape: Shape, output: Output = "linear") -> None:
         super().__init__(shape, output)
 
     def encode(self, x: Images) -> Code:
-        """What `encoder` makes of x."""
+        """encoder(x)."""
         return self.encoder(x)
 
     def logits(self, z: Code) -> Images:
-        """What `decoder` makes of z."""
+        """decoder(z)."""
         return self.decoder(z)
 
 
@@ -301,18 +301,18 @@ def flat(z: Code) -> Tensor:
 
 
 def maps(z: Code) -> tuple[Tensor, ...]:
-    """The maps of a code: those of a tuple, or the one tensor."""
+    """The maps of a code as a tuple, also where the code is one tensor."""
     return z if isinstance(z, tuple) else (z,)
 
 
 def load(folder: str | Path) -> Autoencoder:
-    """Read a model back: on the CPU, in eval mode, in float32. Takes a run's folder or its model folder.
+    """Load a model: on the CPU, in eval mode, in float32. Takes a run's folder or its model folder.
 
-    Runs no code of the folder's: config.json names a class that is known already, one of copyfold's own or one
-    that was defined or imported before (whose weights keep their type), and the weights are safetensors. Their
-    names, sizes and types are compared with the configuration, for copyfold's own classes before anything is
-    allocated. Raises UsageError that says what is wrong and where; of a class that is not known, the module it
-    came from, which is never imported for it.
+    Runs no code from the folder: config.json names a class that is already known, one of copyfold's own or one
+    that was defined or imported before (whose weights keep their dtype), and the weights are safetensors. Their
+    names, shapes and dtypes are compared with the configuration, for copyfold's own classes before any memory is
+    allocated. UsageError says what is wrong and where; for an unknown class it names the module of the class,
+    which is never imported.
     """
     folder = Path(folder)
     if (folder / "model" / CONFIG).is_file():
@@ -323,43 +323,43 @@ def load(folder: str | Path) -> Autoencoder:
         model = _rebuilt(spec)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    except Exception as error:  # whatever the constructor of a person's own class may raise
+    except Exception as error:  # the constructor of a user's own class may raise anything
         raise UsageError(f"{path} does not describe a {spec['class_path']}: {error}") from None
     try:
         _compare(weights, model.state_dict())
         model.load_state_dict(load_file(weights), strict=True, assign=not catalogue.foreign(spec))
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"{weights} cannot be read: {error}; copy the model again from where it was") from None
+        raise UsageError(f"{weights} cannot be read: {error}; copy the model from its source again") from None
     return model.eval()
 
 
-def check_citizen(model: Autoencoder) -> None:
-    """Refuse a model that cannot be trained and read back by `load`: called before anything is written.
+def check_reloadable(model: Autoencoder) -> None:
+    """UsageError where `load` could not read the model back; called before training writes anything.
 
-    Of a person's own class: UsageError where an argument of its constructor cannot be written down or is stored
-    under another name, where its name is taken, where what is made again from its arguments is another model, and
-    where two images do not go through `encode` and `decode`.
+    For a user's own class: where an argument of its constructor cannot be serialised or is stored under another
+    name, where the name of the class is taken, where the constructor with the stored arguments builds another
+    model, and where `encode` and `decode` fail on two images.
     """
     name = type(model).__name__
-    model.described  # noqa: B018 - refuses names that are taken
+    model.described  # noqa: B018 - raises where a name is taken
     spec = catalogue.describe(model)
     if not catalogue.foreign(spec):
         return
     try:
         again = _rebuilt(spec)
     except Exception as error:
-        raise UsageError(f"{name} cannot be made again from what it stores, {model.config}: {error}") from None
+        raise UsageError(f"{name} cannot be rebuilt from its stored arguments, {model.config}: {error}") from None
     for argument, value in again.config.items():
         if value != model.config[argument]:
             raise UsageError(
-                f"{name} stores {argument}={model.config[argument]!r}, and made again from that {value!r}: store "
-                f"the argument as it was given, self.{argument} = {argument}"
+                f"{name} stores {argument}={model.config[argument]!r}, but {value!r} when rebuilt from that: "
+                f"store the argument unchanged, self.{argument} = {argument}"
             )
     before, after = ({k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (model, again))
     if different := sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k)):
         raise UsageError(
-            f"{name} made again from its arguments has other weights, the first of {len(different)} is "
-            f"{different[0]}: give its constructor everything that decides about its layers"
+            f"{name} rebuilt from its arguments has other weights, {len(different)} of them, the first is "
+            f"{different[0]}: make everything that its layers depend on an argument of the constructor"
         )
     x = torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0))
     tried(again.eval(), x, f"{name}.")
@@ -415,40 +415,40 @@ def shown(value: Any) -> str:
 
 
 def _rebuilt(spec: dict[str, Any]) -> Autoencoder:
-    """The model that `describe` wrote down, with whatever weights.
+    """Build the model that `catalogue.describe` described; its weights are arbitrary.
 
-    Of copyfold's own classes on the meta device, where it takes no memory. A person's own class is made in
-    memory: it may compute what is not saved, share weights, or look at its numbers.
+    One of copyfold's own classes is on the meta device and takes no memory. A user's own class is built in
+    memory: its constructor may compute what is not saved, share weights, or read values of tensors.
     """
     with torch.device("cpu" if catalogue.foreign(spec) else "meta"), torch.random.fork_rng(devices=[]):
         return catalogue.build(Autoencoder, spec)
 
 
 def _spec(path: Path) -> dict[str, Any]:
-    """What a config.json describes, as `catalogue.describe` would."""
+    """The content of a config.json in the form that `catalogue.describe` gives."""
     if not path.is_file():
-        raise UsageError(f"{path.parent} holds no model: there is no {path.name} in it; give the folder of a run")
+        raise UsageError(f"{path.parent} has no model: there is no {path.name} in it; give the folder of a run")
     if path.stat().st_size > _CONFIG_BYTES:
-        raise UsageError(f"{path} is larger than any config of copyfold's; it was not read")
+        raise UsageError(f"{path} was not read: it is too large to be a config of copyfold")
     try:
         config: Any = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON ({error}); copy the model again from where it was") from None
+        raise UsageError(f"{path} is not valid JSON ({error}); copy the model from its source again") from None
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
-        raise UsageError(f"{path} does not say which architecture it is of: it is not a config of copyfold's")
+        raise UsageError(f'{path} is not a config of copyfold: it names no "architecture"')
     arguments = cast(dict[str, Any], config)
     name, module = arguments.pop("architecture"), arguments.pop("module", "")
     return {"class_path": f"{module}.{name}" if module else name, "init_args": arguments}
 
 
 def _compare(weights: Path, expected: dict[str, Tensor]) -> None:
-    """Refuse weights whose names, sizes or types are not what the model has."""
+    """UsageError where the names, shapes or dtypes of the weights are not those of the model."""
     opened: Any = safe_open(weights, framework="pt")
     with opened as file:
         names: list[str] = list(file.keys())
         parts: list[Any] = [file.get_slice(name) for name in names]
         shapes = {n: (tuple(p.get_shape()), str(p.get_dtype())) for n, p in zip(names, parts, strict=True)}
-    wanted = {name: (tuple(t.shape), _KINDS.get(t.dtype, str(t.dtype))) for name, t in expected.items()}
+    wanted = {name: (tuple(t.shape), _DTYPES.get(t.dtype, str(t.dtype))) for name, t in expected.items()}
     wrong = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
     if wrong:
         name = wrong[0]

@@ -1,4 +1,4 @@
-"""The pieces that architectures are lists of: norms, activations, convolution stages, receptive fields."""
+"""Building blocks of architectures: norms, activations, convolution stages; and receptive fields."""
 
 import math
 from collections import OrderedDict
@@ -22,14 +22,13 @@ class BatchNorm(nn.Module):
 
         y = (x - m) / sqrt(v + eps) * weight + bias         m, v per channel, over batch and positions
 
-    With statistics = "batch", m and v (biased) are those of the batch at hand; with "running", the averages
-    recorded in training. Both always record: r <- (1 - momentum) r + momentum (m, unbiased v), whenever the
-    module is in training mode (and `recording`). Ioffe and Szegedy, 2015 (arXiv:1502.03167).
+    With statistics = "batch", m and v (biased) are those of the current batch; with "running", the averages
+    recorded in training. In both cases the averages are updated, r <- (1 - momentum) r + momentum (m, unbiased
+    v), whenever the module is in training mode (and `recording`). Ioffe and Szegedy, 2015 (arXiv:1502.03167).
 
-    Where several processes train together and `synchronised` is set, the batch at hand is that of all of them.
+    Where several processes train together and `synchronised` is set, the batch is that of all of them.
 
-    Accepts (b, c) and (b, c, h, w). Raises UsageError where a batch has one value per channel, which has
-    no variance.
+    Accepts (b, c) and (b, c, h, w). UsageError where a batch has one value per channel, which has no variance.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
@@ -43,31 +42,31 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x by the statistics chosen; record its own while in training mode."""
+        """Normalise x by the chosen statistics; in training mode record those of x."""
         means, variances = self.get_buffer("running_mean"), self.get_buffer("running_var")
         records = self.training and self.recording
         if self.statistics == "running":
-            # copies in training, since recording changes the averages in place before the gradient is taken
+            # copies in training, since recording changes the averages in place before the backward pass
             used = (means.clone(), variances.clone()) if records else (means, variances)
             y = F.batch_norm(x, *used, self.weight, self.bias, False, 0.0, self.eps)
             if records and x.numel() > x.shape[1]:
-                with torch.no_grad():  # recorded by the same formula, whose result is not used
+                with torch.no_grad():  # updates the averages; the output is not used
                     F.batch_norm(x, means, variances, None, None, True, self.momentum, self.eps)
             return y
         if x.numel() == x.shape[1]:
             raise UsageError(
-                "batch statistics need more than one value per channel: "
+                "batch statistics are undefined for one value per channel: "
                 "give a batch of 2 or more, larger images, or statistics='running'"
             )
         if self.synchronised and self.training:
             return self._synchronised(x, means, variances, records)
         recorded = (means, variances) if self.training else (None, None)
-        if self.training and not self.recording:  # the same tensors are kept for the gradient, and thrown away
+        if self.training and not self.recording:  # copies, so that the same tensors are saved for the gradient
             recorded = (means.clone(), variances.clone())
         return F.batch_norm(x, *recorded, self.weight, self.bias, True, self.momentum, self.eps)
 
     def _synchronised(self, x: Tensor, means: Tensor, variances: Tensor, records: bool) -> Tensor:
-        """The same over the batches of all processes, which must be of one size."""
+        """Normalise by the statistics of all processes' batches, which must have the same size."""
         axes, shape = [d for d in range(x.dim()) if d != 1], [1, -1] + [1] * (x.dim() - 2)
         wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         m = _Mean.apply(wide.mean(axes))
@@ -81,7 +80,7 @@ class BatchNorm(nn.Module):
         return (y * self.weight.view(shape) + self.bias.view(shape)).to(x.dtype)
 
     def extra_repr(self) -> str:
-        """The number of channels and whose statistics, for print(model)."""
+        """The number of channels and the statistics, for print(model)."""
         return f"{len(self.weight)}, statistics={self.statistics!r}"
 
 
@@ -104,7 +103,7 @@ def _mean(x: Tensor) -> Tensor:
 
 
 def norm(kind: str, channels: int) -> nn.Module:
-    """The normalisation called `kind` for maps of that many channels; group has up to 8 groups."""
+    """The norm called `kind` for maps with this number of channels; "group" has up to 8 groups."""
     match kind:
         case "batch":
             return BatchNorm(channels)
@@ -113,13 +112,13 @@ def norm(kind: str, channels: int) -> nn.Module:
         case "instance":
             return nn.InstanceNorm2d(channels, affine=True)
         case "layer":
-            return nn.GroupNorm(1, channels)  # over channels and positions; of a vector, what nn.LayerNorm is
+            return nn.GroupNorm(1, channels)  # over channels and positions; for vectors the same as nn.LayerNorm
         case _:
             return nn.Identity()
 
 
 def activation(name: str) -> nn.Module:
-    """The activation of that name; only the names of `Activation` mean anything."""
+    """The activation of that name, one of `Activation`."""
     known = (nn.Identity, nn.ReLU, nn.GELU, nn.SELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
     return next(module for module in known if module.__name__.lower() == name)()
 
@@ -127,7 +126,7 @@ def activation(name: str) -> nn.Module:
 def double_conv(
     in_channels: int, out_channels: int, norm_kind: str, middle_channels: int | None = None
 ) -> nn.Sequential:
-    """Twice (3x3 convolution, norm, ReLU), the U-Net's stage; a bias only where no norm would remove it."""
+    """A U-Net's stage: two times 3x3 convolution, norm, ReLU; with a bias only where there is no norm."""
     middle, bias = middle_channels or out_channels, norm_kind == "none"
     return nn.Sequential(
         OrderedDict(
@@ -142,20 +141,20 @@ def double_conv(
 
 
 class SeesAll(nn.Module):
-    """A module each of whose outputs depends on the whole image, as attention does; for `receptive_field`."""
+    """A module whose every output depends on the whole image, such as attention; see `receptive_field`."""
 
 
 def down(inputs: int, outputs: int, norm_kind: str, pool: int = 2) -> nn.Sequential:
-    """One `pool`-th of the size, then two convolutions."""
+    """Max pooling by `pool`, then two convolutions."""
     return nn.Sequential(OrderedDict(pool=nn.MaxPool2d(pool), conv=double_conv(inputs, outputs, norm_kind)))
 
 
 def receptive_field(modules: Iterable[nn.Module], output_side: int = 64) -> int | None:
     """How many input pixels, along one axis, can change one output pixel; None means all of them.
 
-    `modules` in the order in which data flows through them. Walks from the output back to the input with the
-    interval [low, high] of positions that matter, and takes the widest over the phases of the strides. It is
-    theoretical (weights may be zero), and counts no statistics of a batch, which couple everything.
+    `modules` are in the order of the forward pass. Goes from the output back to the input with the interval
+    [low, high] of positions that matter, and takes the widest over the phases of the strides. This is the
+    theoretical field (weights may be zero); it ignores batch statistics, which couple all pixels.
     """
     modules = list(modules)
     layers = [m for m in modules if not list(m.children()) and not isinstance(m, nn.Identity)]

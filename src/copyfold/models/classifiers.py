@@ -1,4 +1,4 @@
-"""Two small classifiers, convolutional and attentive, for questions about depth: what does a layer still know?"""
+"""Two small classifiers, a CNN and a vision transformer, to compare what their layers represent."""
 
 from collections import OrderedDict
 from itertools import pairwise
@@ -34,8 +34,8 @@ class CNN(nn.Module):
         least = 2 ** (len(widths) - 1)
         if min(shape[1:]) < least:
             raise UsageError(
-                f"CNN(widths={widths}) halves images of {shape[1]}x{shape[2]} to nothing: "
-                f"give sides of at least {least}, or fewer widths"
+                f"CNN(widths={widths}) is invalid for images of {shape[1]}x{shape[2]}: expected sides of at least "
+                f"{least}, or fewer widths"
             )
         self.shape, self.classes, self.widths = shape, classes, widths
         last = len(widths) - 1
@@ -49,7 +49,7 @@ class CNN(nn.Module):
 
 
 def _convolutions(inputs: int, outputs: int, halve: bool) -> nn.Sequential:
-    """One block of a CNN; nothing works in place, so that what a hook sees stays what it was."""
+    """One block of a CNN; no layer works in place, so that outputs seen by a hook do not change."""
     layers: dict[str, nn.Module] = {}
     for i, width in enumerate((inputs, outputs), 1):
         layers[f"conv{i}"] = nn.Conv2d(width, outputs, 3, padding=1, bias=False)
@@ -59,15 +59,16 @@ def _convolutions(inputs: int, outputs: int, halve: bool) -> nn.Sequential:
 
 
 class ViT(nn.Module):
-    r"""A small vision transformer: patches as words, attention between them, their mean.
+    r"""A small vision transformer: patches as tokens, attention, their mean.
 
         t[0] = patches(x) + positions                              n = h w / patch^2 tokens of dim numbers
         t' = t[i] + attention(norm1(t[i])),   t[i+1] = t' + mlp(norm2(t'))      i = 0 .. depth - 1
         scores = head(mean over tokens of norm(t[depth]))
 
-    Positions are learned, norms come first, GELU is between the layers of the mlp, nothing is dropped out. There
-    is no class token: the mean serves as well (Dosovitskiy et al., 2020, arXiv:2010.11929, appendix D.3), and
-    leaves every token one of the image's. Layers are called `patches`, `blocks.3`, `blocks.3.mlp.fc1`, `head`.
+    Position embeddings are learned, norms come first (pre-norm), GELU is between the layers of the mlp, there is
+    no dropout. There is no class token: the mean works as well (Dosovitskiy et al., 2020, arXiv:2010.11929,
+    appendix D.3), and every token belongs to a patch. Layers are called `patches`, `blocks.3`,
+    `blocks.3.mlp.fc1`, `head`.
 
     Raises UsageError where `patch` does not divide the sides, or `heads` does not divide `dim`.
     """
@@ -101,7 +102,7 @@ class ViT(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention between the tokens, then a perceptron on each, both added to what came in."""
+    """Attention between the tokens, then an MLP on each token, both with a residual connection."""
 
     def __init__(self, dim: int, heads: int, mlp: int) -> None:
         super().__init__()
@@ -111,14 +112,14 @@ class _Block(nn.Module):
         self.mlp = nn.Sequential(OrderedDict(fc1=nn.Linear(dim, mlp), act=nn.GELU(), fc2=nn.Linear(mlp, dim)))
 
     def forward(self, t: Float[Tensor, "b n dim"]) -> Float[Tensor, "b n dim"]:
-        """The tokens after this block."""
+        """Tokens to tokens of the same shape."""
         normed = self.norm1(t)
         t = t + self.attention(normed, normed, normed, need_weights=False)[0]
         return t + self.mlp(self.norm2(t))
 
 
 def _check(shape: Shape, classes: int) -> None:
-    """Refuse what is no shape of an image, and fewer than two classes."""
+    """UsageError for an invalid shape of an image, and for fewer than two classes."""
     if len(shape) != 3:
         raise UsageError(f"shape={shape!r} is invalid: expected (channels, height, width)")
     at_least(1, channels=shape[0], height=shape[1], width=shape[2])
@@ -126,7 +127,7 @@ def _check(shape: Shape, classes: int) -> None:
 
 
 def _divides(name: str, value: int, whole: int, of: str) -> None:
-    """Refuse a value that does not divide the whole, with those that do."""
+    """UsageError where a value does not divide the whole; the message has the values that do."""
     if whole % value:
         known = ", ".join(str(n) for n in range(1, whole + 1) if whole % n == 0)
-        raise UsageError(f"{name}={value} does not divide {of}: choose one of {known}")
+        raise UsageError(f"{name}={value} is invalid: expected a divisor of {of}, one of {known}")

@@ -1,4 +1,4 @@
-"""A convolutional autoencoder that halves the image at every stage, down to one position if asked."""
+"""A convolutional autoencoder that halves the image at every stage, down to one position where wanted."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,13 +12,13 @@ from copyfold.types import Shape, Statistics
 
 
 class Conv(Chain):
-    """Convolution and pooling, stage by stage, and its mirror image.
+    """Stages of convolution and pooling, and a decoder that mirrors them.
 
     A stage, one for every entry of `channels`, is a 3x3 convolution, norm, activation and 2x2 max pooling (an
-    odd side loses its last row, as in 28 -> 14 -> 7 -> 3); its mirror is a transposed 3x3 convolution of stride
-    2 to the size before. The code is the last map, channels[-1] x h x w. channels=(16, 32, 64) on 28x28 is
-    Murphy's network with its 3x3x64 bottleneck (section 20.3); (16,) is one convolution and one up-convolution;
-    as many stages as the side can be halved lead to a single position.
+    odd side loses its last row, as in 28 -> 14 -> 7 -> 3); the decoder has a transposed 3x3 convolution of stride
+    2 in its place, to the size before. The code is the last map, channels[-1] x h x w. channels=(16, 32, 64) on
+    28x28 is Murphy's network with its 3x3x64 bottleneck (section 20.3); (16,) is one convolution and one
+    up-convolution; the largest number of stages that a side allows leads to a single position.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Conv(Chain):
         stages, side = len(channels), min(self.shape[1:])
         if not 1 <= stages < side.bit_length():
             raise UsageError(
-                f"channels={list(channels)} halves the image {stages} times, which a side of {side} does not "
-                f"allow: give 1 to {side.bit_length() - 1} stages, or images of at least {2**stages} pixels"
+                f"channels={list(channels)} is invalid for a side of {side} pixels: expected 1 to "
+                f"{side.bit_length() - 1} stages, or images of at least {2**stages} pixels"
             )
         self.channels, self.activation, self.norm = tuple(channels), activation, norm
         if all(length % 2**stages == 0 for length in self.shape[1:]):
@@ -62,13 +62,13 @@ _norm, _activation = norm, activation  # the constructor's arguments have the sa
 
 
 def _down(inputs: int, outputs: int, between: str, norm_kind: str) -> nn.Sequential:
-    """3x3 convolution, norm, activation, and half the size."""
+    """3x3 convolution, norm, activation, 2x2 max pooling."""
     conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=norm_kind == "none")
     return nn.Sequential(conv, norm(norm_kind, outputs), activation(between), nn.MaxPool2d(2))
 
 
 def _up(inputs: int, outputs: int, size: tuple[int, int]) -> nn.Sequential:
-    """A transposed convolution to twice the size, one more where that side is odd."""
+    """A transposed convolution to `size`: twice the input's, plus 1 where that side is odd."""
     even = (1 - size[0] % 2, 1 - size[1] % 2)
     conv = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=even, output_padding=even)
     return nn.Sequential(conv)

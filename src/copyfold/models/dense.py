@@ -18,10 +18,9 @@ VectorNorm: TypeAlias = Literal["none", "batch", "layer"]
 class Linear(Chain):
     r"""One linear layer each way: D(E(x)) = W2 (W1 x + b1) + b2.
 
-    Under the squared error its optimum spans the first `latent_dim` principal components; the loss left is the
-    sum of the other eigenvalues of the covariance. `bias` centres the data; without it the data should be
-    centred. Baldi and Hornik, 1989; Murphy, Probabilistic Machine Learning: An Introduction
-    (2022), section 20.3.
+    Under the squared error its optimum spans the first `latent_dim` principal components; the remaining loss is
+    the sum of the other eigenvalues of the covariance. `bias` centres the data; without it the data should be
+    centred. Baldi and Hornik, 1989; Murphy, Probabilistic Machine Learning: An Introduction (2022), section 20.3.
     """
 
     def __init__(
@@ -46,16 +45,16 @@ class Linear(Chain):
 
 
 class MLP(Chain):
-    """A multilayer perceptron, its decoder the mirror image of its encoder.
+    """A multilayer perceptron; the decoder mirrors the encoder.
 
         c·h·w -> hidden[0] -> ... -> latent_dim -> ... -> hidden[0] -> c·h·w
 
-    Each hidden layer is linear, norm, activation; the code is linear, then `code_activation`. Undercomplete or
-    overcomplete by its widths: hidden=[100], latent_dim=30 is Murphy's 784-100-30-100-784; hidden=[4000, 4000],
-    latent_dim=4000 the essay's overcomplete network with five hidden layers, wider than its 3072 inputs.
-    `frozen` keeps the linear maps between hidden layers at their random start, so that of them only the first
-    and the last learn: what the essay's script did, whose hidden layers (one more than there are here) stood in
-    a list that no optimiser saw.
+    Each hidden layer is linear, norm, activation; the code is linear, then `code_activation`. The widths make it
+    undercomplete or overcomplete: hidden=[100], latent_dim=30 is Murphy's 784-100-30-100-784; hidden=[4000,
+    4000], latent_dim=4000 the essay's overcomplete network with five hidden layers, wider than its 3072 inputs.
+    `frozen` keeps the linear layers between hidden layers at their random initial weights, so that only the first
+    and the last linear layer are trained. The essay's script did this: its hidden layers (one more than there are
+    here) were in a list that the optimiser did not see.
     """
 
     def __init__(
@@ -93,15 +92,15 @@ class MLP(Chain):
 
 
 def _freeze(layers: Sequence[nn.Linear]) -> None:
-    """Keep the weights of these layers as they are."""
+    """Exclude the weights of these layers from training."""
     if not layers:
-        raise UsageError("frozen=True has nothing to freeze without hidden layers: give `hidden` a width")
+        raise UsageError("frozen=True is invalid without hidden layers: expected at least one width in `hidden`")
     for layer in layers:
         layer.requires_grad_(False)
 
 
 def _layers(widths: Sequence[int], between: str, norm_kind: str, last: str) -> list[nn.Module]:
-    """Linear layers of these widths: norm and activation between them, another activation at the end."""
+    """Linear layers of these widths, norm and activation between them, the activation `last` at the end."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), norm(norm_kind, outputs), activation(between)]

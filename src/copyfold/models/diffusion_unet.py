@@ -1,4 +1,4 @@
-"""The U-Net of denoising diffusion models as an autoencoder, without its time."""
+"""The U-Net of denoising diffusion models as an autoencoder, without a time embedding."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ class DiffusionUNet(Autoencoder):
         first: 7x7 convolution, c -> width//3 * 2
         stage k: two residual blocks, -> width * multiples[k], linear attention;  down k: 4x4 convolution, stride 2
         middle: a block, dot-product attention, a block
-        up k, deepest first: joined with the map of stage k, two blocks, -> the width of stage k-1, linear
+        up k, deepest first: concatenated with the map of stage k, two blocks, -> the width of stage k-1, linear
               attention, transposed 4x4 convolution, stride 2;  last: a block, 1x1 convolution to c
 
     A block is two times (3x3 convolution, group norm of up to 8 groups, SiLU); every attention has a group norm
-    of one group before it; all have a residual around them. No time embedding. Ho et al., 2020
-    (arXiv:2006.11239), in the form of the essay's script, which joins nothing at the full resolution.
+    of one group before it; every block and attention has a residual connection. No time embedding. Ho et al.,
+    2020 (arXiv:2006.11239), in the form of the essay's script, which has no skip at the full resolution.
 
     `residual` = "noise" is what that script does: every residual x is replaced by 0.05 x + 0.95 N(0.5, 0.2^2),
-    drawn anew at every call from torch's own generator, so that two calls differ. The code is a tuple: the map
-    from the middle, then those of the stages but the first, deepest first. With c = 3 and the defaults
+    drawn at every call from torch's global generator, so that two calls differ. The code is a tuple: the map
+    from the middle, then those of the stages except the first, deepest first. With c = 3 and the defaults
     29,840,403 parameters. Raises UsageError where a side is not a multiple of 2^(stages - 1).
     """
 
@@ -55,29 +55,29 @@ class DiffusionUNet(Autoencoder):
         self.multiple = 2 ** (len(multiples) - 1)
         widths = [width * m for m in multiples]
         first, last = width // 3 * 2, widths[-1]
-        look = (heads, dim_head, residual)
+        attend = (heads, dim_head, residual)
         self.encoder = nn.ModuleDict({"first": nn.Conv2d(self.shape[0], first, 7, padding=3)})
         for k, (inputs, outputs) in enumerate(pairwise([first, *widths])):
-            self.encoder[f"stage{k}"] = nn.Sequential(_stage(inputs, outputs, *look))
+            self.encoder[f"stage{k}"] = nn.Sequential(_stage(inputs, outputs, *attend))
             if k < len(widths) - 1:
                 self.encoder[f"down{k}"] = nn.Conv2d(outputs, outputs, 4, stride=2, padding=1)
         self.encoder["middle"] = nn.Sequential(
             OrderedDict(
                 block1=_block(last, last, residual),
-                attention=_attention("dot", last, *look),
+                attention=_attention("dot", last, *attend),
                 block2=_block(last, last, residual),
             )
         )
         self.decoder = nn.ModuleDict()
         for k in reversed(range(1, len(widths))):
             twice = nn.ConvTranspose2d(widths[k - 1], widths[k - 1], 4, stride=2, padding=1)
-            self.decoder[f"up{k}"] = nn.Sequential(_stage(2 * widths[k], widths[k - 1], *look) | {"up": twice})
+            self.decoder[f"up{k}"] = nn.Sequential(_stage(2 * widths[k], widths[k - 1], *attend) | {"up": twice})
         self.decoder["last"] = _block(widths[0], widths[0], residual)
         self.decoder["head"] = nn.Conv2d(widths[0], self.shape[0], 1)
         self.statistics = statistics
 
     def encode(self, x: Images) -> Code:
-        """The map from the middle, followed by those of the stages but the first."""
+        """The map from the middle, followed by those of the stages except the first."""
         x = self.encoder["stage0"](self.encoder["first"](x))
         maps = ()
         for k in range(1, len(self.multiples)):
@@ -86,7 +86,7 @@ class DiffusionUNet(Autoencoder):
         return (self.encoder["middle"](x), *maps)
 
     def logits(self, z: Code) -> Images:
-        """The image, stage by stage, a last block and a 1x1 convolution."""
+        """The up stages to the image's size, a last block and a 1x1 convolution."""
         x, *maps = z
         for k, skip in zip(reversed(range(1, len(self.multiples))), maps, strict=True):
             x = self.decoder[f"up{k}"](torch.cat((x, skip), dim=1))
@@ -110,12 +110,12 @@ def _stage(
 
 
 def _attention(kind: Attention, channels: int, heads: int, dim_head: int, residual: Residuals) -> Residual:
-    """A norm and attention, with a residual around them."""
+    """A norm and attention, with a residual connection."""
     return Residual(attention(kind, channels, heads, dim_head, prenorm=True), residual)
 
 
 def _block(inputs: int, outputs: int, residual: Residuals) -> Residual:
-    """Twice (3x3 convolution, group norm, SiLU), with a residual around them."""
+    """Two times (3x3 convolution, group norm, SiLU), with a residual connection."""
     inside = OrderedDict(
         conv1=nn.Conv2d(inputs, outputs, 3, padding=1),
         norm1=norm("group", outputs),

@@ -1,4 +1,4 @@
-"""What an architecture consists of, stage by stage, as plain data for a table or a picture."""
+"""The stages of an architecture as plain data, for a table or a diagram."""
 
 import re
 from collections import Counter
@@ -18,29 +18,29 @@ Part: TypeAlias = Literal["encoder", "code", "decoder"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of an autoencoder: what it does, and what comes out of it."""
+    """One stage of an autoencoder: its operations and the shape of its output."""
 
     name: str
-    """The layer's name, as a probe takes it; "image" for the image that goes in."""
+    """The layer's name, as a probe takes it; "image" for the input image."""
     what: str
-    """What is done, in a few words: "2×2 max pooling, two 3×3 convolutions + batch norm, ReLU"."""
+    """The operations in words: "2×2 max pooling, two 3×3 convolutions + batch norm, ReLU"."""
     shape: tuple[int, ...]
-    """What comes out for one image: (c, h, w) or (n,)."""
+    """The shape of the output for one image: (c, h, w) or (n,)."""
     parameters: int
     part: Part
     skips: tuple[str, ...] = ()
-    """The stages of the encoder whose maps, parts of the code too, it takes beside the result before it."""
+    """The encoder's stages whose maps, also parts of the code, are further inputs of this stage."""
 
 
 @torch.no_grad()
 def outline(model: Autoencoder) -> list[Stage]:
-    """The stages of a model in the order in which an image goes through them, the image itself first.
+    """The stages of a model in the order of the forward pass, the input image first.
 
-    A stage is a direct child of the model's `encoder` or `decoder` (of those of the model inside, where one
-    wraps another); norms, activations and changes of shape belong to the stage before them. The stage that gives
-    the code is of the part "code": where the code is a tuple, its first map. Found by sending two empty images
-    through the model, on the model's own device, which costs nothing where that is "meta". The parameters of
-    all stages sum to the model's: what is in no stage is counted with the code.
+    A stage is a direct child of the model's `encoder` or `decoder` (of the inner model's, where one model wraps
+    another); norms, activations and changes of shape belong to the stage before them. The stage whose output is
+    the code (the first map where the code is a tuple) has the part "code". Found by a forward pass of two zero
+    images, on the model's own device, which costs nothing on "meta". The parameters of all stages sum to the
+    model's: those in no stage are counted with the code.
     """
     x = torch.zeros(2, *model.shape, device=next(model.parameters(), torch.empty(0)).device)
     with _recorded(model) as calls:
@@ -67,7 +67,7 @@ def outline(model: Autoencoder) -> list[Stage]:
 
 
 class _Call(NamedTuple):
-    """A module at work: what went in and what came out."""
+    """One call of a module: its inputs and its output."""
 
     module: nn.Module
     inputs: tuple[Tensor, ...]
@@ -76,7 +76,7 @@ class _Call(NamedTuple):
 
 @dataclass
 class _Draft:
-    """A stage in the making: a layer and what belongs to it."""
+    """A stage while it is collected: the calls of a layer and of the layers that belong to it."""
 
     name: str
     calls: list[_Call]
@@ -85,12 +85,12 @@ class _Draft:
         modules = [call.module for call in self.calls]
         parameters = {id(p): p.numel() for module in modules for p in module.parameters()}
         shape = tuple(self.calls[-1].output.shape[1:])
-        return Stage(self.name, _said(modules), shape, sum(parameters.values()), part)
+        return Stage(self.name, _operations(modules), shape, sum(parameters.values()), part)
 
 
 @contextmanager
 def _recorded(model: Autoencoder) -> Generator[list[_Call]]:
-    """Record the calls of every module, in eval mode, in which nothing is changed by them."""
+    """Record the calls of every module, in eval mode, in which calls do not change the model."""
     calls: list[_Call] = []
 
     def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -111,7 +111,7 @@ def _recorded(model: Autoencoder) -> Generator[list[_Call]]:
 
 
 def _units(model: Autoencoder, calls: list[_Call]) -> Iterator[tuple[nn.Module, str]]:
-    """The modules that are a stage or belong to one, with their names: none of them is inside another."""
+    """The modules that are a stage or belong to one, with their names; none is inside another."""
     wholes = [part for m in model.modules() if isinstance(m, Autoencoder) for part in (m.encoder, m.decoder)]
     called = {call.module for call in calls}
     names = {module: name for name, module in model.named_modules()}
@@ -127,7 +127,7 @@ def _units(model: Autoencoder, calls: list[_Call]) -> Iterator[tuple[nn.Module, 
 
 
 def _drafts(calls: list[_Call], names: dict[nn.Module, str]) -> list[_Draft]:
-    """Calls as stages: one that transforms begins one, one that norms, activates or reshapes goes on with it."""
+    """Group calls into stages: a transformation begins one; norms, activations and reshapes continue it."""
     drafts: list[_Draft] = []
     for call in calls:
         if call.module not in names:
@@ -141,10 +141,10 @@ def _drafts(calls: list[_Call], names: dict[nn.Module, str]) -> list[_Draft]:
 
 
 def _skips(maps: tuple[Tensor, ...], before: list[_Draft], after: list[_Draft]) -> dict[str, tuple[str, ...]]:
-    """For the stages that take maps of the encoder, by name, the stages that made them.
+    """For each stage that takes maps of the encoder, by name, the stages that produced them.
 
-    One takes a map that it is called with; else the first does that is called with something of the map's sides,
-    since the two may have been joined outside of it.
+    A stage takes a map that is one of its inputs; otherwise the first stage with an input of the map's sides takes
+    it, since the two may have been concatenated outside of any stage.
     """
     found: dict[str, tuple[str, ...]] = {}
     for m in maps:
@@ -160,8 +160,8 @@ def _skips(maps: tuple[Tensor, ...], before: list[_Draft], after: list[_Draft]) 
 # ---------------------------------------------------------------- in words
 
 
-def _said(modules: list[nn.Module]) -> str:
-    """What modules do one after the other: transformations with their number, then norms and activations."""
+def _operations(modules: list[nn.Module]) -> str:
+    """The operations of modules in words: transformations with their number, then norms and activations."""
     parts = [_words(module) for module in modules]
     work = ", ".join(_times(word, n) for word, n in Counter(w for found, _ in parts for w in found).items())
     finish = ", ".join(dict.fromkeys(w for _, found in parts for w in found))
@@ -169,7 +169,7 @@ def _said(modules: list[nn.Module]) -> str:
 
 
 def _words(module: nn.Module) -> tuple[list[str], list[str]]:
-    """The transformations within a module, and the norms and activations, each in a word or two."""
+    """The transformations in a module, and its norms and activations, each in a word or two."""
     match module:
         case nn.Identity() | nn.Flatten() | nn.Unflatten() | nn.Dropout() | nn.Dropout2d():
             return [], []
@@ -208,6 +208,6 @@ def _split(module: nn.Module) -> str:
 
 
 def _times(word: str, n: int) -> str:
-    """How often, as in "two 3×3 convolutions"."""
+    """The word with its number: "two 3×3 convolutions"."""
     number = ("", "", "two ", "three ", "four ", "five ", "six ")[n] if n <= 6 else f"{n} "
     return f"{number}{word}{'s' if n > 1 else ''}"

@@ -22,9 +22,9 @@ Side: TypeAlias = tuple[int, int]
 
 
 class Middle(Recorded, ABC):
-    """What stands at the waist of a U-Net, between its deepest map and the code.
+    """The bottleneck of a U-Net, between its deepest map and the code.
 
-    `copyfold.testing.check_middle` tries one of your own.
+    `copyfold.testing.check_middle` tests one of your own.
     """
 
     @abstractmethod
@@ -43,8 +43,8 @@ class Affine(Middle):
         conv 4x4 stride 2 to channels/4 -> flatten -> hidden -> latent_dim (the code)
         -> hidden -> channels x h/4 x w/4 -> transposed conv 4x4 stride 4
 
-    With activation = "identity", as in the essay's script, the whole is affine and of rank `latent_dim` at most.
-    500-100-500 by default. It fixes the size of the image, which a U-Net otherwise does not.
+    With activation = "identity", as in the essay's script, the whole module is affine and of rank at most
+    `latent_dim`. 500-100-500 by default. The U-Net then takes images of one size only.
     """
 
     hidden: int = 500
@@ -59,8 +59,8 @@ class Affine(Middle):
         """Channels x h x w -> latent_dim."""
         if channels % 4 or height % 4 or width % 4:
             raise UsageError(
-                f"the Affine middle needs a deepest map whose channels and sides are multiples of 4, not "
-                f"{channels}x{height}x{width}: give a larger image, a smaller depth, or a width of fours"
+                f"a deepest map of {channels}x{height}x{width} is invalid for the middle Affine: expected "
+                "multiples of 4; give larger images, a smaller depth, or a width that is a multiple of 4"
             )
         flat = channels // 4 * (height // 2) * (width // 2)
         return nn.Sequential(
@@ -95,8 +95,8 @@ class Wide(Middle):
         -> channels x h/2 x w/2 -> transposed conv 4x4 stride 2
 
     With width = 128 on 128x128 its vectors are 4096, 10,000 and 4096 long. No activation, as in the script; the
-    transposed convolution gives the map its own size back (the script's gives twice that, and crops it later).
-    It fixes the size of the image.
+    transposed convolution restores the size of the map (the script's gives twice that, and crops it later).
+    The U-Net then takes images of one size only.
     """
 
     channels: int = 256
@@ -109,8 +109,8 @@ class Wide(Middle):
         """Channels x h x w -> latent_dim."""
         if height % 2 or width % 2:
             raise UsageError(
-                f"the Wide middle needs a deepest map with even sides, not {height}x{width}: give a larger image "
-                "or a smaller depth"
+                f"a deepest map of {height}x{width} is invalid for the middle Wide: expected even sides; give "
+                "larger images or a smaller depth"
             )
         flat = self.channels * (height // 2) * (width // 2)
         return nn.Sequential(
@@ -136,24 +136,24 @@ class Wide(Middle):
 class UNet(Autoencoder):
     """A U-Net that copies its input, with or without skips.
 
-    Stages of two 3x3 convolutions; the image is pooled `depth` times and raised again, by `pool` = 2.
+    Stages of two 3x3 convolutions; the image is pooled `depth` times by `pool` = 2, and upsampled again.
 
         stem: c -> width;  down k: max pooling, -> width * 2^k;  up k: pool x the size, -> width * 2^(depth-k)
 
-    `skips` says what an up stage is joined with: "none", nothing (the scripts' NoResidualUp); "self", a copy of
-    the upsampled map (their Up, which keeps the channel plan of a U-Net without its skips); "concat", the map
-    of the same level on the way down (Ronneberger et al., 2015, arXiv:1505.04597). The code is the deepest map,
-    width * 2^depth x h / 2^depth x w / 2^depth; with "concat" a tuple: the deepest map, then those of the
-    levels above it, deepest first. `middle` squeezes the deepest map to a vector. `up` is "transposed" (a
+    `skips` says what is concatenated to the input of an up stage: "none", nothing (the scripts' NoResidualUp);
+    "self", a copy of the upsampled map (their Up, which has the channels of a U-Net without its skips); "concat",
+    the map of the same level on the way down (Ronneberger et al., 2015, arXiv:1505.04597). The code is the
+    deepest map, width * 2^depth x h / 2^depth x w / 2^depth; with "concat" a tuple: the deepest map, then those of
+    the levels above it, deepest first. `middle` maps the deepest map to a vector. `up` is "transposed" (a
     transposed convolution) or "bilinear" (corners aligned, as in the scripts, then convolutions), or a list of
     one of them per level, deepest first.
 
     The essay's model is UNet((3, 128, 128), width=64, depth=4, skips="self"): 31,037,763 parameters. Its deep
     one has depth=5, skips="none" and up=["bilinear", "transposed", ...]: 118,770,947; at width 128 475,027,971.
-    pool = 3 is for maps that shrink faster, as in its "contractive" one (which has no contractive penalty): the
-    up stages raise by 3, and pad to the size of their level where a side was no multiple. (The script's raise by
-    2 and pad with zeros to thrice the size.)
-    With pool = 2 a side that is not a multiple of 2^depth is refused with the nearest that is (UsageError).
+    pool = 3 shrinks maps faster, as in its "contractive" one (which has no contractive penalty): the up stages
+    upsample by 3, and pad to the size of their level where a side was not a multiple. (The script's upsample by
+    2 and pad with zeros to three times the size.)
+    With pool = 2, UsageError where a side is not a multiple of 2^depth; the message has the nearest size.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class UNet(Autoencoder):
         for how in ups:
             one_of(Upsampling, "up", how)
         if len(ups) != depth:
-            raise UsageError(f"up={list(ups)} is for {len(ups)} levels, and depth={depth}: give one per level")
+            raise UsageError(f"up={list(ups)} is invalid: expected one entry per level, {depth} in all")
         self.width, self.depth, self.skips, self.norm, self.middle, self.pool = (
             width, depth, skips, norm, middle, pool,
         )  # fmt: skip
@@ -205,7 +205,7 @@ class UNet(Autoencoder):
         self.statistics = statistics
 
     def encode(self, x: Images) -> Code:
-        """The deepest map (squeezed where there is a middle), with "concat" followed by those above it."""
+        """The deepest map (or its `middle`'s vector), with "concat" followed by the maps above it."""
         x, above = self.encoder["stem"](x), ()
         for k in range(1, self.depth + 1):
             above = (x, *above) if self.skips == "concat" else above
@@ -214,7 +214,7 @@ class UNet(Autoencoder):
         return (z, *above) if self.skips == "concat" else z
 
     def logits(self, z: Code) -> Images:
-        """The image, level by level, and a 1x1 convolution."""
+        """The up stages from the deepest map to the image's size, then a 1x1 convolution."""
         z, *above = z if isinstance(z, tuple) else (z,)
         x = self.decoder["expand"](z)
         for k in range(1, self.depth + 1):
@@ -228,7 +228,7 @@ class UNet(Autoencoder):
 
 
 class Up(nn.Module):
-    """One level up: `pool` times the size, joined with what `skips` says, then two convolutions."""
+    """One level up: `pool` times the size, concatenated with the map of `skips`, then two convolutions."""
 
     def __init__(
         self,
@@ -264,29 +264,29 @@ class Up(nn.Module):
 
 
 def _padded(x: Tensor, side: Side) -> Tensor:
-    """Zeros around the maps, as evenly as can be, up to height and width."""
+    """Zero-pad the maps to height and width, as evenly as possible."""
     rows, columns = side[0] - x.shape[2], side[1] - x.shape[3]
     return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
 def _sides(shape: Shape, depth: int, pool: int, norm_kind: str) -> list[Side]:
     """Height and width of every level's map; UsageError where one would be empty."""
-    if depth > 30:  # of a config of a stranger's: its power of two would fill the memory
-        raise UsageError(f"depth={depth} is invalid: expected at most 30, for no image is halved so often")
+    if depth > 30:  # a third-party config may say anything: pool**depth would fill the memory
+        raise UsageError(f"depth={depth} is invalid: expected at most 30")
     step = pool**depth
     short = min(shape[1:]) < step
     if short or (pool == 2 and (shape[1] % step or shape[2] % step)):
         near = "x".join(str(max(step, round(side / step) * step)) for side in shape[1:])
-        often = f"halves the image {depth} times" if pool == 2 else f"pools the image {depth} times by {pool}"
-        must = f"multiples of {step}" if pool == 2 else f"at least {step}"
+        often = f"halves them {depth} times" if pool == 2 else f"pools them {depth} times by {pool}"
+        must = f"multiples of {step}" if pool == 2 else f"at least {step} pixels"
         raise UsageError(
-            f"a UNet of depth {depth} {often}, so {shape[1]}x{shape[2]} does not do: "
-            f"its sides must be {must}; the nearest that can is {near}"
+            f"images of {shape[1]}x{shape[2]} are invalid for a UNet of depth {depth}, which {often}: "
+            f"expected sides of {must}; the nearest size is {near}"
         )
     sides = [(shape[1] // pool**k, shape[2] // pool**k) for k in range(depth + 1)]
     if norm_kind == "instance" and max(sides[-1]) == 1:
         raise UsageError(
-            f"norm='instance' has no variance on the single position that {depth} poolings leave of "
-            f"{shape[1]}x{shape[2]}: give a smaller depth or larger images"
+            f"norm='instance' is invalid: {depth} poolings of {shape[1]}x{shape[2]} leave a single position, "
+            "which has no variance; give a smaller depth or larger images"
         )
     return sides

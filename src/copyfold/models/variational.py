@@ -1,4 +1,4 @@
-"""A stochastic waist on any autoencoder."""
+"""A variational autoencoder, made by wrapping any other autoencoder."""
 
 from math import prod
 from typing import cast
@@ -11,18 +11,18 @@ from copyfold.models.base import Autoencoder
 from copyfold.models.conv import Conv
 from copyfold.types import Code, Images, Statistics
 
-_LOG_VARIANCE = 20.0  # beyond e^-20 and e^20 a variance is 0 or infinite to float32 as well
+_LOG_VARIANCE = 20.0  # the bound of |log s^2|: e^-20 and e^20 are extreme even for float32
 
 
 class Variational(Autoencoder):
-    r"""A variational autoencoder: any core with a stochastic waist.
+    r"""A variational autoencoder: any autoencoder with a stochastic bottleneck.
 
         q(z|x) = N(m, diag(s^2)),   (m, log s^2) = A core.encode(x) + a        p(z) = N(0, I)
         D(z) = core.decode(B z + b)
 
     A and B are linear layers between the core's code, as one vector, and `latent_dim` numbers. `posterior(x)`
-    is q(z|x), `encode` its mean, `draw` a reparameterised draw m + s eps. Train it with the penalty Divergence.
-    log s^2 is kept within +-20. Kingma and Welling, "Auto-Encoding Variational Bayes" (2013,
+    is q(z|x), `encode` its mean, `draw` a reparameterised sample m + s eps. Train it with the penalty Divergence.
+    log s^2 is clamped to [-20, 20]. Kingma and Welling, "Auto-Encoding Variational Bayes" (2013,
     arXiv:1312.6114). Raises UsageError where the core's code is a tuple of maps (skips="concat").
     """
 
@@ -31,7 +31,7 @@ class Variational(Autoencoder):
     def __init__(self, core: Autoencoder, latent_dim: int = 32) -> None:
         if not isinstance(core, Autoencoder):
             raise UsageError(
-                f"Variational wraps an autoencoder, as in Variational(MLP(shape), 32) (--core MLP), not {core!r}"
+                f"core={core!r} is invalid: expected an autoencoder, as in Variational(MLP(shape), 32), --core MLP"
             )
         super().__init__(core.shape, core.output)
         at_least(1, latent_dim=latent_dim)
@@ -39,8 +39,8 @@ class Variational(Autoencoder):
         shapes = core.code_shapes()
         if len(shapes) != 1:
             raise UsageError(
-                f"Variational needs a core whose code is one tensor, and this {type(core).__name__}'s is "
-                f'{len(shapes)} maps: give it skips="none" or "self"'
+                f"Variational cannot wrap this {type(core).__name__}, whose code is {len(shapes)} maps: expected "
+                'one tensor; give the core skips="none" or "self"'
             )
         self.code_shape = shapes[0]
         self.head = nn.Linear(prod(self.code_shape), 2 * latent_dim)
@@ -58,7 +58,7 @@ class Variational(Autoencoder):
 
     @property
     def statistics(self) -> Statistics:
-        """Whose averages the core's batch norms use."""
+        """Which statistics the core's batch norms use."""
         return self.core.statistics
 
     @statistics.setter
@@ -77,7 +77,7 @@ class Variational(Autoencoder):
         return self.posterior(x).mean
 
     def logits(self, z: Code) -> Images:
-        """The core's decoder, of B z + b."""
+        """core.logits(B z + b)."""
         return self.core.logits(self.lift(z).unflatten(1, self.code_shape))
 
     @classmethod

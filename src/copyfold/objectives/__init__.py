@@ -1,4 +1,4 @@
-"""Objectives: what training makes smaller. One equation with three slots, see `objectives.base`."""
+"""Objectives: the losses of training. One equation with three parts, see `objectives.base`."""
 
 from copyfold.public import lazy
 

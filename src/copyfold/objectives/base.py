@@ -1,4 +1,4 @@
-r"""What training makes smaller: one equation with three slots.
+r"""The loss of training: one equation with three parts, corruption, fidelity and penalties.
 
     L(x) = fidelity(D(z), x) + sum_i penalty_i(x~, z)        x~ ~ C(x),   z ~ E(x~)
 
@@ -26,19 +26,19 @@ from copyfold.types import Code, Diagnostics, Images, Terms
 
 
 class Objective(Recorded, ABC):
-    """A map of a model and a batch to the addends of a loss; it calls the model, never the other way round.
+    """A map of a model and a batch to the terms of a loss. The objective calls the model.
 
-    They are scalars of float32, under mixed precision too, averaged over the batch; what is drawn comes from
-    torch's global generator. `copyfold.testing.check_objective` tries one of your own.
+    The terms are float32 scalars, also under mixed precision, averaged over the batch; random numbers come from
+    torch's global generator. `copyfold.testing.check_objective` tests one of your own.
     """
 
     @abstractmethod
     def __call__(
         self, model: Autoencoder, x: Images, watch: Diagnostics | None = None, step: int | None = None
     ) -> Terms:
-        """The weighted addends by name; their sum is the loss. Diagnostics go into `watch` where it is given.
+        """The weighted terms by name; their sum is the loss. Diagnostics go into `watch` where it is given.
 
-        `step` counts the steps of training, for what is warmed up; None is after all of it.
+        `step` is the number of the training step, for warm-up; None means that all warm-up is over.
         """
 
     def check(self, model: Autoencoder) -> None:
@@ -47,24 +47,24 @@ class Objective(Recorded, ABC):
 
 
 class Penalty(Recorded, ABC):
-    """What a code has to pay for: its weight times the mean over the batch of the sum over dimensions.
+    """A regulariser: its weight times the mean over the batch of a sum over the code's dimensions.
 
-    A scalar of float32, under mixed precision too: `copyfold.models.base.flat(z)` gives a code of any shape as one
-    vector in float32. An argument called `weight` or `beta` multiplies it. What is drawn comes from torch's global
-    generator. The code is left as it was. `copyfold.testing.check_penalty` tries one of your own.
+    A float32 scalar, also under mixed precision: `copyfold.models.base.flat(z)` gives a code of any shape as one
+    float32 vector per image. An argument called `weight` or `beta` multiplies it. Random numbers come from torch's
+    global generator. The code is not changed. `copyfold.testing.check_penalty` tests one of your own.
     """
 
     differentiates: ClassVar[bool] = False
     """Whether it needs the gradient of the code with respect to x."""
     sparse: ClassVar[bool] = False
-    """Whether it wants few numbers of a code to be on."""
+    """Whether it makes codes sparse."""
 
     @abstractmethod
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
         """The weighted penalty of the codes z of the (corrupted) images x; q is the posterior if there is one."""
 
     def share(self, step: int) -> float:
-        """How much of the penalty counts at a step of training: all of it, unless it is warmed up."""
+        """The factor of the penalty at a training step, 0 to 1: 1 unless it has a warm-up."""
         del step
         return 1.0
 
@@ -100,12 +100,12 @@ class Classical(Objective):
         object.__setattr__(self, "penalties", tuple(self.penalties))
         names = [type(penalty).__name__ for penalty in self.penalties]
         if len(names) != len(set(names)):
-            raise UsageError(f"penalties={names} holds one of them twice: add their weights instead")
+            raise UsageError(f"penalties={names} is invalid: expected each class once; add their weights instead")
 
     def __call__(
         self, model: Autoencoder, x: Images, watch: Diagnostics | None = None, step: int | None = None
     ) -> Terms:
-        """Corrupt, encode once, and add up."""
+        """Corrupt, encode once, and compute the terms."""
         noisy = self.corruption(x)
         with _differentiable(noisy, any(p.differentiates for p in self.penalties)) as noisy:
             q = model.posterior(noisy)
@@ -120,7 +120,7 @@ class Classical(Objective):
         return {"fidelity": loss} | paid
 
     def check(self, model: Autoencoder) -> None:
-        """Whether the fidelity and every penalty have a meaning for the model."""
+        """UsageError where the fidelity or a penalty has no meaning for the model."""
         for part in (self.fidelity, *self.penalties):
             part.check(model)
 
@@ -131,7 +131,7 @@ class Classical(Objective):
 
 @contextmanager
 def _differentiable(x: Images, wanted: bool) -> Generator[Images]:
-    """The images, as something that a code can be differentiated by, and its gradient again, where wanted."""
+    """The images, with requires_grad and twice differentiable attention where `wanted`."""
     if not wanted:
         yield x
         return

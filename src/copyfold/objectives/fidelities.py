@@ -18,7 +18,7 @@ class Fidelity(Recorded, ABC):
     """How well D(z) explains x, as a negative log-likelihood.
 
     A function of z and x, in float32 under mixed precision too (`model.decode(z).float()`).
-    `copyfold.testing.check_fidelity` tries one of your own.
+    `copyfold.testing.check_fidelity` tests one of your own.
     """
 
     @abstractmethod
@@ -37,7 +37,7 @@ class SquaredError(Fidelity):
         -log p(x|z) = sum_pixels (x - D(z))^2 / (2 std^2)  [+ D/2 log(2 pi std^2)]        D = c h w
 
     std = 1 is half the squared norm. In units of std^2 a perfect copy of noise of that std costs 1/2 per pixel.
-    `constant` adds the term in brackets, which no training feels, so that the loss is a likelihood in nats.
+    `constant` adds the term in brackets, which has no gradient, so that the loss is a likelihood in nats.
     """
 
     std: float = 1.0
@@ -83,7 +83,7 @@ class Bernoulli(Fidelity):
 
         -log p(x|z) = sum_pixels -x log p - (1 - x) log(1 - p),   p = sigmoid(logits(z)) = D(z)
 
-    For grey values it is a pseudo-likelihood, smallest at p = x but not 0 there. The model's output must be
+    For grey values it is a pseudo-likelihood, minimal at p = x but not 0 there. The model's output must be
     "sigmoid". Murphy, Probabilistic Machine Learning: An Introduction (2022), section 20.3.
     """
 
@@ -105,12 +105,12 @@ class Bernoulli(Fidelity):
 
 @dataclass(frozen=True)
 class HardPixels(Fidelity):
-    """The squared error of the pixels that are still wrong.
+    """The squared error of the pixels whose error is above a threshold.
 
         sum_pixels e [e > least] * D / #{e > least} / 2        e = (x - D(z))^2,   D = c h w
 
-    The mean over the hard pixels only, of the whole batch, in the units of SquaredError(1); 0 where none is
-    left. Not a likelihood: two of the essay's scripts use it, with least = 0.01.
+    The mean over the hard pixels only, of the whole batch, in the units of SquaredError(1); 0 where there are
+    none. Not a likelihood: two of the essay's scripts use it, with least = 0.01.
     """
 
     least: float = 0.01
@@ -134,7 +134,7 @@ class ErrorAndAngle(Fidelity):
         D (alpha mse - cos(x, D(z)))        alpha = 1, 2, 4 ... the smallest with alpha mse >= 1,   D = c h w
 
     Not a likelihood. The dual loss of the essay's upscaling script, which doubles alpha at the end of an epoch
-    where alpha mse < 1; here it is read off the batch, so that nothing need be remembered.
+    where alpha mse < 1; here alpha is computed from the batch, so that there is no state.
     """
 
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:

@@ -14,8 +14,8 @@ from copyfold.types import Code, Images
 
 Estimator: TypeAlias = Literal["hutchinson", "exact", "closed"]
 
-_ROWS = 2**27  # numbers of a Jacobian that are made at once
-_CLAMP = 1e-6  # how near to 0 and 1 the mean activation of a unit may come before its logarithm is taken
+_ROWS = 2**27  # numbers of a Jacobian that are computed at once
+_CLAMP = 1e-6  # a unit's mean activation is clamped to [1e-6, 1 - 1e-6] before its logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class L1(Penalty):
 
 @dataclass(frozen=True)
 class KLSparsity(Penalty):
-    r"""Sparse logistic units: each is on as often as it should be, on average.
+    r"""Sparse logistic units: the mean activation of each is near `target`.
 
         weight * sum_k KL(p || q_k)        q_k = mean over the batch of z_k,   p = target
         KL(p || q) = p log(p / q) + (1 - p) log((1 - p) / (1 - q))
@@ -72,16 +72,16 @@ class KLSparsity(Penalty):
         rate, p = units.mean(0).clamp(_CLAMP, 1 - _CLAMP), self.target
         off = (1 - p) * torch.log((1 - p) / (1 - rate))
         nats = (p * torch.log(p / rate) + off).sum()
-        # A GPU is not waited for in every step: there what `check` did not foresee makes the loss not a number
+        # No synchronisation with a GPU in every step: there a code outside [0, 1] makes the loss NaN
         return self.weight * torch.where(outside, torch.nan, nats)
 
     @torch.no_grad()
     def check(self, model: Autoencoder) -> None:
-        """Whether the code of random images is within [0, 1]."""
+        """UsageError where the code of random images leaves [0, 1]."""
         device, training = next(model.parameters()).device, model.training
         x = torch.rand(4, *model.shape, device=device)
         try:
-            for scale in (1, 1000):  # what is only not negative leaves [0, 1] for large images
+            for scale in (1, 1000):  # a code that is non-negative but unbounded leaves [0, 1] for large values
                 self(model, x, flat(model.eval().encode(scale * x)).cpu())
         finally:
             model.train(training)
@@ -89,17 +89,17 @@ class KLSparsity(Penalty):
 
 @dataclass(frozen=True)
 class Contraction(Penalty):
-    r"""Codes that move little when the image does: a small Jacobian of the encoder.
+    r"""A contractive penalty: the squared norm of the encoder's Jacobian.
 
         weight * mean over the batch of ||J||_F^2        J = dE(x)/dx,   ||J||_F^2 = sum_k ||grad_x z_k||^2
 
-    Of the posterior's mean where there is a posterior. Three ways to the same number:
-    "hutchinson", ||J^T v||^2 for one random v of signs per image, whose mean it is: unbiased, and one more
-    backward pass whatever the size of the code (Hutchinson, 1990);
-    "exact", every row of J: as many passes as the code has numbers;
+    z is the posterior's mean where there is a posterior. Three estimators:
+    "hutchinson", ||J^T v||^2 for one vector v of random signs per image: unbiased, one more backward pass for a
+    code of any size (Hutchinson, 1990);
+    "exact", every row of J: as many backward passes as the code has numbers;
     "closed", for one logistic layer z = s(Wx + b): sum_k (z_k (1 - z_k))^2 sum_j W_kj^2.
-    Rifai et al., "Contractive Auto-Encoders" (2011); Murphy, section 20.3. Batch statistics are refused: with
-    them a code has derivatives by other images, too.
+    Rifai et al., "Contractive Auto-Encoders" (2011); Murphy, section 20.3. UsageError for batch statistics: with
+    them a code also has derivatives with respect to the other images.
     """
 
     weight: float = 1.0
@@ -118,7 +118,7 @@ class Contraction(Penalty):
             weight = _logistic_layer(model).weight
             squares = (code * (1 - code)).square() @ weight.square().sum(1)
         elif self.estimator == "exact":
-            # encoded once more: a graph made already cannot be vmapped through every layer
+            # encoded once more: vmap does not work on an existing graph for every layer
             pull = torch.func.vjp(lambda x: flat(model.encode(x)), x)[1]
             rows = torch.eye(code.shape[1], device=x.device, dtype=code.dtype)[:, None].expand(-1, len(x), -1)
             (jacobian,) = torch.func.vmap(pull, chunk_size=max(1, _ROWS // x.numel()))(rows)
@@ -130,29 +130,30 @@ class Contraction(Penalty):
         return self.weight * squares.sum() / len(x)
 
     def check(self, model: Autoencoder) -> None:
-        """Refuse batch statistics, and the closed form where there is none."""
+        """UsageError for batch statistics, and for the closed form of another encoder than one logistic layer."""
         if self.estimator == "closed":
             _logistic_layer(model)
         ours = model.has_statistics and model.statistics == "batch"
         theirs = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
         if ours or any(isinstance(m, theirs) for m in model.modules()):
             raise UsageError(
-                "Contraction is of each image's own code, and batch statistics tie images together: give the "
-                "model another norm (--model.norm group, layer or none) or --model.statistics running "
+                "Contraction is undefined under batch statistics, where a code depends on other images too: give "
+                "the model another norm (--model.norm group, layer or none) or --model.statistics running "
                 "(--core.norm, --core.statistics within a Variational)"
             )
 
 
 @dataclass(frozen=True)
 class Divergence(Penalty):
-    r"""What makes it variational: the posterior's divergence from the prior N(0, I).
+    r"""The KL divergence of the posterior from the prior N(0, I).
 
         beta * mean over the batch of KL(q(z|x) || N(0, I)) = beta/2 sum_k (s_k^2 + m_k^2 - 1 - log s_k^2)
 
     q = N(m, diag(s^2)). With beta = 1 and a likelihood as fidelity, the loss is the negative evidence lower
     bound up to the fidelity's constant (Kingma and Welling, 2013); beta > 1 is the beta-VAE (Higgins et al.,
-    2017). `warm_up` raises beta from 0 over so many steps; `free_bits` are nats that every dimension may cost
-    unpunished, on the mean of the batch (Kingma et al., 2016), both against a collapse of the posterior.
+    2017). `warm_up` is the number of steps in which beta rises from 0; `free_bits` are the nats that every
+    dimension may have without a penalty, on the mean of the batch (Kingma et al., 2016). Both are against
+    posterior collapse.
     """
 
     beta: float = 1.0
@@ -167,15 +168,15 @@ class Divergence(Penalty):
         """The weighted divergence per image."""
         if q is None:
             self.check(model)
-            raise UsageError("Divergence was given no posterior: hand it the model's posterior(x)")
+            raise UsageError("Divergence was given no posterior: give it q = model.posterior(x)")
         return self.beta * divergence(q).mean(0).clamp(min=self.free_bits).sum()
 
     def share(self, step: int) -> float:
-        """A straight line to 1 over the warm-up."""
+        """A linear warm-up to 1."""
         return min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
 
     def check(self, model: Autoencoder) -> None:
-        """Only a stochastic encoder has a posterior."""
+        """UsageError for a deterministic encoder, which has no posterior."""
         if not model.stochastic:
             raise UsageError(
                 f"Divergence needs a posterior, which a {type(model).__name__} does not have: wrap it, "

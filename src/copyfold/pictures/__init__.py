@@ -1,4 +1,4 @@
-"""What a person looks at: grids, labelled figures, films.
+"""Pictures: image grids, labelled figures, films.
 
 matplotlib and PyAV are imported when first needed.
 """

@@ -1,4 +1,4 @@
-"""Figures: labelled comparisons, curves, scatter plots, fields of arrows. The only door to matplotlib.
+"""Figures: labelled comparisons, curves, scatter plots, vector fields. The only module that uses matplotlib.
 
 Figures are `matplotlib.figure.Figure` objects on the Agg canvas and never pyplot's, which keeps every figure
 alive and is not safe in threads. Colours are those of Okabe and Ito, "Color universal design" (2008), told

@@ -1,4 +1,4 @@
-"""Films: frames one at a time into .mp4, .gif or a last picture, in flat memory. The only door to PyAV."""
+"""Films: write frames one at a time as .mp4, .gif or .png, in constant memory. The only module that uses PyAV."""
 
 import contextlib
 import itertools
@@ -30,7 +30,7 @@ def film(
 ) -> int:
     """Write a film: .mp4 (H.264), .gif (loops) or .png (its last frame).
 
-    Frames are taken one at a time and let go: memory does not grow with their number. Returns the number of
+    Frames are taken one at a time and not kept: memory does not grow with their number. Returns the number of
     frames written, 1 for a .png. The grid is laid out as in `grid`, for the first frame; images that change
     their size on the way are resized to it (`scale` leaves room for larger ones). A .gif shows at most 50
     frames per second. The file is whole or not there, also where a frame raises. Raises UsageError for
@@ -173,7 +173,7 @@ def _write_gif(path: Path, pictures: Iterator[Picture], fps: Fraction) -> int:
 
 
 def _palette_painter(width: int, height: int, beat: Fraction) -> "Graph":
-    """A filter to 256 colours, chosen anew for every frame so that none has to wait."""
+    """A filter to 256 colours, chosen for every frame separately, so that no frame is buffered."""
     from av import VideoFormat
     from av.filter import Graph
 

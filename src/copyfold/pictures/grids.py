@@ -63,7 +63,7 @@ def save_picture(picture: "Picture | Figure", path: str | Path, most: int | None
         raise UsageError(f"cannot save {path}: pictures are PNG files, give it the suffix .png")
     data = png(picture)
     if most is not None and len(data) > most:
-        data = _lighter(data, most)
+        data = _compressed(data, most)
     with written(path) as temporary:
         temporary.write_bytes(data)
 
@@ -76,7 +76,7 @@ def to_bytes(images: Images, contrast: Contrast) -> np.ndarray:
     if not images.is_floating_point():
         raise UsageError(f"pictures are made of images in [0, 1], not {images.dtype}: divide them by 255")
     if contrast not in ("raw", "minmax"):
-        raise UsageError(f"no contrast is called {contrast!r}: choose one of raw, minmax")
+        raise UsageError(f"contrast={contrast!r} is invalid: expected raw or minmax")
     x = torch.nan_to_num(images.detach().to("cpu", torch.float64), nan=0.0, posinf=1.0, neginf=0.0)
     if contrast == "minmax":
         low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
@@ -92,7 +92,7 @@ def visible_scale(cells: np.ndarray) -> int:
 def enlarged(cells: np.ndarray, scale: int) -> np.ndarray:
     """Each pixel of images b, h, w, 3 as scale x scale pixels."""
     if scale < 1:
-        raise UsageError(f"a picture is enlarged by a whole number from 1 on, not {scale}")
+        raise UsageError(f"scale={scale} is invalid: expected a whole number of at least 1")
     return cells.repeat(scale, axis=1).repeat(scale, axis=2)
 
 
@@ -116,7 +116,7 @@ def _nice_columns(count: int) -> int:
     return min(range(narrow, 2 * narrow + 1), key=lambda columns: (-count % columns, columns))
 
 
-def _lighter(data: bytes, most: int) -> bytes:
+def _compressed(data: bytes, most: int) -> bytes:
     """The same PNG of fewer colours, and of fewer pixels where that is not enough."""
     from PIL import Image
 

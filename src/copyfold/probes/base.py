@@ -1,4 +1,4 @@
-"""What a probe is: a model, images and a generator in; numbers and images out. And how it looks at one layer."""
+"""The base class of probes: a model, images and a generator in; numbers and images out. Outputs of layers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator as Yields
@@ -20,10 +20,10 @@ __all__ = ["Probe", "Reading", "layers"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What a probe found: numbers per image (or one for all), and the images to look at.
+    """The result of a probe: numbers per image (or one for all), and images to look at.
 
-    Floating point numbers are quantities, counts among them. Whole numbers (an integer dtype) are names, such as
-    the row of a reference image, of which neither a mean nor an order means anything.
+    Floating point numbers are quantities, counts included. Numbers of an integer dtype are identifiers, such as
+    the row of a reference image, for which neither a mean nor an order has a meaning.
     """
 
     numbers: dict[str, Tensor]
@@ -34,25 +34,25 @@ class Reading:
 
     @property
     def quantities(self) -> dict[str, Tensor]:
-        """The numbers of which a mean says something."""
+        """The numbers whose mean has a meaning: those of floating point."""
         return {name: value for name, value in self.numbers.items() if value.is_floating_point()}
 
 
 class Probe(Recorded, ABC):
-    """Asks a trained autoencoder one question. It changes nothing in the model and draws nothing on a screen.
+    """A measurement of a trained autoencoder. It does not change the model, and prints and draws nothing.
 
-    What is read is where x and the model are; random numbers are drawn where the generator is, and then moved.
-    The same state of it gives the same reading, of finite numbers without a gradient. `still` looks at a model in
-    eval mode and puts back what it changes. `copyfold.testing.check_probe` tries one of your own.
+    The reading is on the device of x and the model; random numbers are drawn on the generator's device and then
+    moved. One state of the generator gives one reading, of finite numbers without a gradient. `still` puts a model
+    into eval mode and restores it. `copyfold.testing.check_probe` tests one of your own.
     """
 
     @abstractmethod
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
-        """Look at what the model does with the images x."""
+        """Measure the model on the images x."""
 
 
 class _Reached(Exception):
-    """The layer asked for has answered; what comes after it is not needed."""
+    """Raised by a layer's hook to end the forward pass there."""
 
     def __init__(self, output: object) -> None:
         super().__init__()
@@ -60,9 +60,9 @@ class _Reached(Exception):
 
 
 def tap(model: nn.Module, layer: str, x: Tensor) -> Float[Tensor, "b n"]:
-    """What one layer says of x, as one vector per image: all its values in turn.
+    """The output of one layer for x, flattened to one vector per image, b x n.
 
-    UsageError as of `layer_output`, and where no tensor that the layer returns has a row per image.
+    UsageError as in `layer_output`, and where no tensor that the layer returns has a row per image.
     """
     parts = [
         part.flatten(1) for part in _tensors(layer_output(model, layer, x)) if part.dim() and len(part) == len(x)
@@ -73,10 +73,10 @@ def tap(model: nn.Module, layer: str, x: Tensor) -> Float[Tensor, "b n"]:
 
 
 def layer_output(model: nn.Module, layer: str, x: Tensor) -> Any:
-    """What one layer returns on the way of x through the model; the forward pass stops there.
+    """The output of one layer in the forward pass of x, which stops there.
 
-    `layer` is a name of `model.named_modules()`, "" the whole model. Of a layer that is used more than once, its
-    first output. Gradients flow to x. UsageError where there is no such layer, or x does not come through it.
+    `layer` is a name of `model.named_modules()`, "" the whole model. Of a layer that is called more than once, the
+    first output. Gradients flow to x. UsageError where there is no such layer, or the pass does not call it.
     """
     named = _named(model)
     if layer not in named:
@@ -93,18 +93,18 @@ def layer_output(model: nn.Module, layer: str, x: Tensor) -> Any:
     finally:
         handle.remove()
     raise UsageError(
-        f"the layer {layer!r} of a {type(model).__name__} is not called on the way to its output: "
+        f"the layer {layer!r} of a {type(model).__name__} is not called in its forward pass: "
         "give one of copyfold.layers(model, x)"
     )
 
 
 @torch.no_grad()
 def layers(model: nn.Module, x: Tensor, count: int | None = None) -> list[str]:
-    """Names of layers worth looking at one after the other, in the order in which x comes through them.
+    """Names of layers to compare along the depth of a model, in the order of the forward pass.
 
-    They cover the model once: none is part of another. Every module that is called, from the outside in, is
-    taken apart until there are at least `count`; of more, `count` of them are taken evenly, the last one always
-    among them. count = None takes everything apart. Layers that change nothing (nn.Identity) are left out.
+    They cover the model once: none is part of another. Starting from the whole model, modules are replaced by the
+    modules that they call until there are at least `count`; of more, `count` of them are taken evenly, always with
+    the last one. count = None goes down to the innermost modules. nn.Identity layers are left out.
     """
     at_least(1, **{} if count is None else {"count": count})
     named, order = _named(model), _order(model, x)
@@ -121,12 +121,12 @@ def layers(model: nn.Module, x: Tensor, count: int | None = None) -> list[str]:
 
 
 def _named(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module in a model by its name, "" the model itself; one that has two names under both."""
+    """Every module of a model by its name, "" the model itself; a module with two names is under both."""
     return dict(cast("Iterable[tuple[str, nn.Module]]", model.named_modules(remove_duplicate=False)))
 
 
 def _order(model: nn.Module, x: Tensor) -> list[str]:
-    """The names of the modules that are called, in the order in which they have answered."""
+    """The names of the modules that are called, in the order in which their calls end."""
     order: list[str] = []
     with ExitStack() as hooks:
         for name, module in _named(model).items():
@@ -142,7 +142,7 @@ def _order(model: nn.Module, x: Tensor) -> list[str]:
 
 
 def _within(module: nn.Module, name: str, called: list[str]) -> list[str]:
-    """The nearest modules inside of this one that are called."""
+    """The outermost modules inside this one that are called."""
     inside: list[str] = []
     for child_name, child in module.named_children():
         full = f"{name}.{child_name}" if name else child_name
@@ -151,7 +151,7 @@ def _within(module: nn.Module, name: str, called: list[str]) -> list[str]:
 
 
 def _tensors(output: object) -> Iterator[Tensor]:
-    """Every tensor of numbers in what a layer returned."""
+    """Every floating point tensor in a layer's output."""
     if isinstance(output, Tensor):
         if output.is_floating_point():
             yield output
@@ -163,9 +163,9 @@ def _tensors(output: object) -> Iterator[Tensor]:
 
 @contextmanager
 def still(model: nn.Module, statistics: Statistics = "running") -> Yields[nn.Module]:
-    """Look at a model in eval mode within a with-block, and leave it as it was.
+    """Put a model into eval mode within a with-block, and restore its modes after it.
 
-    An autoencoder's batch norms use these statistics, any other module's are those of its eval mode.
+    An autoencoder's batch norms use these statistics; those of any other module behave as in its eval mode.
     """
     modes = {module: module.training for module in model.modules()}
     with ExitStack() as stack:

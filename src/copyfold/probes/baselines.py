@@ -1,7 +1,7 @@
-"""Denoisers that nobody trains for hours: what an autoencoder has to beat.
+"""Baseline denoisers without a network, to compare an autoencoder with.
 
-Each is fitted or tuned on pairs of clean and noisy reference images; all but the linear filters, which are for
-any corruption, are told the standard deviation of the noise, which must be white: x~ = x + std xi, xi ~ N(0, I).
+Each is fitted or tuned on pairs of clean and noisy reference images. The linear filters are for any corruption;
+all others get the standard deviation of the noise, which must be white: x~ = x + std xi, xi ~ N(0, I).
 Images are b, c, h, w.
 """
 
@@ -22,7 +22,7 @@ from copyfold.errors import UsageError
 from copyfold.measures import mse
 from copyfold.types import Float, Images
 
-__all__: list[str] = []  # they are asked for through `Denoising`, and are in the way among copyfold's own names
+__all__: list[str] = []  # used through `Denoising`, so not among copyfold's public names
 
 D = TypeVar("D", bound="Baseline")
 
@@ -33,10 +33,10 @@ GROUP = 16  # images whose patches are in memory together
 
 
 class Baseline(Recorded, ABC):
-    """A denoiser that is no network and is told the standard deviation of the noise."""
+    """A denoiser without a network, which gets the standard deviation of the noise."""
 
     name: ClassVar[str] = ""
-    """What its result is called in a Reading; the name of its class where this is empty."""
+    """The name of its result in a Reading; the name of its class where this is empty."""
 
     @abstractmethod
     def __call__(self, x: Images, std: float) -> Images:
@@ -44,7 +44,7 @@ class Baseline(Recorded, ABC):
 
     @classmethod
     def tuned(cls: type[D], noisy: Images, clean: Images, std: float) -> D:
-        """The one with the settings that suit these pairs and this noise best; the defaults, where none vary."""
+        """The baseline with the best settings for these pairs and this std; the defaults where none vary."""
         return cls()
 
 
@@ -57,7 +57,7 @@ def linear_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"], sid
     same for any corruption. An even `side` has no centre: UsageError.
     """
     if side % 2 == 0:
-        raise UsageError(f"a filter of {side} x {side} pixels has no centre: its side must be odd")
+        raise UsageError(f"side={side} is invalid: expected an odd number, as an even filter has no centre")
     target = clean.reshape(-1)
     chosen = torch.linspace(0, len(target) - 1, min(FITTED, len(target)), dtype=torch.float64).long().to(x.device)
     windows = _padded(noisy, side).unfold(2, side, 1).unfold(3, side, 1)  # a view: (b c) 1 h w side side
@@ -72,13 +72,13 @@ def linear_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"], sid
 
 
 def frequency_filter(noisy: Images, clean: Images, x: Float[Tensor, "n c h w"]) -> Tensor:
-    """Apply to x the linear map of each frequency apart that best maps `noisy` to `clean`.
+    """Apply to x the best linear map from `noisy` to `clean` for each frequency separately.
 
         X^[k] = mean X[k] + g[k] (Y[k] - mean Y[k])        g = cov(X, Y) / var(Y),   for every k
 
-    X and Y are cosine transforms of clean and noisy images mirrored at their border pixels (DCT-I), in which a
-    symmetric blur that mirrors so is a factor per frequency; a gain is shared by the channels, a mean is not.
-    Wiener's filter, its spectra estimated from the pairs: the same for any corruption.
+    X and Y are cosine transforms of clean and noisy images mirrored at their border pixels (DCT-I). A symmetric
+    blur with this mirroring is a factor per frequency. The channels share the gain, each has its own mean. The
+    Wiener filter with spectra estimated from the pairs: the same for any corruption.
     """
     from scipy.fft import dctn, idctn
 
@@ -99,9 +99,9 @@ class PCAWiener(Baseline):
         D(p) = m + sum_i  lambda_i / (lambda_i + std^2)  <p - m, v_i> v_i        at every position, averaged
 
     m, lambda and v are the mean, variances and directions of `clean` patches of `side` x `side` pixels, all
-    channels together; side = 0 takes whole images. For Gaussian patches with their covariance this is the
-    posterior mean, and its mean squared error is the sum of lambda_i std^2 / (lambda_i + std^2). `fit` makes it,
-    from at most 32,768 patches drawn evenly; directions in which the sample does not vary have lambda = 0.
+    channels together; side = 0 takes whole images. For Gaussian patches with this covariance it is the posterior
+    mean, and its mean squared error is the sum of lambda_i std^2 / (lambda_i + std^2). `fit` estimates them from
+    at most 32,768 patches drawn evenly; directions in which the sample does not vary have lambda = 0.
     """
 
     name: ClassVar[str] = "PCA-Wiener"
@@ -126,7 +126,7 @@ class PCAWiener(Baseline):
 
     @classmethod
     def tuned(cls, noisy: Images, clean: Images, std: float) -> "PCAWiener":
-        """Of patches of 8 or 16 pixels or whole images, fitted to those that it is not tried on, then to all."""
+        """The best of patches of 8 or 16 pixels and whole images on held-out images, then fitted to all."""
         shown = _shown(clean)
         others = torch.ones_like(clean[:, 0, 0, 0], dtype=torch.bool).index_fill(0, shown, len(clean) == 1)
         sides = [side for side in (8, 16, 0) if side < min(clean.shape[2:])]
@@ -138,14 +138,14 @@ class PCAWiener(Baseline):
         if len(self.mean) != x.shape[1] * self.patch[0] * self.patch[1] or min(x.shape[2:]) < min(self.patch):
             raise UsageError(
                 f"components of {len(self.mean)} pixel values, {self.patch[0]} x {self.patch[1]} in every channel,"
-                f" are not those of images {tuple(x.shape[1:])}: fit them on images of that size"
+                f" do not fit images of {tuple(x.shape[1:])}: fit them on images of that size"
             )
         shrink = self.variances / (self.variances + std**2)
         return torch.cat([self._restored(group, shrink) for group in x.split(GROUP)])
 
     def _restored(self, x: Images, shrink: Tensor) -> Images:
         size = x.shape[2:]
-        # Every second position of large patches will do, where that reaches the border
+        # Every second position is enough for large patches, where these cover the image to its border
         reach = [n - m for n, m in zip(size, self.patch, strict=True)]
         step = 2 if min(self.patch) > 8 and not any(r % 2 for r in reach) else 1
         p = F.unfold(x, self.patch, stride=step).transpose(1, 2)  # b positions d
@@ -194,7 +194,7 @@ class NonLocalMeans(Baseline):
 
 @dataclass(frozen=True)
 class Wavelet(Baseline):
-    r"""Pull the wavelet coefficients of all shifts of the image to zero, and average.
+    r"""Shrink the wavelet coefficients of all shifts of the image, and average.
 
         d -> sign(d) max(|d| - t, 0)        t = factor std^2 / sqrt(max(mean d^2 - std^2, 0))  per image and band
 
@@ -213,7 +213,7 @@ class Wavelet(Baseline):
 
     @classmethod
     def tuned(cls, noisy: Images, clean: Images, std: float) -> "Wavelet":
-        """The best of three wavelets and four factors, told apart by 4 shifts in a quarter of the time."""
+        """The best of three wavelets and four factors, compared with 4 shifts, in a quarter of the time."""
         shown = _shown(clean)
         settings = (cls(*setting, shifts=4) for setting in product(*_WAVELETS))
         return replace(best(settings, noisy[shown], clean[shown], std), shifts=8)
@@ -232,7 +232,7 @@ class Wavelet(Baseline):
         return torch.from_numpy(np.einsum("bkhw,ck->bchw", total / self.shifts**2, rotation)).to(x)
 
     def _shrunk(self, y: np.ndarray, std: float) -> np.ndarray:
-        """To the coefficients of one shift and back; the last row or column may be double."""
+        """Transform one shift, shrink the coefficients, transform back; the last row or column may be doubled."""
         import pywt
 
         levels = min(self.levels, pywt.dwtn_max_level(y.shape[2:], self.wavelet))
@@ -242,27 +242,27 @@ class Wavelet(Baseline):
 
 
 def best(candidates: Iterable[D], noisy: Images, clean: Images, std: float) -> D:
-    """The candidate with the least mean squared error on these images; the first of equal ones."""
+    """The candidate with the smallest mean squared error on these images; of equal ones the first."""
     return min(candidates, key=lambda restore: mse(restore(noisy, std), clean).mean().item())
 
 
 def tuned(noisy: Images, clean: Images, std: float) -> dict[str, Baseline]:
-    """Every Baseline of copyfold's own with the settings that suit these images and this noise best, by name.
+    """Every Baseline of copyfold's own with the best settings for these images and this noise, by name.
 
-    Settings are compared on a quarter of the images at most, and on no more than 65,536 pixels, drawn evenly;
-    the principal components are taken of the others for that, and of all of them in the end.
+    Settings are compared on at most a quarter of the images and at most 65,536 pixels, drawn evenly. For this
+    comparison the principal components are those of the other images, and in the end those of all.
     """
     made = [cls.tuned(noisy, clean, std) for cls in catalogue.classes(Baseline).values()]
     return {called(restore): restore for restore in sorted(made, key=called)}
 
 
 def called(baseline: Baseline) -> str:
-    """What a baseline's result is called."""
+    """The name of a baseline's result."""
     return baseline.name or type(baseline).__name__
 
 
 def _shown(clean: Images) -> Tensor:
-    """The numbers of the images that settings are compared on."""
+    """The indices of the images that settings are compared on."""
     count = max(1, min(len(clean) // 4, TUNED // (clean.shape[2] * clean.shape[3])))
     return torch.linspace(0, len(clean) - 1, count, device=clean.device).long()
 

@@ -1,4 +1,4 @@
-"""What noise an autoencoder removes without being taught to, beside what honest baselines remove."""
+"""How much noise an autoencoder removes, compared with baselines that need no network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,20 +18,20 @@ OWN = ("restored", "reconstruction")  # errors of the model, beside which the ot
 
 @dataclass(frozen=True)
 class Denoising(Probe):
-    r"""Corrupt images, let the model restore them, compare with what needs no network.
+    r"""Corrupt images, restore them with the model, compare with baselines.
 
         mse(D(E(x~)), x)   beside   mse(x~, x)   and   mse(baseline(x~), x)        x~ ~ C(x)
 
-    Numbers, per image and pixel: "corrupted" (doing nothing), "restored" (the model), "reconstruction" (the
-    model's error on the clean image, its floor) and the baselines. For every C, fitted on `reference` images,
-    corrupted anew: "mean image", their mean, which looks at nothing; the least-squares linear filters "7x7
-    filter", "11x11 filter" and "frequency filter", which has a gain and a mean for every frequency (for a Blur,
-    which loses almost nothing, that undoes it). Where C is noise of one known std, also "PCA-Wiener",
-    "non-local means" and "wavelet", tuned there and told that std, the brightness of a Mix undone first.
-    Without `reference` only "non-local means", with its usual settings. Images under the same names, and
-    "clean". `baselines` are denoisers of your own, compared too where the std of the noise is known; they are
-    taken as they are. `best_baseline` and `error_ratios` read them. `statistics` are those that the model uses
-    here; with "batch" an image's result depends on the others.
+    Numbers are squared errors, per image, averaged over pixels: "corrupted" (doing nothing), "restored" (the
+    model), "reconstruction" (the model's error on the clean image, its floor) and the baselines. For every C,
+    fitted on `reference` images with a new sample of C: "mean image", their mean, which ignores the input; the
+    least-squares linear filters "7x7 filter", "11x11 filter" and "frequency filter", which has a gain and a mean
+    for every frequency (it inverts a Blur, which loses almost no information). Where C is noise of one known std,
+    also "PCA-Wiener", "non-local means" and "wavelet", tuned on the reference and given that std, after the
+    brightness of a Mix is undone. Without `reference` only "non-local means", with its default settings. Images
+    have the same names, and "clean". `baselines` are denoisers of your own, compared too where the std of the
+    noise is known, without tuning. `best_baseline` and `error_ratios` evaluate the reading. `statistics` are those
+    that the model uses here; with "batch" an image's result depends on the others.
     """
 
     corruption: Corruption = field(default_factory=Gaussian)
@@ -53,27 +53,27 @@ class Denoising(Probe):
         return Reading({k: mse(v, x) for k, v in images.items() if k != "clean"}, images)
 
     def _baselines(self, noisy: Images, rng: Generator) -> dict[str, Images]:
-        """What each baseline makes of the noisy images."""
+        """The noisy images restored by each baseline, by name."""
         level = noise_of(self.corruption)
         clean = None if self.reference is None else self.reference.to(noisy)
         rivals = {called(restore): restore for restore in self.baselines}
         if clean is None:
             rivals = {NonLocalMeans.name: NonLocalMeans()} | rivals
             return {} if level is None else _restored(rivals, noisy, level)
-        spoiled = self.corruption(clean, rng)
+        corrupted = self.corruption(clean, rng)
         found = {"mean image": clean.mean(0).expand_as(noisy)}
-        found |= {f"{side}x{side} filter": linear_filter(spoiled, clean, noisy, side) for side in (7, 11)}
-        found["frequency filter"] = frequency_filter(spoiled, clean, noisy)
+        found |= {f"{side}x{side} filter": linear_filter(corrupted, clean, noisy, side) for side in (7, 11)}
+        found["frequency filter"] = frequency_filter(corrupted, clean, noisy)
         if level is not None:
-            rivals = tuned(_undone(spoiled, level), clean, level[2]) | rivals
+            rivals = tuned(_undone(corrupted, level), clean, level[2]) | rivals
             found |= _restored(rivals, noisy, level)
         return found
 
 
 def best_baseline(reading: Reading) -> tuple[str, Float[Tensor, "b"]]:
-    """The name of what has the least mean error of all that needs no network, and its errors.
+    """The name of the baseline with the smallest mean error, and its errors.
 
-    Doing nothing ("corrupted") is one of them; of equally good ones the first.
+    Doing nothing ("corrupted") is one of them; of equal ones the first.
     """
     rivals = {name: errors for name, errors in reading.numbers.items() if name not in OWN}
     name = min(rivals, key=lambda name: rivals[name].mean().item())
@@ -83,8 +83,8 @@ def best_baseline(reading: Reading) -> tuple[str, Float[Tensor, "b"]]:
 def error_ratios(reading: Reading) -> dict[str, Float[Tensor, "b"]]:
     """The model's squared error per image over that of doing nothing, and over that of the best baseline.
 
-    Under "corrupted" and "best baseline"; below 1 the model is better. Their square roots are the ratios of
-    distances, ||O(x~) - x|| / ||x~ - x||. Where neither errs 1; where only the other does not, infinite.
+    By the names "corrupted" and "best baseline"; below 1 the model is better. Their square roots are the ratios of
+    distances, ||O(x~) - x|| / ||x~ - x||. 1 where both errors are 0; infinite where only the denominator is 0.
     """
     restored = reading.numbers["restored"]
     others = {"corrupted": reading.numbers["corrupted"], "best baseline": best_baseline(reading)[1]}
@@ -97,7 +97,7 @@ def error_ratios(reading: Reading) -> dict[str, Float[Tensor, "b"]]:
 def noise_of(corruption: Corruption) -> tuple[float, float, float] | None:
     """(keep, mean, std) such that x~ = keep (x + std xi) + (1 - keep) mean; None for other corruptions.
 
-    None too where the level is drawn per image, and where there is no noise.
+    Also None where the level is drawn per image, and where there is no noise.
     """
     match corruption:
         case Gaussian(std=float() | int() as std) if std > 0:
@@ -111,12 +111,12 @@ def noise_of(corruption: Corruption) -> tuple[float, float, float] | None:
 def _restored(
     rivals: Mapping[str, Baseline], noisy: Images, level: tuple[float, float, float]
 ) -> dict[str, Images]:
-    """What each makes of the images, the brightness of a Mix undone first."""
+    """The images restored by each baseline, after the brightness of a Mix is undone."""
     y = _undone(noisy, level)
     return {name: restore(y, level[2]) for name, restore in rivals.items()}
 
 
 def _undone(noisy: Images, level: tuple[float, float, float]) -> Images:
-    """x + std xi: the brightness of a Mix taken out."""
+    """x + std xi: the images with the brightness of a Mix undone."""
     keep, mean, _ = level
     return (noisy - (1 - keep) * mean) / keep

@@ -1,4 +1,4 @@
-"""How likely a variational autoencoder thinks images are, and what its encoder's haste costs."""
+"""Bounds on the log evidence of images under a variational autoencoder, and its amortisation gap."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Evidence(Probe):
         elbo       = E_q[log p(x|z)] - KL(q || p)  <=  log p(x)          q = q(z|x), the encoder's
         importance = log 1/K sum_k p(x|z_k) p(z_k) / q(z_k)              z_k ~ q,   K = draws
         optimised  = the elbo of the best normal q for this image, found by `steps` of Adam from the encoder's
-        gap        = optimised - elbo >= 0 but for chance: what amortised inference loses
+        gap        = optimised - elbo >= 0 up to sampling error: the amortisation gap
 
     Numbers per image, in nats, with all constants; means over `draws` draws, the same for both q. Pixels are
     normal with this `std`, or Bernoulli where it is None, which needs output="sigmoid" (for grey values then a
@@ -50,7 +50,7 @@ class Evidence(Probe):
             q = model.posterior(x)
             if q is None:
                 raise UsageError(
-                    f"Evidence needs a posterior, which a {type(model).__name__} has not: wrap it in Variational"
+                    f"Evidence needs a posterior, and a {type(model).__name__} has none: wrap it in Variational"
                 )
             if self.std is None and model.output != "sigmoid":
                 raise UsageError(
@@ -89,7 +89,7 @@ class Evidence(Probe):
 
     @torch.enable_grad()
     def _best(self, model: Autoencoder, x: Images, q: Normal, rng: Generator) -> Normal:
-        """The q of each image that `steps` of Adam find, one draw a step."""
+        """The q of each image after `steps` of Adam, with one sample of z per step."""
         free = [q.mean.clone().requires_grad_(), q.stddev.log().requires_grad_()]
         optimizer = torch.optim.Adam(free, lr=self.lr)
         for _ in range(self.steps):

@@ -1,4 +1,4 @@
-"""What a model does to a neighbourhood of an image: its Jacobian."""
+"""The Jacobian of a model at an image."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Map: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class SpectralNorm(Probe):
-    r"""How much a small change of an image can grow, at most.
+    r"""By how much a small change of an image can grow at most.
 
     The largest singular value of the Jacobian, by power iteration:
 
@@ -41,7 +41,7 @@ class SpectralNorm(Probe):
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
-        """Iterate from a random direction, for both maps."""
+        """Power iteration from a random direction, for both maps."""
         v = noise_like(x, rng=rng)
         with model.using(self.statistics), sdpa_kernel(SDPBackend.MATH):
             norms = {
@@ -64,22 +64,22 @@ class SpectralNorm(Probe):
 
 @dataclass(frozen=True)
 class IdentityGap(Probe):
-    r"""How far a model is from copying: of a corrupted image, and of any small change.
+    r"""How far a model is from the identity, on corrupted images and locally.
 
         gap      = ||O(x~) - x~|| / ||x - x~||                          x~ ~ C(x),   O = D(E(.))
         passed   = <O(x~) - O(x), x~ - x> / ||x~ - x||^2
         jacobian = ||J - I||_F / sqrt(D)                                J = dO/dx at the clean x,   D = c h w
 
-    Numbers per image. "gap" and "jacobian" are 0 for the identity; the gap of a perfect denoiser is 1, the
-    Jacobian's of a map that ignores its input is 1. A gap near 0 refutes that an overcomplete autoencoder does
-    more than copy; one near 1 does not say that it moves in the right direction, which Denoising does, and the
-    error on clean images adds to it. "passed" is free of that error: the share of what was added that comes out
-    again, 1 for the identity, 0 where the output does not follow it; for weak noise it is tr J / D.
+    Numbers per image. "gap" and "jacobian" are 0 for the identity; "gap" is 1 for a perfect denoiser, "jacobian"
+    is 1 for a map that ignores its input. A gap near 0 means that an overcomplete autoencoder only copies; a gap
+    near 1 does not show that it moves in the right direction (Denoising does), and the error on clean images adds
+    to it. "passed" does not contain that error: it is the share of the added perturbation that passes to the
+    output, 1 for the identity, 0 where the output does not follow it; for weak noise it is tr J / D.
 
     The Frobenius norm is Hutchinson's estimate, the root of the mean of ||(J - I)^T v||^2 over `draws` of v
-    uniform on {-1, 1}^D: its square has no bias and a standard deviation of at most sqrt(2 / draws) of itself,
-    far less where many directions count. draws = 0 leaves it out, as batch statistics require: with them an
-    image's Jacobian depends on the others (UsageError). UsageError too where C leaves an image as it was.
+    uniform on {-1, 1}^D: its square is unbiased, with a relative standard deviation of at most sqrt(2 / draws),
+    far less where many directions contribute. draws = 0 leaves it out, as batch statistics require: with them an
+    image's Jacobian depends on the others (UsageError). Also UsageError where C does not change an image.
     """
 
     corruption: Corruption = field(default_factory=Gaussian)
@@ -96,15 +96,15 @@ class IdentityGap(Probe):
         moved = distance(noisy, x)
         if not (moved > 0).all():
             raise UsageError(
-                f"IdentityGap(corruption={self.corruption}) leaves an image as it was, and how much of nothing is "
-                "undone cannot be said: choose a corruption that changes every image, such as Gaussian"
+                f"IdentityGap(corruption={self.corruption}) is invalid: it leaves an image unchanged; expected a "
+                "corruption that changes every image, such as Gaussian"
             )
         with still(model, self.statistics):
             restored = model(noisy)
             answer = ((restored - model(x)) * (noisy - x)).flatten(1).sum(1)
             numbers = {"gap": distance(restored, noisy) / moved, "passed": answer / moved.square()}
             if self.draws:
-                each_on_its_own(model, "IdentityGap", "draws=0")
+                require_independent(model, "IdentityGap", "draws=0")
                 numbers["jacobian"] = self._from_identity(model, x, rng)
         return Reading(numbers)
 
@@ -127,12 +127,12 @@ def jacobian(function: Map, x: Tensor) -> tuple[Map, Map]:
 
 
 def singular_values(function: Map, x: Tensor, starts: Tensor, iterations: int) -> Tensor:
-    """The largest singular values of the function's Jacobian at each image, b x k, the largest first.
+    """The largest singular values of the function's Jacobian at each image, b x k, in descending order.
 
-    `starts` are k random directions, k x b x c x h x w. They and what J^T J makes of them, `iterations` times in
-    all, span a space (a block Krylov space: Musco and Musco, 2015, arXiv:1504.05477); the values are those of J
-    on that space, which are no larger than J's own and far nearer to them than those of the last block alone.
-    Once the space is that of all images, they are J's own.
+    `starts` are k random directions, k x b x c x h x w. They and their images under powers of J^T J, `iterations`
+    blocks in all, span a block Krylov space (Musco and Musco, 2015, arXiv:1504.05477). The values are those of J
+    restricted to that space: no larger than J's own, and far nearer to them than those of the last block alone.
+    They are J's own once the space is that of all images.
     """
     push, pull = jacobian(function, x)
     b, size = len(x), math.prod(x.shape[1:])
@@ -141,7 +141,7 @@ def singular_values(function: Map, x: Tensor, starts: Tensor, iterations: int) -
         known = space.shape[2]
         space = torch.linalg.qr(torch.cat((space, block.flatten(2).permute(1, 2, 0)), dim=2)).Q
         added = space[..., known:].permute(2, 0, 1).reshape(-1, *x.shape)
-        if not len(added):  # there are no other directions
+        if not len(added):  # the space is that of all images
             break
         images += [push(v) for v in added]
         block = torch.stack([pull(u) for u in images[-len(added) :]])
@@ -149,10 +149,10 @@ def singular_values(function: Map, x: Tensor, starts: Tensor, iterations: int) -
     return torch.linalg.svdvals(pushed)[:, : len(starts)]
 
 
-def each_on_its_own(model: Autoencoder, probe: str, instead: str) -> None:
-    """Refuse statistics with which an image has no Jacobian of its own; to be called where they are in use."""
+def require_independent(model: Autoencoder, probe: str, instead: str) -> None:
+    """UsageError under batch statistics, with which an image has no Jacobian of its own; called while in use."""
     if model.has_statistics and model.statistics == "batch":
         raise UsageError(
-            f'{probe}(statistics="batch") has no Jacobian to look at, as every image changes the others: give '
-            f'{instead}, or statistics="running"'
+            f'{probe}(statistics="batch") is invalid: every image changes the others, so that none has its own '
+            f'Jacobian; give {instead}, or statistics="running"'
         )

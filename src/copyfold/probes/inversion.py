@@ -1,4 +1,4 @@
-"""Feature inversion: the image that a layer takes for another."""
+"""Feature inversion: find an image whose representation in a layer equals that of another image."""
 
 import math
 from collections import deque
@@ -22,28 +22,28 @@ Optimizer: TypeAlias = Literal["descent", "adam", "lbfgs"]
 Span: TypeAlias = tuple[float, float]
 """From the first step to the last, linearly."""
 Loss: TypeAlias = Callable[[Images], tuple[Tensor, Images]]
-"""The loss of every image, and its gradient."""
+"""Images to the loss of every image, and its gradient."""
 
-MEMORY = 20  # steps that L-BFGS looks back on
+MEMORY = 20  # past steps that L-BFGS uses
 TINY = 1e-30
-ENOUGH = 1e-4  # of the decrease that the slope promises: a step with less is taken again, shorter (Armijo)
+ENOUGH = 1e-4  # Armijo condition: a step with less than this part of the predicted decrease is shortened
 
 
 @dataclass(frozen=True)
 class Inversion(Probe):
-    r"""What a layer can still see: descend on an image until the layer takes it for x.
+    r"""What a layer represents: optimise an image until the layer's output equals that of x.
 
         l2:  L(a) = scale/2 ||O(a) - O(x~)||^2        l1:  L(a) = scale ||O(a) - O(x~)||_1        x~ ~ C(x)
         descent:  a[n+1] = a[n] - rate dL/da          a[0] ~ N(mean, std^2), or as `start` or `first` say
 
     O is the output of `layer`, a name of model.named_modules(), "" the whole model: of any nn.Module, in eval
-    mode. What O does not tell apart stays as it was in a[0]. Every image goes its own way, but for batch
-    `statistics`; a step is one pass forward and backward. "lbfgs" takes curvature from the steps so far, and goes
-    back where a step does not pay; its first changes no pixel by more than rate[0]. Where O is rough, as that of
-    new weights, "adam" with rate (0.03, 0.003) gets farther. "adam" and "descent" go from rate[0] to rate[1], and
-    can `blur` after every step (3x3, std from..to), `clamp` to [0, 1] and show the image rolled
-    by up to `jitter` pixels. With size < 1 the image has that share of x's sides, and is shown enlarged;
-    `after` is another inversion, whose result this one starts from.
+    mode. Differences that O does not see stay as in a[0]. Images are optimised independently, except under batch
+    `statistics`; a step is one pass forward and backward. "lbfgs" estimates curvature from past steps, and takes
+    back a step that does not lower the loss; its first step changes no pixel by more than rate[0]. Where O is
+    rough, as with untrained weights, "adam" with rate (0.03, 0.003) gets farther. "adam" and "descent" go from
+    rate[0] to rate[1], and can `blur` after every step (3x3, std from..to), `clamp` to [0, 1], and give the model
+    the image rolled by up to `jitter` pixels. With size < 1 the image has that share of x's sides, and the model
+    gets it enlarged; `after` is another inversion, whose result this one starts from.
 
     Numbers per image: "layer" = ||O(a) - O(x~)||_2, "image" = ||a - x||_2, "psnr" in dB; of the noise a - x:
     "noise" (std of what is white in it), "kurtosis", "normality" and "flatness" (see `measures`). To compare,
@@ -95,7 +95,7 @@ class Inversion(Probe):
             )
         if self.optimizer == "lbfgs" and (self.blur or self.jitter or self.clamp):
             raise UsageError(
-                "Inversion: blur, jitter and clamp would spoil the curvature that lbfgs goes by: "
+                "Inversion(optimizer='lbfgs') is invalid with blur, jitter or clamp, which break its curvature: "
                 "give optimizer=adam, or descent"
             )
 
@@ -144,15 +144,15 @@ class Inversion(Probe):
 
     @classmethod
     def _script(cls, layer: str, scale: float, steps: int, rate: Span = (0.1, 0.1), **given: Any) -> "Inversion":
-        """What all those scripts have in common: plain descent on the L1 norm."""
+        """The settings that all those scripts share: gradient descent on the L1 norm."""
         return cls(layer, steps, "descent", "l1", scale, rate, **given)
 
     def film(self, model: nn.Module, x: Images, rng: Generator) -> Film:
-        """Yield the images as they form, of x's shape: a frame for every step, and those of `after` before."""
+        """Yield the images while they are optimised, of x's shape: a frame per step, first those of `after`."""
         yield from self._formed(model, self.corruption(x, rng), rng)
 
     def __call__(self, model: nn.Module, x: Images, rng: Generator) -> Reading:
-        """Invert the layer, and compare what was found with what was shown."""
+        """Invert the layer, and compare the image found with x."""
         seen = self.corruption(x, rng)
         (found,) = deque(self._formed(model, seen, rng), maxlen=1)
         if not found.isfinite().all():
@@ -178,7 +178,7 @@ class Inversion(Probe):
         return Reading(numbers, {"target": x, "corrupted": seen, "found": found})
 
     def _formed(self, model: nn.Module, seen: Images, rng: Generator) -> Film:
-        """The images whose layer comes to agree with that of those seen."""
+        """The images after each step."""
         image = self._begun(seen, rng)
         if self.after is not None:
             for frame in self.after._formed(model, seen, rng):
@@ -228,9 +228,9 @@ class Inversion(Probe):
         return a.roll(by.tolist(), (2, 3))
 
     def _stepped(self, a: Images, loss: Loss) -> Film:
-        """Go down the gradient, at a rate that changes linearly, and tidy up after every step."""
+        """Gradient descent or Adam with a linear rate, then blur and clamp after every step."""
         a = a.clone()
-        # eps next to nothing, as the gradient of a deep layer may be: Adam is to have no scale of its own
+        # eps is tiny because the gradient of a deep layer may be: Adam's step must not depend on its scale
         steps = torch.optim.Adam([a], eps=TINY) if self.optimizer == "adam" else torch.optim.SGD([a])
         for rate, std in zip(_span(self.rate, self.steps), _span(self.blur, self.steps), strict=True):
             a.grad = loss(a)[1]
@@ -243,7 +243,7 @@ class Inversion(Probe):
             yield a.clone()
 
     def _curved(self, a: Images, loss: Loss) -> Film:
-        """L-BFGS with a search along its directions, each step of which is one evaluation, for each image alone.
+        """L-BFGS with a line search, one evaluation per step, for each image independently.
 
         Liu and Nocedal, "On the limited memory BFGS method for large scale optimization" (1989); step lengths by
         interpolation: Nocedal and Wright, Numerical Optimization (2006), section 3.5.
@@ -257,13 +257,13 @@ class Inversion(Probe):
             ahead, there = loss(a + move)
             slope = _dot(gradient, move)
             pays = _each(ahead <= losses + ENOUGH * slope)
-            # An image whose step did not pay leaves a pair of zeros, so that the others' memory is as long
+            # A rejected step adds a pair of zeros, so that the memory of all images has the same length
             s, y = (torch.where(pays, v, torch.zeros_like(v)) for v in (move, there - gradient))
             inner = _dot(s, y)
             curved = inner > 1e-6 * (_dot(s, s) * _dot(y, y)).sqrt()
             past.append((s, y, torch.where(curved, 1 / inner, torch.zeros_like(inner))))
             scale = torch.where(curved, inner / _dot(y, y), scale)
-            # The minimum of the parabola through both losses with this slope; nan becomes the shortest
+            # The minimum of the parabola through both losses with this slope; NaN becomes the shortest step
             least = (slope / (2 * (slope + losses - ahead))).nan_to_num(0.0).clamp(0.1, 0.5)
             a, gradient = torch.where(pays, a + move, a), torch.where(pays, there, gradient)
             losses = torch.where(pays.flatten(), ahead, losses)
@@ -276,7 +276,7 @@ Pair: TypeAlias = tuple[Images, Images, Tensor]
 
 
 def _direction(gradient: Images, past: Sequence[Pair], scale: Tensor) -> Images:
-    """-H g, H the inverse Hessian as the pairs tell it: the two-loop recursion, for each image alone."""
+    """-H g, H the inverse Hessian estimated from the pairs: the two-loop recursion, for each image."""
     q, shares = -gradient, deque[Tensor]()
     for s, y, weight in reversed(past):
         shares.appendleft(_each(weight * _dot(s, q)))

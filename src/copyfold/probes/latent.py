@@ -1,4 +1,4 @@
-"""The space of the codes: what their numbers do, which are dead or collapsed, and how the codes lie."""
+"""The latent space: statistics of each number of the code, dead and collapsed units, and the codes' geometry."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ MAPPED = 50  # principal components that t-SNE is given, of larger codes
 
 @dataclass(frozen=True)
 class CodeStatistics(Probe):
-    r"""What every number of the code does over a set of images.
+    r"""Statistics of every number of the code over a set of images.
 
     Numbers per unit: "mean", "variance" and "on" (the share of images on which |z_k| is above a tenth of the
     largest value that the code has anywhere), and where there is a posterior "kl", the mean over images of
@@ -63,7 +63,7 @@ class CodeStatistics(Probe):
 
 @dataclass(frozen=True)
 class Latent(Probe):
-    r"""How codes lie: in how many directions they vary, and which are neighbours.
+    r"""The geometry of codes: their effective dimension, and their neighbours.
 
         effective dimension = (sum_i l_i)^2 / sum_i l_i^2        l_i the variances of their principal components
 
@@ -97,7 +97,7 @@ class Latent(Probe):
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Encode the images and look at how their codes lie."""
         if len(x) < 4:
-            raise UsageError(f"Latent needs 4 images or more to say how codes lie, not {len(x)}")
+            raise UsageError(f"{len(x)} images are too few for Latent: expected 4 or more")
         if self.labels is not None and len(self.labels) != len(x):
             raise UsageError(f"Latent has {len(self.labels)} labels for {len(x)} images: give one per image")
         with still(model, self.statistics):
@@ -129,7 +129,7 @@ class Latent(Probe):
         # Small, as its authors start it; Any, as scikit-learn's types know of names only
         init: Any = (start / start[:, 0].std() * 1e-4).double().cpu().numpy()
         tsne = TSNE(2, perplexity=min(self.perplexity, (n - 1) / 3), init=init, random_state=seed)
-        with threadpool_limits(1):  # more threads sum in any order, and a map makes much of a last digit
+        with threadpool_limits(1):  # threads sum in any order, and t-SNE amplifies rounding errors
             return torch.from_numpy(np.asarray(tsne.fit_transform(rows))).to(start)
 
 
@@ -152,7 +152,7 @@ def principal(codes: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "k"], Float[Te
 
 
 def participation(variances: Float[Tensor, "k"]) -> Float[Tensor, ""]:
-    """(sum l)^2 / sum l^2: how many directions variances are spread over; 0 where nothing varies."""
+    """The participation ratio (sum l)^2 / sum l^2 of variances l; 0 where nothing varies."""
     share = variances / variances.sum().clamp(min=torch.finfo(variances.dtype).tiny)
     return share.sum() / share.square().sum().clamp(min=torch.finfo(variances.dtype).tiny)
 
@@ -183,18 +183,18 @@ def _count(which: Tensor) -> Tensor:
     return which.float().sum()
 
 
-def symptoms(numbers: dict[str, Tensor], sparse: bool = False, outside: float = 0.0) -> list[str]:
-    """What CodeStatistics found, if it was asked, in plain words; what is as it should be is not mentioned.
+def code_warnings(numbers: dict[str, Tensor], sparse: bool = False, outside: float = 0.0) -> list[str]:
+    """Warnings that follow from the numbers of CodeStatistics, which may be empty, one sentence each.
 
-    Dead and always-on units are mentioned where the code is meant to be `sparse`, collapse where there is a
+    Dead and always-on units are warned of where the code is meant to be `sparse`, collapse where there is a
     posterior; `outside` is the share of the output's values that are outside [0, 1].
     """
     n = {name: value.item() for name, value in numbers.items() if value.dim() == 0}
     said = _of_units(n, "kl" in numbers, sparse) if n else []
     if outside > 0.01:
         said.append(
-            f"{outside:.1%} of the output's values lie outside [0, 1], which nothing forbids them: "
-            'output="sigmoid" does'
+            f"{outside:.1%} of the output's values are outside [0, 1], since the output is unbounded: "
+            'output="sigmoid" bounds it'
         )
     return said
 
@@ -205,9 +205,8 @@ def _of_units(n: dict[str, float], variational: bool, sparse: bool) -> list[str]
     if variational and n["active_units"] < units:
         idle = units - round(n["active_units"])
         said.append(
-            f"{idle} of {units} latent dimensions say nothing about the image (their posterior has collapsed to "
-            "the prior): they are more than these images need, or beta is too high: lower it, or give Divergence "
-            "a warm_up or free_bits"
+            f"{idle} of {units} latent dimensions are inactive (their posterior has collapsed to the prior): "
+            "these images need fewer, or beta is too high: lower it, or give Divergence a warm_up or free_bits"
         )
     if sparse and n["dead_units"]:
         said.append(

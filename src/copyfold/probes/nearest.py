@@ -1,4 +1,4 @@
-"""Which training image an image is nearest to: does the model remember?"""
+"""The nearest training images of an image: a test for memorisation."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from copyfold.types import Float, Images, Int
 
 QUERIES = 256  # vectors whose distances to all others are in memory together
 PART = 4096  # others that are centred together
-SPARE = 8  # candidates beyond those asked for, whose distances are taken exactly
+SPARE = 8  # further candidates, whose distances are computed exactly
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,11 @@ class Nearest(Probe):
 
         distance = min over r in reference of ||x - r|| / sqrt(D)        D = c h w, over all channels
 
-    Without `reference`, the others of the images themselves are looked at, which says how far apart they are.
+    Without `reference`, each image is compared with the others of x, which gives the distance between images.
     Numbers per image: "distance" (root mean square per pixel value) and "index" in the reference, both b x count
-    where `count` of them, the nearest first, are asked for; and "ratio", the distance of the nearest over that
-    of the second: near 0 where an image is a copy of one in particular (1 where both are at no distance). It is
-    left out where there is no second. Images: "x", "nearest". The model is not asked anything; x is what it
-    made.
+    for a `count` above 1, the nearest first; and for count = 1 "ratio", the distance of the nearest over that of
+    the second nearest: near 0 where an image is a copy of one training image (1 where both distances are 0). It is
+    left out where there is no second. Images: "x", "nearest". The model is not used; x is what it generated.
     """
 
     reference: Images | None = None
@@ -58,14 +57,14 @@ def neighbours(
     """Distances, root mean square per number, and indices of the `count` nearest, the nearest first.
 
     Of equally near ones the first. `leave_out_own`: x and `among` are the same, and none is its own neighbour.
-    Candidates, 8 more than are asked for, are found by ||a||^2 - 2 a b + ||b||^2, around the mean of `among`;
-    their own distances are taken from the differences, so that an equal image is at distance 0.
+    Candidates, 8 more than `count`, are found by ||a||^2 - 2 a b + ||b||^2, centred at the mean of `among`; their
+    distances are then computed from the differences, so that an equal image is at distance 0.
     """
     available = len(among) - leave_out_own
     if x.shape[1:] != among.shape[1:] or not 1 <= count <= available:
         raise UsageError(
             f"the {count} nearest to images {tuple(x.shape[1:])} cannot be found among {available} others of size "
-            f"{tuple(among.shape[1:])}: give at least as many as are asked for, of the same size"
+            f"{tuple(among.shape[1:])}: expected at least that number, of the same size"
         )
     kind = torch.promote_types(x.dtype, torch.float32)
     x, among = x.flatten(1).to(kind), among.flatten(1).to(kind)

@@ -1,4 +1,4 @@
-"""How like the data are these images? Distances of sets that need no network trained elsewhere."""
+"""The quality of samples: distances between sets of images that need no pretrained network."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from copyfold.probes.base import Probe, Reading, layer_output, still
 from copyfold.types import Code, Float, Images, Statistics
 
 PATCH = 7  # pixels, the side of a patch of a pyramid's level
-COARSEST = 16  # pixels, the side below which a pyramid goes no further
+COARSEST = 16  # pixels, the smallest side of a pyramid's last level
 PATCHES = 16_384  # of every level and set
 LARGEST = 1024  # numbers that a feature vector may have before its maps are averaged over positions
 ROWS = 1024  # vectors that are compared with all others at once
@@ -28,7 +28,7 @@ Others: TypeAlias = Float[Tensor, "m c h w"]
 
 @dataclass(frozen=True)
 class Quality(Probe):
-    r"""How like real images are these? Each distance stands beside that of real ones.
+    r"""Distances of generated images from real ones, beside those of real ones.
 
     Numbers for all, each also as "..., real", the same measure of as many other real images in place of x:
 
@@ -41,17 +41,17 @@ class Quality(Probe):
     - "sharpness", the mean of `measures.sharpness` divided by the reference's: 1 is as sharp.
 
     Features are centred at the reference's mean and divided by its root mean variance, since the scale of a code
-    means nothing; the Frechet distance is divided by their number too, so that it is 1 for copies of the mean.
+    is arbitrary; the Frechet distance is also divided by their number, so that it is 1 for copies of the mean.
     Numbers of two models are compared in the features of one `extractor`, not each in its own.
 
-    `reference` are the real images to compare with, `floor` other real ones; without them half of the reference
-    is set apart by chance. Equal distributions are not at distance 0, and the fewer images the farther: x and
-    the floor are cut to equal counts by chance, and x is worse than real where its number exceeds the floor's.
-    Measured on digits (benchmarks/quality.py): patches see all that blurs, adds noise or loses modes, Frechet and
-    kernel distance lost modes first and faint blur and noise not at all, density no lost modes; sharpness hardly
-    sees them, and takes noise for detail. None sees copies of the reference: the nearest training image does.
-    `extractor` is looked at in eval mode. UsageError without `reference`, for images of another size, or where
-    there are fewer images than a measure needs.
+    `reference` are the real images to compare with, `floor` other real ones; without `floor` a random half of the
+    reference is used for it. Two samples of one distribution are not at distance 0, and the fewer images, the
+    larger it is: x and the floor are cut to equal random subsets, and x is worse than real where its number
+    exceeds the floor's. Measured on digits (benchmarks/quality.py): patches detect blur, noise and lost modes;
+    Frechet and kernel distance detect lost modes first, and faint blur and noise not at all; density detects no
+    lost modes; sharpness hardly does, and counts noise as detail. None detects copies of the reference: the
+    nearest training image does. `extractor` is used in eval mode. UsageError without `reference`, for images of
+    another size, or where there are fewer images than a measure needs.
     """
 
     reference: Images | None = None
@@ -80,7 +80,7 @@ class Quality(Probe):
     def _divided(self, x: Images, rng: Generator) -> tuple[Tensor, Tensor]:
         """The images to compare with, and other real ones."""
         if self.reference is None:
-            raise UsageError("images are judged beside real ones: give Quality(reference=images of the data)")
+            raise UsageError("Quality needs real images to compare with: give Quality(reference=real images)")
         for real in (self.reference, self.floor):
             if real is not None and real.shape[1:] != x.shape[1:]:
                 raise UsageError(
@@ -191,7 +191,7 @@ def kernel_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[T
 def density_and_coverage(
     a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], k: int = 5
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    r"""Whether vectors a lie where vectors b are many, and whether each of b has one of a near.
+    r"""Density: how far vectors a lie where b is dense. Coverage: the share of b with one of a near.
 
         density  = 1 / (k n) sum_i sum_j [a_i in B_j]        coverage = 1/m sum_j [some a_i in B_j]
 
@@ -211,7 +211,7 @@ def density_and_coverage(
 
 
 def _drawn(x: Images, count: int, rng: Generator) -> Others:
-    """So many of the images, in an order of chance."""
+    """A random subset of `count` images, in random order."""
     return x[torch.randperm(len(x), generator=rng, device=rng.device)[:count].to(x.device)]
 
 
@@ -242,7 +242,7 @@ def _blurred(x: Images) -> Images:
 
 
 def _patches(level: Images, rng: Generator) -> Float[Tensor, "n c side side"]:
-    """Patches from places drawn anew for every image, equally many of each."""
+    """Patches at random positions, drawn separately for every image, the same number of each."""
     each = -(-PATCHES // len(level))
     images = torch.arange(len(level), device=level.device).repeat_interleave(each)
     rows, columns = (

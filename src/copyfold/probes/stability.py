@@ -1,4 +1,4 @@
-"""What becomes of images that a model is applied to again and again."""
+"""Iterating a model: where its own outputs lead."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from copyfold.errors import UsageError, at_least
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading, still
-from copyfold.probes.geometry import each_on_its_own, singular_values
+from copyfold.probes.geometry import require_independent, singular_values
 from copyfold.probes.nearest import neighbours
 from copyfold.types import Float, Images, Statistics
 
@@ -22,7 +22,7 @@ SPACED = 512  # images whose nearest neighbours tell how far images are apart
 
 @dataclass(frozen=True)
 class Stability(Probe):
-    r"""Whether a model's own map comes to rest at an image, cycles, or walks away.
+    r"""Whether iterating a model converges near an image, cycles, or walks away.
 
         g[n] = O(g[n-1]),   n = 1 .. steps        O = D(E(.)),   g[0] = x,   no noise
 
@@ -33,11 +33,11 @@ class Stability(Probe):
       statistics require (UsageError).
     - "late step" d(g[N], g[N-1]) and "displacement" d(g[N], g[1]), which leaves out the first step onto the
       manifold.
-    - "period", the smallest p <= `longest` with d(g[N], g[N-p]) <= `tolerance`: 1 is a fixed point, 0 none of
-      these. A drift slower than the tolerance (a quarter of a level of 8 bits) counts as rest.
+    - "period", the smallest p <= `longest` with d(g[N], g[N-p]) <= `tolerance`: 1 is a fixed point, 0 is no cycle
+      of this length. A drift slower than the tolerance (a quarter of a level of 8 bits) counts as a fixed point.
     - "walks": 1 where the displacement is above tau or the nearest reference image of g[N] is not that of g[1].
       tau is half the median distance of a reference image to the nearest other one.
-    - "escaped": 1 where a value grew beyond 10^6; such an image is held where it was last, and walks.
+    - "escaped": 1 where a value grew beyond 10^6; such an image is no longer updated, and counts as walking.
 
     For all: "tau", and "fraction" of the images that walk with its 95 % interval, "fraction, low" and
     "fraction, high" (Wilson). Without `reference` the images themselves are the data. Images: "x", "first"
@@ -85,14 +85,14 @@ class Stability(Probe):
         return Reading(numbers, {"x": x, "first": first, "last": last})
 
     def _singular_values(self, model: Autoencoder, x: Images, rng: Generator) -> dict[str, Tensor]:
-        each_on_its_own(model, "Stability", "values=0")
+        require_independent(model, "Stability", "values=0")
         count = min(self.values, x[0].numel())
         starts = torch.stack([noise_like(x, rng=rng) for _ in range(count)])
         with sdpa_kernel(SDPBackend.MATH):
             return {"singular values": singular_values(model, x, starts, self.iterations)}
 
     def _walked(self, model: Autoencoder, x: Images) -> tuple[list[Images], Tensor]:
-        """g[1], then the last frames, as many as cycles may be long and one more; and which images escaped."""
+        """g[1], then the last `longest` + 1 frames; and which images escaped."""
         escaped = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         first, late = x, deque([x], maxlen=self.longest + 1)
         for n in range(self.steps):
@@ -104,7 +104,7 @@ class Stability(Probe):
         return [first, *late], escaped
 
     def _period(self, frames: list[Images]) -> Tensor:
-        """The fewest frames before the last that look like it; 0 where none does."""
+        """How many frames before the last the nearest equal frame is; 0 where there is none."""
         period = torch.zeros(len(frames[-1]), device=frames[-1].device)
         for p in range(len(frames) - 1, 0, -1):
             period[rms(frames[-1], frames[-1 - p]) <= self.tolerance] = p
@@ -120,7 +120,7 @@ def spacing(data: Images) -> Float[Tensor, ""]:
     """The median distance of an image to the nearest other one: of 512 of them, drawn evenly, to all."""
     if len(data) < 2:
         raise UsageError(
-            f"how far images are apart cannot be told of {len(data)}: give Stability at least 2 images, or "
+            f"the distance between images is undefined for {len(data)}: give Stability at least 2 images, or "
             "training images as reference"
         )
     drawn = torch.linspace(0, len(data) - 1, min(SPACED, len(data)), dtype=torch.float64).long().to(data.device)
@@ -130,12 +130,12 @@ def spacing(data: Images) -> Float[Tensor, ""]:
 def wilson(successes: int, n: int) -> tuple[float, float, float]:
     """A fraction and its 95 % interval: the fractions p within 1.96 sqrt(p (1 - p) / n) of it.
 
-    Wilson, "Probable inference, the law of succession, and statistical inference" (1927); honest for few trials
-    and near 0 and 1. UsageError where it is no fraction.
+    Wilson, "Probable inference, the law of succession, and statistical inference" (1927); accurate for few trials
+    and near 0 and 1. UsageError where `successes` / `n` is not a fraction.
     """
     from scipy.stats import binomtest
 
     if not 0 <= successes <= n or n < 1:
-        raise UsageError(f"{successes} of {n} is no fraction: count between 0 and n, of at least 1")
+        raise UsageError(f"{successes} of {n} is invalid: expected a count from 0 to n, and n of at least 1")
     found = binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return successes / n, float(found.low), float(found.high)

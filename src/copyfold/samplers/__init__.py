@@ -1,4 +1,4 @@
-"""Samplers: what an autoencoder makes, frame by frame. One file each, see `samplers.base`."""
+"""Samplers: images from an autoencoder, frame by frame. One file each, see `samplers.base`."""
 
 from copyfold.public import lazy
 

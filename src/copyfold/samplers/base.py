@@ -1,4 +1,4 @@
-"""What a sampler is: a model, images to start from and a generator in; a film out."""
+"""The base class of samplers: a model, images to start from and a generator in; a film out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,51 +16,51 @@ from copyfold.types import Code, Film, Images, Shape
 class Sampler(Recorded, ABC):
     """Makes images with a trained autoencoder, one frame at a time.
 
-    `x` is the seed of everything: pure noise to generate, photographs to walk from. The model's own
-    `statistics` are used. The frames are where x and the model are. Random numbers are drawn where the generator
-    is and then moved, so that the same state of it gives the same film, on another device to rounding.
+    `x` is the start: pure noise to generate, photographs to walk from. The model's own `statistics` are used. The
+    frames are on the device of x and the model. Random numbers are drawn on the generator's device and then moved,
+    so that one state of the generator gives the same film, on another device up to rounding.
 
-    One with an argument `steps` gives that many frames. Each is a new tensor without a gradient, made when it is
-    asked for; the model is left as it was, also where a film is not looked at to its end.
-    `copyfold.testing.check_sampler` tries one of your own.
+    A sampler with an argument `steps` gives that many frames. Each is a new tensor without a gradient, computed
+    when it is asked for; the model is unchanged, also where a film is not consumed to its end.
+    `copyfold.testing.check_sampler` tests one of your own.
     """
 
     random: ClassVar[bool] = True
-    """Whether the generator makes a difference, with the fields at their defaults."""
+    """Whether the film depends on the generator, with the fields at their defaults."""
 
     @abstractmethod
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
-        """Yield batches of images, as many as x has and of x's shape unless the sampler says so, lazily."""
+        """Yield batches of images lazily, each of x's shape unless the sampler says otherwise."""
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images | None:
-        """The pure noise that this sampler makes images from, where rng is; None if it starts from photographs."""
+        """The pure noise to generate from, on rng's device; None for a sampler that starts from photographs."""
         del count, shape, rng
         return None
 
     @classmethod
     def generates(cls) -> bool:
-        """Whether it makes images out of nothing, which are then its last frame: where it says what `noise` is.
+        """Whether it generates images from noise: whether it defines `noise`. The result is its last frame.
 
-        The film of another one goes somewhere, from photographs to other images, and is itself what is made. A
-        still picture of it is a strip of its frames (`pictures.strip`).
+        The result of any other sampler is its whole film, from photographs to other images. A still picture of it
+        is a strip of its frames (`pictures.strip`).
         """
         return cls.noise is not Sampler.noise
 
     def doubt(self, model: Autoencoder) -> str:
-        """Why images that it makes with this model may mean nothing, in a sentence; "" where nothing is known."""
+        """A warning where this sampler does not suit the model, in one sentence; "" where there is none."""
         del model
         return ""
 
 
 def on_maps(change: Callable[..., Tensor], *codes: Code) -> Code:
-    """`change` of these codes: of their tensors, or map by map where they are tuples of maps."""
+    """Apply `change` to these codes: to the tensors, or map by map where they are tuples of maps."""
     if isinstance(codes[0], tuple):
         return tuple(change(*maps) for maps in zip(*codes, strict=True))
     return change(*codes)
 
 
 def perturbed(z: Code, std: float, rng: Generator, unit: Code | None = None) -> Code:
-    """The code plus N(0, std^2), times `unit` where there is one; on every map where it is a tuple of maps."""
+    """The code plus noise N(0, std^2), which is multiplied by `unit` where given; on every map of a tuple."""
 
     def noisy(m: Tensor, unit: Tensor | float = 1.0) -> Tensor:
         return m + unit * noise_like(m, 0.0, std, rng)
@@ -70,8 +70,8 @@ def perturbed(z: Code, std: float, rng: Generator, unit: Code | None = None) -> 
     return on_maps(noisy, z) if unit is None else on_maps(noisy, z, unit)
 
 
-def unflat(rows: Tensor, like: Code) -> Code:
-    """The inverse of `flat`: b x all numbers of all maps as a code with the maps of `like`."""
+def unflatten(rows: Tensor, like: Code) -> Code:
+    """The inverse of `flat`: b x all numbers of all maps to a code with the maps of `like`."""
     maps = like if isinstance(like, tuple) else (like,)
     parts: tuple[Tensor, ...] = torch.split(rows, [m[0].numel() for m in maps], 1)
     made = [part.reshape(len(rows), *m.shape[1:]).to(m.dtype) for part, m in zip(parts, maps, strict=True)]
@@ -79,5 +79,5 @@ def unflat(rows: Tensor, like: Code) -> Code:
 
 
 def parts(images: Images, batch: int) -> tuple[Images, ...]:
-    """The images in as few parts of at most `batch` as can be, and equal ones: batch norm may look at them."""
+    """Split the images into the fewest parts of at most `batch`, of equal size (for batch statistics)."""
     return images.tensor_split(-(-len(images) // batch))

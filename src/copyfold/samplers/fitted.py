@@ -1,4 +1,4 @@
-"""Codes drawn as a model's codes are, and not as a prior says: fitted to those of reference images."""
+"""Samplers that draw codes from a distribution fitted to the codes of reference images."""
 
 import warnings
 from abc import abstractmethod
@@ -11,10 +11,10 @@ from torch import Generator, Tensor
 from copyfold.corruptions import noise_like
 from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder, flat
-from copyfold.samplers.base import Sampler, parts, unflat
+from copyfold.samplers.base import Sampler, parts, unflatten
 from copyfold.types import Code, Film, Images, Shape
 
-SMALLEST = 1e-6  # of the largest variance: what float32 can tell from nothing
+SMALLEST = 1e-6  # of the largest variance: smaller ones are rounding errors in float32
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Fitted(Sampler):
 
         z = m + sum_i w[i] (E(x[i]) - m) + s eta        m = mean_i E(x[i]),   eta ~ N(0, I)
 
-    Every draw combines the reference codes, which no matrix of code x code is needed for, however large the code
-    is and of however many maps. s^2 is the mean variance of the posterior, 0 where a model has none. `reference`
-    images are x itself unless given, the command line gives those that the run was trained on; they are encoded
-    `batch` at a time, and their codes held in memory. One frame, of as many images as x has.
+    Every sample is a combination of the reference codes, so that no matrix of code x code is needed for a code of
+    any size and number of maps. s^2 is the mean variance of the posterior, 0 where a model has none. `reference`
+    images are x itself unless given; the command line gives the run's training images. They are encoded `batch`
+    at a time, and their codes are kept in memory. One frame, of as many images as x has.
     """
 
     reference: Images | None = field(default=None, repr=False, compare=False)
@@ -37,10 +37,10 @@ class Fitted(Sampler):
 
     @abstractmethod
     def weights(self, centred: Tensor, count: int, rng: Generator) -> Tensor:
-        """w, count x n, of n reference codes less their mean."""
+        """w, count x n, for n centred reference codes, n x d."""
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images | None:
-        """Images that say how many, where there are reference images: then their pixels are not looked at."""
+        """Zeros, whose number alone is used; None without `reference`, where x is encoded."""
         return None if self.reference is None else torch.zeros(count, *shape, device=rng.device)
 
     @torch.no_grad()
@@ -48,14 +48,14 @@ class Fitted(Sampler):
         """Yield the one frame."""
         reference = x if self.reference is None else self.reference.to(x)
         if len(reference) < 2:
-            raise UsageError(f"{type(self).__name__} is fitted to the codes of at least 2 images, not of 1")
+            raise UsageError(f"{type(self).__name__} cannot be fitted to 1 image: give at least 2")
         like, codes, variance = _encoded(model, reference, self.batch)
         mean = codes.mean(0)
         codes -= mean
         z = mean + self.weights(codes, len(x), rng) @ codes
         if model.stochastic:
             z = z + variance.sqrt() * noise_like(z, rng=rng)
-        yield model.decode(unflat(z, like))
+        yield model.decode(unflatten(z, like))
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class FittedGaussian(Fitted):
         z ~ N(m, C + diag(s^2))        m, C: mean and covariance of E(x[i]),   s^2 = mean_i Var q(z|x[i])
 
     The moments of the aggregate posterior (1/n) sum_i q(z|x[i]) of the reference images, to be compared with the
-    prior of a Variational model; for a deterministic autoencoder the plainest model of its codes. The whole
-    covariance is used for a code of any size: (1/sqrt(n-1)) sum_i eta[i] (E(x[i]) - m) has C exactly. One frame,
-    of as many images as x has. `reference` images are x itself unless given; the command line gives the run's
-    training images. They are encoded `batch` at a time. Fewer than two are too few (UsageError).
+    prior of a Variational model; for a deterministic autoencoder the simplest model of its codes. The full
+    covariance is used for a code of any size: (1/sqrt(n-1)) sum_i eta[i] (E(x[i]) - m) has the covariance C. One
+    frame, of as many images as x has. `reference` images are x itself unless given; the command line gives the
+    run's training images. They are encoded `batch` at a time. UsageError where there are fewer than two.
     """
 
     def weights(self, centred: Tensor, count: int, rng: Generator) -> Tensor:
@@ -83,10 +83,10 @@ class FittedMixture(Fitted):
 
         z ~ sum_k p[k] N(m[k], C[k])        fitted by EM to E(x[i]), with k = 1 .. components
 
-    Where the codes lie in clusters, so do the draws: what Ghosh et al., "From Variational to Deterministic
-    Autoencoders" (2020, arXiv:1903.12436) sample a deterministic autoencoder with, in 10 components. Of a code
-    with more than `rank` numbers, its `rank` first principal components are fitted so, and the rest as one normal
-    distribution with their covariance; the variance of a posterior is added as FittedGaussian does. One frame,
+    Samples have the clusters of the codes. Ghosh et al., "From Variational to Deterministic Autoencoders" (2020,
+    arXiv:1903.12436), sample a deterministic autoencoder so, with 10 components. For a code with more than `rank`
+    numbers, the mixture is of its first `rank` principal components, and the others have one normal distribution
+    with their covariance; the variance of a posterior is added as in FittedGaussian. One frame,
     of as many images as x has. `reference` images are x itself unless given; the command line gives the run's
     training images. They are encoded `batch` at a time. UsageError where there are fewer of them than components.
     """
@@ -99,7 +99,7 @@ class FittedMixture(Fitted):
         at_least(1, components=self.components, rank=self.rank)
 
     def weights(self, centred: Tensor, count: int, rng: Generator) -> Tensor:
-        """Those that give a draw from the mixture along the principal axes, and a normal one across them."""
+        """Weights of samples from the mixture along the principal axes, and from a normal in all others."""
         n = len(centred)
         across = noise_like(centred.new_empty(count, n), rng=rng) / (n - 1) ** 0.5
         # On the CPU, where EM is too, so that the signs of the axes are the same for every device
@@ -126,11 +126,11 @@ class FittedMixture(Fitted):
             )
         seed = int(torch.randint(2**31 - 1, (), generator=rng, device=rng.device))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture it is also where EM would go on
+            warnings.simplefilter("ignore", ConvergenceWarning)  # EM that has not converged is good enough
             return GaussianMixture(self.components, random_state=seed).fit(scores.double().cpu().numpy())
 
     def mixed(self, mixture: Any, count: int, rng: Generator) -> Tensor:
-        """Draws from it, count x rank: the component, then the point."""
+        """Samples of the mixture, count x rank: first the component, then the point."""
         share, means, covariances = (
             torch.as_tensor(a, device=rng.device) for a in (mixture.weights_, mixture.means_, mixture.covariances_)
         )
@@ -140,14 +140,14 @@ class FittedMixture(Fitted):
 
 
 def _encoded(model: Autoencoder, images: Images, batch: int) -> tuple[Code, Tensor, Tensor]:
-    """A code, for its maps; the codes as vectors, n x all numbers; and the mean variance of their posteriors."""
+    """One code, for its shape; all codes as vectors, n x all numbers; the mean variance of the posteriors."""
     rows, variance, done = torch.empty(0), torch.zeros(()), 0
     z: Code = rows
     for part in parts(images, batch):
         q = model.posterior(part)
         z = model.encode(part) if q is None else q.mean
         code = flat(z)
-        if not done:  # in one piece, for they can be a gigabyte, which a list would hold twice
+        if not done:  # allocated once: the codes can be a gigabyte, which a list would need twice
             rows = code.new_empty(len(images), code.shape[1])
         rows[done : done + len(part)] = code
         variance = variance if q is None else variance + flat(q.variance).sum(0) / len(images)

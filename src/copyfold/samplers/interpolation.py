@@ -1,4 +1,4 @@
-"""Between two images: through the space of codes, or, as the control, through that of pixels."""
+"""Interpolation between two images: of their codes, or, as the control, of their pixels."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias, cast
@@ -18,7 +18,7 @@ Path: TypeAlias = Literal["linear", "spherical"]
 
 @dataclass(frozen=True)
 class Interpolation(Sampler):
-    r"""From each image's code to the next image's, and from the last to the first.
+    r"""Interpolate from each image's code to the next image's, from the last to the first.
 
         linear       h = (1 - t) a + t b                                    t = 0 .. 1 in `steps` frames
         spherical    h = (sin((1 - t) w) a + sin(t w) b) / sin w            w: the angle between a and b
@@ -26,8 +26,8 @@ class Interpolation(Sampler):
     a = E(x[i]) and b = E(x[i+1]), the posterior's means where there is a posterior. Yields D(h), unclipped; the
     first frame holds the reconstructions, the last those of the next images. Spherical keeps the norm of codes
     of equal norm, as nearly all draws from a wide N(0, I) are (White, "Sampling Generative Networks", 2016,
-    arXiv:1609.04468); where a and b point the same or opposite ways it is linear. Where the code is a tuple of
-    maps, each map goes its own way. Murphy, section 20.3.5, is linear. One image has no next one: UsageError.
+    arXiv:1609.04468); where a and b are parallel or antiparallel it is linear. Where the code is a tuple of maps,
+    each map is interpolated separately. Murphy, section 20.3.5, is linear. UsageError for a single image.
     """
 
     random: ClassVar[bool] = False
@@ -41,7 +41,7 @@ class Interpolation(Sampler):
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
-        """Yield the images on the way."""
+        """Yield the images of the interpolated codes."""
         between = spherical if self.kind == "spherical" else torch.lerp
         z = model.encode(x)
         target = following(z)
@@ -51,13 +51,13 @@ class Interpolation(Sampler):
 
 @dataclass(frozen=True)
 class PixelInterpolation(Sampler):
-    r"""From each image to the next in pixels, then through the model: the control.
+    r"""Interpolate pixels, then reconstruct: the control of Interpolation.
 
         D(E((1 - t) x[i] + t x[i+1] + noise_weight (1 - |1 - 2t|) eta))     eta ~ N(mean, std^2),   t = 0 .. 1
 
-    The control of Interpolation, whose first and last frames are the same. One draw of noise for the whole film
-    comes and goes, and weighs `noise_weight` halfway: 0 is the plain control; the essay's script has 2, in 61
-    frames (and lets t go on to 2). Unclipped.
+    Its first and last frames are those of Interpolation. The film has one noise sample, whose weight rises to
+    `noise_weight` at the middle and falls again: 0 is the plain control; the essay's script has 2, in 61 frames
+    (and lets t run to 2). Unclipped.
     """
 
     random: ClassVar[bool] = False
@@ -73,7 +73,7 @@ class PixelInterpolation(Sampler):
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
-        """Yield what the model makes of the images on the way."""
+        """Yield the reconstructions of the interpolated images."""
         target = cast(Tensor, following(x))
         eta = noise_like(x, self.mean, self.std, rng) if self.noise_weight else torch.zeros_like(x)
         for n in range(self.steps):
@@ -82,15 +82,15 @@ class PixelInterpolation(Sampler):
 
 
 def following(z: Code) -> Code:
-    """Of each image the next one's code, of the last the first's. UsageError where there is only one."""
+    """For each image the code of the next one, for the last the first's. UsageError for a single image."""
     first = z[0] if isinstance(z, tuple) else z
     if len(first) < 2:
-        raise UsageError("this film goes from each image to the next and has 1: give it at least 2 (--count 2)")
+        raise UsageError("1 image is invalid for a film from each image to the next: give at least 2 (--count 2)")
     return on_maps(lambda m: m.roll(-1, 0), z)
 
 
 def spherical(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """The point at t on the arc from each a to its b, b x ..., with the lengths blended alike."""
+    """Spherical interpolation: the point at t on the arc from each a to its b, b x ..., both b x ..."""
     u, v = F.normalize(a.flatten(1)), F.normalize(b.flatten(1))
     # Exact for small angles too, where the arc cosine of u v loses half of the digits
     angle = 2 * torch.atan2((u - v).norm(dim=1), (u + v).norm(dim=1)).view(-1, *[1] * (a.dim() - 1))

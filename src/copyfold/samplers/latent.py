@@ -1,4 +1,4 @@
-"""Images from the code's side: draw a code from the prior, decode it."""
+"""Ancestral sampling: draw a code from the prior, decode it."""
 
 from dataclasses import dataclass
 
@@ -20,9 +20,9 @@ class Prior(Sampler):
 
     One frame, of as many images as x has; std = 0 gives the mean images E[x|z] = D(z), as is usual. With a linear
     decoder D(z) = Wz + b this is factor analysis with equal noise: x ~ N(b, W W^T + std^2 I). Meant for a
-    Variational model, and a test of any other: the codes of a deterministic one need not look like N(0, I), and
-    then its images of such codes look like nothing; FittedGaussian and FittedMixture draw codes as they are.
-    N(0, I) is drawn on every map of a code that is a tuple of maps. Murphy, section 20.3.5.
+    Variational model. The codes of a deterministic model need not be distributed as N(0, I), and then its images
+    of such codes mean nothing; FittedGaussian and FittedMixture draw from the distribution of its codes. Every map
+    of a code that is a tuple of maps is drawn from N(0, I). Murphy, section 20.3.5.
     """
 
     std: float = 0.0
@@ -31,12 +31,12 @@ class Prior(Sampler):
         not_negative(self, std=self.std)
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:
-        """Images that say how many; their pixels are not looked at."""
+        """Zeros, whose number alone is used."""
         return torch.zeros(count, *shape, device=rng.device)
 
     def doubt(self, model: Autoencoder) -> str:
-        """That a deterministic model has no prior."""
-        return unlike_prior(model)
+        """A deterministic model has no prior."""
+        return no_prior(model)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
@@ -46,11 +46,11 @@ class Prior(Sampler):
         yield image + noise_like(image, 0.0, self.std, rng) if self.std else image
 
 
-def unlike_prior(model: Autoencoder) -> str:
-    """Why codes drawn from N(0, I) may mean nothing to this model, in a sentence; "" where it has that prior."""
+def no_prior(model: Autoencoder) -> str:
+    """A warning, in one sentence, where the prior of a model is not N(0, I); "" where it is."""
     if model.stochastic:
         return ""
     return (
-        f"this {type(model).__name__} has no prior: nothing has made its codes look like N(0, I), and what it "
-        "makes of such codes is a control at best; FittedGaussian draws codes as they lie"
+        f"this {type(model).__name__} has no prior: it was not trained to have codes distributed as N(0, I), so "
+        "images of such codes are only a control; FittedGaussian draws from the distribution of its codes"
     )

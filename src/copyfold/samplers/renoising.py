@@ -1,4 +1,4 @@
-"""Diffusion with no diffusion: images from noise, by an autoencoder that was only taught to copy."""
+"""Renoising: images from noise, by an autoencoder that was trained only to copy."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ from copyfold.types import Film, Images, Shape
 
 
 class Schedule(Recorded, ABC):
-    """How much of the image so far, of its reconstruction and of new noise make the next image.
+    """The weights of the current image, its reconstruction and new noise in the next image.
 
-    A function of n and steps. `copyfold.testing.check_schedule` tries one of your own.
+    A function of n and steps. `copyfold.testing.check_schedule` tests one of your own.
     """
 
     @abstractmethod
@@ -42,7 +42,7 @@ class Ramp(Schedule):
             at_least(1, over=self.over)
 
     def __call__(self, n: int, steps: int) -> tuple[float, float, float]:
-        """Forget the image, take c of its reconstruction and 1 - c of noise."""
+        """Weight 0 for the image, c for its reconstruction, 1 - c for noise."""
         c = n / (self.over or steps)
         return 0.0, c, 1 - c
 
@@ -57,7 +57,7 @@ class Additive(Schedule):
     rate: float = 0.1
 
     def __call__(self, n: int, steps: int) -> tuple[float, float, float]:
-        """Keep the image and add `rate` of its reconstruction."""
+        """Weight 1 for the image, `rate` for its reconstruction, 0 for noise."""
         return 1.0, self.rate, 0.0
 
 
@@ -69,12 +69,13 @@ class Renoising(Sampler):
 
     Yields the reconstructions D(E(a[n])), `steps` of them. Start from pure noise N(mean, std^2) to generate;
     steps = 1 is the baseline that the essay compares with, one pass over pure noise. `schedule` gives the weights;
-    30 and 200 steps are the essay's ("Diffusion with no Diffusion"). Of its scripts, which start at 0.7, one adds
-    noise of mean 0.6 in 80 steps and one of 0.5 in 50: `start_mean` is the mean to start at where it is another.
+    30 and 200 steps are the essay's ("Diffusion with no Diffusion"). Its scripts start from noise of mean 0.7; one
+    of them then adds noise of mean 0.6, in 80 steps, another of mean 0.5, in 50: `start_mean` is the mean of the
+    first noise where it differs from `mean`.
 
-    `grow` = ((n, side), ...) resizes a[n], bilinearly and before it is reconstructed, to that height and a width
-    in proportion, the scripts' increasing resolution: frames from n on are larger. It needs a model that takes
-    other sizes (UsageError). Nothing is clipped unless `clip` keeps every reconstruction in [0, 1].
+    `grow` = ((n, side), ...) resizes a[n] bilinearly, before it is reconstructed, to that height and the width in
+    proportion, so that frames from n on are larger (the scripts' increasing resolution). It needs a model that
+    takes images of other sizes (UsageError). `clip` clips every reconstruction to [0, 1]; default: no clipping.
     """
 
     steps: int = 30
@@ -91,7 +92,7 @@ class Renoising(Sampler):
         for n, side in self.grow:
             at_least(1, side=side)
             if not 1 < n <= self.steps:
-                raise UsageError(f"grow has step {n}, and the steps that can be larger are 2 to {self.steps}")
+                raise UsageError(f"step {n} in grow is invalid: expected a step from 2 to {self.steps}")
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:
         """Pure noise to start from, count x c x h x w, where rng is."""
@@ -123,7 +124,7 @@ def _size(model: Autoencoder, x: Images, height: int) -> tuple[int, int]:
     if size[0] % step or size[1] % step:
         near = "x".join(str(max(1, round(side / step)) * step) for side in size)
         raise UsageError(
-            f"a film cannot grow to {size[0]}x{size[1]} with this {name}: its sides must be multiples of {step}; "
-            f"the nearest that can is {near}"
+            f"a film cannot grow to {size[0]}x{size[1]} with this {name}: expected sides of multiples of {step}; "
+            f"the nearest size is {near}"
         )
     return size

@@ -1,4 +1,4 @@
-"""What one number of the code does: move it, leave the others, decode."""
+"""Latent traversal: change one number of the code, keep the others, decode."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
@@ -8,8 +8,8 @@ from torch import Generator
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, flat
-from copyfold.samplers.base import Sampler, parts, unflat
-from copyfold.samplers.latent import unlike_prior
+from copyfold.samplers.base import Sampler, parts, unflatten
+from copyfold.samplers.latent import no_prior
 from copyfold.types import Film, Images
 
 BATCH = 64  # reference images encoded at a time
@@ -19,14 +19,14 @@ Unit: TypeAlias = Literal["codes", "prior"]
 
 @dataclass(frozen=True)
 class Traversal(Sampler):
-    r"""Move one latent dimension of each image's code from low to high, and decode.
+    r"""Change one latent dimension of each image's code from low to high, and decode.
 
         h = E(x),   h[dim] = m + t s,   frame D(h)        t = low .. high in `steps` frames
 
     m and s are the mean and std of that dimension over the codes of `reference` images (x itself unless given; the
     command line gives the run's training images), or, with unit = "prior", 0 and 1, as for a Variational model.
-    All other numbers of the code stay. Where it is a tuple of maps, dimensions are counted through all of them,
-    the deepest first. Unclipped. UsageError where the code has no such dimension.
+    All other numbers of the code are unchanged. Where the code is a tuple of maps, `dim` counts the numbers of all
+    maps, the deepest first. Unclipped. UsageError where the code has no such dimension.
     """
 
     random: ClassVar[bool] = False
@@ -44,22 +44,22 @@ class Traversal(Sampler):
         one_of(Unit, "unit", self.unit)
 
     def doubt(self, model: Autoencoder) -> str:
-        """That a deterministic model has no prior whose units could be counted in."""
-        return unlike_prior(model) if self.unit == "prior" else ""
+        """With unit = "prior": a deterministic model has no prior."""
+        return no_prior(model) if self.unit == "prior" else ""
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
-        """Yield the images of the moved codes."""
+        """Yield the images of the changed codes."""
         z = model.encode(x)
         row = flat(z)
         if self.dim >= row.shape[1]:
-            raise UsageError(f"dim={self.dim} is invalid: this code has {row.shape[1]} dimensions, counted from 0")
+            raise UsageError(f"dim={self.dim} is invalid: expected a dimension, 0 to {row.shape[1] - 1}")
         mean, std = self._scale(model, x)
         for n in range(self.steps):
             t = self.low + (self.high - self.low) * n / (self.steps - 1)
             row = row.clone()
             row[:, self.dim] = mean + t * std
-            yield model.decode(unflat(row, z))
+            yield model.decode(unflatten(row, z))
 
     def _scale(self, model: Autoencoder, x: Images) -> tuple[float, float]:
         """m and s."""
@@ -68,5 +68,5 @@ class Traversal(Sampler):
         images = x if self.reference is None else self.reference.to(x)
         values = torch.cat([flat(model.encode(part))[:, self.dim] for part in parts(images, BATCH)])
         if len(values) < 2:
-            raise UsageError('one image has no std: give several to traverse from, or unit="prior"')
+            raise UsageError('1 image is invalid for unit="codes", a std over images: give more, or unit="prior"')
         return values.mean().item(), values.std().item()

@@ -1,4 +1,4 @@
-"""Walking the manifold: encode, disturb the code, decode, and again."""
+"""Manifold walks: encode, add noise to the code, decode, and repeat."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,15 +15,16 @@ from copyfold.types import Film, Images
 
 @dataclass(frozen=True)
 class Walk(Sampler):
-    r"""A walk on the manifold that the autoencoder learned, by its own map.
+    r"""A walk on the learned manifold: encode, add noise, decode, repeat.
 
         g[n] = D(h[n]),   h[n] = E(g[n-1]) + std xi        xi ~ N(0, I),   g[0] = x
 
     Yields g[1] .. g[steps], unclipped. std = 0 is the walk without noise, which shows how stable the manifold
     is; the essay uses 0.2 for 300 steps ("Image Generation with an Autoencoder Manifold Walk"). Where the code
-    is a tuple of maps, noise goes on every map. How far 0.2 goes depends on the scale of the code: `relative`
-    counts std in standard deviations of each map, over all its numbers in the codes of x. Without `reencode`
-    the code wanders alone, h[n] = h[n-1] + std xi, as in one of the scripts (std = 100, 30 steps).
+    is a tuple of maps, noise is added to every map. The effect of a std depends on the scale of the code:
+    `relative` gives std in units of each map's standard deviation, over all its numbers in the codes of x. Without
+    `reencode` it is a random walk of the code, h[n] = h[n-1] + std xi, as in one of the scripts (std = 100, 30
+    steps).
     """
 
     steps: int = 300
@@ -50,13 +51,13 @@ class Walk(Sampler):
 
 @dataclass(frozen=True)
 class DirectedWalk(Sampler):
-    r"""A walk with a destination: from each image to the next, the last to the first.
+    r"""A walk to a target: from each image to the next, the last to the first.
 
         g[n] = D(h[n]),   h[n] = e + (E(y) - e) / (steps - n + 1) + std xi        e = h[n-1],   h[0] = E(x)
 
     y are the next images. Yields g[1] .. g[steps], unclipped. With std = 0 this is the scripts'
-    h = (1 - a) E(x) + a E(y) with a = n / steps, in 60 steps. `reencode` walks by the autoencoder's own map,
-    e = E(g[n-1]), so that every step starts from an image that it made. Without noise the film ends at D(E(y)).
+    h = (1 - a) E(x) + a E(y) with a = n / steps, in 60 steps. With `reencode`, e = E(g[n-1]): every step starts
+    from the image of the step before. Without noise the film ends at D(E(y)).
     """
 
     random: ClassVar[bool] = False
@@ -71,7 +72,7 @@ class DirectedWalk(Sampler):
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
-        """Yield the images on the way."""
+        """Yield the images of the walk from x to the next images."""
         z = model.encode(x)
         target = following(z)
         for left in range(self.steps, 0, -1):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from copyfold import catalogue
-from copyfold.models.base import Autoencoder, check_citizen, load
+from copyfold.models.base import Autoencoder, check_reloadable, load
 from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.objectives.base import Classical, Objective
 from copyfold.testing.demands import (
@@ -54,7 +54,7 @@ def check_architecture(model: Autoencoder, objective: Objective | None = None) -
     name, objective = class_name(model, Autoencoder), objective or Classical()
     with seeded():
         with attempt(name):
-            check_citizen(model)
+            check_reloadable(model)
         stores_arguments(model)
         can_be_saved(model)
         require(any(p.requires_grad for p in model.parameters()), f"{name}: has no weights that can be trained")

@@ -1,4 +1,4 @@
-"""Training: the only package that knows Fabric. `fit` takes a model, an objective and photos."""
+"""Training: the only package that uses Fabric. `fit` takes a model, an objective and photos."""
 
 from copyfold.training.classifying import fit_classifier
 from copyfold.training.distributed import rank as rank

@@ -1,4 +1,4 @@
-"""Checkpoints: what a training goes on from, whole or not there, and the models that are saved with it."""
+"""Checkpoints, written atomically, and the models that are saved with them."""
 
 import logging
 import os
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("copyfold")
 
-HELD = {"global_step", "seconds", "lowest", "optimizer_states", "early_stopping", "tally", "precision"}
-ROOM = 1.1  # of the size of what is saved, which must be free before
+REQUIRED = {"global_step", "seconds", "lowest", "optimizer_states", "early_stopping", "tally", "precision"}
+SPACE = 1.1  # times the size of what is saved must be free on the disk
 
 
 class Checkpoints:
@@ -45,26 +45,26 @@ class Checkpoints:
         self.saved, self.saved_step = time.monotonic(), state.step
 
     @property
-    def late(self) -> bool:
-        """Whether it is long since the last checkpoint."""
+    def due(self) -> bool:
+        """Whether `save_minutes` have passed since the last checkpoint."""
         return time.monotonic() - self.saved > 60 * self.plan.save_minutes
 
     def save(self, final: bool = False) -> None:
-        """Write best/, model/ and last.ckpt, each whole or as it was; Diverged where a weight is NaN or infinite.
+        """Write best/, model/ and last.ckpt atomically; Diverged where a weight is NaN or infinite.
 
         model/ has running averages estimated again, of a share of what was trained on since the last time, or of
         all of it where this is the `final` one; last.ckpt has those of training.
 
-        The checkpoint comes last: what it says is saved is saved, whenever the process is killed.
+        The checkpoint is written last, so that what it refers to is on the disk whenever the process is killed.
         """
         state = self.state
         weights = state.model.state_dict()
         if not all(bool(parameter.isfinite().all()) for parameter in state.model.parameters()):
             raise Diverged(f"a weight became NaN or infinite by step {state.step}")
-        state.tally.share(self.fabric)
+        state.tally.average(self.fabric)
         if self.fabric.is_global_zero:
             copies = 5 + (state.average is not None)  # weights, the optimiser's two moments, model/, best/
-            self._make_sure_of(copies * sum(tensor.nbytes for tensor in weights.values()))
+            self._require_space(copies * sum(tensor.nbytes for tensor in weights.values()))
             self.log.flush()
             if self.log.best is not None:
                 state.model.save(self.run.folder / "best", self.log.best)
@@ -79,13 +79,13 @@ class Checkpoints:
         self.saved, self.saved_step = time.monotonic(), state.step
         self.log.pace.pause()
 
-    def _make_sure_of(self, size: int) -> None:
-        """Refuse to begin what the disk has no room for."""
-        free, needed = shutil.disk_usage(self.run.folder).free, ROOM * size
+    def _require_space(self, size: int) -> None:
+        """CopyfoldError where the disk has not enough space for `size` bytes."""
+        free, needed = shutil.disk_usage(self.run.folder).free, SPACE * size
         if free < needed:
             raise CopyfoldError(
                 f"{self.run.folder} has {free / 1e6:,.0f} MB free and a checkpoint needs {needed / 1e6:,.0f}: "
-                "what was saved before is untouched; free some space and go on with --resume"
+                "the last checkpoint is unchanged; free some space and continue with --resume"
             )
 
     def _keep(self) -> None:
@@ -96,7 +96,7 @@ class Checkpoints:
         folder.mkdir(exist_ok=True)
         kept = folder / f"step-{self.state.step:09d}.ckpt"
         kept.unlink(missing_ok=True)
-        os.link(self.run.checkpoint, kept)  # the next last.ckpt takes the name, and not the place, of this one
+        os.link(self.run.checkpoint, kept)  # the next last.ckpt replaces the name, not the data, of this one
         for old in sorted(folder.glob("step-*.ckpt"))[: -self.plan.keep]:
             old.unlink()
 
@@ -106,17 +106,17 @@ def _write(run: runs.Run, checkpoint: dict[str, Any]) -> None:
     try:
         with written(run.checkpoint) as temporary, temporary.open("wb") as file:
             torch.save(checkpoint, file)
-    except RuntimeError as error:  # torch hides what the disk said
+    except RuntimeError as error:  # torch hides the disk's error
         raise CopyfoldError(
-            f"cannot write {run.checkpoint}: {error}; the checkpoint before it is untouched; free some space and "
-            "go on with --resume"
+            f"cannot write {run.checkpoint}: {error}; the checkpoint before it is unchanged; free some space and "
+            "continue with --resume"
         ) from error
 
 
 def read(run: runs.Run, model: Autoencoder, plan: Plan, batches: int) -> dict[str, Any]:
-    """The checkpoint of a run, plain types and tensors only; the model takes on its weights.
+    """The checkpoint of a run, plain types and tensors only; its weights are loaded into the model.
 
-    UsageError where training cannot go on from it: of another model, optimiser or images, or no checkpoint.
+    UsageError where training cannot continue from it: another model, optimiser or images, or no checkpoint.
     """
     path = run.checkpoint
     try:
@@ -126,29 +126,29 @@ def read(run: runs.Run, model: Autoencoder, plan: Plan, batches: int) -> dict[st
     try:
         model.load_state_dict({k.removeprefix("model."): v for k, v in kept["state_dict"].items()})
         averaged, expected = kept["average"] is not None, kept["batches"]
-        if missing := HELD - kept.keys():
+        if missing := REQUIRED - kept.keys():
             raise KeyError(*missing)
     except (KeyError, TypeError, AttributeError):
-        raise UsageError(f"{path} is no checkpoint of copyfold's: start again with --overwrite") from None
+        raise UsageError(f"{path} is not a checkpoint of copyfold: start again with --overwrite") from None
     except RuntimeError:
         raise UsageError(
-            f"{path} is of another model: leave out --model to go on with it, or start again with --overwrite"
+            f"{path} is of another model: leave out --model to continue with it, or start again with --overwrite"
         ) from None
     if expected != batches:
         raise UsageError(
-            f"{path} is of epochs of {expected} batches, and these images make {batches}: go on with the same "
+            f"{path} is of epochs of {expected} batches, and these images make {batches}: continue with the same "
             "images, --limit and --batch, or start again with --overwrite"
         )
     if averaged != (plan.average is not None):
         raise UsageError(
-            f"{path} has {'an' if averaged else 'no'} average of the weights: go on "
+            f"{path} has {'an' if averaged else 'no'} average of the weights: continue "
             f"{'with' if averaged else 'without'} --average, or start again with --overwrite"
         )
     return kept
 
 
 def finished(run: runs.Run, kept: dict[str, Any], plan: Plan, batches: int) -> bool:
-    """Whether a checkpoint is already where the plan ends, which is said."""
+    """Whether a checkpoint is already at the end of the plan; if so, log it."""
     ends = {
         "epochs": (kept["global_step"] / batches, plan.epochs),
         "steps": (kept["global_step"], plan.steps),
@@ -160,6 +160,6 @@ def finished(run: runs.Run, kept: dict[str, Any], plan: Plan, batches: int) -> b
             more = f"--{name} than {getattr(plan, name):g}"
             if name == "steps" and plan.minutes is not None:  # on the command line more steps come with them
                 more = f"--minutes than {plan.minutes:g}, or {more},"
-            log.info("%s is finished already: give more %s to go on", run.folder, more)
+            log.info("%s is finished already: give more %s to continue", run.folder, more)
             return True
     return False

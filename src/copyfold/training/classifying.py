@@ -1,4 +1,4 @@
-"""`fit_classifier`: a plain short loop, for the classifiers that claims on depth look into."""
+"""`fit_classifier`: a short training loop, for the classifiers whose layers the claims compare."""
 
 import math
 
@@ -26,8 +26,8 @@ def fit_classifier(
 
         L = -log softmax(model(x))[y]
 
-    AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101), its rate rising to `lr` and falling to nothing in one
-    cycle (Smith and Topin, 2018, arXiv:1708.07120). The order of the images depends on (seed, epoch) alone, as
+    AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101); its learning rate rises to `lr` and falls to about 0 in
+    one cycle (Smith and Topin, 2018, arXiv:1708.07120). The order of the images depends on (seed, epoch) alone, as
     in `Batches`; an incomplete last batch is dropped. The model is in eval mode afterwards.
 
     Args:
@@ -39,7 +39,7 @@ def fit_classifier(
         lr: The highest learning rate.
         seed: Of the order.
 
-    Raises UsageError where images, labels and model do not fit, Diverged when the loss is no number any more.
+    Raises UsageError where images, labels and model do not fit, Diverged when the loss becomes NaN or infinite.
     """
     at_least(1, epochs=epochs, batch=batch)
     if not lr > 0:
@@ -58,7 +58,7 @@ def fit_classifier(
             chosen = rows.flatten().to(device)
             loss = F.cross_entropy(model(x[chosen]), y[chosen].long())
             if not math.isfinite(value := loss.item()):
-                raise Diverged(f"the loss became {value} in epoch {epoch + 1}: start anew with an lr below {lr:g}")
+                raise Diverged(f"the loss became {value} in epoch {epoch + 1}: start again, with lr below {lr:g}")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -71,14 +71,14 @@ def fit_classifier(
 
 @torch.no_grad()
 def _check(model: nn.Module, x: Tensor, y: Tensor) -> None:
-    """Refuse labels that are not one class number per image, of a class that the model has."""
+    """UsageError where labels are not one class number per image, of a class that the model has."""
     if y.shape != x.shape[:1] or y.is_floating_point() or not len(x):
         raise UsageError(
             f"{tuple(y.shape)} labels of {y.dtype} do not fit {len(x)} images: give one whole number per image"
         )
     scores = model.eval()(x[:1])
     if scores.ndim != 2:
-        raise UsageError(f"the model gives {tuple(scores.shape)} for one image: it must give (1, classes)")
+        raise UsageError(f"the model returned {tuple(scores.shape)} for one image: expected (1, classes)")
     low, high, classes = int(y.min()), int(y.max()), scores.shape[1]
     if low < 0 or high >= classes:
         raise UsageError(

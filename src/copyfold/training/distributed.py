@@ -1,4 +1,4 @@
-"""Several processes that train together: which of them this one is, and what Fabric does for all."""
+"""Distributed training: the rank of this process, and the launch of all processes by Fabric."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 PRECISIONS = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-BY_HAND = ("bash", "interactive")  # names of SLURM's jobs in which a user types, and srun starts nothing
+INTERACTIVE = ("bash", "interactive")  # names of interactive SLURM jobs, in which srun did not start this process
 
 
 def rank(plan: Plan) -> int:
@@ -31,7 +31,7 @@ def rank(plan: Plan) -> int:
         return int(found["RANK"])
     if plan.world == 1:
         return 0
-    if "SLURM_NTASKS" in found and found.get("SLURM_JOB_NAME") not in BY_HAND:
+    if "SLURM_NTASKS" in found and found.get("SLURM_JOB_NAME") not in INTERACTIVE:
         tasks = int(found["SLURM_NTASKS"])
         _compare("SLURM", tasks, int(found.get("SLURM_NTASKS_PER_NODE", tasks // plan.nodes)), plan)
         return int(found["SLURM_PROCID"])
@@ -44,7 +44,7 @@ def rank(plan: Plan) -> int:
 
 
 def _compare(starter: str, world: int, local: int, plan: Plan) -> None:
-    """Refuse another number of processes than the plan has, in all or on this machine."""
+    """UsageError where the number of processes, in all or on this machine, is not the plan's."""
     if (world, local) != (plan.world, plan.devices):
         raise UsageError(
             f"{starter} started {world} processes, {local} on each machine, and --devices {plan.devices} --nodes "
@@ -57,9 +57,9 @@ def _compare(starter: str, world: int, local: int, plan: Plan) -> None:
 def launched(plan: Plan) -> "Generator[Fabric]":
     """Fabric with the devices and the precision of a plan, all of its processes started, within a with-block.
 
-    Its own advice is kept off the screen: what matters is said by copyfold.
+    Fabric's own log messages and warnings are hidden.
     """
-    # slow to import, as it imports torch._dynamo: not before everything else is checked
+    # slow to import, as it imports torch._dynamo: after all checks
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 

@@ -1,4 +1,4 @@
-"""Early stopping: a training that learns nothing more ends by itself."""
+"""Early stopping: end training when the held-out loss no longer falls."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class EarlyStopping:
     """Counts the epochs since the held-out loss was lowest.
 
-    Prechelt, "Early Stopping - But When?" (1998): the criterion of so many strips without progress.
+    Prechelt, "Early Stopping - But When?" (1998): stop after a number of successive strips without progress.
     """
 
     patience: int
@@ -23,5 +23,5 @@ class EarlyStopping:
 
     @property
     def over(self) -> bool:
-        """Whether it has not fallen for so many epochs."""
+        """Whether the held-out loss has not fallen for `patience` epochs."""
         return self.waited >= self.patience

@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is what is saved and looked at."""
+"""An exponential moving average of the weights, which is saved and evaluated in their place."""
 
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ class MovingAverage:
         average = get_ema_multi_avg_fn(decay)
 
         def averaged(averages: Any, values: Any, steps: Any) -> None:
-            """Whole numbers, as a count or an order, are taken over: they have no mean."""
+            """Integer buffers, such as counts, are copied: they have no mean."""
             if averages[0].is_floating_point() or averages[0].is_complex():
                 average(averages, values, steps)
             else:
@@ -39,9 +39,9 @@ class MovingAverage:
         self._averaged.update_parameters(model)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averages, and of how many steps."""
+        """The averages and their number of steps."""
         return self._averaged.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the averages."""
         self._averaged.load_state_dict(state)

@@ -18,9 +18,9 @@ from copyfold.corruptions import Clean
 from copyfold.data import Photos, Stream
 from copyfold.data.sampling import EVALUATED
 from copyfold.errors import CopyfoldError, Diverged, UsageError
-from copyfold.models.base import Autoencoder, check_citizen, load
+from copyfold.models.base import Autoencoder, check_reloadable, load
 from copyfold.objectives.base import Classical, Objective
-from copyfold.probes.latent import symptoms
+from copyfold.probes.latent import code_warnings
 from copyfold.training.checkpointing import Checkpoints, finished, read
 from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
@@ -39,11 +39,11 @@ from copyfold.types import Progress
 
 log = logging.getLogger("copyfold")
 
-GONE = re.compile("peer|gloo|nccl", re.IGNORECASE)  # what is said where a process does not answer
+PEER = re.compile("peer|gloo|nccl", re.IGNORECASE)  # in the error where another process does not answer
 _AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
 
 
-def _spelled(function: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
+def _with_plan_fields(function: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
     """Let help() and completion show the fields of Plan where a function takes **plan; fitting.pyi is the same."""
     signature = inspect.signature(function)
     *own, _ = signature.parameters.values()
@@ -52,7 +52,7 @@ def _spelled(function: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
     return function
 
 
-@_spelled
+@_with_plan_fields
 def fit(
     model: Autoencoder,
     objective: Objective | None = None,
@@ -64,29 +64,29 @@ def fit(
     progress: Progress | None = None,
     **plan: Any,
 ) -> runs.Run:
-    """Train a model with Adam and return its run; `run.model` and `run.history` are what came of it.
+    """Train a model with Adam and return its run, with the results `run.model` and `run.history`.
 
-    Every step is a batch of images; an incomplete last batch of an epoch is dropped. The held-out loss is taken
+    Every step is a batch of images; an incomplete last batch of an epoch is dropped. The held-out loss is computed
     after every epoch on up to 512 held-out images. `model` itself is trained, and is in eval mode afterwards.
-    How to train is said by the fields of `Plan`, as in fit(model, epochs=10, batch=64, lr=1e-3).
+    The fields of `Plan` say how to train, as in fit(model, epochs=10, batch=64, lr=1e-3).
 
-    With the same seed, threads and machine, the same bits come out, whether or not training was stopped and
-    resumed between; not where `minutes` and a cosine make the learning rate a matter of the clock, nor on a GPU
-    in general, some of whose sums have no fixed order (torch.use_deterministic_algorithms gives them one).
+    The same seed, threads and machine give bit-identical results, also where training was stopped and resumed; not
+    where `minutes` with a cosine schedule makes the learning rate depend on the clock, nor on a GPU in general,
+    some of whose sums have no fixed order (torch.use_deterministic_algorithms gives them one).
 
     Args:
         model: What to train; its shape must be that of the photos.
-        objective: What to make smaller: plain reconstruction unless given.
+        objective: The loss to minimise: plain reconstruction unless given.
         photos: What to train on: the digits unless given.
         run: The run's folder; runs/ARCHITECTURE-TIME unless given.
-        resume: Go on from the run's last checkpoint, or start anew where there is none.
+        resume: Continue from the run's last checkpoint, or start from scratch where there is none.
         overwrite: Delete the run that is in the folder, if there is one.
         progress: Called as progress(what, done, total) after every step.
         **plan: Fields of `Plan`: epochs, minutes, batch, lr, seed, precision, devices and so on.
 
-    Raises UsageError for what cannot be meant, CopyfoldError where the run's folder is in use or the disk is
-    full, Diverged when the loss stops being a number (the last good checkpoint is kept), and Stopped, after
-    saving, when SIGINT or SIGTERM came.
+    Raises UsageError for invalid arguments, CopyfoldError where the run's folder is in use or the disk is full,
+    Diverged when the loss becomes NaN or infinite (the last good checkpoint is kept), and Stopped, after saving,
+    when SIGINT or SIGTERM came.
     """
     for name in plan.keys() - {field.name for field in fields(Plan)}:
         near = catalogue.nearest(name, inspect.signature(fit).parameters)
@@ -122,7 +122,7 @@ def _train(
     resume: bool,
     progress: Progress | None,
 ) -> int:
-    """Put everything where it is trained, and go through the loop. Returns the signal that ended it, or 0.
+    """Move everything to the device, and train. Returns the signal that ended training, or 0.
 
     The model ends as model/ has it: with the average of its weights, and running averages estimated again.
     """
@@ -158,20 +158,20 @@ def _train(
 
 @contextmanager
 def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
-    """Say what went wrong in our own words, with what to do."""
+    """Raise errors of training again with a message that says what to do."""
     try:
         yield
     except Diverged as error:
         raise Diverged(
-            f"{error}: {run.folder} keeps the last good state; go on with --resume and a lower "
+            f"{error}: {run.folder} keeps the last good state; continue with --resume and a lower "
             f"--lr than {plan.lr:g}" + (", or --precision 32" if plan.precision in ("bf16", "16") else "")
         ) from None
     except RuntimeError as error:
-        if plan.world == 1 or not GONE.search(str(error)):
+        if plan.world == 1 or not PEER.search(str(error)):
             raise
         raise CopyfoldError(
             "another process of this training has ended, and says why itself unless it was killed: "
-            f"{run.folder} keeps the last checkpoint, go on with --resume"
+            f"{run.folder} keeps the last checkpoint, continue with --resume"
         ) from error
 
 
@@ -184,7 +184,7 @@ def _say(
     metrics: MetricsLog,
     last: int | None,
 ) -> None:
-    """Say in plain words what is wrong with code and output, if anything; write down what each unit does."""
+    """Log warnings about the code and the output; write the statistics of each unit to findings/codes.json."""
     penalties = objective.penalties if isinstance(objective, Classical) else ()
     rows, codes = metrics.rows, metrics.codes
     outside = rows[-1].get("held_out_outside", 0.0) if rows else 0.0
@@ -195,13 +195,13 @@ def _say(
     for sentence in [
         *_guarded(plan, state, last),
         *said,
-        *symptoms(codes, any(penalty.sparse for penalty in penalties), outside),
+        *code_warnings(codes, any(penalty.sparse for penalty in penalties), outside),
     ]:
         log.info("%s", sentence)
 
 
 def _guarded(plan: Plan, state: TrainState, last: int | None) -> list[str]:
-    """Whether the clock ended a plan of steps before its end."""
+    """A warning where the clock ended a plan of steps before its end."""
     if plan.steps is None or plan.limit is None or last is None or state.step >= last:
         return []
     if state.clock.seconds < 60 * plan.limit:
@@ -215,7 +215,7 @@ def _guarded(plan: Plan, state: TrainState, last: int | None) -> list[str]:
 def _not_learned(
     rows: list[runs.Row], objective: Objective, photos: Photos | Stream, state: TrainState
 ) -> list[str]:
-    """Whether it has not yet learned to copy, where it is to do nothing else and no signal stopped it."""
+    """A warning where it has not yet learned to copy, if that is all it is trained for and no signal stopped it."""
     plain = (
         isinstance(objective, Classical) and isinstance(objective.corruption, Clean) and not objective.penalties
     )
@@ -231,26 +231,26 @@ def _not_learned(
 
 
 def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
-    """Refuse what would fail, or mean nothing, after minutes; and what could not be read back."""
+    """UsageError, before training, for what would fail later or could not be read back."""
     for thing, base in ((model, Autoencoder), (objective, Objective)):
         if not isinstance(thing, base):
-            raise UsageError(f"{thing!r} is no {base.__name__}: give an instance of one, as in {_AS[base]}")
+            raise UsageError(f"{thing!r} is invalid: expected an instance of {base.__name__}, as in {_AS[base]}")
     if not hasattr(photos, "batches"):
         raise UsageError(f"photos={photos!r} is invalid: expected Photos, as in Photos({photos!r})")
     if model.shape != tuple(photos.shape):
         raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
-    check_citizen(model)
+    check_reloadable(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise UsageError(f"{type(model).__name__} has no weights that can be trained")
     if isinstance(photos, Photos) and photos.whole:
         raise UsageError("photos read with whole=True hold nothing out: train on Photos(...) without it")
     objective.check(model)
-    _check_citizen(objective, model)
+    _check_objective(objective, model)
     if plan.recompute and model.has_statistics and model.statistics == "running":
-        raise UsageError("recompute would see other running averages the second time: give statistics='batch'")
+        raise UsageError("recompute is invalid with running averages, which change: give statistics='batch'")
     if plan.compile and any(penalty.differentiates for penalty in getattr(objective, "penalties", ())):
         raise UsageError(
-            "a penalty on a gradient is differentiated twice, which no compiled model is: leave out compile"
+            "compile is invalid with a penalty on a gradient, which needs second derivatives: leave out compile"
         )
     if plan.patience is not None and not len(photos.held_out):
         raise UsageError("patience needs held-out images, and there are none: give more images")
@@ -261,17 +261,17 @@ def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pl
         )
 
 
-def _check_citizen(objective: Objective, model: Autoencoder) -> None:
-    """Refuse an objective that recipe.yaml could not say, or would say wrong, or that fails where it is tried.
+def _check_objective(objective: Objective, model: Autoencoder) -> None:
+    """UsageError where recipe.yaml could not describe an objective correctly, or where it fails on two images.
 
-    One in which a person's own class is looks at two images: what is wrong with it is said before training.
+    Only an objective with a user's own class in it is tried on images.
     """
     described = catalogue.describe(objective)
     again = catalogue.describe(catalogue.build(Objective, described))
     if again != described:
         raise UsageError(
-            f"{type(objective).__name__} made again from what it stores, {described}, is {again}: store every "
-            "argument of a constructor as it was given, under its name"
+            f"{type(objective).__name__} rebuilt from its stored arguments, {described}, is {again}: store every "
+            "argument of the constructor unchanged, under its name"
         )
     if not catalogue.foreign(described):
         return
@@ -282,14 +282,14 @@ def _check_citizen(objective: Objective, model: Autoencoder) -> None:
             terms = objective(model.eval(), x)
     except UsageError:
         raise
-    except Exception as error:  # whatever it may raise
+    except Exception as error:  # a user's own class may raise anything
         raise UsageError(f"{name} failed on 2 images: {type(error).__name__}: {error}") from error
     finally:
         model.train(training)
     found: Any = terms
     if not isinstance(found, dict):
-        raise UsageError(f"{name} gave {found!r}: expected its terms by name, scalar tensors")
+        raise UsageError(f"{name} returned {found!r}: expected its terms by name, scalar tensors")
     for term, value in cast(dict[str, Any], found).items():
         if not isinstance(value, torch.Tensor) or value.shape:
             said = f"a tensor of {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r}"
-            raise UsageError(f"{term} gave {said}: expected a scalar tensor, averaged over the batch")
+            raise UsageError(f"{term} returned {said}: expected a scalar tensor, averaged over the batch")

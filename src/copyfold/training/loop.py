@@ -21,8 +21,8 @@ from copyfold.types import Progress
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-WATCHED = 10  # diagnostics are taken of every tenth step
-ASKED = 10  # steps from one agreement of several processes to the next; a GPU, too, is waited for then
+DIAGNOSED = 10  # diagnostics are computed in every tenth step
+AGREED = 10  # steps from one agreement of several processes to the next, which also synchronises with a GPU
 
 
 def train(
@@ -35,19 +35,19 @@ def train(
     checkpoints: Checkpoints,
     progress: Progress | None = None,
 ) -> None:
-    """Train until the plan, the clock, a signal or early stopping says that it is over.
+    """Train until the plan, the clock, a signal or early stopping ends it.
 
         for every batch x:   g = mean over its parts of grad L(x);   w <- optimizer(w, g);   average <- w
 
-    Randomness is a function of (seed, step, part, rank): every part of a step seeds torch anew, so that a resumed
-    training draws what it would have drawn. Diverged, in all processes, if a loss became NaN or infinite in one.
+    Randomness is a function of (seed, step, part, rank): torch is seeded before every part of a step, so that a
+    resumed training draws the same numbers. Diverged, in all processes, if a loss became NaN or infinite in one.
     """
     shared: Any = fabric.strategy.setup_module(loss) if plan.world > 1 else loss
     length, over = len(source), False
     last = plan.last(length)
     source.n = state.step
     _compare(state, fabric, checkpoints)
-    state.clock.start()  # what came before is no training
+    state.clock.start()  # the time before does not count
     if state.step == 0:
         checkpoints.save()  # so that there is one from the start
     while not over:
@@ -63,18 +63,18 @@ def train(
             if progress is not None:
                 progress(*log.progress())
             numbered = plan.save_steps is not None and state.step % plan.save_steps == 0
-            alone = plan.world == 1 and fabric.device.type == "cpu"  # and never waits to ask
-            if not (ended or final or numbered or alone or state.step % ASKED == 0):
+            single = plan.world == 1 and fabric.device.type == "cpu"  # agreement costs nothing
+            if not (ended or final or numbered or single or state.step % AGREED == 0):
                 continue
-            over, late, diverged = agree(fabric, state.clock, checkpoints.late, state.tally.finite)
+            over, due, diverged = agree(fabric, state.clock, checkpoints.due, state.tally.finite)
             if diverged:
                 raise Diverged(f"the loss became NaN or infinite by step {state.step}")
             if ended:
-                over |= log.learned_nothing
+                over |= log.stopped_early
             elif over or final:
                 log.row(held_out=True, aside=bool(state.clock.signum))
             over |= final
-            if over or late or numbered:
+            if over or due or numbered:
                 checkpoints.save(final=over and not state.clock.signum)
             if over:
                 break
@@ -90,7 +90,7 @@ def one_step(
 
 def _gradient(state: TrainState, shared: Any, batch: torch.Tensor, plan: Plan, fabric: "Fabric") -> None:
     """The gradient of a batch, part by part; several processes share it with the last one."""
-    watched = state.step % WATCHED == 0 or not state.tally.counts
+    watched = state.step % DIAGNOSED == 0 or not state.tally.counts
     for part, pixels in enumerate(batch.chunk(plan.accumulate)):
         seeded(hashed(plan.seed, state.step * plan.accumulate + part, fabric.global_rank), fabric.device)
         with _shared_after(part, shared, plan):
@@ -114,17 +114,17 @@ def _step(state: TrainState, loss: Loss, plan: Plan, fabric: "Fabric") -> None:
 
 
 def _shared_after(part: int, shared: Any, plan: Plan) -> AbstractContextManager[Any]:
-    """Several processes share the gradient when they have that of the last part."""
+    """Processes average the gradient with the last part only."""
     return nullcontext() if plan.world == 1 or part + 1 == plan.accumulate else shared.no_sync()
 
 
 def _compare(state: TrainState, fabric: "Fabric", checkpoints: Checkpoints) -> None:
-    """Refuse to train where one process goes on from a checkpoint that another does not see."""
+    """UsageError where one process resumes from a checkpoint that another does not see."""
     if fabric.world_size == 1:
         return
     at: Any = fabric.all_reduce(torch.tensor([state.step, -state.step], device=fabric.device), reduce_op="max")
     if at[0] != -at[1]:
         raise UsageError(
-            f"{checkpoints.run.folder} is at step {state.step} for this process and at another for others: it "
-            "must be one folder that all machines see"
+            f"{checkpoints.run.folder} is at step {state.step} for this process and at another step for others: "
+            "give a folder that all machines share"
         )

@@ -32,13 +32,13 @@ class Loss(nn.Module):
 
 @dataclass
 class Tally:
-    """Sums of named numbers since they were last taken."""
+    """Sums of named numbers since the last `take`."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
 
     def add(self, numbers: dict[str, Tensor]) -> None:
-        """Add numbers, detached, without waiting for a device."""
+        """Add numbers, detached, without synchronising with the device."""
         for name, value in numbers.items():
             value = value.detach()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -46,18 +46,18 @@ class Tally:
 
     @property
     def finite(self) -> bool:
-        """Whether no loss since they were last taken was NaN or infinite; a device is waited for."""
+        """Whether every loss since the last `take` is finite; synchronises with the device."""
         return "loss" not in self.sums or math.isfinite(self.sums["loss"].item())
 
-    def share(self, fabric: "Fabric") -> None:
-        """Make the sums their means over all processes."""
+    def average(self, fabric: "Fabric") -> None:
+        """Replace the sums by their means over all processes."""
         if self.sums:
             found = torch.stack([total.float() for total in self.sums.values()])
             sums = cast(Tensor, fabric.all_reduce(found, reduce_op="mean"))
             self.sums = dict(zip(self.sums, sums.unbind(), strict=True))
 
     def take(self) -> Row:
-        """The means; the next ones begin at nothing."""
+        """Return the means, and start new sums."""
         counts = self.counts.values()
         values = torch.stack([t.float() for t in self.sums.values()]).tolist() if self.sums else []
         row = {name: total / count for name, total, count in zip(self.sums, values, counts, strict=True)}

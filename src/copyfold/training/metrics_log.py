@@ -1,4 +1,4 @@
-"""Rows of a run's log, and what is looked at to write them."""
+"""The rows of a run's log.csv, and the evaluation on held-out images for them."""
 
 import logging
 import math
@@ -27,7 +27,7 @@ log = logging.getLogger("copyfold")
 
 LOGGED = ("active_units", "dead_units", "always_on_units", "saturation")
 ROW_STEPS = 100  # a row of the log at least this often
-SLOW, PACES = 10, 20  # times the usual step, and how many steps in a row are that
+SLOW, PACES = 10, 20  # a slowdown: median of 20 steps above 10 times the usual one
 
 
 class MetricsLog:
@@ -60,11 +60,11 @@ class MetricsLog:
         self.pace = Pace()
         # those after the checkpoint that training goes on from are dropped
         self.rows = [row for row in run.history if row["step"] <= state.step] if state.step else []
-        self.names: list[str] = []  # the columns of log.csv; none, until it is written anew
+        self.names: list[str] = []  # the columns of log.csv; empty until the file is rewritten
 
     def stepped(self, ended: bool) -> None:
-        """Write a row where an epoch ended, and a hundred steps after the last one; mind the pace."""
-        self.pace.mind()
+        """Write a row at the end of an epoch and every hundred steps; time the step."""
+        self.pace.tick()
         step = self.state.step % self.length
         if ended:
             self.row(held_out=True)
@@ -74,8 +74,8 @@ class MetricsLog:
             self.row()
 
     @property
-    def learned_nothing(self) -> bool:
-        """Whether the held-out loss has not fallen for as long as the plan is patient, which is said."""
+    def stopped_early(self) -> bool:
+        """Whether the held-out loss has not fallen for the plan's `patience`; if so, log it."""
         stopping = self.state.early_stopping
         if stopping is None or not stopping.over:
             return False
@@ -96,29 +96,29 @@ class MetricsLog:
     def row(self, held_out: bool = False, aside: bool = False) -> None:
         """Write a row of the log: means since the last one. Diverged where a loss is NaN or infinite.
 
-        One `aside` is of a training that was stopped, and is no part of it: the means go on, and best/ stays, so
-        that what is resumed ends as what was not stopped.
+        A row that is `aside` is written where training was stopped. It does not change the state: the means
+        continue, and best/ is not updated, so that a resumed training ends like one that was not stopped.
         """
         state = self.state
         tally = Tally(dict(state.tally.sums), dict(state.tally.counts)) if aside else state.tally
         row = {"epoch": state.step / self.length, "step": state.step, "seconds": state.clock.seconds}
-        tally.share(self.fabric)
+        tally.average(self.fabric)
         row |= tally.take()
         if not math.isfinite(row.get("loss", 0.0)):
             raise Diverged(f"the loss became {row['loss']} by step {state.step}")
         if held_out and len(self.held_out):
-            row |= self.fabric.broadcast(self._look(keep=not aside) if self.fabric.is_global_zero else {})
+            row |= self.fabric.broadcast(self._held_out_row(keep=not aside) if self.fabric.is_global_zero else {})
         self._write(row)
         self.pace.pause()
         if not math.isfinite(row.get("held_out_loss", 0.0)):
             raise Diverged(f"the held-out loss became {row['held_out_loss']} at step {state.step}")
 
     def flush(self) -> None:
-        """Have every row on the disk."""
+        """Write every row to the disk."""
         self.names = self.run.write_history(self.rows)
 
     def _write(self, row: runs.Row) -> None:
-        """Add a row; where there is one of this step already, to that."""
+        """Append a row, or merge it into an existing row of the same step."""
         again = bool(self.rows) and self.rows[-1]["step"] == row["step"]
         self.rows.append((self.rows.pop() if again else {}) | row)
         if not self.fabric.is_global_zero:
@@ -129,8 +129,8 @@ class MetricsLog:
             self.run.append_history(row, self.names)
 
     @torch.no_grad()
-    def _look(self, keep: bool) -> runs.Row:
-        """What a row says of the held-out images; weights of the lowest loss so far are kept, if asked for."""
+    def _held_out_row(self, keep: bool) -> runs.Row:
+        """The numbers on held-out images; with `keep`, the weights of the lowest loss so far are stored."""
         with self.averages.estimated(self.state.shown, self.length * self.plan.batch):
             found = self.evaluate() | self._diagnose()
             if keep and found["loss"] < self.state.lowest:
@@ -141,7 +141,7 @@ class MetricsLog:
 
     @torch.no_grad()
     def evaluate(self) -> runs.Row:
-        """The objective on held-out images, as the model is trained but recording nothing."""
+        """The objective on held-out images, with the statistics of training but in eval mode."""
         model, device = self.state.shown, self.fabric.device
         tally, size = Tally(), min(self.plan.batch, len(self.held_out))
         seeded(hashed(self.plan.seed, -1), device)  # the same corruption every time
@@ -159,7 +159,7 @@ class MetricsLog:
         return tally.take()
 
     def _diagnose(self) -> runs.Row:
-        """What the numbers of a code do on some held-out images."""
+        """CodeStatistics on some held-out images."""
         chosen = stratified(len(self.held_out), DIAGNOSED)
         pixels = torch.from_numpy(self.held_out[chosen]).permute(0, 3, 1, 2)
         if not self.diagnosed or len(pixels) < 2:
@@ -175,7 +175,7 @@ class MetricsLog:
 
 
 class Pace:
-    """Says once when steps take ten times as long as they did: another program is on the same cores."""
+    """Logs once when steps take ten times as long as before: another program is using the same cores."""
 
     def __init__(self) -> None:
         self.before: float | None = None
@@ -184,11 +184,11 @@ class Pace:
         self.said = False
 
     def pause(self) -> None:
-        """What comes between two steps is none of theirs."""
+        """Exclude the time until the next step."""
         self.before = None
 
-    def mind(self) -> None:
-        """Note the time of a step."""
+    def tick(self) -> None:
+        """Record the time of a step."""
         now = time.monotonic()
         if self.before is not None:
             self.taken.append(now - self.before)
@@ -199,8 +199,8 @@ class Pace:
         if pace > SLOW * self.usual and not self.said:
             self.said = True
             log.info(
-                "a step takes %.2g s and took %.2g s before: another program is using the same cores, for which "
-                "the threads of this one wait; wait for it, or go on with --resume and a smaller --threads",
+                "a step takes %.2g s and took %.2g s before: another program is using the same cores; "
+                "wait for it, or continue with --resume and a smaller --threads",
                 pace,
                 self.usual,
             )

@@ -1,4 +1,4 @@
-"""How long, how fast, with what arithmetic and on how many devices; and what this machine does best."""
+"""The plan of a training: duration, learning rate, precision, devices; and the best choices for this machine."""
 
 import math
 import os
@@ -52,7 +52,7 @@ class Plan:
         nodes: Machines to train on, each with a process per device started by torchrun or SLURM.
         sync: Take batch norms' statistics over all devices, as if there were one.
 
-    Raises UsageError for what cannot be meant.
+    Raises UsageError for invalid values.
     """
 
     epochs: int | None = None
@@ -120,7 +120,7 @@ class Plan:
         return min((end for end in ends if end is not None), default=None)
 
     def resolved(self, model: nn.Module) -> "Plan":
-        """This plan with what "unless given" means here, for this model."""
+        """This plan with the defaults of this model and this machine filled in."""
         convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
         optimizer = self.optimizer or (Muon() if convolves else Adam())
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

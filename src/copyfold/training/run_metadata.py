@@ -1,4 +1,4 @@
-"""What is written down before the first step: the recipe, the data, the machine, the model's README."""
+"""The files written before the first step: the recipe, the data, the machine, the model's README."""
 
 import inspect
 import json
@@ -76,7 +76,7 @@ def _sentence(parts: Sequence[str]) -> str:
 
 
 def _card(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> str:
-    """What the model is, what was made smaller, and how to load it."""
+    """The model's README: what the model is, its loss, and how to load it."""
     size = "x".join(map(str, photos.shape))
     return f"""# {type(model).__name__}
 
@@ -85,7 +85,7 @@ def _card(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> 
 Trained by copyfold on {len(photos):,} images of {size} (channels x height x width), pixels in [0, 1].
 {_sentence(photos.notes)}
 
-## What was made smaller
+## The loss
 
     {objective}
 

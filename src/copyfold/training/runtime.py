@@ -1,4 +1,4 @@
-"""What makes a step faster or smaller and leaves its result alone; all of it undone after training."""
+"""Settings that save time or memory without changing results; all are undone after training."""
 
 import logging
 from collections.abc import Generator
@@ -18,7 +18,7 @@ log = logging.getLogger("copyfold")
 
 @contextmanager
 def switched(model: Autoencoder, plan: Plan) -> Generator[None]:
-    """Train as the plan says within a with-block: threads, tf32, recompute, compile, synchronised norms."""
+    """Apply the plan's threads, tf32, recompute, compile and synchronised norms within a with-block."""
     threads, precise = torch.get_num_threads(), torch.get_float32_matmul_precision()
     convolutions = torch.backends.cudnn.allow_tf32  # True unless told otherwise, so that 32 would not be 32
     norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
@@ -52,7 +52,7 @@ def stages(model: Autoencoder) -> list[nn.Module]:
 
 
 def _recompute(part: nn.Module, norms: list[BatchNorm]) -> None:
-    """Let a part keep its input alone, and go forward once more when the gradient is taken."""
+    """Activation checkpointing: a part stores only its input, and is computed again in the backward pass."""
 
     @contextmanager
     def again() -> Generator[None]:

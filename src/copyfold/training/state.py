@@ -1,4 +1,4 @@
-"""Where a training stands."""
+"""The state of a training, as checkpoints hold it."""
 
 import math
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class TrainState:
         return self.model if self.average is None else self.average.model
 
     def state_dict(self) -> dict[str, Any]:
-        """What a training goes on from."""
+        """The content of a checkpoint."""
         return {
             "global_step": self.step,
             "seconds": self.clock.seconds,
@@ -49,7 +49,7 @@ class TrainState:
         }
 
     def load_state_dict(self, kept: dict[str, Any], device: torch.device) -> None:
-        """Go on from there; the model has its weights already, by `checkpointing.read`."""
+        """Restore the state from a checkpoint; the model has its weights already, by `checkpointing.read`."""
         self.step, self.lowest, self.clock.before = kept["global_step"], kept["lowest"], kept["seconds"]
         self._load_optimizer(kept["optimizer_states"][0])
         if self.average is not None:

@@ -1,4 +1,4 @@
-"""When a training ends: its clock, signals, and what all of its processes agree on."""
+"""The end of training: its clock, signals, and the agreement of all processes."""
 
 import signal
 import threading
@@ -21,7 +21,9 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, signum: int, run: runs.Run) -> None:
         self.exit_code = 128 + signum
-        super().__init__(f"stopped by {signal.Signals(signum).name}; {run.folder} is saved, go on with --resume")
+        super().__init__(
+            f"stopped by {signal.Signals(signum).name}; {run.folder} is saved: continue with --resume"
+        )
 
 
 @dataclass
@@ -88,15 +90,15 @@ class Agreement(NamedTuple):
 
     over: bool
     """A signal came to one of them, or the minutes are spent."""
-    late: bool
-    """It is long since the last checkpoint."""
+    due: bool
+    """A checkpoint is due."""
     diverged: bool
     """A loss was NaN or infinite in one of them."""
 
 
-def agree(fabric: "Fabric", clock: Clock, late: bool, finite: bool) -> Agreement:
-    """Ask all processes; the clock then has the seconds that they agree on, and the signal that came to any."""
-    said = [float(clock.over), float(late), float(not finite), clock.seconds, float(clock.signum)]
+def agree(fabric: "Fabric", clock: Clock, due: bool, finite: bool) -> Agreement:
+    """Take the maxima over all processes; the clock gets the agreed seconds and the signal of any process."""
+    said = [float(clock.over), float(due), float(not finite), clock.seconds, float(clock.signum)]
     if fabric.world_size > 1:
         said = fabric.all_reduce(torch.tensor(said, device=fabric.device), reduce_op="max").tolist()  # type: ignore[union-attr]
     clock.agreed, clock.signum = said[3], clock.signum or int(said[4])

@@ -1,4 +1,4 @@
-"""What went wrong in a training, in plain words, from the rows of its log; nothing is said of what went well."""
+"""Warnings about a training, from the rows of its log; nothing is said of what went well."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ UNLEARNED = 0.15
 COMPONENTS = 100
 """Principal components to compare with where the code has more numbers than the images have."""
 RELAPSE = 3
-"""Times the lowest held-out error: learning that was undone, and not its noise."""
+"""Times the lowest held-out error: more than the noise of training."""
 OVERFIT = 2.0
 """Times the training error: a tenth of the images, held out, differs from the rest by chance by much less."""
 RISEN = 1.1
@@ -22,7 +22,7 @@ JUMP, JUMPS, MEANT = 2.0, 3, 10
 
 
 def not_learned(rows: list[Row], variance: float, components: int, linear: float, whole_code: bool) -> list[str]:
-    """Whether the copy is worse than it should be: more of the variance left than 15 %, and than PCA leaves.
+    """A warning where the copy leaves more of the variance than 15 %, and more than PCA does.
 
     `variance` is the squared error per pixel of the mean training image on held-out images; `linear` is what
     `components` principal components leave of it, which are as many as the code has numbers where `whole_code`.
@@ -43,7 +43,7 @@ def not_learned(rows: list[Row], variance: float, components: int, linear: float
 
 
 def overfitting(rows: list[Row]) -> list[str]:
-    """Whether the held-out error is twice that of training, and has risen since it was lowest."""
+    """A warning where the held-out error is twice that of training, and has risen since it was lowest."""
     held_out, training = _column(rows, "held_out_mse"), _column(rows, "mse")
     if not held_out or not training:
         return []
@@ -52,14 +52,14 @@ def overfitting(rows: list[Row]) -> list[str]:
     if last <= OVERFIT * seen or last <= RISEN * lowest:
         return []
     return [
-        f"it learned its training images by heart: the error per pixel is {last:.4f} on held-out images and "
-        f"{seen:.4f} on those, and was {lowest:.4f} at step {lowest_step:.0f}: best/ has the weights of the "
-        "lowest loss; give more images, --flip, or --patience 10"
+        f"it overfits: the error per pixel is {last:.4f} on held-out images and "
+        f"{seen:.4f} on training images, and was {lowest:.4f} at step {lowest_step:.0f}: best/ has the weights of "
+        "the lowest loss; give more images, --flip, or --patience 10"
     ]
 
 
 def relapse(rows: list[Row], lr: float | None) -> list[str]:
-    """Whether what was learned was lost again, as where all units of a layer have died."""
+    """A warning where the held-out error rose far above its lowest, as when all units of a layer died."""
     errors = _column(rows, "held_out_mse")
     if not errors:
         return []
@@ -67,13 +67,13 @@ def relapse(rows: list[Row], lr: float | None) -> list[str]:
     if errors[-1][1] <= RELAPSE * best:
         return []
     return [
-        f"what was learned was lost again: the held-out error per pixel is {errors[-1][1]:.4f}, and was "
+        f"training became unstable: the held-out error per pixel is {errors[-1][1]:.4f}, and was "
         f"{best:.4f} at step {step:.0f}: train again with an --lr below {lr:g}, or with a norm"
     ]
 
 
 def jumps(rows: list[Row], lr: float | None) -> list[str]:
-    """Whether the loss doubled from one row to the next, three times or more: the rate is too large."""
+    """A warning where the loss doubled from one row to the next three times: the learning rate is too large."""
     losses = _column(rows, "loss")
     steps = [0.0, *(step for step, _ in losses)]
     means = [loss for (step, loss), before in zip(losses, steps, strict=False) if step - before >= MEANT]

@@ -113,7 +113,7 @@ def test_a_read_only_array_makes_no_warning(pixels: np.ndarray) -> None:
 def test_invalid_batch_settings_are_refused(pixels: np.ndarray) -> None:
     with pytest.raises(UsageError, match="at least 1"):
         Batches(pixels, 0)
-    with pytest.raises(UsageError, match="no images"):
+    with pytest.raises(UsageError, match="0 images are invalid"):
         Batches(pixels[:0], 4)
 
 

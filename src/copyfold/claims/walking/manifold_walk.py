@@ -15,7 +15,7 @@ from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import still
 from copyfold.probes.nearest import neighbours
 from copyfold.probes.stability import rms
-from copyfold.samplers.base import parts, unflat
+from copyfold.samplers.base import parts, unflatten
 from copyfold.samplers.fitted import FittedGaussian
 from copyfold.samplers.walk import DirectedWalk, Walk
 from copyfold.studies import statistics
@@ -179,4 +179,4 @@ def random_codes(model: Autoencoder, reference: Images, count: int, rng: Generat
         like = model.encode(reference[:BATCH])
         codes = torch.cat([flat(model.encode(part)) for part in parts(reference, BATCH)])
         drawn = codes.mean(0) + codes.std(0) * noise_like(codes.new_empty(count, codes.shape[1]), rng=rng)
-        return torch.cat([model.decode(unflat(part, like)) for part in parts(drawn, BATCH)])
+        return torch.cat([model.decode(unflatten(part, like)) for part in parts(drawn, BATCH)])

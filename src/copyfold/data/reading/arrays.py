@@ -201,7 +201,7 @@ def _load_file(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         if isinstance(error, DataError):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "pickle" in reason:  # NumPy's advice is to unpickle it, which runs code of a stranger's
+        if "pickle" in reason:  # NumPy's advice is to unpickle the file, which runs untrusted code
             reason = "it is not NumPy's format, or holds objects and not numbers"
         raise DataError(f"{path} is not an array file that can be read: {reason}") from None
 

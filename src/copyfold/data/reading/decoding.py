@@ -1,4 +1,4 @@
-"""Decoding image files from strangers, and the rules that make pixels of any image.
+"""Decoding untrusted image files, and the rules for converting any image to pixels.
 
 The rules: EXIF orientation is obeyed, transparency is composited on white, palettes and CMYK become RGB,
 16-bit values are divided by 65535 (Pillow's own conversion clips them to white), and of an animation the

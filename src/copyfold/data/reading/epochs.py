@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Self
 
-from copyfold.data.reading.mixing import AT_ONCE, Piece, Place, exchange, interleaved
 from copyfold.data.reading.parallel import dismiss
 from copyfold.data.reading.shards import Coded, Shards
+from copyfold.data.reading.shuffling import AT_ONCE, Piece, Place, exchange, interleaved
 
 Found = tuple[Place, Coded]
 """An encoded image, and where it was."""
@@ -18,9 +18,9 @@ READERS = 4  # threads that read ahead: what they wait for is a disk or a networ
 
 
 def encoded(shards: Shards, pieces: list[Piece], buffer: int, start: int, rng: random.Random) -> Iterator[Found]:
-    """The images of some pieces, mixed by a buffer of so many, from the start-th on.
+    """The images of some pieces, shuffled by a buffer of `buffer` images, from the start-th on.
 
-    Those before are counted and not read: their rows are read past where a row group has others that are wanted.
+    Images before are counted, not read; their rows are skipped where a row group has others that are needed.
     """
     rng.shuffle(pieces)
     places = interleaved(pieces)

@@ -12,9 +12,9 @@ from copyfold.data.reading import cache
 from copyfold.data.reading.cache import UNFINISHED
 from copyfold.data.reading.decoding import Refused
 from copyfold.data.reading.folders import Folder
-from copyfold.data.reading.mixing import Piece
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.parallel import in_order
+from copyfold.data.reading.shuffling import Piece
 from copyfold.data.reading.tables import IMAGE_COLUMNS, Hub, Parquet, first_line, quiet
 from copyfold.errors import DataError, UsageError
 from copyfold.types import Progress

@@ -1,8 +1,8 @@
-"""The order in which a stream gives its images: whole numbers alone, so that nothing is read to know it.
+"""The shuffled order of a stream, computed with integers alone, without reading any image.
 
-A stream is read in pieces, several in turn (`interleaved`), through a buffer that is drawn from at random
-(`exchange`). Both are functions of the pieces and a generator. To go on in the middle of an epoch is therefore to
-count that far: which images lie in the buffer then is known before any of them is read.
+A stream is read in pieces, several in turn (`interleaved`), through a shuffle buffer; images are drawn from it at
+random (`exchange`). Both are functions of the pieces and a generator. To resume in the middle of an epoch, the
+order is computed up to there: which images are in the buffer is known before any of them is read.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ def interleaved(pieces: Iterable[Piece]) -> Iterator[Place]:
 
 
 def exchange(buffer: list[T], item: T | None, rng: random.Random) -> T:
-    """Take one out of the buffer at random, and put the item, where there is one, in its place."""
+    """Remove a random element of the buffer, and put the item, where there is one, in its place."""
     k = int(rng.random() * len(buffer))
     taken = buffer[k]
     if item is None:
