@@ -12,7 +12,7 @@ from copyfold.data.photos import natural_side
 from copyfold.training import suggestion as module
 from copyfold.training.plan import Plan
 from copyfold.training.stopping import Clock
-from copyfold.training.suggestion import Rung, climbed, rungs, step_time, suggestion
+from copyfold.training.suggestion import Rung, climbed, rungs, step_time, suggestion, unhindered
 
 
 @pytest.fixture
@@ -69,7 +69,6 @@ def test_the_last_network_that_enough_steps_fit_of_is_chosen():
     assert asked == [32, 48, 64]  # and a dearer one is not tried
     assert climbed(ladder, lambda _: 9.0, 1, 800) == ladder[0]  # nothing fits: the cheapest
     assert climbed(ladder, lambda _: 1e-6, 1, 800) == ladder[-1]
-    assert climbed([], seconds, 1, 800) is None
 
 
 def test_what_does_not_fit_into_memory_is_not_chosen():
@@ -81,6 +80,19 @@ def test_what_does_not_fit_into_memory_is_not_chosen():
     assert climbed([Rung(32, 8, 2), Rung(64, 8, 3), Rung(96, 8, 3)], seconds, 1, 800) == Rung(32, 8, 2)
     with pytest.raises(torch.OutOfMemoryError):
         climbed([Rung(64, 8, 3)], seconds, 1, 800)
+
+
+def test_one_thread_is_taken_where_several_wait_for_each_other_on_busy_cores(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    plan = Plan(minutes=3)
+    busy = unhindered(plan, lambda plan: 0.04 if plan.threads == 1 else 0.7)
+    assert busy.threads == 1
+    assert unhindered(plan, lambda plan: 0.04 if plan.threads == 1 else 0.08) is plan  # a small network
+    assert unhindered(Plan(threads=2), lambda plan: 0.04 if plan.threads == 1 else 0.7).threads == 2  # as named
+    found = suggestion(cf.UNet, Rung(32, 8, 2), 0.04, busy, hindered=True)
+    assert found.plan["threads"] == 1
+    assert "--threads 1" in found.why[-1]
 
 
 def test_a_suggestion_says_how_many_steps_and_why():

@@ -106,6 +106,7 @@ def _fitted(options: Namespace, progress: Progress) -> Architecture | None:
     for reason in found.why:
         _screen.log.info("%s", reason)
     options.size, options.steps, options.minutes = found.size, found.steps, found.minutes
+    options.threads = found.threads or options.threads
     return found.model
 
 

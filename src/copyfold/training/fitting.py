@@ -215,7 +215,7 @@ def _guarded(plan: Plan, state: TrainState, last: int | None) -> list[str]:
 def _not_learned(
     rows: list[runs.Row], objective: Objective, photos: Photos | Stream, state: TrainState
 ) -> list[str]:
-    """A warning where it has not yet learned to copy, if that is all it is trained for and no signal stopped it."""
+    """A warning where it does not copy yet, if it is trained for nothing else and no signal stopped it."""
     plain = (
         isinstance(objective, Classical) and isinstance(objective.corruption, Clean) and not objective.penalties
     )

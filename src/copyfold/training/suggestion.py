@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -40,6 +41,7 @@ time; 60 steps leave all of it.
 LEAST = 300  # steps below which hardly anything is learned, and a plan is warned of
 WAIST = 8  # pixels that the deepest map keeps at least: a smaller one is much harder to learn
 DEEPEST = 3  # poolings that are suggested at most
+HINDERED = 3  # times as slow as one thread: several are never that on a CPU that does nothing else
 SHARE = 0.9  # of the minutes are steps; the rest is held-out images, running averages, checkpoints
 MINUTES = 3.0
 UNCOUNTED = 2  # steps before those that are measured: the first make room for what all need
@@ -73,6 +75,8 @@ class Suggestion:
     steps: int
     minutes: float
     batch: int
+    threads: int | None
+    """1 where the cores are busy with other programs; else None, the plan's own."""
     seconds: float
     """What a step takes, as measured."""
     why: tuple[str, ...]
@@ -86,8 +90,9 @@ class Suggestion:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """What `fit` is given: the steps, the minutes that guard them, and the batch."""
-        return {"steps": self.steps, "minutes": self.minutes, "batch": self.batch}
+        """What `fit` is given: the steps, the minutes that guard them, the batch, and the threads where said."""
+        found = {"steps": self.steps, "minutes": self.minutes, "batch": self.batch}
+        return found if self.threads is None else found | {"threads": self.threads}
 
 
 def suggest(
@@ -147,11 +152,12 @@ def measured_plan(
     `largest` is the images' own side. None where the architecture takes none of the sizes.
     """
     assert plan.minutes is not None
+    minutes, threads = plan.minutes, plan.threads
 
     def built(rung: Rung) -> Autoencoder:
         return _built(architecture, wrap, (channels, rung.size, rung.size), rung)
 
-    def seconds(rung: Rung, steps: int) -> float:
+    def seconds(plan: Plan, rung: Rung, steps: int) -> float:
         return step_time(built(rung), objective, plan, steps)
 
     def buildable(rung: Rung) -> bool:
@@ -163,11 +169,21 @@ def measured_plan(
 
     tried = filter(buildable, rungs(architecture, largest, size))
     with torch.random.fork_rng(range(torch.cuda.device_count())):
-        rung = climbed(tried, lambda rung: seconds(rung, TRIED), plan.minutes, plan.steps or ENOUGH)
-        if rung is None:
+        if (first := next(tried, None)) is None:
             return None
-        took = seconds(rung, CHOSEN)
-    return suggestion(architecture, rung, took, plan, wrap)
+        plan = unhindered(plan, lambda plan: step_time(built(first), objective, plan, TRIED))
+        needed = plan.steps or ENOUGH
+        rung = climbed(chain([first], tried), lambda rung: seconds(plan, rung, TRIED), minutes, needed)
+        took = seconds(plan, rung, CHOSEN)
+    return suggestion(architecture, rung, took, plan, plan.threads != threads, wrap)
+
+
+def unhindered(plan: Plan, seconds: Callable[[Plan], float]) -> Plan:
+    """The plan with one thread, where several take three times as long: they wait for each other on busy cores."""
+    if plan.threads is not None or torch.cuda.is_available() or torch.get_num_threads() == 1:
+        return plan
+    one = replace(plan, threads=1)
+    return one if HINDERED * seconds(one) < seconds(plan) else plan
 
 
 def rungs(architecture: Callable[..., Autoencoder], largest: int, size: int | None = None) -> list[Rung]:
@@ -185,7 +201,7 @@ def rungs(architecture: Callable[..., Autoencoder], largest: int, size: int | No
     return found
 
 
-def climbed(tried: Iterable[Rung], seconds: Callable[[Rung], float], minutes: float, needed: int) -> Rung | None:
+def climbed(tried: Iterable[Rung], seconds: Callable[[Rung], float], minutes: float, needed: int) -> Rung:
     """The last network, from the cheapest on, that `needed` steps fit into the minutes of; or the first."""
     chosen = None
     for rung in tried:
@@ -199,6 +215,7 @@ def climbed(tried: Iterable[Rung], seconds: Callable[[Rung], float], minutes: fl
             chosen = rung
         if not fits:
             break
+    assert chosen is not None  # one network is given at least
     return chosen
 
 
@@ -207,13 +224,22 @@ def suggestion(
     rung: Rung,
     seconds: float,
     plan: Plan,
+    hindered: bool = False,
     wrap: Callable[[Autoencoder], Autoencoder] | None = None,
 ) -> Suggestion:
-    """The plan for a network whose steps take so many seconds, and the reasons in words."""
+    """The plan for a network whose steps take so many seconds, and the reasons in words.
+
+    `hindered` says that the plan has one thread because the cores are busy.
+    """
     assert plan.minutes is not None
     steps = plan.steps or _rounded(SHARE * 60 * plan.minutes / seconds)
-    said = _reasons(_name(architecture), rung, seconds, steps, plan)
-    return Suggestion(architecture, *rung, steps, plan.minutes, plan.batch, seconds, tuple(said), wrap)
+    said = list(_reasons(_name(architecture), rung, seconds, steps, plan))
+    if hindered:
+        said.append(
+            "other programs are using the cores, where one thread is the fastest: training has --threads 1"
+        )
+    threads = 1 if hindered else None
+    return Suggestion(architecture, *rung, steps, plan.minutes, plan.batch, threads, seconds, tuple(said), wrap)
 
 
 def _reasons(name: str, rung: Rung, seconds: float, steps: int, plan: Plan) -> Iterator[str]:
