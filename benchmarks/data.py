@@ -120,7 +120,7 @@ def headers(source: Path) -> float:
     """Seconds in which the headers of all images are read, before any is decoded."""
     marks: list[float] = []
 
-    def looked(what: str, *_: int) -> None:
+    def looked(what: str, *_: object) -> None:
         if what == "reading images":
             raise Enough
         marks.append(time.perf_counter())

@@ -4,7 +4,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -204,7 +204,7 @@ def through_fit(bench: Bench, model: Any, data: Any, batch: int, **plan: Any) ->
     marks: list[tuple[int, float]] = []
     warm = max(1, len(data) // batch // 4)
 
-    def progress(what: str, done: int, total: int) -> None:
+    def progress(what: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
         if done in (warm, total):
             bench.sync()
         if done >= warm:

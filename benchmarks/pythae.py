@@ -60,7 +60,7 @@ def fitted(options: argparse.Namespace) -> Found:
             batch=options.batch,
             lr=options.lr,
             precision=options.precision,
-            progress=lambda what, done, total: marks.append((time.time(), done * options.batch)),
+            progress=lambda what, done, total, numbers: marks.append((time.time(), done * options.batch)),
         )
         returned = time.time()
     return {

@@ -33,7 +33,7 @@ from copyfold.cli import _screen
 
 @contextmanager
 def first_step():
-    def show(what, done, total):
+    def show(what, done, total, numbers):
         if what.startswith("training"):
             os._exit(0)
     yield show

@@ -3,17 +3,21 @@
 import csv
 import json
 import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import yaml
 
+from copyfold.catalogue import nearest
 from copyfold.errors import CopyfoldError, UsageError
 from copyfold.files import locked, sweep, write_text, written
 from copyfold.models.base import Autoencoder, load
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Run"]
 
@@ -21,8 +25,45 @@ Row = dict[str, float]
 
 _OURS = (
     "model", "best", "checkpoints", "films", "findings", "recipe.yaml", "log.csv", "data.json", "env.json",
-    "last.ckpt", "report.html", "report.json",
+    "last.ckpt", "report.html", "report.json", "tensorboard",
 )  # fmt: skip
+
+
+class Column(list[float]):
+    """One column of a log, and the `steps` that its numbers are of: not every row has every number."""
+
+    def __init__(self, values: Iterable[float], steps: Iterable[float]) -> None:
+        super().__init__(values)
+        self.steps: list[float] = list(steps)
+
+
+class History(list[Row]):
+    """The rows of a log, a list of dicts; a name gives a column: `history["loss"]`, `history["loss"].steps`."""
+
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> Row: ...
+    @overload
+    def __getitem__(self, key: slice) -> "History": ...
+    @overload
+    def __getitem__(self, key: str) -> Column: ...
+    def __getitem__(self, key: SupportsIndex | slice | str) -> "Row | History | Column":
+        """A row, some rows, or a column; UsageError where there is no such column."""
+        if isinstance(key, str):
+            rows = [row for row in self if key in row]
+            if not rows:
+                names = {name for row in self for name in row}
+                hint = nearest(key, names) if names else "it is empty"
+                raise UsageError(f"the log has no column {key!r}: {hint}")
+            return Column((row[key] for row in rows), (row["step"] for row in rows))
+        return History(super().__getitem__(key)) if isinstance(key, slice) else super().__getitem__(key)
+
+    def to_pandas(self) -> "DataFrame":
+        """The log as a table of pandas', a row a row; CopyfoldError where pandas is not installed."""
+        try:
+            from pandas import DataFrame
+        except ModuleNotFoundError:
+            raise CopyfoldError("to_pandas needs pandas: pip install pandas") from None
+        return DataFrame(list(self))
 
 
 class Run:
@@ -38,6 +79,18 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: its last numbers, and its losses against the step."""
+        from copyfold.pictures import curves, embedded, shown, table
+
+        history = self.history
+        lines = {"training": self.series("loss"), "held out": self.series("held_out_loss")}
+        if not any(steps for steps, _ in lines.values()):
+            return shown(repr(self))
+        figure = curves({name: line for name, line in lines.items() if line[0]}, "step", "loss, nats per image")
+        numbers = {name: f"{value:.4g}" for name, value in history[-1].items()}
+        return shown(repr(self), embedded(figure, "the losses"), table(numbers))
 
     @cached_property
     def model(self) -> Autoencoder:
@@ -62,15 +115,19 @@ class Run:
         return found
 
     @property
-    def history(self) -> list[Row]:
-        """The rows of log.csv: epoch, step, seconds, loss, its terms, mse, psnr, and held_out_... of each."""
+    def history(self) -> History:
+        """The rows of log.csv: epoch, step, seconds, loss, its terms, mse, psnr, and held_out_... of each.
+
+        `history["loss"]` is one column, `history.to_pandas()` a table.
+        """
         path = self.folder / "log.csv"
         if not path.is_file():
-            return []
+            return History()
         try:
             text = path.read_text(encoding="utf-8")
             whole = text[: text.rfind("\n") + 1]  # a row that a crash cut off is none
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(whole.splitlines())]
+            read = csv.DictReader(whole.splitlines())
+            return History({k: float(v) for k, v in row.items() if v} for row in read)
         except (ValueError, TypeError) as error:
             raise UsageError(f"{path} is not the log of a run: {error}; start again with --overwrite") from None
 

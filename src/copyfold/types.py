@@ -1,6 +1,6 @@
 """The types that copyfold's parts pass to each other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from torch import Tensor
@@ -47,5 +47,8 @@ Statistics: TypeAlias = Literal["batch", "running"]
 Precision: TypeAlias = Literal["auto", "32", "tf32", "bf16", "16"]
 """The arithmetic of training; auto is bf16 where a device has it in hardware."""
 
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called as progress(what, done, total) during long work; the command line draws a bar."""
+Progress: TypeAlias = Callable[[str, int, int, Mapping[str, float]], object]
+"""Called as progress(what, done, total, numbers) during long work; `screen` draws a bar.
+
+`numbers` are by name: `epoch`, `loss` and `held_out_mse` of training, as far as they are known, else none.
+"""

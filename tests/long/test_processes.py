@@ -354,3 +354,33 @@ def test_several_nodes_without_a_launcher_are_refused(tmp_path):
     assert process.returncode == 2
     assert said.startswith("copyfold: --nodes 2 trains on several machines")
     assert not (tmp_path / "run").exists()
+
+
+WATCHED = """
+import os, sys
+import copyfold as cf
+from copyfold.data import Photos, scenes
+
+def look(event, state):
+    print(event, state.step, os.environ.get("LOCAL_RANK", "0"), flush=True)
+    if state.step == 12:
+        state.stop()
+
+if __name__ == "__main__":
+    photos = Photos(scenes(60, size=8, channels=1), 8)
+    options = {"batch": 8, "precision": "32", "devices": 2, "threads": 1}
+    cf.fit(cf.Linear(photos.shape, 4), None, photos, sys.argv[1], epochs=40, callbacks=[look], **options)
+"""
+
+
+def test_callbacks_are_called_in_the_first_process_and_can_stop_both(tmp_path):
+    (tmp_path / "watched.py").write_text(WATCHED)
+    command = [sys.executable, str(tmp_path / "watched.py"), str(tmp_path / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    told = [line.split() for line in done.stdout.splitlines()]
+    assert {rank for *_, rank in told} == {"0"}
+    assert [int(step) for event, step, _ in told if event == "step"] == [*range(1, 13)]
+    assert told[-1][:2] == ["end", "12"]
+    assert cf.runs.open(tmp_path / "run").history[-1]["step"] == 12

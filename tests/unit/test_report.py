@@ -344,7 +344,7 @@ def test_the_log_of_a_training_sees_all_of_the_held_out_images(tmp_path):
     model = cf.Linear((1, 1, 1), 1)
     state = TrainState(model, torch.optim.Adam(model.parameters()), Clock(None))
     loss = Loss(model, cf.Classical(), torch.contiguous_format)
-    found = MetricsLog(runs.Run(tmp_path), state, loss, held_out, Plan(), None, 1).held_out
+    found = MetricsLog(runs.Run(tmp_path), state, loss, None, held_out, Plan(), None, 1, None).held_out
     assert len(found) == 512
     assert (np.bincount(found.flatten()) - 64).max() < 2
 

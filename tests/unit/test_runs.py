@@ -32,6 +32,34 @@ def test_a_history_is_read_back(tmp_path):
     assert math.isnan(run.history[0]["loss"])
 
 
+def test_a_history_is_a_list_of_rows_and_gives_columns_by_name(tmp_path):
+    run = runs.Run(tmp_path)
+    run.write_history(ROWS)
+    loss, held_out = run.history["loss"], run.history["held_out_loss"]
+    assert (loss, loss.steps) == (pytest.approx([1 / 3, 0.25]), [10, 20])
+    assert (held_out, held_out.steps) == ([0.5], [20])  # not every row has every number
+    assert isinstance(run.history, list)
+    assert run.history[-1]["step"] == 20
+    assert run.history[1:]["loss"] == [0.25]
+    with pytest.raises(cf.UsageError, match=r"^the log has no column 'los': did you mean loss\?$"):
+        run.history["los"]
+    with pytest.raises(cf.UsageError, match=r"^the log has no column 'loss': it is empty$"):
+        runs.History()["loss"]
+
+
+def test_a_history_is_a_table_of_pandas_where_that_is_installed(tmp_path, monkeypatch):
+    run = runs.Run(tmp_path)
+    run.write_history(ROWS)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(cf.CopyfoldError, match=r"^to_pandas needs pandas: pip install pandas$"):
+        run.history.to_pandas()
+    monkeypatch.undo()
+    pytest.importorskip("pandas")
+    table = run.history.to_pandas()
+    assert list(table["step"]) == [10, 20]
+    assert list(table["held_out_loss"].isna()) == [True, False]
+
+
 @pytest.mark.parametrize("content", [b"step,loss\n1,much\n", b"step\n1,2\n", b"\xff\xfe"])
 def test_an_invalid_log_is_refused(content, tmp_path):
     (tmp_path / "log.csv").write_bytes(content)

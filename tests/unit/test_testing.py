@@ -881,7 +881,7 @@ PROBES = {
     "tuples": (reading(lambda model, x: model.encode(x).detach()), r"on UNet .* failed: AttributeError.*: take"),
     "no data": (
         cf.Quality(),
-        r"Quality: refuses every model that it is checked on .*Quality\(reference=images of",
+        r"Quality: refuses every model that it is checked on .*Quality\(reference=real images",
     ),
 }
 

@@ -201,8 +201,20 @@ def test_fit_works_in_a_thread_of_its_own(tmp_path):
 
 def test_progress_is_reported(tmp_path):
     told = []
-    fit(tmp_path / "a", progress=lambda *args: told.append(args))
-    assert [(done, total) for _, done, total in told] == [(n, 8) for n in range(1, 9)]
+    run = fit(tmp_path / "a", progress=lambda *args: told.append(args))
+    assert [(what, done, total) for what, done, total, _ in told] == [("training", n, 8) for n in range(1, 9)]
+    assert [numbers["epoch"] for *_, numbers in told] == [n / 4 for n in range(1, 9)]
+    assert ["held_out_mse" in numbers for *_, numbers in told] == [n >= 4 for n in range(1, 9)]
+    for row in run.history:  # the loss as a number, of a step that ends an epoch that of the row
+        numbers = told[int(row["step"]) - 1][-1]
+        assert [numbers["loss"], numbers["held_out_mse"]] == pytest.approx([row["loss"], row["held_out_mse"]])
+
+
+def test_progress_by_the_clock_is_told_in_seconds(tmp_path):
+    told = []
+    fit(tmp_path / "a", epochs=None, minutes=1 / 60, progress=lambda *args: told.append(args))
+    assert {(what, total) for what, _, total, _ in told} == {("training (seconds)", 1)}
+    assert [numbers["step"] for *_, numbers in told] == [*range(1, len(told) + 1)]
 
 
 def test_nothing_is_printed(tmp_path, capfd):

@@ -34,7 +34,7 @@ def command(arguments: Sequence[str]) -> int:
     failed = []
     with _screen.progress() as progress:
         for done, (source, name) in enumerate(sources):
-            progress("denoising", done, len(sources))
+            progress("denoising", done, len(sources), {})
             try:
                 restore_file(model, source, out / name, options.statistics)
                 print(out / name)

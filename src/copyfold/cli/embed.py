@@ -124,5 +124,5 @@ def _rows(
                 "error": mse(model.decode(z), x).cpu().numpy(),
             }
             done += len(x)
-            progress("embedding", done, total)
+            progress("embedding", done, total, {})
             yield [row[name] for name in columns]

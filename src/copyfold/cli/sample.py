@@ -47,7 +47,7 @@ def command(arguments: Sequence[str]) -> int:
         def shown() -> Film:
             nonlocal made
             for done, made in enumerate(sampler(model, x.to(device), rng), 1):
-                progress("sampling", done, total)
+                progress("sampling", done, total, {})
                 yield made
 
         if Path(out).suffix.lower() == ".png" and not sampler.generates():

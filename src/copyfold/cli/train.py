@@ -38,12 +38,13 @@ FOLDER = ("run", "resume", "overwrite")
 def command(arguments: Sequence[str]) -> int:
     """Parse the options, read the photos, build the model, train it, and save pictures."""
     from copyfold import runs
-    from copyfold.training import Plan, fit, rank
+    from copyfold.training import Plan, fit, loggers, rank
 
     options, named = _options(arguments)
     first = rank(_plan(options)) == 0
     if options.run and first:  # before reading images, which may take an hour
         runs.prepare(options.run, options.resume, options.overwrite)
+    loggers.check(options.log)
     with _screen.progress() as progress:
         make = _architecture(options.model, options.core)
         if named.isdisjoint(("--config", "--resume")):
@@ -54,7 +55,7 @@ def command(arguments: Sequence[str]) -> int:
         _screen.log.info("%s: %s", type(model).__name__, model.summary())
         folder = {name: options[name] for name in FOLDER}
         plan = {field.name: options[field.name] for field in fields(Plan)}
-        run = fit(model, options.objective, photos, **folder, **plan, progress=progress)
+        run = fit(model, options.objective, photos, **folder, **plan, progress=progress, log=options.log)
     if first:
         print(run.folder)
         if options.pictures:
@@ -197,7 +198,12 @@ def _parser() -> _parsing.Parser:
         default=True,
         help="Draw what it learned at the end, in at most 20 seconds.",
     )
-    _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="training")
+    how = _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="training")
+    how.add_argument(
+        "--log",
+        choices=["tensorboard"],
+        help="Also write the log, and held-out images with their reconstructions, into RUN/tensorboard.",
+    )
     return parser
 
 

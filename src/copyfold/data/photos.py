@@ -9,14 +9,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from copyfold import screen
 from copyfold.data.batches import Batches
 from copyfold.data.reading import cache
 from copyfold.data.reading.decoding import Fit
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.preparation import LARGEST, Bad, Choice, choose, median_side, prepared, refuse
 from copyfold.data.reading.sources import Listing, Source
-from copyfold.data.sampling import Sample, as_images, stratified
+from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
 from copyfold.errors import UsageError
+from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
 log = logging.getLogger("copyfold")
@@ -44,7 +46,8 @@ class Photos:
         whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be evaluated.
             They cannot be trained on.
         suits: Says whether a model takes images of a shape. None means multiples of 16.
-        progress: Called as images are read.
+        progress: As in `fit`: unless given, a bar as images are read where there is a terminal or a notebook; a
+            function is called as progress(what, done, total, numbers).
 
     The test split of a source is held out, or else its validation split, or else a tenth. There is 1 channel
     where every image is grey (by its decoded pixels, not by its mode), else 3. The result is cached by path, size
@@ -90,12 +93,12 @@ class Photos:
         seed: int = 0,
         whole: bool = False,
         suits: Suits | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> None:
         _check(size, fit, limit, seed, channels)
         self.flip, self.whole = flip, whole
-        with recognise(source, layout) as opened:
-            make = _Preparation(opened, fit, limit, skip_bad, seed, channels, whole, progress)
+        with recognise(source, layout) as opened, screen.told(progress) as told:
+            make = _Preparation(opened, fit, limit, skip_bad, seed, channels, whole, told)
             pixels, meta, why = make(size, suits)
             self.size = pixels.shape[1]
             self.shape = (pixels.shape[3], self.size, self.size)
@@ -119,6 +122,13 @@ class Photos:
 
     def __len__(self) -> int:
         return len(self.train)
+
+    def __repr__(self) -> str:
+        return described(self, self.held_out)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what they are, and some of them."""
+        return shown(repr(self), embedded(grid(self.sample("train", 2 * SHOWN).images, columns=SHOWN)))
 
     def recipe(self) -> dict[str, Any]:
         """Return the arguments that give the same images again, as plain data, with the resolved size.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -83,6 +83,12 @@ def stratified(length: int, count: int | None, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     ends = np.arange(count + 1) * length // count
     return np.sort((rng.integers(ends[:-1], ends[1:]) + rng.integers(length)) % length)
+
+
+def described(photos: Any, held_out: np.ndarray) -> str:
+    """Photos or a stream in a line: where they are from, how many there are and how large they are."""
+    source, size = photos.recipe()["data"] or "the digits", "x".join(map(str, photos.shape))
+    return f"{type(photos).__name__}({source}: {len(photos):,} images of {size}, {len(held_out):,} held out)"
 
 
 def as_images(pixels: np.ndarray) -> Images:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from copyfold import screen
 from copyfold.data.photos import Which
 from copyfold.data.reading import cache
 from copyfold.data.reading.decoding import Fit, Refused, decode, flatten, header, square
@@ -19,8 +20,9 @@ from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
 from copyfold.data.reading.shards import Coded, Shards, find
 from copyfold.data.reading.shuffling import AT_ONCE, Piece, Place, generator, interleaved, number, shared, without
-from copyfold.data.sampling import Sample, as_images, stratified
+from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
 from copyfold.errors import DataError, UsageError, at_least, one_of
+from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
 log = logging.getLogger("copyfold")
@@ -50,7 +52,7 @@ class Stream:
         held_out: Images held out, at most a tenth of all.
         seed: Draws what is held out and what `images("train")` shows.
         skip_bad: Put another image of its batch in the place of one that is unreadable, instead of raising.
-        progress: Called as shards are looked at.
+        progress: As in `Photos`, as shards are looked at.
 
     Held out are the first images of 16 pieces drawn by seed: of the test split, or else of the validation split,
     or else of the training images themselves, which then never train on them. Class numbers are not read.
@@ -84,7 +86,7 @@ class Stream:
         held_out: int = 512,
         seed: int = 0,
         skip_bad: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> None:
         if size is None:
             raise UsageError("a stream needs --size: finding a size would read all of its images first")
@@ -95,10 +97,11 @@ class Stream:
             raise UsageError(f"channels={channels} is invalid: expected 1 (grey) or 3 (colour)")
         self.size, self.flip, self.buffer, self.seed, self.skip_bad = size, flip, buffer, seed, skip_bad
         self.fit: Fit = fit
-        self._shards, described, identity = find(source, progress)
+        with screen.told(progress) as told:
+            self._shards, named, identity = find(source, told)
         self._pieces, places, note = _divide(self._shards, held_out, seed)
         self._recipe = {
-            "data": described,
+            "data": named,
             "size": size,
             "fit": fit,
             "flip": flip,
@@ -119,6 +122,13 @@ class Stream:
     def __len__(self) -> int:
         """The number of images to train on."""
         return _count(self._pieces)
+
+    def __repr__(self) -> str:
+        return described(self, self.held_out)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what they are, and some of those held out, for which nothing is read."""
+        return shown(repr(self), embedded(grid(self.sample("held_out", 2 * SHOWN).images, columns=SHOWN)))
 
     def recipe(self) -> dict[str, Any]:
         """Return the arguments that give the same stream again, as plain data."""

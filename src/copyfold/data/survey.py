@@ -107,7 +107,7 @@ def _look(source: Source, count: int, progress: Progress | None) -> Iterator[Hea
     for found in in_order(look, [range(k, min(k + PIECE, count)) for k in range(0, count, PIECE)], cores()):
         done += len(found)
         if progress is not None:
-            progress("looking at images", done, count)
+            progress("looking at images", done, count, {})
         yield from found
 
 

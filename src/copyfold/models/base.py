@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from html import escape
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -203,6 +204,11 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
         if name in ("encoder", "decoder") and name not in self.__dict__.get("_modules", {}):
             return self
         return super().__getattr__(name)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what it is in a sentence, and its layers, folded away."""
+        said = escape(f"{type(self).__name__} of {self.shape}: {self.summary()}")
+        return f"<details><summary>{said}</summary><pre>{escape(repr(self))}</pre></details>"
 
     @torch.no_grad()
     def code_shapes(self) -> tuple[tuple[int, ...], ...]:

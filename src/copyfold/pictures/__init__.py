@@ -15,5 +15,9 @@ from copyfold.pictures.grids import Contrast as Contrast
 from copyfold.pictures.grids import Picture as Picture
 from copyfold.pictures.grids import grid, save_picture
 from copyfold.pictures.grids import png as png
+from copyfold.pictures.notebook import Clip as Clip
+from copyfold.pictures.notebook import embedded as embedded
+from copyfold.pictures.notebook import shown as shown
+from copyfold.pictures.notebook import table as table
 
 __all__ = ["arrows", "comparison", "curves", "film", "grid", "save_picture", "scatter", "strip"]

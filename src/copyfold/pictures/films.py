@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from torch.nn import functional as F
@@ -14,12 +15,14 @@ from torch.nn import functional as F
 from copyfold.errors import UsageError, at_least
 from copyfold.files import written
 from copyfold.pictures.grids import Contrast, Picture, enlarged, png, tiled, to_bytes, visible_scale
+from copyfold.pictures.notebook import Clip
 from copyfold.types import Film, Images
 
 if TYPE_CHECKING:
     from av.filter import Graph
 
 
+@overload
 def film(
     frames: Film | Iterable[Images],
     path: str | Path,
@@ -27,8 +30,25 @@ def film(
     columns: int | None = None,
     scale: int | None = None,
     contrast: Contrast = "raw",
-) -> int:
-    """Write a film: .mp4 (H.264), .gif (loops) or .png (its last frame).
+) -> int: ...
+@overload
+def film(
+    frames: Film | Iterable[Images],
+    path: None = None,
+    fps: float = 12,
+    columns: int | None = None,
+    scale: int | None = None,
+    contrast: Contrast = "raw",
+) -> Clip: ...
+def film(
+    frames: Film | Iterable[Images],
+    path: str | Path | None = None,
+    fps: float = 12,
+    columns: int | None = None,
+    scale: int | None = None,
+    contrast: Contrast = "raw",
+) -> int | Clip:
+    """Write a film: .mp4 (H.264), .gif (loops) or .png (its last frame). Without a path, show it in a notebook.
 
     Frames are taken one at a time and not kept: memory does not grow with their number. Returns the number of
     frames written, 1 for a .png. The grid is laid out as in `grid`, for the first frame; images that change
@@ -36,6 +56,10 @@ def film(
     frames per second. The file is whole or not there, also where a frame raises. Raises UsageError for
     another suffix, a film without frames, and a number of images that changes.
     """
+    if path is None:
+        with TemporaryDirectory() as folder:
+            count = film(frames, shown := Path(folder) / "film.gif", fps, columns, scale, contrast)
+            return Clip(shown.read_bytes(), count)
     path = Path(path)
     if path.suffix.lower() not in _WRITERS:
         raise UsageError(f"a film is written to {', '.join(_WRITERS)}, not {path.suffix!r}: rename {path}")

@@ -18,7 +18,7 @@ from copyfold.types import Float, Images, Statistics
 __all__ = ["Probe", "Reading", "layers"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reading:
     """The result of a probe: numbers per image (or one for all), and images to look at.
 
@@ -32,10 +32,36 @@ class Reading:
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", {name: torch.as_tensor(v) for name, v in self.numbers.items()})
 
+    def __repr__(self) -> str:
+        parts = {**self.numbers, **self.images}.items()
+        return f"Reading({', '.join(f'{name} {_size(value)}' for name, value in parts)})"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: every number, or the mean over all images, and up to eight images of each kind."""
+        from copyfold.pictures import embedded, grid, shown, table
+
+        rows = {name: _mean(value) for name, value in self.numbers.items()}
+        drawn = (shown(name, embedded(grid(x[:8], columns=8), name)) for name, x in self.images.items())
+        return shown("Reading", table(rows), *drawn)
+
     @property
     def quantities(self) -> dict[str, Tensor]:
         """The numbers whose mean has a meaning: those of floating point."""
         return {name: value for name, value in self.numbers.items() if value.is_floating_point()}
+
+
+def _size(value: Tensor) -> str:
+    """A number as it is; of more of them, how many."""
+    return f"{value.item():.4g}" if value.dim() == 0 else "x".join(map(str, value.shape))
+
+
+def _mean(value: Tensor) -> str:
+    """A number as it is, and of more of them their mean, or the first of whole ones, which are names."""
+    if value.dim() == 0 or not value.numel():
+        return _size(value)
+    if not value.is_floating_point():
+        return f"{', '.join(map(str, value.flatten()[:8].tolist()))}{', ...' * (value.numel() > 8)}"
+    return f"{value.mean().item():.4g} (mean of {_size(value)})"
 
 
 class Probe(Recorded, ABC):

@@ -31,7 +31,7 @@ ENOUGH = 1e-4  # Armijo condition: a step with less than this part of the predic
 
 @dataclass(frozen=True)
 class Inversion(Probe):
-    r"""What a layer represents: optimise an image until the layer's output equals that of x.
+    r"""What a layer represents: an image optimised until it gives x's output there.
 
         l2:  L(a) = scale/2 ||O(a) - O(x~)||^2        l1:  L(a) = scale ||O(a) - O(x~)||_1        x~ ~ C(x)
         descent:  a[n+1] = a[n] - rate dL/da          a[0] ~ N(mean, std^2), or as `start` or `first` say

@@ -4,10 +4,11 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from copyfold import catalogue
+from copyfold import catalogue, screen
 from copyfold.data import Photos, Stream
 from copyfold.errors import UsageError
 from copyfold.files import write_text
@@ -23,7 +24,7 @@ __all__ = ["Report", "diagnose"]
 COMPARED = 8  # images to fit baselines on, at least
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What a diagnosis found: numbers by name, sentences by question, and the page that shows it all."""
 
@@ -33,6 +34,13 @@ class Report:
     facts: Mapping[str, Any]
     thresholds: Mapping[str, tuple[Scale, ...]]
     """What the sentences follow from, by question."""
+
+    def __repr__(self) -> str:
+        return f"Report({self.facts.get('model')}: {len(self.numbers)} numbers, {len(self.sentences)} sentences)"
+
+    def _repr_html_(self) -> str:
+        """The page, in a frame of a notebook."""
+        return f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
     def save(self, path: str | Path) -> tuple[Path, Path]:
         """Write the page to `path`, an .html file, and its numbers beside it as .json; return both paths."""
@@ -58,7 +66,7 @@ def diagnose(
     photos: Photos | Stream,
     run: Run | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     sections: Sequence[Section] = (),
 ) -> Report:
     """Look at what an autoencoder learned, with every probe and sampler.
@@ -70,7 +78,7 @@ def diagnose(
             are not those that it was trained on, a quarter of 1,152 at most is measured beside the others.
         run: The run that the model comes from, for its loss curves and its recipe.
         seed: Of every noise, and of which images are looked at.
-        progress: Called after each section.
+        progress: As in `fit`, after each section.
         sections: Sections of your own, beside copyfold's; see `Section`.
 
     It is computed where the model is. Batch norm uses its running averages wherever an image's result must not
@@ -82,7 +90,8 @@ def diagnose(
     asked = _in_order(sections)
     started = time.monotonic()
     context = Context.of(model, photos, run, seed)
-    parts, numbers = _measured(asked, context, progress)
+    with screen.told(progress) as told:
+        parts, numbers = _measured(asked, context, told)
     said = {section.title: section.sentence(found.numbers) for section, found in parts if section.scales}
     known = facts(context)
     title = f"What {known['model']} learned"
@@ -124,7 +133,7 @@ def _measured(
         numbers |= content.numbers
         parts.append((section, content))
         if progress:
-            progress("diagnosing", count, len(asked))
+            progress("diagnosing", count, len(asked), {})
     return parts, numbers
 
 

@@ -66,6 +66,7 @@ class Checkpoints:
             copies = 5 + (state.average is not None)  # weights, the optimiser's two moments, model/, best/
             self._require_space(copies * sum(tensor.nbytes for tensor in weights.values()))
             self.log.flush()
+            self.log.sent.save()
             if self.log.best is not None:
                 state.model.save(self.run.folder / "best", self.log.best)
             steps = state.step - (0 if final else self.saved_step)

@@ -5,7 +5,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import torch
 
-from copyfold import catalogue, runs
+from copyfold import catalogue, runs, screen
 from copyfold.corruptions import Clean
 from copyfold.data import Photos, Stream
 from copyfold.data.sampling import EVALUATED
@@ -21,10 +21,13 @@ from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder, check_reloadable, load
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import code_warnings
+from copyfold.training import loggers
+from copyfold.training.callbacks import Callback, Callbacks
 from copyfold.training.checkpointing import Checkpoints, finished, read
 from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.ema import MovingAverage
+from copyfold.training.loggers import Log, Sent
 from copyfold.training.loop import train
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
@@ -61,7 +64,9 @@ def fit(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
+    callbacks: Sequence[Callback] = (),
+    log: Log | None = None,
     **plan: Any,
 ) -> runs.Run:
     """Train a model with Adam and return its run, with the results `run.model` and `run.history`.
@@ -81,7 +86,16 @@ def fit(
         run: The run's folder; runs/ARCHITECTURE-TIME unless given.
         resume: Continue from the run's last checkpoint, or start from scratch where there is none.
         overwrite: Delete the run that is in the folder, if there is one.
-        progress: Called as progress(what, done, total) after every step.
+        progress: By default a bar where there is a terminal or a notebook, and nothing elsewhere. True prints at
+            most one line a minute elsewhere; False shows nothing. A function is called after every step as
+            progress(what, done, total, numbers), with epoch, loss and held_out_mse as far as they are known.
+        callbacks: Functions called as callback(event, state) in the first process, where event is "step",
+            "epoch", "save" or "end": after every step, after an epoch and its row of the log, after a checkpoint,
+            and at the end. `state` has model, step, epoch, loss and history; `state.stop()` ends training after
+            the step. The model is in eval mode. An exception in a callback ends training without saving.
+        log: Where rows of the log and pictures of held-out images with their reconstructions are sent as well:
+            "tensorboard", which writes to the run's folder, or a logger with log_metrics(metrics, step), such as
+            Lightning's.
         **plan: Fields of `Plan`: epochs, minutes, batch, lr, seed, precision, devices and so on.
 
     Raises UsageError for invalid arguments, CopyfoldError where the run's folder is in use or the disk is full,
@@ -93,9 +107,13 @@ def fit(
         raise UsageError(f"fit has no argument {name!r}: {near}")
     objective, photos = objective or Classical(), photos or Photos()
     chosen = Plan(**plan).resolved(model)
+    loggers.check(log)
+    for callback in callbacks:
+        if not callable(callback):
+            raise UsageError(f"callbacks has {callback!r}: expected functions, called as callback(event, state)")
     if plan.get("precision", "auto") == "auto":
         why = "which this machine has in hardware" if chosen.precision == "bf16" else "no bf16 in hardware"
-        log.info("precision: %s, %s", chosen.precision, why)
+        _tell(f"precision: {chosen.precision}, {why}")
     _check(model, objective, photos, chosen)
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = runs.Run(run or Path("runs") / name)
@@ -106,7 +124,8 @@ def fit(
             stack.enter_context(target.locked())
             if overwrite and not resume:
                 target.clear()
-        signum = _train(target, model, objective, photos, chosen, resume, progress)
+        shown = stack.enter_context(screen.told(progress, stays=True))
+        signum = _train(target, model, objective, photos, chosen, resume, shown, callbacks if first else (), log)
     model.cpu().eval()
     if signum and first:  # one process says it; a second would be taken for one that failed
         raise Stopped(signum, target)
@@ -121,6 +140,8 @@ def _train(
     plan: Plan,
     resume: bool,
     progress: Progress | None,
+    functions: Sequence[Callback],
+    log: Log | None,
 ) -> int:
     """Move everything to the device, and train. Returns the signal that ended training, or 0.
 
@@ -132,11 +153,11 @@ def _train(
         model.load_state_dict(load(run.folder).state_dict())
         return 0
     if first:
-        describe(run, model, objective, photos, plan)
+        describe(run, model, objective, photos, plan, log)
     with Signals(clock := Clock(plan.limit)), _explained(run, plan), launched(plan) as fabric:
         memory = layout(model, fabric.device)
         if memory == torch.channels_last:
-            log.info("memory layout: channels last, the faster one for this model on this device")
+            _tell("memory layout: channels last, the faster one for this model on this device")
         model.to(device=fabric.device, memory_format=memory).train()  # type: ignore[call-overload]
         average = MovingAverage(model, plan.average) if plan.average is not None else None
         stopping = EarlyStopping(plan.patience) if plan.patience is not None else None
@@ -146,10 +167,14 @@ def _train(
             fabric.strategy.precision.load_state_dict(kept["precision"])
         loss = Loss(model, objective, memory)
         averages = RunningAverages(objective, photos, plan, fabric, memory)
-        metrics = MetricsLog(run, state, loss, averages, photos.held_out, plan, fabric, len(source))
+        sent = Sent(log if first else None, state, run)
+        metrics = MetricsLog(run, state, loss, averages, photos.held_out, plan, fabric, len(source), sent)
         checkpoints = Checkpoints(run, state, averages, plan, fabric, metrics, len(source))
-        with switched(model, plan):
-            train(state, loss, source, plan, fabric, metrics, checkpoints, progress)
+        with switched(model, plan), sent.finalized():
+            if first:
+                sent.recipe(run.recipe)
+            callbacks = Callbacks(functions, state, run)
+            train(state, loss, source, plan, fabric, metrics, checkpoints, callbacks, progress)
     model.load_state_dict(load(run.folder).state_dict())
     if first:
         _say(run, plan, objective, photos, state, metrics, plan.last(len(source)))
@@ -190,6 +215,7 @@ def _say(
     outside = rows[-1].get("held_out_outside", 0.0) if rows else 0.0
     if codes:
         run.write_finding("codes.json", {name: value.tolist() for name, value in codes.items()})
+    _tell(_ended(rows[-1]) if rows else "no step was trained")
     lost = relapse(rows, plan.lr) or jumps(rows, plan.lr)
     said = lost or overfitting(rows) or _not_learned(rows, objective, photos, state)
     for sentence in [
@@ -197,7 +223,20 @@ def _say(
         *said,
         *code_warnings(codes, any(penalty.sparse for penalty in penalties), outside),
     ]:
-        log.info("%s", sentence)
+        _tell(sentence)
+
+
+def _ended(row: runs.Row) -> str:
+    """Steps, epochs, seconds, loss and held-out error at the end, in one line."""
+    step, epoch, seconds = row["step"], row["epoch"], row["seconds"]
+    numbers = {"loss": row.get("loss"), "held-out error per pixel": row.get("held_out_mse")}
+    said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items() if value is not None)
+    return f"trained {step:,.0f} steps, {epoch:.4g} epochs, in {seconds:,.1f} seconds" + (said and f": {said}")
+
+
+def _tell(sentence: str) -> None:
+    """Log a sentence; where `log` is an argument, this is the logger."""
+    log.info("%s", sentence)
 
 
 def _guarded(plan: Plan, state: TrainState, last: int | None) -> list[str]:

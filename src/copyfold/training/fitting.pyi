@@ -1,11 +1,14 @@
 # Written by scripts/stubs.py: run `make stubs` where public names or the arguments of fit have changed.
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from copyfold import runs
 from copyfold.data import Photos, Stream
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
+from copyfold.training.callbacks import Callback
+from copyfold.training.loggers import Log
 from copyfold.training.optimizers import Optimizer
 from copyfold.training.plan import Schedule
 from copyfold.types import Precision, Progress
@@ -18,7 +21,9 @@ def fit(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
+    callbacks: Sequence[Callback] = (),
+    log: Log | None = None,
     epochs: int | None = None,
     steps: int | None = None,
     minutes: float | None = None,

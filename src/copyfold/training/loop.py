@@ -1,5 +1,6 @@
 """The training loop: one function that reads like the algorithm."""
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from operator import add
@@ -9,6 +10,7 @@ import torch
 
 from copyfold.data.batches import Source
 from copyfold.errors import Diverged, UsageError
+from copyfold.training.callbacks import Callbacks
 from copyfold.training.checkpointing import Checkpoints
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
@@ -33,6 +35,7 @@ def train(
     fabric: "Fabric",
     log: MetricsLog,
     checkpoints: Checkpoints,
+    callbacks: Callbacks,
     progress: Progress | None = None,
 ) -> None:
     """Train until the plan, the clock, a signal or early stopping ends it.
@@ -45,28 +48,35 @@ def train(
     shared: Any = fabric.strategy.setup_module(loss) if plan.world > 1 else loss
     length, over = len(source), False
     last = plan.last(length)
-    source.n = state.step
+    source.n, state.epoch = state.step, state.step / length
     _compare(state, fabric, checkpoints)
     state.clock.start()  # the time before does not count
     if state.step == 0:
         checkpoints.save()  # so that there is one from the start
+        callbacks("save")
     while not over:
         for batch in source:  # what remains of an epoch
             done = state.clock.done(state.step, plan, length)
             for group in state.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * plan.pace(state.step, done)
             one_step(state, loss, shared, batch, plan, fabric)
+            state.epoch = state.step / length
 
             # What is written and decided after it
             ended, final = state.step % length == 0, state.step == last  # an epoch, the plan
+            numbered = plan.save_steps is not None and state.step % plan.save_steps == 0
+            single = plan.world == 1 and fabric.device.type == "cpu"  # agreement costs nothing
+            agreed = ended or final or numbered or single or state.step % AGREED == 0
+            if agreed:
+                state.loss = state.tally.loss
             log.stepped(ended)
             if progress is not None:
                 progress(*log.progress())
-            numbered = plan.save_steps is not None and state.step % plan.save_steps == 0
-            single = plan.world == 1 and fabric.device.type == "cpu"  # agreement costs nothing
-            if not (ended or final or numbered or single or state.step % AGREED == 0):
+            callbacks.stepped(ended)
+            if not agreed and not (state.clock.stopped and plan.world == 1):
                 continue
-            over, due, diverged = agree(fabric, state.clock, checkpoints.due, state.tally.finite)
+            finite = state.loss is None or math.isfinite(state.loss)
+            over, due, diverged = agree(fabric, state.clock, checkpoints.due, finite)
             if diverged:
                 raise Diverged(f"the loss became NaN or infinite by step {state.step}")
             if ended:
@@ -76,8 +86,10 @@ def train(
             over |= final
             if over or due or numbered:
                 checkpoints.save(final=over and not state.clock.signum)
+                callbacks("save")
             if over:
                 break
+    callbacks("end")
 
 
 def one_step(

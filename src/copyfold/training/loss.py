@@ -1,6 +1,5 @@
 """The loss of a step as a module, and the tally of its numbers."""
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -45,9 +44,9 @@ class Tally:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     @property
-    def finite(self) -> bool:
-        """Whether every loss since the last `take` is finite; synchronises with the device."""
-        return "loss" not in self.sums or math.isfinite(self.sums["loss"].item())
+    def loss(self) -> float | None:
+        """The mean loss since the last `take`, None where there was no step; synchronises with the device."""
+        return self.sums["loss"].item() / self.counts["loss"] if "loss" in self.sums else None
 
     def average(self, fabric: "Fabric") -> None:
         """Replace the sums by their means over all processes."""

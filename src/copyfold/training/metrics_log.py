@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from copyfold import runs
-from copyfold.data.sampling import DIAGNOSED, EVALUATED, stratified
+from copyfold.data.sampling import DIAGNOSED, EVALUATED, SHOWN, as_images, stratified
 from copyfold.errors import Diverged
+from copyfold.probes.base import still
 from copyfold.probes.latent import CodeStatistics
+from copyfold.training.loggers import Sent
 from copyfold.training.loss import Loss, Tally, to_images
 from copyfold.training.plan import Plan
 from copyfold.training.randomness import hashed, seeded
@@ -47,9 +49,10 @@ class MetricsLog:
         plan: Plan,
         fabric: "Fabric",
         length: int,
+        sent: Sent,
     ) -> None:
         self.run, self.state, self.loss, self.plan, self.fabric = run, state, loss, plan, fabric
-        self.averages = averages
+        self.averages, self.sent = averages, sent
         self.length = length  # batches in an epoch
         self.held_out = held_out[stratified(len(held_out), EVALUATED)]  # in every row of every run the same
         vector = [len(shape) for shape in state.model.code_shapes()] == [1]
@@ -59,7 +62,9 @@ class MetricsLog:
         self.best: dict[str, Tensor] | None = None  # weights of the lowest held-out loss, where not saved yet
         self.pace = Pace()
         # those after the checkpoint that training goes on from are dropped
-        self.rows = [row for row in run.history if row["step"] <= state.step] if state.step else []
+        rows = [row for row in run.history if row["step"] <= state.step] if state.step else []
+        self.rows = state.history = runs.History(rows)
+        self.error = next((row["held_out_mse"] for row in reversed(rows) if "held_out_mse" in row), None)
         self.names: list[str] = []  # the columns of log.csv; empty until the file is rewritten
 
     def stepped(self, ended: bool) -> None:
@@ -85,13 +90,16 @@ class MetricsLog:
         )
         return True
 
-    def progress(self) -> tuple[str, int, int]:
-        """How far training is: what, done, total."""
-        what = f"training, loss {self.rows[-1]['loss']:.4g}" if self.rows else "training"
+    def progress(self) -> tuple[str, int, int, runs.Row]:
+        """How far training is: what, done and total in steps or else in seconds, and the numbers so far."""
+        state = self.state
+        found = {"epoch": state.epoch, "loss": state.loss, "held_out_mse": self.error}
+        numbers = {name: value for name, value in found.items() if value is not None}
         if (last := self.plan.last(self.length)) is not None:
-            return what, self.state.step, last
+            return "training", state.step, last, numbers
         assert self.plan.minutes is not None
-        return what, round(self.state.clock.seconds), round(60 * self.plan.minutes)
+        total = round(60 * self.plan.minutes)
+        return "training (seconds)", round(state.clock.seconds), total, {"step": state.step, **numbers}
 
     def row(self, held_out: bool = False, aside: bool = False) -> None:
         """Write a row of the log: means since the last one. Diverged where a loss is NaN or infinite.
@@ -108,6 +116,7 @@ class MetricsLog:
             raise Diverged(f"the loss became {row['loss']} by step {state.step}")
         if held_out and len(self.held_out):
             row |= self.fabric.broadcast(self._held_out_row(keep=not aside) if self.fabric.is_global_zero else {})
+        state.loss, self.error = row.get("loss", state.loss), row.get("held_out_mse", self.error)
         self._write(row)
         self.pace.pause()
         if not math.isfinite(row.get("held_out_loss", 0.0)):
@@ -127,11 +136,14 @@ class MetricsLog:
             self.flush()
         else:
             self.run.append_history(row, self.names)
+        self.sent.row(row)
 
     @torch.no_grad()
     def _held_out_row(self, keep: bool) -> runs.Row:
         """The numbers on held-out images; with `keep`, the weights of the lowest loss so far are stored."""
         with self.averages.estimated(self.state.shown, self.length * self.plan.batch):
+            if self.sent.takes_pictures:
+                self.sent.reconstructions(*self._reconstructed())
             found = self.evaluate() | self._diagnose()
             if keep and found["loss"] < self.state.lowest:
                 self.state.lowest = found["loss"]
@@ -157,6 +169,12 @@ class MetricsLog:
             tally.add({"loss": torch.stack(list(terms.values())).sum()} | terms | watch)
         model.train(training)
         return tally.take()
+
+    def _reconstructed(self) -> tuple[Tensor, Tensor]:
+        """Some held-out images, the same each time, and what the model makes of them."""
+        x = as_images(self.held_out[stratified(len(self.held_out), SHOWN)]).to(self.fabric.device)
+        with still(self.state.shown), self.fabric.autocast():  # running averages: no image depends on another
+            return x, self.state.shown(x)
 
     def _diagnose(self) -> runs.Row:
         """CodeStatistics on some held-out images."""

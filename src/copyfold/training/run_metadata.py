@@ -17,10 +17,13 @@ from copyfold.files import write_text
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.runs import Run
+from copyfold.training.loggers import Log
 from copyfold.training.plan import Plan
 
 
-def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
+def describe(
+    run: Run, model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan, log: Log | None = None
+) -> None:
     """Write recipe.yaml, data.json, env.json and the model's README."""
     run.write_recipe(
         {
@@ -29,6 +32,7 @@ def describe(run: Run, model: Autoencoder, objective: Objective, photos: Photos 
             **_architecture(catalogue.path(type(model)), model.config),
             "objective": catalogue.describe(objective),
             **asdict(plan) | {"optimizer": catalogue.describe(plan.optimizer)},
+            "log": log if isinstance(log, str) else None,  # a logger in memory cannot be written down
         }
     )
     data = {

@@ -8,6 +8,7 @@ import torch
 
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
+from copyfold.runs import History
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.ema import MovingAverage
 from copyfold.training.loss import Tally
@@ -29,6 +30,16 @@ class TrainState:
     """The lowest held-out loss so far, of which best/ has the weights."""
     tally: Tally = field(default_factory=Tally)
     """Sums of the numbers of the steps since the last row of the log."""
+    epoch: float = 0.0
+    """Passes over the photos since the start."""
+    loss: float | None = None
+    """The mean loss since the last row of the log, read every step on a CPU and every tenth on a GPU."""
+    history: History = field(default_factory=History)
+    """The log so far, as `run.history`."""
+
+    def stop(self) -> None:
+        """End training after this step, as at the end of the plan; of several processes, within ten steps."""
+        self.clock.stopped = True
 
     @property
     def shown(self) -> Autoencoder:

@@ -37,6 +37,8 @@ class Clock:
     agreed: float = 0.0
     """Seconds as all processes agreed on last."""
     signum: int = 0
+    stopped: bool = False
+    """Whether a callback asked for the end."""
     started: float = field(default_factory=time.monotonic)
 
     def start(self) -> None:
@@ -61,8 +63,9 @@ class Clock:
 
     @property
     def over(self) -> bool:
-        """Whether a signal came or the minutes are spent."""
-        return bool(self.signum) or (self.minutes is not None and self.seconds >= 60 * self.minutes)
+        """Whether a signal came, a callback asked for it, or the minutes are spent."""
+        spent = self.minutes is not None and self.seconds >= 60 * self.minutes
+        return bool(self.signum) or self.stopped or spent
 
 
 class Signals:
@@ -89,7 +92,7 @@ class Agreement(NamedTuple):
     """What holds for all processes alike."""
 
     over: bool
-    """A signal came to one of them, or the minutes are spent."""
+    """A signal came to one of them, a callback stopped training, or the minutes are spent."""
     due: bool
     """A checkpoint is due."""
     diverged: bool

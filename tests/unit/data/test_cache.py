@@ -171,7 +171,7 @@ def test_an_unwritable_cache_gives_a_one_line_error(
 
 
 def test_an_interrupted_cache_write_leaves_nothing(folder: Path, cache: Path) -> None:
-    def stop(what: str, done: int, total: int) -> None:
+    def stop(what: str, done: int, total: int, numbers: object) -> None:
         if what == "reading images":
             raise KeyboardInterrupt
 
@@ -231,7 +231,7 @@ def test_a_given_size_avoids_reading_headers(
 
 @pytest.mark.parametrize("done", [16, 32, 50])  # nothing but grey so far; colour in the next piece; all
 def test_an_interrupted_first_pass_records_no_colour(nearly_grey: Path, cache: Path, done: int) -> None:
-    def stop(what: str, so_far: int, total: int) -> None:
+    def stop(what: str, so_far: int, total: int, numbers: object) -> None:
         if so_far == done:
             raise KeyboardInterrupt
 

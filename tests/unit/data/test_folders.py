@@ -296,8 +296,8 @@ def test_channels_can_be_chosen(folder: Path) -> None:
 def test_progress_is_reported(folder: Path) -> None:
     told = []
     Photos(folder, progress=lambda *event: told.append(event))
-    assert told[-1] == ("reading images", 12, 12)
-    assert {what for what, _, _ in told} == {"looking at images", "reading images"}
+    assert told[-1] == ("reading images", 12, 12, {})
+    assert {what for what, *_ in told} == {"looking at images", "reading images"}
 
 
 def test_a_relative_path_and_a_string_are_one_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def test_a_folder_is_described(folder: Path) -> None:
     assert found.side == 32
     assert [name for name, _ in found.unreadable] == ["cats/short.jpg", "cats/text.png"]
     assert found.unreadable[0][1] == "is truncated"
-    assert told[-1] == ("looking at images", 16, 16)
+    assert told[-1] == ("looking at images", 16, 16, {})
     text = "\n".join(found.lines())
     for expected in (
         "folder of images, 16 images",

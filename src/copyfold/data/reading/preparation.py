@@ -192,5 +192,5 @@ def _pieces(
     for piece, result in zip(pieces, in_order(work, pieces, workers), strict=True):
         done += len(piece)
         if progress is not None:
-            progress(what, done, len(indices))
+            progress(what, done, len(indices), {})
         yield result

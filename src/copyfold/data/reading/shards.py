@@ -119,7 +119,7 @@ class Tables(Shards):
                 raise DataError(f"{file} has no column {self._column}, and others of {self.where} have one")
             counts[file] = found
             if progress is not None:
-                progress("looking at shards", len(counts), len(files))
+                progress("looking at shards", len(counts), len(files), {})
         return counts
 
     def _pieces(self, file: str, counts: list[int]) -> Iterator[Piece]:
