@@ -102,7 +102,9 @@ from copyfold.samplers.walk import DirectedWalk as DirectedWalk
 from copyfold.samplers.walk import Walk as Walk
 from copyfold.training.classifying import fit_classifier as fit_classifier
 from copyfold.training.fitting import fit as fit
-from copyfold.training.suggestion import Suggestion as Suggestion
+from copyfold.training.optimizers import Adam as Adam
+from copyfold.training.optimizers import Muon as Muon
+from copyfold.training.optimizers import Optimizer as Optimizer
 from copyfold.training.suggestion import suggest as suggest
 from copyfold.types import Code as Code
 from copyfold.types import Film as Film

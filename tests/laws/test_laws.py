@@ -441,6 +441,6 @@ def test_zero_steps_and_negative_noise_are_refused(cls, bad):
 def test_a_class_on_the_command_line_has_its_own_defaults(cls):
     from copyfold.cli import train
 
-    options = train._options([f"--model={cls.__name__}"])
+    options, _ = train._options([f"--model={cls.__name__}"])
     given = cf.Linear((3, 32, 32)) if cls in WRAPPERS else (3, 32, 32)
     assert options.model(given).config == cls(given).config

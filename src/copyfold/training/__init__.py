@@ -6,9 +6,10 @@ from copyfold.training.classifying import fit_classifier
 from copyfold.training.distributed import rank as rank
 from copyfold.training.fitting import fit
 from copyfold.training.loggers import Logger as Logger
+from copyfold.training.optimizers import Adam, Muon, Optimizer
 from copyfold.training.plan import Plan as Plan
 from copyfold.training.state import TrainState as TrainState
 from copyfold.training.stopping import Stopped as Stopped
-from copyfold.training.suggestion import Suggestion, suggest
+from copyfold.training.suggestion import suggest
 
-__all__ = ["Suggestion", "fit", "fit_classifier", "suggest"]
+__all__ = ["Adam", "Muon", "Optimizer", "fit", "fit_classifier", "suggest"]
