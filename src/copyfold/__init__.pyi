@@ -102,6 +102,8 @@ from copyfold.samplers.walk import DirectedWalk as DirectedWalk
 from copyfold.samplers.walk import Walk as Walk
 from copyfold.training.classifying import fit_classifier as fit_classifier
 from copyfold.training.fitting import fit as fit
+from copyfold.training.suggestion import Suggestion as Suggestion
+from copyfold.training.suggestion import suggest as suggest
 from copyfold.types import Code as Code
 from copyfold.types import Film as Film
 from copyfold.types import Images as Images

@@ -16,7 +16,6 @@ import yaml
 import copyfold as cf
 from copyfold.data import Photos, scenes
 from copyfold.training import fitting, stopping
-from copyfold.training.fitting import _relapse
 from copyfold.training.loss import Tally
 from copyfold.training.metrics_log import Pace
 from copyfold.training.plan import Plan, layout, resolve
@@ -226,10 +225,11 @@ def test_nothing_is_printed(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("norm", "expected"), [("batch", torch.channels_last), ("group", torch.contiguous_format)]
 )
-def test_the_layout_is_chosen_by_the_norm(norm, expected, caplog):
+def test_the_layout_is_chosen_by_the_norm(norm, expected, caplog, tmp_path):
     caplog.set_level(logging.INFO, "copyfold")
-    net = cf.UNet((1, 16, 16), width=8, depth=2, norm=norm)
+    net = cf.UNet((1, 8, 8), width=2, depth=1, norm=norm)
     assert layout(net, torch.device("cpu")) == expected
+    fit(tmp_path / "a", net=net, epochs=1)
     assert ("channels last" in caplog.text) == (norm == "batch")
     assert layout(model(), torch.device("cpu")) == torch.contiguous_format
 
@@ -317,16 +317,6 @@ def test_a_code_of_maps_has_statistics_where_it_has_a_penalty(tmp_path):
     run = cf.fit(cf.Conv((1, 8, 8), (4, 4)), None, photos(), tmp_path / "b", epochs=1, batch=8, precision="32")
     assert not [name for name in run.history[-1] if name.endswith("units")]
     assert not (run.folder / "findings" / "codes.json").exists()
-
-
-def test_a_loss_that_rises_again_is_reported():
-    found = _relapse([10.0, 20.0, 30.0], [0.02, 0.003, 0.05], 2e-3)
-    assert len(found) == 1
-    for word in ("0.0500", "0.0030 at step 20", "--lr below 0.002"):
-        assert word in found[0]
-    assert _relapse([10.0, 20.0], [0.02, 0.003], 1e-3) == []
-    assert _relapse([10.0, 20.0], [0.003, 0.006], 1e-3) == []
-    assert _relapse([], [], 1e-3) == []
 
 
 # ---------------------------------------------------------------- what a plan can say beside that

@@ -5,11 +5,12 @@ Hugging Face Hub. Without it, the digits of scikit-learn are used. The run's fol
 log and pictures; `copyfold train --config RUN/recipe.yaml` repeats the training.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jsonargparse import Namespace
@@ -21,6 +22,10 @@ from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.types import Progress, Shape
+
+if TYPE_CHECKING:
+    from copyfold.runs import Run
+    from copyfold.training import Plan
 
 Architecture = Callable[[Shape], Autoencoder]
 
@@ -35,29 +40,75 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold import runs
     from copyfold.training import Plan, fit, loggers, rank
 
-    options = _options(arguments)
-    plan = {field.name: options[field.name] for field in fields(Plan)}
-    first = rank(Plan(**plan)) == 0
+    options, named = _options(arguments)
+    first = rank(_plan(options)) == 0
     if options.run and first:  # before reading images, which may take an hour
         runs.prepare(options.run, options.resume, options.overwrite)
     loggers.check(options.log)
-    torch.manual_seed(options.seed)
     with _screen.progress() as progress:
         make = _architecture(options.model, options.core)
+        if named.isdisjoint(("--config", "--resume")):
+            make = _fitted(options, progress) or make
+        torch.manual_seed(options.seed)
         photos = _photos(options, make, progress)
         model = make(photos.shape)
         _screen.log.info("%s: %s", type(model).__name__, model.summary())
         folder = {name: options[name] for name in FOLDER}
+        plan = {field.name: options[field.name] for field in fields(Plan)}
         run = fit(model, options.objective, photos, **folder, **plan, progress=progress, log=options.log)
-    if not first:
-        return 0
-    from copyfold.report.illustration import illustrate
+    if first:
+        print(run.folder)
+        if options.pictures:
+            _draw(run, photos)
+    return 0
 
-    print(run.folder)
+
+def _draw(run: "Run", photos: Photos | Stream) -> None:
+    """Draw what the run learned, unless its pictures are newer than what it learned last."""
+    from copyfold.report.illustration import drawn, illustrate
+
+    if drawn(run):
+        return
+    _screen.log.info("drawing what it learned: the loss, and noise removed from held-out images (--no-pictures)")
     run.model.to(_device.chosen("auto"))
     for picture in illustrate(run, photos):
         print(picture)
-    return 0
+
+
+def _plan(options: Namespace) -> "Plan":
+    from copyfold.training import Plan
+
+    return Plan(**{field.name: options[field.name] for field in fields(Plan)})
+
+
+def _fitted(options: Namespace, progress: Progress) -> Architecture | None:
+    """Fit the size, width, depth and steps that are not named to the minutes on this machine, and say why.
+
+    Returns the architecture; None where there is nothing to choose: no width, several devices, or a plan that ends
+    by itself and has no minutes.
+    """
+    from copyfold.data.photos import natural_side
+    from copyfold.training.suggestion import MINUTES, measured_plan
+
+    inner, wrap = (options.core, options.model) if options.core else (options.model, None)
+    ends = options.epochs is not None or options.steps is not None
+    if "width" not in inspect.signature(inner).parameters or _plan(options).world > 1:
+        return None
+    if options.minutes is None and ends:
+        return None
+    if options.stream and options.size is None:
+        return None  # which is refused
+    plan = replace(_plan(options), minutes=options.minutes or MINUTES)
+    look = {name: options[name] for name in ("limit", "layout", "seed")}
+    largest = options.size or natural_side(options.data, **look, progress=progress)
+    found = measured_plan(inner, options.objective, plan, largest, options.channels or 3, options.size, wrap)
+    if found is None:
+        return None
+    for reason in found.why:
+        _screen.log.info("%s", reason)
+    options.size, options.steps, options.minutes = found.size, found.steps, found.minutes
+    options.threads = found.threads or options.threads
+    return found.model
 
 
 def _photos(options: Namespace, make: Architecture, progress: Progress) -> Photos | Stream:
@@ -76,19 +127,25 @@ def _photos(options: Namespace, make: Architecture, progress: Progress) -> Photo
     return Stream(options.data, **taken, **buffer, seed=options.seed, progress=progress)
 
 
-def _options(arguments: Sequence[str]) -> Namespace:
-    """The options; a resumed run's own recipe gives those that are not on the command line."""
+def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
+    """The options, and the flags given; a resumed run's own recipe gives those that are not on the command line.
+
+    Steps that stand in a recipe beside minutes are those of the minutes: more minutes bring more steps.
+    """
     parser = _parser()
     words, others = _parsing.split(parser, arguments)
     given = {word.flag: word.value for word in words}
     recipe = Path(given.get("--run") or "") / "recipe.yaml"
     if "--resume" not in given or "--config" in given or not given.get("--run") or not recipe.is_file():
-        return _parsing.parse(parser, arguments)
-    added = any(word.flag.endswith("+") for word in words)
-    there = _parsing.loaded(recipe) if added else {}
+        return _parsing.parse(parser, arguments), set(given)
+    there = _parsing.loaded(recipe)
     words = [word for word in words if not (word.flag.endswith("+") and _has(there, word))]
     flags = [word.flag if word.value is None else f"{word.flag}={word.value}" for word in words]
-    return _parsing.parse(parser, [f"--config={recipe}", *flags, *others])
+    options = _parsing.parse(parser, [f"--config={recipe}", *flags, *others])
+    before = there.get("minutes")
+    if "--minutes" in given and "--steps" not in given and options.steps and before:
+        options.steps = max(1, round(options.steps * options.minutes / before))
+    return options, set(given)
 
 
 def _has(recipe: Mapping[str, Any], word: _parsing.Word) -> bool:
@@ -135,6 +192,12 @@ def _parser() -> _parsing.Parser:
     )
     choices = [field.name for field in fields(Plan)]
     _parsing.takes(parser, fit, *FOLDER, title="the run's folder", but=choices)
+    parser.add_argument(
+        "--pictures",
+        action=_parsing.ActionYesNo(no_prefix="no-"),
+        default=True,
+        help="Draw what it learned at the end, in at most 20 seconds.",
+    )
     how = _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="training")
     how.add_argument(
         "--log",

@@ -183,6 +183,22 @@ class Photos:
         self.classes = tuple(meta["classes"]) if meta["classes"] else None
 
 
+def natural_side(
+    source: Given,
+    limit: int | None = None,
+    layout: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> int:
+    """The side that `Photos` aims at where none is given: the median short side, at most 128.
+
+    Headers are read for it, and no image is decoded. DataError where there is no image.
+    """
+    with recognise(source, layout) as opened:
+        make = _Preparation(opened, "crop", limit, False, seed, None, False, progress)
+        return make.wanted
+
+
 def _check(size: int | None, fit: str, limit: int | None, seed: int, channels: int | None) -> None:
     """UsageError for invalid arguments."""
     if size is not None and size < 1:
@@ -228,7 +244,7 @@ class _Preparation:
         """The images, their metadata, and a note on how their side was chosen where it was not given."""
         if size is not None:
             return *self.pixels(size), ""
-        wanted = self.source.side or min(self.median, LARGEST)
+        wanted = self.wanted
         # Whether there is colour is known only after decoding: until then assume colour images.
         side = _nearest_side(wanted, self.channels or 3, suits) or wanted
         pixels, meta = self.pixels(side)
@@ -249,6 +265,11 @@ class _Preparation:
             listing = self.source.listing()
             self._listed = listing, choose(listing, self.limit, self.seed, self.whole)
         return self._listed
+
+    @property
+    def wanted(self) -> int:
+        """The side to take where none is asked for."""
+        return self.source.side or min(self.median, LARGEST)
 
     @cached_property
     def median(self) -> int:

@@ -1,5 +1,6 @@
 """Pictures of what a run learned, made by probes and samplers: clean, corrupted, restored; the loss."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,31 @@ from copyfold.data.sampling import FITTED, MEASURED, SHOWN, stratified
 from copyfold.probes.denoising import Denoising
 from copyfold.runs import Run
 
+LOSS = "findings/loss.png"
+VALUES = 2**19
+"""Pixel values that a picture's numbers are over at most: both then take some ten seconds of a slow core."""
+
 
 def illustrate(run: Run, photos: Photos | Stream) -> list[Path]:
     """Write the pictures that every training ends with into findings/, and return their paths.
 
     loss.png, and a denoising picture for Gaussian noise of std 0.2 and for Mix(0.5, 0.7, 0.2) each, with the
-    numbers over up to 128 held-out images as one batch, and baselines fitted on up to 256 training images, both
-    spread evenly over the photos. With fewer than 2 held-out images, the loss only. Computed where `run.model` is.
+    numbers over up to 128 held-out images as one batch (32 grey ones of 128 pixels, 42 in colour of 64), and
+    baselines fitted on up to 256 training images, both spread evenly over the photos. With fewer than 2 held-out
+    images, the loss only. Computed where `run.model` is.
     """
-    made = [run.folder / "findings" / "loss.png"]
-    pictures.save_picture(loss_curve(run), made[0])
-    if len(photos.held_out) < 2:
-        return made
-    for name, corruption in (("gaussian", Gaussian(0.2)), ("mix", Mix())):
+    made = [run.folder / LOSS]
+    for name, corruption in (("gaussian", Gaussian(0.2)), ("mix", Mix())) if len(photos.held_out) > 1 else ():
         made.append(run.folder / "findings" / f"denoising-{name}.png")
         pictures.save_picture(denoising(run, photos, corruption), made[-1])
+    pictures.save_picture(loss_curve(run), made[0])
     return made
+
+
+def drawn(run: Run) -> bool:
+    """Whether the pictures of a run are those of its last checkpoint; the curve of the loss is drawn last."""
+    curve = run.folder / LOSS
+    return curve.is_file() and curve.stat().st_mtime_ns >= run.checkpoint.stat().st_mtime_ns
 
 
 def loss_curve(run: Run, title: str = "Reconstruction") -> Any:
@@ -40,7 +50,8 @@ def loss_curve(run: Run, title: str = "Reconstruction") -> Any:
 
 def denoising(run: Run, photos: Photos | Stream, corruption: Corruption) -> Any:
     """Clean, corrupted, restored with either statistics, and the baselines, with each one's mean error."""
-    x = photos.sample("held_out", MEASURED).images.to(next(run.model.parameters()))
+    count = max(SHOWN, min(MEASURED, VALUES // math.prod(photos.shape)))
+    x = photos.sample("held_out", count).images.to(next(run.model.parameters()))
     probe = Denoising(corruption, photos.sample("train", FITTED).images)
     reading = probe(run.model, x, torch.Generator().manual_seed(0))
     images, numbers = dict(reading.images), dict(reading.numbers)

@@ -9,5 +9,6 @@ from copyfold.training.loggers import Logger as Logger
 from copyfold.training.plan import Plan as Plan
 from copyfold.training.state import TrainState as TrainState
 from copyfold.training.stopping import Stopped as Stopped
+from copyfold.training.suggestion import Suggestion, suggest
 
-__all__ = ["fit", "fit_classifier"]
+__all__ = ["Suggestion", "fit", "fit_classifier", "suggest"]

@@ -153,11 +153,14 @@ def finished(run: runs.Run, kept: dict[str, Any], plan: Plan, batches: int) -> b
     ends = {
         "epochs": (kept["global_step"] / batches, plan.epochs),
         "steps": (kept["global_step"], plan.steps),
-        "minutes": (kept["seconds"] / 60, plan.minutes),
+        "minutes": (kept["seconds"] / 60, plan.limit),
         "patience": ((kept["early_stopping"] or {}).get("waited", 0), plan.patience),
     }
     for name, (done, planned) in ends.items():
         if planned is not None and done >= planned:
-            log.info("%s is finished already: give more --%s than %g to continue", run.folder, name, planned)
+            more = f"--{name} than {getattr(plan, name):g}"
+            if name == "steps" and plan.minutes is not None:  # on the command line more steps come with them
+                more = f"--minutes than {plan.minutes:g}, or {more},"
+            log.info("%s is finished already: give more %s to continue", run.folder, more)
             return True
     return False

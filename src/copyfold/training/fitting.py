@@ -15,13 +15,14 @@ import torch
 from copyfold import catalogue, runs, screen
 from copyfold.data import Photos, Stream
 from copyfold.errors import CopyfoldError, Diverged, UsageError
-from copyfold.models.base import Autoencoder, check_reloadable, load
+from copyfold.models.base import Autoencoder, load
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical, Objective
-from copyfold.probes.latent import code_warnings
 from copyfold.training import loggers
 from copyfold.training.callbacks import Callback, Callbacks
 from copyfold.training.checkpointing import Checkpoints, finished, read
+from copyfold.training.checks import check, check_resumed
+from copyfold.training.closing import close
 from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.ema import MovingAverage
@@ -29,11 +30,11 @@ from copyfold.training.loggers import Log, Sent
 from copyfold.training.loop import train
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
-from copyfold.training.plan import Plan, layout
+from copyfold.training.plan import Plan, layout, optimizer_of
 from copyfold.training.run_metadata import describe
 from copyfold.training.running_averages import RunningAverages
 from copyfold.training.runtime import switched
-from copyfold.training.solving import above_pca, check_solvable, solve
+from copyfold.training.solving import solve
 from copyfold.training.state import TrainState
 from copyfold.training.stopping import Clock, Signals, Stopped
 from copyfold.types import Progress
@@ -41,8 +42,6 @@ from copyfold.types import Progress
 log = logging.getLogger("copyfold")
 
 PEER = re.compile("peer|gloo|nccl", re.IGNORECASE)  # in the error where another process does not answer
-_AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
-RELAPSE = 3  # times the lowest held-out error: more than the noise of training
 
 
 def _with_plan_fields(function: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
@@ -68,7 +67,7 @@ def fit(
     log: Log | None = None,
     **plan: Any,
 ) -> runs.Run:
-    """Train a model with Adam and return its run, with the results `run.model` and `run.history`.
+    """Train a model and return its run, with the results `run.model` and `run.history`.
 
     Every step is a batch of images; an incomplete last batch of an epoch is dropped. The held-out loss is computed
     after every epoch on up to 512 held-out images. `model` itself is trained, and is in eval mode afterwards.
@@ -113,7 +112,10 @@ def fit(
             raise UsageError(f"callbacks has {callback!r}: expected functions, called as callback(event, state)")
     if chosen.solve and (callbacks or log is not None):
         raise UsageError("solve takes no training steps, for which callbacks and log are: leave them out")
-    _check(model, objective, photos, chosen)
+    if plan.get("precision", "auto") == "auto":
+        why = "which this machine has in hardware" if chosen.precision == "bf16" else "no bf16 in hardware"
+        _tell(f"precision: {chosen.precision}, {why}")
+    check(model, objective, photos, chosen)
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = runs.Run(run or Path("runs") / name)
     first = rank(chosen) == 0
@@ -121,7 +123,7 @@ def fit(
         if first:
             runs.prepare(target.folder, resume, overwrite)
             if resume:
-                _check_resumed(target, chosen)
+                check_resumed(target, chosen)
             stack.enter_context(target.locked())
             if overwrite and not resume:
                 target.clear()
@@ -160,12 +162,14 @@ def _train(
         return 0
     if first:
         describe(run, model, objective, photos, plan, log)
-    with Signals(clock := Clock(plan.minutes)), _explained(run, plan), launched(plan) as fabric:
+    with Signals(clock := Clock(plan.limit)), _explained(run, plan), launched(plan) as fabric:
         memory = layout(model, fabric.device)
+        if memory == torch.channels_last:
+            _tell("memory layout: channels last, the faster one for this model on this device")
         model.to(device=fabric.device, memory_format=memory).train()  # type: ignore[call-overload]
         average = MovingAverage(model, plan.average) if plan.average is not None else None
         stopping = EarlyStopping(plan.patience) if plan.patience is not None else None
-        state = TrainState(model, _optimizer(model, plan), clock, average, stopping)
+        state = TrainState(model, optimizer_of(model, plan), clock, average, stopping)
         if kept is not None:
             state.load_state_dict(kept, fabric.device)
             fabric.strategy.precision.load_state_dict(kept["precision"])
@@ -181,18 +185,8 @@ def _train(
             train(state, loss, source, plan, fabric, metrics, checkpoints, callbacks, progress)
     model.load_state_dict(load(run.folder).state_dict())
     if first:
-        _say(run, plan, objective, metrics, [] if clock.signum else above_pca(model, objective, photos))
+        close(run, plan, objective, photos, state, metrics)
     return clock.signum
-
-
-def _optimizer(model: Autoencoder, plan: Plan) -> torch.optim.Optimizer:
-    """The optimiser of a resolved plan; its groups remember their full learning rate."""
-    assert plan.optimizer is not None
-    assert plan.lr is not None
-    optimizer = plan.optimizer.build(model, plan.lr, plan.precision)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-    return optimizer
 
 
 @contextmanager
@@ -214,113 +208,6 @@ def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
         ) from error
 
 
-def _say(run: runs.Run, plan: Plan, objective: Objective, metrics: MetricsLog, more: list[str]) -> None:
-    """Log warnings about the code and the output, and `more`; write what each unit does to findings/codes.json."""
-    penalties = objective.penalties if isinstance(objective, Classical) else ()
-    rows, codes = metrics.rows, metrics.codes
-    outside = rows[-1].get("held_out_outside", 0.0) if rows else 0.0
-    if codes:
-        run.write_finding("codes.json", {name: value.tolist() for name, value in codes.items()})
-    said = code_warnings(codes, any(penalty.sparse for penalty in penalties), outside)
-    log.info("%s", _ended(rows[-1]) if rows else "no step was trained")
-    for sentence in [*_relapse(*run.series("held_out_mse"), plan.lr), *said, *more]:
-        log.info("%s", sentence)
-
-
-def _ended(row: runs.Row) -> str:
-    """Steps, epochs, seconds, loss and held-out error at the end, in one line."""
-    step, epoch, seconds = row["step"], row["epoch"], row["seconds"]
-    numbers = {"loss": row.get("loss"), "held-out error per pixel": row.get("held_out_mse")}
-    said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items() if value is not None)
-    return f"trained {step:,.0f} steps, {epoch:.4g} epochs, in {seconds:,.1f} seconds" + (said and f": {said}")
-
-
-def _relapse(steps: list[float], errors: list[float], lr: float | None) -> list[str]:
-    """A warning where the held-out error rose far above its lowest, as when all units of a layer died."""
-    best = min(range(len(errors)), key=errors.__getitem__, default=0)
-    if not errors or errors[-1] <= RELAPSE * errors[best]:
-        return []
-    return [
-        f"training became unstable: the held-out error per pixel is {errors[-1]:.4f}, and was "
-        f"{errors[best]:.4f} at step {steps[best]:.0f}: train again with an --lr below {lr:g}, or with a norm"
-    ]
-
-
-def _check(model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
-    """UsageError, before training, for what would fail later or could not be read back."""
-    for thing, base in ((model, Autoencoder), (objective, Objective)):
-        if not isinstance(thing, base):
-            raise UsageError(f"{thing!r} is invalid: expected an instance of {base.__name__}, as in {_AS[base]}")
-    if not hasattr(photos, "batches"):
-        raise UsageError(f"photos={photos!r} is invalid: expected Photos, as in Photos({photos!r})")
-    if model.shape != tuple(photos.shape):
-        raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
-    check_reloadable(model)
-    if not any(p.requires_grad for p in model.parameters()):
-        raise UsageError(f"{type(model).__name__} has no weights that can be trained")
-    if isinstance(photos, Photos) and photos.whole:
-        raise UsageError("photos read with whole=True hold nothing out: train on Photos(...) without it")
-    objective.check(model)
-    _check_objective(objective, model)
-    if plan.solve:
-        check_solvable(model, objective, photos)
-    if plan.recompute and model.has_statistics and model.statistics == "running":
-        raise UsageError("recompute is invalid with running averages, which change: give statistics='batch'")
-    if plan.compile and any(penalty.differentiates for penalty in getattr(objective, "penalties", ())):
-        raise UsageError(
-            "compile is invalid with a penalty on a gradient, which needs second derivatives: leave out compile"
-        )
-    if plan.patience is not None and not len(photos.held_out):
-        raise UsageError("patience needs held-out images, and there are none: give more images")
-    count = min(plan.batch, len(photos))
-    if count % (plan.world * plan.accumulate):
-        raise UsageError(
-            f"{count} images are fewer than a batch and cannot be shared: give a --batch of fewer images"
-        )
-
-
-def _check_resumed(run: runs.Run, plan: Plan) -> None:
-    """Refuse to resume by steps what was solved, or the other way round; a new or cleared run is neither."""
-    if not (run.folder / "recipe.yaml").is_file():
-        return
-    solved = bool(run.recipe.get("solve"))
-    if solved != plan.solve:
-        ways = ("trained by steps", "solved")
-        raise UsageError(
-            f"{run.folder} was {ways[solved]} and cannot be {ways[plan.solve]} from there: give another --run, or "
-            "start again with --overwrite"
-        )
-
-
-def _check_objective(objective: Objective, model: Autoencoder) -> None:
-    """UsageError where recipe.yaml could not describe an objective correctly, or where it fails on two images.
-
-    Only an objective with a user's own class in it is tried on images.
-    """
-    described = catalogue.describe(objective)
-    again = catalogue.describe(catalogue.build(Objective, described))
-    if again != described:
-        raise UsageError(
-            f"{type(objective).__name__} rebuilt from its stored arguments, {described}, is {again}: store every "
-            "argument of the constructor unchanged, under its name"
-        )
-    if not catalogue.foreign(described):
-        return
-    x = torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0)).to(next(model.parameters()))
-    training, name = model.training, type(objective).__name__
-    try:
-        with torch.random.fork_rng(devices=[]), model.using("running"):
-            terms = objective(model.eval(), x)
-    except UsageError:
-        raise
-    except Exception as error:  # a user's own class may raise anything
-        raise UsageError(f"{name} failed on 2 images: {type(error).__name__}: {error}") from error
-    finally:
-        model.train(training)
-    found: Any = terms
-    if not isinstance(found, dict):
-        raise UsageError(f"{name} returned {found!r}: expected its terms by name, scalar tensors")
-    for term, value in cast(dict[str, Any], found).items():
-        if not isinstance(value, torch.Tensor) or value.shape:
-            said = f"a tensor of {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r}"
-            raise UsageError(f"{term} returned {said}: expected a scalar tensor, averaged over the batch")
+def _tell(sentence: str) -> None:
+    """Log a sentence; where `log` is an argument, this is the logger."""
+    log.info("%s", sentence)

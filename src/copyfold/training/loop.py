@@ -59,8 +59,7 @@ def train(
             done = state.clock.done(state.step, plan, length)
             for group in state.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * plan.pace(state.step, done)
-            _gradient(state, shared, batch, plan, fabric)
-            _step(state, loss, plan, fabric)
+            one_step(state, loss, shared, batch, plan, fabric)
             state.epoch = state.step / length
 
             # What is written and decided after it
@@ -91,6 +90,14 @@ def train(
             if over:
                 break
     callbacks("end")
+
+
+def one_step(
+    state: TrainState, loss: Loss, shared: Any, batch: torch.Tensor, plan: Plan, fabric: "Fabric"
+) -> None:
+    """The gradient of a batch, and the optimiser's step along it; `shared` is the loss of all processes."""
+    _gradient(state, shared, batch, plan, fabric)
+    _step(state, loss, plan, fabric)
 
 
 def _gradient(state: TrainState, shared: Any, batch: torch.Tensor, plan: Plan, fabric: "Fabric") -> None:

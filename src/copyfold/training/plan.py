@@ -1,6 +1,5 @@
 """The plan of a training: duration, learning rate, precision, devices; and the best choices for this machine."""
 
-import logging
 import math
 import os
 from dataclasses import dataclass, fields, replace
@@ -14,11 +13,10 @@ from copyfold.models.dense import Linear
 from copyfold.training.optimizers import Adam, Muon, Optimizer
 from copyfold.types import Precision
 
-log = logging.getLogger("copyfold")
-
 Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
 
 EPOCHS = 30  # where neither epochs nor minutes are given
+GRACE = 1.15  # times its minutes, the clock ends a plan by steps: the machine may be busier than when measured
 WARM_UP, SHARE = 100, 0.05  # steps to the full learning rate, or share of the plan, where it has a schedule
 SOLVED = ("solve", "seed", "threads")  # what a plan without steps says
 
@@ -30,7 +28,8 @@ class Plan:
     Args:
         epochs: Passes over the photos: 30 unless this, `steps` or `minutes` is given; whichever ends first.
         steps: Steps of training, a batch each.
-        minutes: Minutes of training, the time before a resume counted in.
+        minutes: Minutes of training, the time before a resume counted in. Beside `steps` they are a guard alone:
+            training is stopped at 1.15 times the minutes.
         batch: Images per step, over all devices and accumulated parts.
         optimizer: Muon for a model with convolutions and for Linear, Adam for others, unless given.
         solve: Compute the optimal weights in closed form, in one pass over the photos and without training steps:
@@ -119,6 +118,11 @@ class Plan:
         """Processes in all."""
         return self.devices * self.nodes
 
+    @property
+    def limit(self) -> float | None:
+        """The minutes at which the clock ends training: those of the plan, or more where it goes by steps."""
+        return self.minutes if self.minutes is None or self.steps is None else GRACE * self.minutes
+
     def last(self, length: int) -> int | None:
         """The number of steps after which it ends, with `length` an epoch; None where only the clock ends it."""
         ends = [self.steps, None if self.epochs is None else self.epochs * length]
@@ -166,8 +170,17 @@ def resolve(precision: Precision) -> Precision:
     else:
         abilities = torch.cpu.get_capabilities()
         fast = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
-    log.info("precision: %s", "bf16, which this machine has in hardware" if fast else "32, no bf16 in hardware")
     return "bf16" if fast else "32"
+
+
+def optimizer_of(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """The optimiser of a resolved plan; its groups remember their full learning rate."""
+    assert plan.optimizer is not None
+    assert plan.lr is not None
+    optimizer = plan.optimizer.build(model, plan.lr, plan.precision)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
 
 
 def layout(model: nn.Module, device: torch.device) -> torch.memory_format:
@@ -176,5 +189,4 @@ def layout(model: nn.Module, device: torch.device) -> torch.memory_format:
     grouped = any(isinstance(m, nn.GroupNorm | nn.InstanceNorm2d) for m in model.modules())
     if not convolutions or (grouped and device.type == "cpu"):
         return torch.contiguous_format
-    log.info("memory layout: channels last, the faster one for this model on this device")
     return torch.channels_last

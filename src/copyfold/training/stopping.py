@@ -31,7 +31,7 @@ class Clock:
     """Seconds of training, those before a resume counted in; and the signal that came, if any."""
 
     minutes: float | None
-    """The minutes that the plan has."""
+    """The minutes at which it ends training."""
     before: float = 0.0
     """Seconds before this process began."""
     agreed: float = 0.0
@@ -46,9 +46,14 @@ class Clock:
         self.started, self.agreed = time.monotonic(), self.before
 
     def done(self, step: int, plan: Plan, length: int) -> float:
-        """The share of a plan that is behind a step, of `length` an epoch; by the clock where it has minutes."""
-        seconds = self.seconds if plan.world == 1 else self.agreed
+        """The share of a plan that is behind a step, of `length` an epoch.
+
+        By the clock where the plan has minutes and no steps: a plan of steps is the same on every machine.
+        """
         last = plan.last(length)
+        if plan.steps and last:
+            return step / last
+        seconds = self.seconds if plan.world == 1 else self.agreed
         return max(step / last if last else 0.0, seconds / 60 / plan.minutes if plan.minutes else 0.0)
 
     @property

@@ -1,0 +1,314 @@
+"""A plan that fits the machine: how large, how wide and how many steps, from some twenty steps measured here."""
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+from typing import Any, NamedTuple
+
+import torch
+
+from copyfold import catalogue
+from copyfold.data import Photos, Stream
+from copyfold.data.photos import natural_side
+from copyfold.data.reading.opening import Given
+from copyfold.errors import UsageError
+from copyfold.models.base import Autoencoder
+from copyfold.models.unet import UNet
+from copyfold.objectives.base import Classical, Objective
+from copyfold.training.distributed import launched
+from copyfold.training.loop import one_step
+from copyfold.training.loss import Loss
+from copyfold.training.plan import GRACE, Plan, layout, optimizer_of
+from copyfold.training.runtime import switched
+from copyfold.training.state import TrainState
+from copyfold.training.stopping import Clock
+from copyfold.types import Shape
+
+__all__ = ["Suggestion", "suggest"]
+
+LADDER = ((32, 8), (32, 16), (48, 16), (64, 16), (64, 32), (96, 32), (128, 32), (128, 64))
+"""Size and width, from the cheapest to the dearest: each learns more than the one before where time allows."""
+SIDES = sorted({size for size, _ in LADDER})
+ENOUGH = 800
+"""Steps that a larger or wider network must have time for.
+
+On CIFAR-10 at 32 pixels, 1,500 steps leave 3.9 % of the variance at width 16 and 3.0 % at width 32, for twice the
+time; 60 steps leave all of it.
+"""
+LEAST = 300  # steps below which hardly anything is learned, and a plan is warned of
+WAIST = 8  # pixels that the deepest map keeps at least: a smaller one is much harder to learn
+DEEPEST = 3  # poolings that are suggested at most
+HINDERED = 3  # times as slow as one thread: several are never that on a CPU that does nothing else
+SHARE = 0.9  # of the minutes are steps; the rest is held-out images, running averages, checkpoints
+MINUTES = 3.0
+UNCOUNTED = 2  # steps before those that are measured: the first make room for what all need
+SPENT = 0.01  # of the minutes, measuring of one network ends; a step that is being measured is waited for
+TRIED, CHOSEN = 3, 8  # throw-away steps of each network that is tried, and more of the one that is chosen
+
+
+class Rung(NamedTuple):
+    """A network that may be suggested."""
+
+    size: int
+    width: int
+    depth: int | None
+    """Poolings; None where the architecture has no such choice."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A network and a plan for it that fit so many minutes on this machine.
+
+    `fit(s.model(photos.shape), photos=photos, **s.plan)` trains it, with photos of `size`.
+    """
+
+    architecture: Callable[..., Autoencoder]
+    """What was measured, such as UNet; called with the shape, the width and the depth."""
+    size: int
+    """The side of the images in pixels."""
+    width: int
+    depth: int | None
+    """Poolings; None where the architecture has no such choice."""
+    steps: int
+    minutes: float
+    batch: int
+    threads: int | None
+    """1 where the cores are busy with other programs; else None, the plan's own."""
+    seconds: float
+    """What a step takes, as measured."""
+    why: tuple[str, ...]
+    """Sentences: what was chosen, and what will not do."""
+    wrap: Callable[[Autoencoder], Autoencoder] | None = None
+    """What is put around the network, such as a Variational."""
+
+    def model(self, shape: Shape) -> Autoencoder:
+        """The network for images of this shape, which may have another size than was measured."""
+        return _built(self.architecture, self.wrap, shape, Rung(shape[1], self.width, self.depth))
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What `fit` is given: the steps, the minutes that guard them, the batch, and the threads where said."""
+        found = {"steps": self.steps, "minutes": self.minutes, "batch": self.batch}
+        return found if self.threads is None else found | {"threads": self.threads}
+
+
+def suggest(
+    photos: Photos | Stream | Given = None,
+    minutes: float = MINUTES,
+    architecture: Callable[..., Autoencoder] = UNet,
+    objective: Objective | None = None,
+    **plan: Any,
+) -> Suggestion:
+    """Measure this machine, and suggest a network and a plan for some minutes.
+
+        s = cf.suggest("my/photos", minutes=3)
+        photos = cf.Photos("my/photos", size=s.size)
+        run = cf.fit(s.model(photos.shape), photos=photos, **s.plan)
+
+    Suggested is the largest size and width for which 800 steps fit into the minutes, of a few that are tried for
+    some twenty throw-away steps in all; a size of the images' own, or above it, is not. The depth leaves a map of
+    8 pixels or more. What comes out differs from machine to machine, and with what else runs on it.
+
+    Args:
+        photos: A source of images, as `Photos` takes it, of which the size is looked up; or photos, of their size.
+        minutes: Minutes of training.
+        architecture: A class that has a width, or a functools.partial of one: what that names stays.
+        objective: The loss: plain reconstruction unless given.
+        **plan: Fields of `Plan` that make a step what it is, such as batch, optimizer and precision.
+
+    Raises UsageError for an architecture without a width, and where it takes no size that was tried.
+    """
+    if "width" not in inspect.signature(architecture).parameters:
+        raise UsageError(f"{_name(architecture)} has no width to choose: expected an architecture such as UNet")
+    unknown = plan.keys() - {field.name for field in fields(Plan)}
+    for name in sorted(unknown):
+        near = catalogue.nearest(name, inspect.signature(Plan).parameters)
+        raise UsageError(f"suggest has no argument {name!r}: {near}")
+    chosen = Plan(**plan, minutes=minutes)
+    if isinstance(photos, Photos | Stream):
+        size, channels = photos.shape[1], photos.shape[0]
+        found = measured_plan(architecture, objective or Classical(), chosen, size, channels, size)
+    else:
+        found = measured_plan(architecture, objective or Classical(), chosen, natural_side(photos))
+    if found is None:
+        raise UsageError(f"{_name(architecture)} takes no size that was tried: give photos that it takes")
+    return found
+
+
+def measured_plan(
+    architecture: Callable[..., Autoencoder],
+    objective: Objective,
+    plan: Plan,
+    largest: int,
+    channels: int = 3,
+    size: int | None = None,
+    wrap: Callable[[Autoencoder], Autoencoder] | None = None,
+) -> Suggestion | None:
+    """What `suggest` does with all that is named: `size`, the steps of the plan, what the architecture is given.
+
+    `largest` is the images' own side. None where the architecture takes none of the sizes.
+    """
+    assert plan.minutes is not None
+    minutes, threads = plan.minutes, plan.threads
+
+    def built(rung: Rung) -> Autoencoder:
+        return _built(architecture, wrap, (channels, rung.size, rung.size), rung)
+
+    def seconds(plan: Plan, rung: Rung, steps: int) -> float:
+        return step_time(built(rung), objective, plan, steps)
+
+    def buildable(rung: Rung) -> bool:
+        try:
+            built(rung)
+        except UsageError:
+            return False
+        return True
+
+    tried = filter(buildable, rungs(architecture, largest, size))
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        if (first := next(tried, None)) is None:
+            return None
+        plan = unhindered(plan, lambda plan: step_time(built(first), objective, plan, TRIED))
+        needed = plan.steps or ENOUGH
+        rung = climbed(chain([first], tried), lambda rung: seconds(plan, rung, TRIED), minutes, needed)
+        took = seconds(plan, rung, CHOSEN)
+    return suggestion(architecture, rung, took, plan, plan.threads != threads, wrap)
+
+
+def unhindered(plan: Plan, seconds: Callable[[Plan], float]) -> Plan:
+    """The plan with one thread, where several take three times as long: they wait for each other on busy cores."""
+    if plan.threads is not None or torch.cuda.is_available() or torch.get_num_threads() == 1:
+        return plan
+    one = replace(plan, threads=1)
+    return one if HINDERED * seconds(one) < seconds(plan) else plan
+
+
+def rungs(architecture: Callable[..., Autoencoder], largest: int, size: int | None = None) -> list[Rung]:
+    """The networks to try, the cheapest first; `size` stays where it is given, and what the architecture names."""
+    named = getattr(architecture, "keywords", {})
+    has_depth = "depth" in inspect.signature(architecture).parameters
+    cap = max((side for side in SIDES if side <= largest), default=max(4, largest // 4 * 4))
+    found: list[Rung] = []
+    for side, width in LADDER:
+        chosen = size or min(side, cap)
+        depth = named.get("depth", min(DEEPEST, max(1, int(math.log2(max(1, chosen / WAIST))))))
+        rung = Rung(chosen, named.get("width", width), depth if has_depth else None)
+        if rung not in found:
+            found.append(rung)
+    return found
+
+
+def climbed(tried: Iterable[Rung], seconds: Callable[[Rung], float], minutes: float, needed: int) -> Rung:
+    """The last network, from the cheapest on, that `needed` steps fit into the minutes of; or the first."""
+    chosen = None
+    for rung in tried:
+        try:
+            fits = seconds(rung) * needed <= SHARE * 60 * minutes
+        except torch.OutOfMemoryError:
+            if chosen is None:
+                raise
+            break
+        if chosen is None or fits:
+            chosen = rung
+        if not fits:
+            break
+    assert chosen is not None  # one network is given at least
+    return chosen
+
+
+def suggestion(
+    architecture: Callable[..., Autoencoder],
+    rung: Rung,
+    seconds: float,
+    plan: Plan,
+    hindered: bool = False,
+    wrap: Callable[[Autoencoder], Autoencoder] | None = None,
+) -> Suggestion:
+    """The plan for a network whose steps take so many seconds, and the reasons in words.
+
+    `hindered` says that the plan has one thread because the cores are busy.
+    """
+    assert plan.minutes is not None
+    steps = plan.steps or _rounded(SHARE * 60 * plan.minutes / seconds)
+    said = list(_reasons(_name(architecture), rung, seconds, steps, plan))
+    if hindered:
+        said.append(
+            "other programs are using the cores, where one thread is the fastest: training has --threads 1"
+        )
+    threads = 1 if hindered else None
+    return Suggestion(architecture, *rung, steps, plan.minutes, plan.batch, threads, seconds, tuple(said), wrap)
+
+
+def _reasons(name: str, rung: Rung, seconds: float, steps: int, plan: Plan) -> Iterator[str]:
+    assert plan.minutes is not None
+    deep = "" if rung.depth is None else f" and depth {rung.depth}"
+    network = f"{name} of width {rung.width}{deep} at {rung.size} pixels"
+    minutes = f"{plan.minutes:g} minute{'s' * (plan.minutes != 1)}"
+    needed = steps * seconds / 60
+    if plan.steps is None:
+        yield f"{minutes} are about {steps:,} steps of a {network} here, {1000 * seconds:.3g} ms each"
+    else:
+        yield f"{steps:,} steps of a {network} take about {needed:.2g} minutes here"
+        if needed > GRACE * plan.minutes:
+            yield (
+                f"that is more than the {minutes} of the plan, and training stops at {GRACE} times those: give "
+                "more --minutes, fewer --steps, or a smaller --size or width"
+            )
+    if steps < LEAST:
+        least = _rounded_up(LEAST * seconds / SHARE / 60)
+        more = f"at least {LEAST} --steps" if plan.steps else f"--minutes {least:g}, or a smaller --size or width"
+        yield f"{steps:,} steps are too few to learn to copy: give {more}"
+
+
+def step_time(model: Autoencoder, objective: Objective, plan: Plan, steps: int) -> float:
+    """Seconds that a step of training takes: the mean of `steps` throw-away ones, of fewer where they are slow."""
+    objective.check(model)
+    minutes = plan.minutes or MINUTES
+    # to compile would take longer than all else; steps that then are faster end before the minutes do
+    plan = replace(plan, compile=False, steps=None, epochs=None).resolved(model)
+    with launched(plan) as fabric:
+        memory = layout(model, fabric.device)
+        model.to(device=fabric.device, memory_format=memory).train()  # type: ignore[call-overload]
+        state, loss = TrainState(model, optimizer_of(model, plan), Clock(None)), Loss(model, objective, memory)
+        batch = torch.randint(256, (plan.batch, *model.shape), dtype=torch.uint8)
+        taken: list[float] = []
+        with switched(model, plan):
+            while len(taken) < UNCOUNTED + steps and sum(taken) < SPENT * 60 * minutes:
+                started = time.perf_counter()
+                one_step(state, loss, loss, batch, plan, fabric)
+                if fabric.device.type == "cuda":
+                    torch.cuda.synchronize(fabric.device)
+                taken.append(time.perf_counter() - started)
+    counted = taken[UNCOUNTED:] or taken[-1:]
+    return sum(counted) / len(counted)
+
+
+def _built(
+    architecture: Callable[..., Autoencoder],
+    wrap: Callable[[Autoencoder], Autoencoder] | None,
+    shape: Shape,
+    rung: Rung,
+) -> Autoencoder:
+    """The network of a rung for images of a shape, with what is put around it."""
+    sizes = {"width": rung.width} | ({} if rung.depth is None else {"depth": rung.depth})
+    model = architecture(shape, **sizes)
+    return model if wrap is None else wrap(model)
+
+
+def _name(architecture: Callable[..., Autoencoder]) -> str:
+    return getattr(getattr(architecture, "func", architecture), "__name__", "the architecture")
+
+
+def _rounded(steps: float) -> int:
+    """Down to two digits, for more would say more than was measured; one step at least."""
+    unit = 10 ** max(0, math.floor(math.log10(max(1.0, steps))) - 1)
+    return max(1, int(steps // unit * unit))
+
+
+def _rounded_up(minutes: float) -> float:
+    """Up to two digits."""
+    unit = 10.0 ** (math.floor(math.log10(minutes)) - 1)
+    return math.ceil(minutes / unit) * unit
