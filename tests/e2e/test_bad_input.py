@@ -54,7 +54,7 @@ WRONG = {
     "tran": ("no command 'tran'", "did you mean train?"),
     "--verbose": (
         "no command '--verbose'",
-        "choose one of data, denoise, embed, models, probe, report, sample, study, train",
+        "choose one of compare, data, denoise, embed, models, probe, report, sample, study, train",
     ),
     "train --epochz=3": ("--epochz is not an option of copyfold train", "did you mean --epochs?"),
     "train --epoch=3": ("--epoch is not an option", "did you mean --epochs?"),

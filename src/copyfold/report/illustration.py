@@ -36,9 +36,13 @@ def illustrate(run: Run, photos: Photos | Stream) -> list[Path]:
 
 
 def drawn(run: Run) -> bool:
-    """Whether the pictures of a run are those of its last checkpoint; the curve of the loss is drawn last."""
+    """Whether the pictures of a run are those of its last checkpoint; the curve of the loss is drawn last.
+
+    A run that was solved has no checkpoint, and its log is written last.
+    """
     curve = run.folder / LOSS
-    return curve.is_file() and curve.stat().st_mtime_ns >= run.checkpoint.stat().st_mtime_ns
+    learned = run.checkpoint if run.checkpoint.is_file() else run.folder / "log.csv"
+    return curve.is_file() and curve.stat().st_mtime_ns >= learned.stat().st_mtime_ns
 
 
 def loss_curve(run: Run, title: str = "Reconstruction") -> Any:
