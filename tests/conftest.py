@@ -32,7 +32,17 @@ def _seeded() -> None:
 @pytest.fixture
 def landscapes() -> Path:
     """The real photographs, where they are at hand."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / "landscapes"
+    return _at_hand("landscapes")
+
+
+@pytest.fixture
+def fashion_mnist() -> Path:
+    """Fashion-MNIST in parquet, where it is at hand."""
+    return _at_hand("fashion_mnist")
+
+
+def _at_hand(name: str) -> Path:
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / name
     if not folder.is_dir():
         pytest.skip(f"{folder} is not here")
     return folder

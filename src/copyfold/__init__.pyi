@@ -82,6 +82,7 @@ from copyfold.probes.nearest import Nearest as Nearest
 from copyfold.probes.quality import Quality as Quality
 from copyfold.probes.stability import Stability as Stability
 from copyfold.report.base import Section as Section
+from copyfold.report.comparing import compare as compare
 from copyfold.report.diagnosis import Report as Report
 from copyfold.report.diagnosis import diagnose as diagnose
 from copyfold.restoration import restore as restore

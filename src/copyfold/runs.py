@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 
 import yaml
 
@@ -130,6 +130,28 @@ class Run:
             return History({k: float(v) for k, v in row.items() if v} for row in read)
         except (ValueError, TypeError) as error:
             raise UsageError(f"{path} is not the log of a run: {error}; start again with --overwrite") from None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What data.json says of the images it was trained on; nothing where there is none."""
+        return self._json("data.json")
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What env.json says of the machine it was trained on; nothing where there is none."""
+        return self._json("env.json")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            found: Any = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise UsageError(f"{path} cannot be read ({error}); delete it, or train again") from None
+        if not isinstance(found, dict):
+            raise UsageError(f"{path} is not of a run: expected a JSON object; delete it, or train again")
+        return cast("dict[str, Any]", found)
 
     def series(self, name: str, against: str = "step") -> tuple[list[float], list[float]]:
         """One column of the history against another, where both have a value."""

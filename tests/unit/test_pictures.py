@@ -544,3 +544,20 @@ def test_a_picture_can_be_limited_in_bytes(tmp_path):
     pictures.save_picture(noise, tmp_path / "whole.png")
     pictures.save_picture(noise, tmp_path / "light.png", most=20_000)
     assert (tmp_path / "light.png").stat().st_size <= 20_000 < (tmp_path / "whole.png").stat().st_size
+
+
+def test_panels_beside_each_other_show_every_series_once_in_the_legend():
+    panels = {
+        "seconds": {"first": ([1, 2], [0.5, 0.1]), "second": ([3], [0.2])},
+        "steps": {"second": ([10], [0.2]), "third": ([5, 9], [0.3, 0.0])},
+    }
+    figure = pictures.beside(panels, "error", logy=True)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["first", "second", "third"]
+    left, right = figure.axes
+    assert (left.get_xlabel(), right.get_xlabel(), left.get_ylabel()) == ("seconds", "steps", "error")
+    assert left.get_ylim() == right.get_ylim()
+    colours = [{line.get_label(): line.get_color() for line in axes.get_lines()} for axes in (left, right)]
+    assert colours[0]["second"] == colours[1]["second"] != colours[0]["first"]
+    with pytest.raises(UsageError, match="above 0"):
+        pictures.beside({"steps": {"zero": ([1], [0.0])}}, "error", logy=True)

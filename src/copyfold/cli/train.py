@@ -189,7 +189,7 @@ def _parser() -> _parsing.Parser:
         help="Read the images again in every epoch, for data larger than memory or disk; requires --size.",
     )
     parser.add_choice(
-        "--optimizer", Optimizer | None, "How gradients become steps: Muon where there are convolutions"
+        "--optimizer", Optimizer | None, "How gradients become steps: Muon for convolutions and Linear"
     )
     choices = [field.name for field in fields(Plan)]
     _parsing.takes(parser, fit, *FOLDER, title="the run's folder", but=choices)

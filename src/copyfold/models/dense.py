@@ -5,12 +5,13 @@ from itertools import pairwise
 from math import prod
 from typing import Literal, TypeAlias
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
 from copyfold.models.blocks import Activation, activation, norm
-from copyfold.types import Shape, Statistics
+from copyfold.types import Float, Shape, Statistics
 
 VectorNorm: TypeAlias = Literal["none", "batch", "layer"]
 
@@ -19,8 +20,9 @@ class Linear(Chain):
     r"""One linear layer each way: D(E(x)) = W2 (W1 x + b1) + b2.
 
     Under the squared error its optimum spans the first `latent_dim` principal components; the remaining loss is
-    the sum of the other eigenvalues of the covariance. `bias` centres the data; without it the data should be
-    centred. Baldi and Hornik, 1989; Murphy, Probabilistic Machine Learning: An Introduction (2022), section 20.3.
+    the sum of the other eigenvalues of the covariance. `bias` centres the data; without it the optimum spans the
+    first eigenvectors of the second moment E[x x^T]. `fit` trains it by steps, or solves it exactly (`solve`).
+    Baldi and Hornik, 1989; Murphy, Probabilistic Machine Learning: An Introduction (2022), section 20.3.
     """
 
     def __init__(
@@ -37,6 +39,21 @@ class Linear(Chain):
         self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), latent_dim, bias))
         self.decoder = nn.Sequential(nn.Linear(latent_dim, prod(shape), bias), nn.Unflatten(1, tuple(shape)))
         self.statistics = statistics
+
+    @torch.no_grad()
+    def project(self, directions: Float[Tensor, "k d"], mean: Float[Tensor, "d"]) -> None:
+        """Make it the orthogonal projection onto k orthonormal directions about a mean, k being `latent_dim`.
+
+            W1 = V,  b1 = -V m;   W2 = V^T,  b2 = m        V the directions, a row each
+
+        Without bias the mean is 0, whatever is given.
+        """
+        encoder, decoder = self.encoder[1], self.decoder[0]
+        encoder.weight.copy_(directions)
+        decoder.weight.copy_(directions.T)
+        if self.bias:
+            encoder.bias.copy_(-directions @ mean)
+            decoder.bias.copy_(mean)
 
     @classmethod
     def tiny(cls) -> "Autoencoder":

@@ -5,6 +5,7 @@ matplotlib and PyAV are imported when first needed.
 
 from copyfold.pictures.diagrams import diagram as diagram
 from copyfold.pictures.figures import arrows, comparison, curves, scatter
+from copyfold.pictures.figures import beside as beside
 from copyfold.pictures.figures import heatmaps as heatmaps
 from copyfold.pictures.figures import histograms as histograms
 from copyfold.pictures.figures import intervals as intervals

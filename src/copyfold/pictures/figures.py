@@ -70,21 +70,47 @@ def curves(
     if logx:
         _logarithmic(axes.set_xscale, axes.xaxis)
     for i, (name, (x, y)) in enumerate(lines.items()):
-        color, short = PALETTE[i % len(PALETTE)], len(x) <= 30
         if name in (bands or {}):
             low, high = map(_vector, (bands or {})[name])
+            color = PALETTE[i % len(PALETTE)]
             if name in dots:
                 axes.vlines(x, low, high, color=color, linewidth=1.8)
             else:
                 axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-        dash = "none" if name in dots else ("-", "--", ":", "-.")[(i if short else i // len(PALETTE)) % 4]
-        marker = "o" if short else None
-        axes.plot(x, y, linestyle=dash, color=color, marker=marker, markersize=4, linewidth=1.8, label=plain(name))
+        _line(axes, i, name, x, y, dotted=name in dots)
     if not logx and all((x == x.round()).all() for x, _ in lines.values()):
         axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     if ylim is not None:
         axes.set_ylim(*ylim)
     _legend(figure, axes, outside=len(lines) > 4)
+    return figure
+
+
+def beside(
+    panels: Mapping[str, Mapping[str, tuple[Numbers, Numbers]]], ylabel: str, logy: bool = False, title: str = ""
+) -> "Figure":
+    """Plot the same series against several quantities, a panel each by the name of its x axis, to one y axis.
+
+    A series (x, y) has the same colour and dashes in every panel, and stands in one legend below them. With logy,
+    values that are not positive are left out. UsageError where there is nothing to draw.
+    """
+    drawn = {xlabel: _paired(series, logy) for xlabel, series in panels.items()}
+    names = list(dict.fromkeys(name for lines in drawn.values() for name in lines))
+    figure = blank((4.6 * len(drawn) + 0.6, 4.4 + 0.25 * -(-len(names) // 3)), layout="constrained")
+    figure.suptitle(plain(wrap(title, 45 * len(drawn))), fontsize=13, x=0.02, ha="left")
+    rows: Any = figure.subplots(1, len(drawn), sharey=True, squeeze=False)
+    for place, (xlabel, lines) in enumerate(drawn.items()):
+        axes = rows[0, place]
+        if logy:
+            _logarithmic(axes.set_yscale, axes.yaxis)
+        for name, (x, y) in lines.items():
+            _line(axes, names.index(name), name, x, y)
+        _panel(axes, "", xlabel, ylabel if place == 0 else "")
+        axes.grid(color="0.9", linewidth=0.8)
+        axes.set_axisbelow(True)
+    shown = {line.get_label(): line for axes in rows[0] for line in axes.get_lines()}
+    look: dict[str, Any] = {"ncols": min(3, len(shown)), "frameon": False, "fontsize": 11}
+    figure.legend(list(shown.values()), list(shown), loc="outside lower center", **look)
     return figure
 
 
@@ -239,6 +265,14 @@ def _paired(series: Mapping[str, tuple[Numbers, Numbers]], logy: bool) -> dict[s
     if logy and not any((y > 0).any() for _, y in lines.values()):
         raise UsageError("no value is above 0, so none can be drawn on a logarithmic axis: set logy to false")
     return lines
+
+
+def _line(axes: "Axes", i: int, name: str, x: np.ndarray, y: np.ndarray, dotted: bool = False) -> None:
+    """The i-th of several series: its colour, and where it is short its points and its dashes."""
+    color, short = PALETTE[i % len(PALETTE)], len(x) <= 30
+    dash = "none" if dotted else ("-", "--", ":", "-.")[(i if short else i // len(PALETTE)) % 4]
+    marker = "o" if short else None
+    axes.plot(x, y, linestyle=dash, color=color, marker=marker, markersize=4, linewidth=1.8, label=plain(name))
 
 
 def _logarithmic(scale: Callable[..., Any], axis: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, FunctionLoader
 
 import copyfold
 from copyfold import pictures
@@ -15,24 +15,35 @@ from copyfold.report.base import BELOW, Content, Section
 
 def page(title: str, facts: str, parts: Sequence[tuple[Section, Content]], seconds: float) -> str:
     """The whole page; pictures are inside it."""
-    text = files("copyfold.report").joinpath("page.html").read_text(encoding="utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(text)
-    return template.render(
+    return rendered(
+        "page.html",
         title=title,
         facts=facts,
         sentences={section.title: section.sentence(content.numbers) for section, content in parts},
         sections=[_shown(section, content) for section, content in parts],
         thresholds=[row for section, content in parts for row in _thresholds(section, content)],
-        version=copyfold.__version__,
         seconds=round(seconds),
     )
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A page of this folder with these values in it."""
+    folder = files("copyfold.report")
+    loader = FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8"))
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(template).render(version=copyfold.__version__, **values)
+
+
+def encoded(picture: Any) -> str:
+    """A picture as text, for a page that needs no other file."""
+    return base64.b64encode(pictures.png(picture)).decode()
 
 
 def _shown(section: Section, content: Content) -> dict[str, Any]:
     """A section with its pictures as text and its numbers as a person reads them."""
     drawn = [
         {
-            "picture": base64.b64encode(pictures.png(figure.picture)).decode(),
+            "picture": encoded(figure.picture),
             "caption": figure.caption,
             "command": figure.command,
         }

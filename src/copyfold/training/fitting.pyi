@@ -29,6 +29,7 @@ def fit(
     minutes: float | None = None,
     batch: int = 16,
     optimizer: Optimizer | None = None,
+    solve: bool = False,
     lr: float | None = None,
     seed: int = 0,
     precision: Precision = "auto",

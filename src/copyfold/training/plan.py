@@ -2,13 +2,14 @@
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias
 
 import torch
 from torch import nn
 
 from copyfold.errors import UsageError, at_least, not_negative, one_of
+from copyfold.models.dense import Linear
 from copyfold.training.optimizers import Adam, Muon, Optimizer
 from copyfold.types import Precision
 
@@ -17,6 +18,7 @@ Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
 EPOCHS = 30  # where neither epochs nor minutes are given
 GRACE = 1.15  # times its minutes, the clock ends a plan by steps: the machine may be busier than when measured
 WARM_UP, SHARE = 100, 0.05  # steps to the full learning rate, or share of the plan, where it has a schedule
+SOLVED = ("solve", "seed", "threads")  # what a plan without steps says
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class Plan:
         minutes: Minutes of training, the time before a resume counted in. Beside `steps` they are a guard alone:
             training is stopped at 1.15 times the minutes.
         batch: Images per step, over all devices and accumulated parts.
-        optimizer: Muon for a model with convolutions, Adam for others, unless given.
+        optimizer: Muon for a model with convolutions and for Linear, Adam for others, unless given.
+        solve: Compute the optimal weights in closed form, in one pass over the photos and without training steps:
+            PCA, of a Linear only.
         lr: The learning rate: the optimiser's own, 0.02 of Muon and 0.001 of Adam, unless given.
         seed: Of everything random: held-out images, weights (on the command line), order, corruption.
         precision: 32, tf32, bf16, 16, or auto: bf16 where the device has it in hardware. tf32 and 16 are CUDA's.
@@ -60,6 +64,7 @@ class Plan:
     minutes: float | None = None
     batch: int = 16
     optimizer: Optimizer | None = None
+    solve: bool = False
     lr: float | None = None
     seed: int = 0
     precision: Precision = "auto"
@@ -103,6 +108,10 @@ class Plan:
             )
         if self.sync and self.world == 1:
             raise UsageError("sync takes statistics over all devices, and there is one: give --devices too")
+        stepped = [field.name for field in fields(self) if field.name not in SOLVED]
+        given = [name for name in stepped if getattr(self, name) != getattr(type(self), name)]
+        if self.solve and given:
+            raise UsageError(f"solve takes no training steps, for which {given[0]} is: leave out one of the two")
 
     @property
     def world(self) -> int:
@@ -121,17 +130,19 @@ class Plan:
 
     def resolved(self, model: nn.Module) -> "Plan":
         """This plan with the defaults of this model and this machine filled in."""
-        convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-        optimizer = self.optimizer or (Muon() if convolves else Adam())
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         share = max(1, min(cores, torch.get_num_threads()) // self.devices)
+        plan = replace(self, threads=min(self.threads or share, cores))
+        if plan.solve:
+            return plan
+        convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        optimizer = plan.optimizer or (Muon() if convolves or isinstance(model, Linear) else Adam())
         return replace(
-            self,
+            plan,
             epochs=EPOCHS if (self.epochs, self.steps, self.minutes) == (None, None, None) else self.epochs,
             optimizer=optimizer,
             lr=optimizer.lr if self.lr is None else self.lr,
             precision=resolve(self.precision),
-            threads=min(self.threads or share, cores),
         )
 
     def pace(self, step: int, done: float) -> float:

@@ -1,5 +1,6 @@
 """The files written before the first step: the recipe, the data, the machine, the model's README."""
 
+import hashlib
 import inspect
 import json
 import platform
@@ -13,12 +14,16 @@ import torch
 
 from copyfold import __version__, catalogue
 from copyfold.data import Photos, Stream
+from copyfold.data.sampling import EVALUATED, as_images, stratified
 from copyfold.files import write_text
+from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.runs import Run
 from copyfold.training.loggers import Log
 from copyfold.training.plan import Plan
+
+AVERAGED, VALUES = 1024, 2**26  # images of which the mean is taken, and pixel values of all of them
 
 
 def describe(
@@ -41,6 +46,7 @@ def describe(
         "held_out": len(photos.held_out),
         "classes": photos.classes,
         "fingerprint": photos.fingerprint,
+        **_held_out(photos),
         "notes": list(photos.notes),
     }
     machine = {
@@ -53,6 +59,21 @@ def describe(
     write_text(run.folder / "data.json", json.dumps(data, indent=2) + "\n")
     write_text(run.folder / "env.json", json.dumps(machine, indent=2) + "\n")
     write_text(run.folder / "model" / "README.md", _card(model, objective, photos))
+
+
+def _held_out(photos: Photos | Stream) -> dict[str, Any]:
+    """What a held-out error is compared with, so that this needs no images afterwards.
+
+    "mean_error" is the squared error per pixel of the mean training image (of up to 1,024), on the held-out images
+    that every row of the log is over; "held_out_digest" says which these are.
+    """
+    seen = photos.held_out[stratified(len(photos.held_out), EVALUATED)]
+    if not len(seen):
+        return {"mean_error": None, "held_out_digest": None}
+    x = as_images(seen)
+    mean = photos.sample("train", max(1, min(AVERAGED, VALUES // x[0].numel()))).images.mean(0)
+    digest = hashlib.blake2b(repr(seen.shape).encode() + seen.tobytes(), digest_size=16)
+    return {"mean_error": mse(x, mean.expand_as(x)).mean().item(), "held_out_digest": digest.hexdigest()}
 
 
 def _versions(*names: str) -> dict[str, str]:

@@ -27,8 +27,7 @@ def pca(images: Images, latent_dim: int) -> Linear:
     directions, mean = (torch.from_numpy(a).to(images) for a in (found.components_, found.mean_))
     c, h, w = images.shape[1:]
     model = Linear((c, h, w), len(directions)).to(images.device).eval()
-    weights = {"encoder.1.weight": directions, "encoder.1.bias": -directions @ mean}
-    model.load_state_dict(weights | {"decoder.0.weight": directions.T, "decoder.0.bias": mean})
+    model.project(directions, mean)
     return model
 
 

@@ -1,0 +1,81 @@
+"""What is said at the end of a training, and written beside it."""
+
+import logging
+import math
+
+from copyfold import runs
+from copyfold.corruptions import Clean
+from copyfold.data import Photos, Stream
+from copyfold.data.sampling import EVALUATED
+from copyfold.objectives.base import Classical, Objective
+from copyfold.probes.latent import code_warnings
+from copyfold.training.metrics_log import MetricsLog
+from copyfold.training.plan import GRACE, Plan
+from copyfold.training.solving import above_pca
+from copyfold.training.state import TrainState
+from copyfold.training.symptoms import COMPONENTS, jumps, not_learned, overfitting, pca_left, relapse
+
+log = logging.getLogger("copyfold")
+
+
+def close(
+    run: runs.Run,
+    plan: Plan,
+    objective: Objective,
+    photos: Photos | Stream,
+    state: TrainState,
+    metrics: MetricsLog,
+) -> None:
+    """Log the final numbers and what is wrong, if anything; write the statistics of each unit to codes.json."""
+    penalties = objective.penalties if isinstance(objective, Classical) else ()
+    rows, codes = metrics.rows, metrics.codes
+    outside = rows[-1].get("held_out_outside", 0.0) if rows else 0.0
+    if codes:
+        run.write_finding("codes.json", {name: value.tolist() for name, value in codes.items()})
+    unstable = relapse(rows, plan.lr) or jumps(rows, plan.lr)
+    for sentence in [
+        _ended(rows[-1]) if rows else "no step was trained",
+        *_guarded(plan, state, plan.last(metrics.length)),
+        *(unstable or overfitting(rows) or _not_learned(rows, objective, photos, state)),
+        *code_warnings(codes, any(penalty.sparse for penalty in penalties), outside),
+        *([] if state.clock.signum else above_pca(state.model, objective, photos)),
+    ]:
+        log.info("%s", sentence)
+
+
+def _ended(row: runs.Row) -> str:
+    """Steps, epochs, seconds, loss and held-out error at the end, in one line."""
+    step, epoch, seconds = row["step"], row["epoch"], row["seconds"]
+    numbers = {"loss": row.get("loss"), "held-out error per pixel": row.get("held_out_mse")}
+    said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items() if value is not None)
+    return f"trained {step:,.0f} steps, {epoch:.4g} epochs, in {seconds:,.1f} seconds" + (said and f": {said}")
+
+
+def _guarded(plan: Plan, state: TrainState, last: int | None) -> list[str]:
+    """A warning where the clock ended a plan of steps before its end."""
+    if plan.steps is None or plan.limit is None or last is None or state.step >= last:
+        return []
+    if state.clock.seconds < 60 * plan.limit:
+        return []
+    return [
+        f"{GRACE} times the {plan.minutes:g} minutes were over at step {state.step:,} of {last:,}: the machine "
+        "was slower than the plan expects; go on with --resume and more --minutes"
+    ]
+
+
+def _not_learned(
+    rows: list[runs.Row], objective: Objective, photos: Photos | Stream, state: TrainState
+) -> list[str]:
+    """A warning where it does not copy yet, if it is trained for nothing else and no signal stopped it."""
+    plain = (
+        isinstance(objective, Classical) and isinstance(objective.corruption, Clean) and not objective.penalties
+    )
+    held_out = photos.sample("held_out", EVALUATED).images
+    if not plain or state.clock.signum or len(held_out) < 2:
+        return []
+    training = photos.sample("train", EVALUATED).images
+    numbers = sum(math.prod(shape) for shape in state.model.code_shapes())
+    few = numbers < min(len(training), math.prod(photos.shape))
+    components = numbers if few else min(COMPONENTS, len(training) - 1)
+    variance, linear = pca_left(training, held_out, components)
+    return not_learned(rows, variance, components, linear, few)
