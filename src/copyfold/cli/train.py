@@ -138,12 +138,13 @@ def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
     recipe = Path(given.get("--run") or "") / "recipe.yaml"
     if "--resume" not in given or "--config" in given or not given.get("--run") or not recipe.is_file():
         return _parsing.parse(parser, arguments), set(given)
-    there = _parsing.loaded(recipe)
+    added = any(word.flag.endswith("+") for word in words)
+    there = _parsing.loaded(recipe) if added else {}
     words = [word for word in words if not (word.flag.endswith("+") and _has(there, word))]
     flags = [word.flag if word.value is None else f"{word.flag}={word.value}" for word in words]
     options = _parsing.parse(parser, [f"--config={recipe}", *flags, *others])
-    before = there.get("minutes")
-    if "--minutes" in given and "--steps" not in given and options.steps and before:
+    if "--minutes" in given and "--steps" not in given and options.steps and options.minutes:
+        before = _parsing.loaded(recipe).get("minutes") or options.minutes
         options.steps = max(1, round(options.steps * options.minutes / before))
     return options, set(given)
 
