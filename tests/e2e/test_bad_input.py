@@ -58,7 +58,6 @@ WRONG = {
     ),
     "train --epochz=3": ("--epochz is not an option of copyfold train", "did you mean --epochs?"),
     "train --epoch=3": ("--epoch is not an option", "did you mean --epochs?"),
-    "train --steps=1000": ("--steps is not an option of copyfold train", "did you mean --epochs or --minutes?"),
     "train --batch-size=8": ("--batch-size is not an option of copyfold train", "did you mean --batch?"),
     "train --width=8": ("--width is not an option of copyfold train", "did you mean --model.width?"),
     "train --objective.corruption=Blur --kernel=3": (

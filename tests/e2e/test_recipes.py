@@ -24,7 +24,7 @@ def test_the_recipes_of_the_texts_exist():
 def test_every_recipe_has_a_comment_and_builds(name):
     text = (_parsing.RECIPES / f"{name}.yaml").read_text()
     assert text.startswith("# ")
-    options = train._options([f"--config={name}"])
+    options, _ = train._options([f"--config={name}"])
     model = train._architecture(options.model, options.core)
     options.objective.check(model((1, 64, 64)))
     assert {"model"} <= set(yaml.safe_load(text))
@@ -68,7 +68,7 @@ def test_a_denoising_contractive_variational_autoencoder_is_one_command_line(cop
 
 def described(*words):
     """The objective and the architecture that a command line means."""
-    options = train._options(words)
+    options, _ = train._options(words)
     return catalogue.describe(options.objective), options.model.func.__name__, options.model.keywords
 
 

@@ -56,7 +56,7 @@ class Survey:
 
 
 def survey(source: Given = None, layout: str | None = None, progress: Progress | None = None) -> Survey:
-    """Look at every image of a source; raises DataError where it is not a source or holds no images.
+    """Look at every image of a source; raises DataError where it is not a source or contains no images.
 
     Unreadable images are part of the answer, not an error, and so are the values of an array, whatever they
     are.

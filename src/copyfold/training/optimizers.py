@@ -71,9 +71,9 @@ class Muon(Optimizer):
 
     lr: ClassVar[float] = 0.02
 
-    momentum: float = 0.95
+    momentum: float = 0.9
     iterations: int = 5
-    adam: float = 0.25
+    adam: float = 1.0
 
     def __post_init__(self) -> None:
         _below_one(momentum=self.momentum)

@@ -241,7 +241,7 @@ def test_missing_and_empty_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no folder or file .*nowhere"):
         Photos(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty holds no images"):
+    with pytest.raises(DataError, match="empty contains no images"):
         Photos(tmp_path / "empty")
     plain(tmp_path / "a.png")
     with pytest.raises(DataError, match="single image"):

@@ -397,7 +397,7 @@ def test_invalid_arguments_are_refused(sharded: Path, arguments: dict[str, objec
 
 def test_invalid_sources_are_refused(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="contains no images"):
         Stream(tmp_path / "empty", 8)
     with pytest.raises(DataError, match="there is no folder"):
         Stream(tmp_path / "nowhere", 8)

@@ -19,7 +19,7 @@ from copyfold.studies.toolkit.spectra import SIDE, full_rank, log_condition, spe
 
 @dataclass(frozen=True)
 class DotProductAlone(Study):
-    """Dot-product attention alone is not invertible, represents well, does not denoise.
+    """Dot-product attention is not invertible, represents well and does not denoise.
 
     The attention without any convolution, 513 parameters for grey images, learns to copy landscapes in 800 batches
     of 16. Its representation (an image with the same output, found from noise) is good if its distance to the

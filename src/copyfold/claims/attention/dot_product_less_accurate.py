@@ -15,7 +15,7 @@ from copyfold.studies.toolkit.networks import WIDE
 
 @dataclass(frozen=True)
 class DotProductLessAccurate(Study):
-    """Dot-product attention represents its input less accurately than linear attention.
+    """Dot-product attention represents its input less well than linear attention.
 
     One attention between convolutions of 64 maps learns to copy landscapes, in 800 batches of 16 for each kind.
     The number is the distance from held-out images to their representations (60 steps of L-BFGS from noise,

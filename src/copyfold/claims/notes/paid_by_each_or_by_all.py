@@ -24,7 +24,7 @@ from copyfold.types import Images
 
 @dataclass(frozen=True)
 class PaidByEachOrByAll(Study):
-    """A VAE penalises each image's divergence, a sparse autoencoder that of all images.
+    """A VAE penalises each image's divergence, a sparse autoencoder that of all.
 
     The VAE of T30 has the penalty mean_x KL(q(z|x) || N(0, I)), the sparse autoencoder of 300 units sum_k KL(p ||
     q_k), with q_k the mean activation of unit k. Either divergence can be taken for each held-out image alone

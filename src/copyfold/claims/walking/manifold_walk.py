@@ -33,7 +33,7 @@ MARKS = 31  # frames of a walk that are measured, and that its film shows
 
 @dataclass(frozen=True)
 class ManifoldWalk(Study):
-    r"""A walk on the learned manifold explores it through images that resemble the data.
+    r"""A walk on the learned manifold goes through images that resemble the data.
 
     The essay's U-Net without skips learns to copy photographs. Held-out ones are then mapped repeatedly, with
     noise on the code, h[n+1] = E(D(h[n])) + 0.2 xi, for 300 steps, the batch norms using the statistics of the

@@ -85,7 +85,7 @@ class Folder(Source):
         """The files by name; raises DataError where there is none."""
         if not self.files:
             raise DataError(
-                f"the folder {self.root} holds no images: none of its files ends in .png, .jpg, .webp, .bmp, "
+                f"the folder {self.root} contains no images: none of its files ends in .png, .jpg, .webp, .bmp, "
                 ".tif or .gif"
             )
         labels, classes = self._find_labels()
