@@ -23,23 +23,23 @@ from copyfold.training.optimizers import Adam, Muon
 PACED = 48  # steps of 16 images that a step is timed in
 
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "Muon 0.02, cosine, batch 16": ({}, {}),
+    "Muon 0.02, cosine, batch 16: the default": ({}, {}),
     "linear": ({}, {"schedule": "linear"}),
     "constant": ({}, {"schedule": "constant"}),
     "constant, average 0.999": ({}, {"schedule": "constant", "average": 0.999}),
     "average 0.99": ({}, {"average": 0.99}),
     "Muon 0.01": ({}, {"lr": 0.01}),
     "Muon 0.04": ({}, {"lr": 0.04}),
-    "Muon, momentum 0.9": ({}, {"optimizer": Muon(momentum=0.9)}),
-    "Muon, Adam's share 0.05": ({}, {"optimizer": Muon(adam=0.05)}),
-    "Muon, Adam's share 0.5": ({}, {"optimizer": Muon(adam=0.5)}),
+    "Muon, momentum 0.95": ({}, {"optimizer": Muon(momentum=0.95)}),
+    "Muon, Adam's part at 0.05 of its rate": ({}, {"optimizer": Muon(adam=0.05)}),
     "batch 8, twice the steps": ({}, {"batch": 8}),
     "batch 32, half the steps": ({}, {"batch": 32}),
     "Adam 1e-3, cosine": ({}, {"optimizer": Adam()}),
     "Adam 1e-3, constant": ({}, {"optimizer": Adam(), "schedule": "constant"}),
     "Adam 3e-3, cosine": ({}, {"optimizer": Adam(), "lr": 3e-3}),
     "Adam 1e-4, constant: the essay's": ({}, {"optimizer": Adam(), "lr": 1e-4, "schedule": "constant"}),
-    'skips="self", the essay\'s': ({"skips": "self"}, {}),
+    'skips="self", as in the essay': ({"skips": "self"}, {}),
+    'norm="none"': ({"norm": "none"}, {}),
     "width 16": ({"width": 16}, {}),
     "width 48": ({"width": 48}, {}),
 }

@@ -63,7 +63,7 @@ def test_muon_takes_the_steps_of_torch_muon_on_matrices():
     ours, torchs = nn.Linear(12, 30, bias=False), nn.Linear(12, 30, bias=False)
     torchs.load_state_dict(ours.state_dict())
     optimizers = [
-        Muon().build(ours, 0.02, "bf16"),
+        Muon(momentum=0.95).build(ours, 0.02, "bf16"),
         torch.optim.Muon(torchs.parameters(), lr=0.02, momentum=0.95, nesterov=True, weight_decay=0.0),
     ]
     for _ in range(5):

@@ -65,10 +65,14 @@ def test_the_last_network_that_enough_steps_fit_of_is_chosen():
         asked.append(rung.size)
         return {32: 0.01, 48: 0.02, 64: 0.5, 96: 0.001}[rung.size]
 
-    assert climbed(ladder, seconds, minutes=1, needed=800) == ladder[1]  # .9 of 60 s are 2,700 steps of it
+    # .9 of 60 s are 2,700 steps of the second, and 108 of the third; 50 * 8 are needed
+    assert climbed(ladder, seconds, minutes=1) == ladder[1]
     assert asked == [32, 48, 64]  # and a dearer one is not tried
-    assert climbed(ladder, lambda _: 9.0, 1, 800) == ladder[0]  # nothing fits: the cheapest
-    assert climbed(ladder, lambda _: 1e-6, 1, 800) == ladder[-1]
+    assert climbed(ladder, lambda _: 9.0, 1) == ladder[0]  # nothing fits: the cheapest
+    assert climbed(ladder, lambda _: 1e-6, 1) == ladder[-1]
+    widths = [Rung(32, width, 2) for width in (8, 16, 32)]
+    assert climbed(widths, lambda _: 0.05, 1) == widths[1]  # 1,080 steps of each
+    assert climbed(ladder, seconds, 1, steps=100) == ladder[-1]
 
 
 def test_what_does_not_fit_into_memory_is_not_chosen():
@@ -122,10 +126,11 @@ def test_steps_that_are_named_stay_and_are_warned_of_where_the_minutes_do_not_do
 def test_suggest_looks_up_the_size_of_a_source_and_takes_that_of_photos(tried):
     array = scenes(4, 70)
     found = cf.suggest(array, minutes=3)
-    assert (found.size, found.width, found.depth) == (64, 32, 3)  # 64 * 64 * 32 us * 800 are 105 s
-    assert tried[-1] == Rung(64, 32, 3)
+    assert (found.size, found.width, found.depth) == (64, 16, 3)  # 64 * 64 * 16 us * 800 are 52 s
+    assert tried[-1] == Rung(64, 16, 3)
     assert cf.suggest(cf.Photos(array, 20), minutes=3).size == 20
-    assert cf.suggest(array, minutes=1).width == 16
+    assert cf.suggest(array, minutes=5).width == 32  # twice as long each, and twice as many: 210 s
+    assert cf.suggest(array, minutes=0.5).size == 32
 
 
 def test_a_model_within_a_model_is_measured_with_its_objective(tried):
