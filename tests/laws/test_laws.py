@@ -31,12 +31,14 @@ from copyfold.testing import (
     check_fidelity,
     check_middle,
     check_objective,
+    check_optimizer,
     check_penalty,
     check_probe,
     check_sampler,
     check_schedule,
 )
 from copyfold.testing.architectures import reach
+from copyfold.training.optimizers import Optimizer
 
 BASES = (Autoencoder, Middle, Corruption, Fidelity, Objective, Penalty, Sampler, Schedule, Probe, Baseline)
 
@@ -130,6 +132,11 @@ def test_every_objective_passes_check_objective(cls):
 def test_every_sampler_passes_check_sampler_with_every_architecture(cls, model):
     net = ready(model)
     check_sampler(small(cls, steps=3, reference=images(net, 16)), net, images(net, 2))
+
+
+@pytest.mark.parametrize("cls", classes(Optimizer))
+def test_every_optimizer_passes_check_optimizer(cls):
+    check_optimizer(cls())
 
 
 @pytest.mark.parametrize("cls", classes(Schedule))

@@ -29,6 +29,7 @@ from copyfold.testing import (
     check_fidelity,
     check_middle,
     check_objective,
+    check_optimizer,
     check_penalty,
     check_probe,
     check_sampler,
@@ -240,6 +241,7 @@ GOOD = [
     partial(check_probe, Spread()),
     partial(check_probe, Spread(), Maps()),
     partial(check_baseline, Median()),
+    partial(check_optimizer, Momentum()),
 ]
 
 
@@ -270,6 +272,7 @@ CHECKS = {
     cf.Schedule: check_schedule,
     cf.Probe: check_probe,
     Baseline: check_baseline,
+    cf.Optimizer: check_optimizer,
 }
 numbers = count()
 
@@ -908,6 +911,73 @@ BASELINES = {
     "tuned badly": (tuning(lambda self: self("x")), "Faulty as tuned: 8x3x16x12 with noise of std 0.1 failed"),
 }
 
+# ---------------------------------------------------------------- optimisers
+
+
+class Momentum(cf.Optimizer):
+    """torch's SGD with momentum."""
+
+    def __init__(self, momentum: float = 0.9) -> None:
+        self.momentum = momentum
+
+    def build(self, model, lr, precision):
+        return torch.optim.SGD(model.parameters(), lr, momentum=self.momentum)
+
+
+class Stepping(torch.optim.SGD):
+    """SGD whose step is a function of it and of its base class's step."""
+
+    def __init__(self, parameters, lr, function):
+        super().__init__(parameters, lr)
+        self.function, self.steps = function, 0
+
+    def step(self, closure=None):
+        self.steps += 1
+        self.function(self, super().step)
+
+
+def sgd(model, lr):
+    return torch.optim.SGD(model.parameters(), lr)
+
+
+def building(function):
+    return faulty(Momentum, build=by("model lr precision", function))
+
+
+def stepping(function):
+    return building(lambda model, lr: Stepping(model.parameters(), lr, function))
+
+
+def without_rate(optimizer, step):
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    step()
+
+
+def ever_slower(optimizer, step):
+    for group in optimizer.param_groups:
+        group["lr"] /= optimizer.steps
+    step()
+
+
+OPTIMIZERS = {
+    "no rate": (faulty(Momentum, lr=0.0), "lr is 0.0: give the class a learning rate above 0"),
+    "none": (building(lambda: None), "build returns a NoneType: expected a torch.optim.Optimizer"),
+    "of half precision": (
+        building(lambda model, lr, precision: throws(ValueError("no")) if precision == "16" else sgd(model, lr)),
+        "build with precision '16' failed: ValueError: no",
+    ),
+    "not all": (
+        building(lambda model, lr: torch.optim.SGD(model.encoder.parameters(), lr)),
+        "is in no group: give all of model.parameters",
+    ),
+    "no step": (stepping(lambda optimizer, step: None), "a step does not change encoder"),
+    "step fails": (stepping(lambda optimizer, step: throws(ValueError("no"))), "step failed: ValueError: no"),
+    "its own rate": (stepping(without_rate), "a step with a learning rate of 0 changes encoder"),
+    "forgets": (stepping(ever_slower), "a state that was saved and loaded steps to other weights"),
+}
+
+
 # ---------------------------------------------------------------- what is said of them
 
 FAULTY = {
@@ -923,6 +993,7 @@ FAULTY = {
         "schedule": SCHEDULES,
         "probe": PROBES,
         "baseline": BASELINES,
+        "optimizer": OPTIMIZERS,
     }.items()
     for what, case in cases.items()
 }

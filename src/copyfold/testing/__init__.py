@@ -18,6 +18,7 @@ three by another model.
 from copyfold.testing.architectures import check_architecture
 from copyfold.testing.middles import check_middle
 from copyfold.testing.objectives import check_corruption, check_fidelity, check_objective, check_penalty
+from copyfold.testing.optimizers import check_optimizer
 from copyfold.testing.probes import check_baseline, check_probe
 from copyfold.testing.samplers import check_sampler, check_schedule
 
@@ -28,6 +29,7 @@ __all__ = [
     "check_fidelity",
     "check_middle",
     "check_objective",
+    "check_optimizer",
     "check_penalty",
     "check_probe",
     "check_sampler",
