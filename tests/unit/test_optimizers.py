@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+import copyfold as cf
 from copyfold.errors import UsageError
 from copyfold.training.optimizers import Adam, Muon, orthogonal
+from copyfold.training.plan import Plan
 
 
 def _model(seed=0):
@@ -86,6 +88,48 @@ def test_a_convolution_steps_as_its_matrix_of_outputs_by_the_rest():
         for optimizer in optimizers:
             optimizer.step()
     assert torch.equal(conv.weight.flatten(1), dense.weight)
+
+
+@pytest.mark.parametrize("given", ["Muon", Muon, torch.optim.Adam])
+def test_a_plan_takes_no_other_optimizer(given):
+    with pytest.raises(UsageError, match=r"optimizer=.* is invalid: .*cf.Muon\(\)"):
+        Plan(optimizer=given)
+
+
+def test_muon_is_for_convolutions_and_adam_for_the_rest():
+    conv, dense = cf.UNet((1, 16, 16), width=4, depth=2), cf.MLP((1, 8, 8), (4,), 2)
+    assert Plan().resolved(conv).optimizer == Muon()
+    assert Plan().resolved(dense).optimizer == Adam()
+    assert (Plan().resolved(conv).lr, Plan().resolved(dense).lr) == (0.02, 1e-3)
+    assert Plan(optimizer=Adam(), lr=0.5).resolved(conv).lr == 0.5
+
+
+def test_a_resume_with_another_optimizer_is_refused_and_the_run_stays(tmp_path):
+    photos = cf.Photos(size=8, limit=32)
+    options = {"epochs": 1, "precision": "32", "progress": False}
+    cf.fit(cf.MLP(photos.shape, (4,), 2), None, photos, tmp_path / "run", **options)
+    before = (tmp_path / "run" / "last.ckpt").read_bytes()
+    with pytest.raises(UsageError, match="is of another optimizer"):
+        cf.fit(
+            cf.MLP(photos.shape, (4,), 2), None, photos, tmp_path / "run", resume=True,
+            optimizer=Muon(), **options | {"epochs": 2},
+        )  # fmt: skip
+    assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
+
+
+def test_a_resume_has_the_learning_rate_that_is_given_now(tmp_path):
+    photos, rates = cf.Photos(size=8, limit=32), []
+    options = {"precision": "32", "progress": False, "schedule": "constant"}
+    cf.fit(cf.MLP(photos.shape, (4,), 2), None, photos, tmp_path / "run", epochs=1, **options)
+
+    def note(event, state):
+        rates.append(state.optimizer.param_groups[0]["lr"])
+
+    cf.fit(
+        cf.MLP(photos.shape, (4,), 2), None, photos, tmp_path / "run", resume=True, epochs=2, lr=1e-5,
+        callbacks=[note], **options,
+    )  # fmt: skip
+    assert set(rates) == {1e-5}
 
 
 @pytest.mark.parametrize(

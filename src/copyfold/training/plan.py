@@ -89,6 +89,10 @@ class Plan:
         at_least(1, devices=self.devices, nodes=self.nodes)
         at_least(0, seed=self.seed)
         one_of(Precision, "precision", self.precision)
+        if self.optimizer is not None and not isinstance(self.optimizer, Optimizer):
+            raise UsageError(
+                f"optimizer={self.optimizer!r} is invalid: expected one of copyfold's, as in optimizer=cf.Muon()"
+            )
         one_of(Schedule, "schedule", self.schedule)
         for name in ("epochs", "steps", "patience", "save_steps", "threads"):
             if (count := getattr(self, name)) is not None:
