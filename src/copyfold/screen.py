@@ -97,7 +97,7 @@ class _Notebook:
         self.last = 0.0
 
     def __call__(self, what: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        """Draw it anew, a few times a second."""
+        """Draw it again, a few times a second."""
         from IPython.display import HTML, display  # pyright: ignore[reportMissingImports]
 
         now = time.monotonic()

@@ -183,11 +183,14 @@ def test_the_side_of_images_is_known_without_decoding_them():
 # ---------------------------------------------------------------- a plan of steps that the clock guards
 
 
-def test_the_clock_is_a_guard_of_a_plan_of_steps_and_no_part_of_its_schedule():
+def test_the_clock_guards_a_plan_of_steps_and_leads_its_schedule_only_where_it_is_late():
     assert Plan(minutes=2).limit == 2
     assert Plan(minutes=2, steps=100).limit == pytest.approx(2.3)
     assert Plan(steps=100).limit is None
-    assert Clock(2.3, before=100).done(25, Plan(minutes=2, steps=100), length=4) == 0.25
+    plan = Plan(minutes=2, steps=100)  # which ends at 2.3 minutes, 138 seconds
+    assert Clock(2.3, before=60).done(25, plan, length=4) == 0.25
+    assert Clock(2.3, before=100).done(90, plan, length=4) == 0.9
+    assert Clock(2.3, before=100).done(25, plan, length=4) == pytest.approx(100 / 138, abs=1e-3)
 
 
 def test_a_training_past_its_guard_stops_and_says_so(tmp_path, caplog):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+HALF = 0.5  # before it, a slow start would change the bits of a training that ends in time
+
+
 class Stopped(KeyboardInterrupt):
     """A signal asked training to stop, and everything was saved first. `exit_code` is 128 + the signal."""
 
@@ -48,13 +51,16 @@ class Clock:
     def done(self, step: int, plan: Plan, length: int) -> float:
         """The share of a plan that is behind a step, of `length` an epoch.
 
-        By the clock where the plan has minutes and no steps: a plan of steps is the same on every machine.
+        By the clock where the plan has minutes and no steps. A plan of steps is the same on every machine that is
+        fast enough; where more than half of its limit is spent and the clock is ahead, that leads, so that a
+        schedule ends before the limit does.
         """
         last = plan.last(length)
-        if plan.steps and last:
-            return step / last
-        seconds = self.seconds if plan.world == 1 else self.agreed
-        return max(step / last if last else 0.0, seconds / 60 / plan.minutes if plan.minutes else 0.0)
+        steps = step / last if last else 0.0
+        if plan.limit is None:
+            return steps
+        spent = (self.seconds if plan.world == 1 else self.agreed) / 60 / plan.limit
+        return max(steps, spent if plan.steps is None or spent > HALF else 0.0)
 
     @property
     def seconds(self) -> float:
