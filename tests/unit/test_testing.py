@@ -222,6 +222,16 @@ class Flat(cf.Middle):
         )
 
 
+class Momentum(cf.Optimizer):
+    """torch's SGD with momentum."""
+
+    def __init__(self, momentum: float = 0.9) -> None:
+        self.momentum = momentum
+
+    def build(self, model, lr, precision):
+        return torch.optim.SGD(model.parameters(), lr, momentum=self.momentum)
+
+
 GOOD = [
     *(partial(check_architecture, model()) for model in (Strided, Normed, Zeroed, Maps, Drawn)),
     partial(check_architecture, cf.Variational(Strided(), 3)),
@@ -912,16 +922,6 @@ BASELINES = {
 }
 
 # ---------------------------------------------------------------- optimisers
-
-
-class Momentum(cf.Optimizer):
-    """torch's SGD with momentum."""
-
-    def __init__(self, momentum: float = 0.9) -> None:
-        self.momentum = momentum
-
-    def build(self, model, lr, precision):
-        return torch.optim.SGD(model.parameters(), lr, momentum=self.momentum)
 
 
 class Stepping(torch.optim.SGD):

@@ -18,7 +18,7 @@ Path: TypeAlias = Literal["linear", "spherical"]
 
 @dataclass(frozen=True)
 class Interpolation(Sampler):
-    r"""Interpolate from each image's code to the next one's; the last goes to the first.
+    r"""Interpolate from each image's code to the next one's, the last to the first.
 
         linear       h = (1 - t) a + t b                                    t = 0 .. 1 in `steps` frames
         spherical    h = (sin((1 - t) w) a + sin(t w) b) / sin w            w: the angle between a and b

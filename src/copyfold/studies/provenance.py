@@ -14,7 +14,11 @@ from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 
 TRAINING = "copyfold.training.fitting"
-READERS = "copyfold.data.reading"  # their output is pixels, which are in the key of a training anyway
+ASIDE = (
+    "copyfold.data.reading",  # its output is pixels, which are in the key of a training anyway
+    "copyfold.pictures",  # what is shown of a training changes nothing in it
+    "copyfold.screen",
+)
 LIBRARIES = {"torch", "huggingface_hub", *sys.stdlib_module_names}
 
 
@@ -22,9 +26,10 @@ def code_digest(model: Autoencoder, objective: Objective) -> str:
     """Identify the code that training this model depends on, by 16 hexadecimal digits.
 
     Included are the sources of every module that defines a class of the model's parts or of the objective's, of
-    `fit`, and of all that these import within copyfold, except the readers of image files. Comments, docstrings
-    and layout do not count, nor does another architecture, sampler, probe or study. Of a class from elsewhere,
-    such as a user's own, the module that defines it counts, where it has a source: in a notebook it has none.
+    `fit`, and of all that these import within copyfold, except what reads image files and what draws. Comments,
+    docstrings and layout do not count, nor does another architecture, sampler, probe or study. Of a class from
+    elsewhere, such as a user's own, the module that defines it counts, where it has a source: in a notebook it
+    has none.
     Every source is read once, when it is first needed, so that it is the code that runs.
     """
     kinds = {kind for part in _parts(model, objective) for kind in type(part).__mro__}
@@ -34,7 +39,7 @@ def code_digest(model: Autoencoder, objective: Objective) -> str:
     waiting = {TRAINING, *(kind.__module__ for kind in kinds), *chain(*(imported for _, imported in theirs))}
     while waiting:
         name = waiting.pop()
-        if name in sources and name not in found and not name.startswith(READERS):
+        if name in sources and name not in found and not name.startswith(ASIDE):
             found[name], imported = _read(sources[name])
             waiting |= imported
     return _hash(sorted({*found.values(), *(digest for digest, _ in theirs)}))

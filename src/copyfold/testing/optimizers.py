@@ -52,7 +52,7 @@ def _has_every_weight(name: str, made: torch.optim.Optimizer, model: nn.Module) 
     held = [id(weight) for group in made.param_groups for weight in group["params"]]
     weights = {id(weight): title for title, weight in model.named_parameters() if weight.requires_grad}
     missing = [title for key, title in weights.items() if key not in held]
-    require(not missing, f"{name}: {', '.join(missing)} is in no group: give all of model.parameters()")
+    require(not missing, f"{name}: {missing and missing[0]} is in no group: give all of model.parameters()")
 
 
 def _step(name: str, made: torch.optim.Optimizer, model: MLP, n: int) -> None:
@@ -74,7 +74,7 @@ def _steps_by_its_rate(name: str, optimizer: Optimizer, given: MLP) -> None:
     made, before = _built(name, optimizer, model), _weights(model)
     _step(name, made, model, 0)
     still = [title for title, weight in _weights(model).items() if torch.equal(weight, before[title])]
-    require(not still, f"{name}: a step does not change {', '.join(still)}, which has a gradient")
+    require(not still, f"{name}: a step does not change {still and still[0]}, which has a gradient")
     for group in made.param_groups:
         group["lr"] = 0.0
     before = _weights(model)
@@ -82,7 +82,7 @@ def _steps_by_its_rate(name: str, optimizer: Optimizer, given: MLP) -> None:
     moved = [title for title, weight in _weights(model).items() if not torch.equal(weight, before[title])]
     require(
         not moved,
-        f"{name}: a step with a learning rate of 0 changes {', '.join(moved)}: multiply each step by group['lr'], "
+        f"{name}: a step with a learning rate of 0 changes {moved and moved[0]}: multiply each step by group['lr'], "
         "which a schedule sets",
     )
 

@@ -18,7 +18,6 @@ from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder, load
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical, Objective
-from copyfold.training import loggers
 from copyfold.training.callbacks import Callback, Callbacks
 from copyfold.training.checkpointing import Checkpoints, finished, read
 from copyfold.training.checks import check, check_resumed
@@ -27,6 +26,7 @@ from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.ema import MovingAverage
 from copyfold.training.loggers import Log, Sent
+from copyfold.training.loggers import check as check_logger
 from copyfold.training.loop import train
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
@@ -106,7 +106,7 @@ def fit(
         raise UsageError(f"fit has no argument {name!r}: {near}")
     objective, photos = objective or Classical(), photos or Photos()
     chosen = Plan(**plan).resolved(model)
-    loggers.check(log)
+    check_logger(log)
     for callback in callbacks:
         if not callable(callback):
             raise UsageError(f"callbacks has {callback!r}: expected functions, called as callback(event, state)")
