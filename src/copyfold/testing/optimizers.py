@@ -30,8 +30,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
     stores_arguments(optimizer)
     require(optimizer.lr > 0, f"{name}: lr is {optimizer.lr}: give the class a learning rate above 0")
     with seeded():
+        model = MLP(SHAPE, hidden=(5,), latent_dim=3, norm="batch").train()
         for precision in PRECISIONS:
-            model = MLP(SHAPE, hidden=(5,), latent_dim=3, norm="batch").train()
             made = _built(name, optimizer, model, precision)
             _has_every_weight(name, made, model)
         _steps_by_its_rate(name, optimizer, model)
@@ -82,8 +82,8 @@ def _steps_by_its_rate(name: str, optimizer: Optimizer, given: MLP) -> None:
     moved = [title for title, weight in _weights(model).items() if not torch.equal(weight, before[title])]
     require(
         not moved,
-        f"{name}: a step with a learning rate of 0 changes {moved and moved[0]}: multiply each step by group['lr'], "
-        "which a schedule sets",
+        f"{name}: a step with a learning rate of 0 changes {moved and moved[0]}: multiply steps by group['lr'], which a "
+        "schedule sets",
     )
 
 
