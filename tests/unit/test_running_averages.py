@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 import copyfold as cf
+from copyfold.data import scenes
 from copyfold.training.plan import Plan
 from copyfold.training.running_averages import LEAST, SHARE, RunningAverages
 
@@ -58,6 +59,36 @@ def test_they_are_what_torch_update_bn_makes_of_the_same_images(photos, model):
         for name, expected in other.model.named_buffers():
             if "running" in name:
                 assert torch.allclose(ours[name], expected, rtol=1e-4, atol=1e-5), name
+
+
+class _Twice(cf.Objective):
+    """Plain reconstruction, of a model that is gone through twice; or of none of it."""
+
+    def __init__(self, passes=2):
+        self.passes = passes
+
+    def __call__(self, model, x, watch=None, step=None):
+        found = [(model(x) - x).square().mean() for _ in range(self.passes)]
+        return {"fidelity": sum(found, torch.zeros(()))}
+
+
+def test_a_norm_that_is_reached_twice_has_the_same_averages(photos, model):
+    found = []
+    for objective in (None, _Twice()):
+        with _averages(photos, objective).estimated(model, ENOUGH):
+            found.append({name: buffer.clone() for name, buffer in model.named_buffers()})
+    assert all(torch.allclose(found[0][name], found[1][name], rtol=1e-4, atol=1e-5) for name in found[0])
+
+
+def test_a_norm_that_is_not_reached_keeps_the_averages_of_training(photos, model):
+    before = [buffer.clone() for buffer in model.buffers()]
+    with _averages(photos, _Twice(0)).estimated(model, ENOUGH):
+        assert all(map(torch.equal, before, model.buffers()))
+
+
+def test_large_images_are_taken_few_at_a_time():
+    averages = _averages(cf.Photos(scenes(24, 600), 576))
+    assert averages._batch == 16  # that of a step
 
 
 def test_outside_the_block_the_model_is_as_training_left_it(photos, model):

@@ -974,6 +974,10 @@ OPTIMIZERS = {
     "no step": (stepping(lambda optimizer, step: None), "a step does not change encoder"),
     "step fails": (stepping(lambda optimizer, step: throws(ValueError("no"))), "step failed: ValueError: no"),
     "its own rate": (stepping(without_rate), "a step with a learning rate of 0 changes encoder"),
+    "keeps a function": (
+        stepping(lambda optimizer, step: step() or optimizer.param_groups[0].update(weight_decay=str.upper)),
+        "to load its state failed|step failed",
+    ),
     "forgets": (stepping(ever_slower), "a state that was saved and loaded steps to other weights"),
 }
 

@@ -197,7 +197,7 @@ def _parser() -> _parsing.Parser:
         "--pictures",
         action=_parsing.ActionYesNo(no_prefix="no-"),
         default=True,
-        help="Draw what it learned at the end, in at most 20 seconds.",
+        help="Draw what it learned at the end, which takes some seconds.",
     )
     how = _parsing.takes(parser, Plan, *(name for name in choices if name != "optimizer"), title="training")
     how.add_argument(

@@ -1,6 +1,7 @@
 """Requirements of an optimiser: it steps every weight, by the rate of its groups, and resumes exactly."""
 
 from copy import deepcopy
+from io import BytesIO
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from copyfold.models.dense import MLP
 from copyfold.testing.demands import SHAPE, attempt, class_name, require, seeded, shown, stores_arguments
 from copyfold.training.optimizers import Optimizer
+from copyfold.training.state import resume_optimizer, settings
 from copyfold.types import Precision
 
 PRECISIONS: tuple[Precision, ...] = ("32", "bf16", "16")
@@ -82,8 +84,8 @@ def _steps_by_its_rate(name: str, optimizer: Optimizer, given: MLP) -> None:
     moved = [title for title, weight in _weights(model).items() if not torch.equal(weight, before[title])]
     require(
         not moved,
-        f"{name}: a step with a learning rate of 0 changes {moved and moved[0]}: multiply steps by group['lr'], which a "
-        "schedule sets",
+        f"{name}: a step with a learning rate of 0 changes {moved and moved[0]}: multiply each step by "
+        "group['lr'], which a schedule sets",
     )
 
 
@@ -94,8 +96,11 @@ def _resumes(name: str, optimizer: Optimizer, given: MLP) -> None:
         _step(name, made, model, n)
     other = deepcopy(model)
     again = _built(name, optimizer, other)
-    with attempt(f"{name}: load_state_dict"):
-        again.load_state_dict(deepcopy(made.state_dict()))
+    file, before = BytesIO(), settings(again)
+    torch.save([made.state_dict(), before], file)
+    file.seek(0)
+    with attempt(f"{name}: to load its state", "keep numbers, words and tensors in self.state and in the groups"):
+        resume_optimizer(again, *torch.load(file, weights_only=True))
     for n in range(STEPS, 2 * STEPS):
         _step(name, made, model, n)
         _step(name, again, other, n)

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("copyfold")
 
-REQUIRED = {"global_step", "seconds", "lowest", "optimizer_states", "early_stopping", "tally", "precision"}
+REQUIRED = {
+    "optimizer_settings",
+    "global_step",
+    "seconds",
+    "lowest",
+    "optimizer_states",
+    "early_stopping",
+    "tally",
+    "precision",
+}
 SPACE = 1.1  # times the size of what is saved must be free on the disk
 
 

@@ -15,13 +15,17 @@ from copyfold.training.solving import check_solvable
 _AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
 
 
-def check(model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
-    """UsageError, before training, for what would fail later or could not be read back."""
+def check_kinds(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> None:
+    """UsageError for what is no model, objective or photos at all."""
     for thing, base in ((model, Autoencoder), (objective, Objective)):
         if not isinstance(thing, base):
             raise UsageError(f"{thing!r} is invalid: expected an instance of {base.__name__}, as in {_AS[base]}")
     if not hasattr(photos, "batches"):
         raise UsageError(f"photos={photos!r} is invalid: expected Photos, as in Photos({photos!r})")
+
+
+def check(model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
+    """UsageError, before training, for what would fail later or could not be read back."""
     if model.shape != tuple(photos.shape):
         raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
     check_reloadable(model)

@@ -17,6 +17,8 @@ from copyfold.training.symptoms import COMPONENTS, jumps, not_learned, overfitti
 
 log = logging.getLogger("copyfold")
 
+VALUES = 2**23  # of pixels, that PCA is fitted on and tried on
+
 
 def close(
     run: runs.Run,
@@ -70,10 +72,10 @@ def _not_learned(
     plain = (
         isinstance(objective, Classical) and isinstance(objective.corruption, Clean) and not objective.penalties
     )
-    held_out = photos.sample("held_out", EVALUATED).images
-    if not plain or state.clock.signum or len(held_out) < 2:
+    count = min(EVALUATED, VALUES // math.prod(photos.shape))
+    if not plain or state.clock.signum or min(len(photos.held_out), count) < 2:
         return []
-    training = photos.sample("train", EVALUATED).images
+    held_out, training = (photos.sample(which, count).images for which in ("held_out", "train"))
     numbers = sum(math.prod(shape) for shape in state.model.code_shapes())
     few = numbers < min(len(training), math.prod(photos.shape))
     components = numbers if few else min(COMPONENTS, len(training) - 1)

@@ -20,7 +20,7 @@ from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical, Objective
 from copyfold.training.callbacks import Callback, Callbacks
 from copyfold.training.checkpointing import Checkpoints, finished, read
-from copyfold.training.checks import check, check_resumed
+from copyfold.training.checks import check, check_kinds, check_resumed
 from copyfold.training.closing import close
 from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
@@ -105,6 +105,7 @@ def fit(
         near = catalogue.nearest(name, inspect.signature(fit).parameters)
         raise UsageError(f"fit has no argument {name!r}: {near}")
     objective, photos = objective or Classical(), photos or Photos()
+    check_kinds(model, objective, photos)
     chosen = Plan(**plan).resolved(model)
     check_logger(log)
     for callback in callbacks:
@@ -112,7 +113,7 @@ def fit(
             raise UsageError(f"callbacks has {callback!r}: expected functions, called as callback(event, state)")
     if chosen.solve and (callbacks or log is not None):
         raise UsageError("solve takes no training steps, for which callbacks and log are: leave them out")
-    if plan.get("precision", "auto") == "auto":
+    if plan.get("precision", "auto") == "auto" and not chosen.solve:
         why = "which this machine has in hardware" if chosen.precision == "bf16" else "no bf16 in hardware"
         _tell(f"precision: {chosen.precision}, {why}")
     check(model, objective, photos, chosen)
@@ -163,6 +164,7 @@ def _train(
     if first:
         describe(run, model, objective, photos, plan, log)
     with Signals(clock := Clock(plan.limit)), _explained(run, plan), launched(plan) as fabric:
+        run.folder = Path(fabric.broadcast(str(run.folder)))  # each process has named it by its own clock
         memory = layout(model, fabric.device)
         if memory == torch.channels_last:
             _tell("memory layout: channels last, the faster one for this model on this device")
@@ -172,7 +174,9 @@ def _train(
         state = TrainState(model, optimizer_of(model, plan), clock, average, stopping)
         if kept is not None:
             state.load_state_dict(kept, fabric.device)
-            fabric.strategy.precision.load_state_dict(kept["precision"])
+            if kept["precision"]:  # the scale of the loss, of a training in float16
+                fabric.strategy.precision.load_state_dict(kept["precision"])
+        kept = None  # as large as three models
         loss = Loss(model, objective, memory)
         averages = RunningAverages(objective, photos, plan, fabric, memory)
         sent = Sent(log if first else None, state, run)

@@ -76,16 +76,16 @@ def train(
             if not agreed and not (state.clock.stopped and plan.world == 1):
                 continue
             finite = state.loss is None or math.isfinite(state.loss)
-            over, due, diverged = agree(fabric, state.clock, checkpoints.due, finite)
+            over, due, diverged, signum = agree(fabric, state.clock, checkpoints.due, finite)
             if diverged:
                 raise Diverged(f"the loss became NaN or infinite by step {state.step}")
             if ended:
                 over |= log.stopped_early
             elif over or final:
-                log.row(held_out=True, aside=bool(state.clock.signum))
+                log.row(held_out=True, aside=bool(signum))
             over |= final
             if over or due or numbered:
-                checkpoints.save(final=over and not state.clock.signum)
+                checkpoints.save(final=over and not signum)
                 callbacks("save")
             if over:
                 break

@@ -61,10 +61,11 @@ class Muon(Optimizer):
         m <- momentum m + g;   u = g + momentum m                       (Nesterov's)
         w <- w - lr sqrt(max(1, rows / columns)) U V^T                  where u = U S V^T
 
-    Every weight of two axes or more is a matrix, out x rest: a convolution's is out x (in k k). All its singular
-    directions are learned equally fast, where the gradient is dominated by a few. U V^T comes from `iterations`
-    of the quintic X <- a X + (b X X^T + c (X X^T)^2) X with (a, b, c) = (3.4445, -4.7750, 2.0315), which brings
-    each singular value of u / |u| between 0.7 and 1.2. Biases and norms take Adam's steps, at `adam` times lr.
+    Every weight of two axes or more is a matrix, its first axis by the rest: a convolution's is out x (in k k), a
+    transposed one's in x (out k k). All its singular directions are learned equally fast, where the gradient is
+    dominated by a few. U V^T comes from `iterations` of the quintic X <- a X + (b X X^T + c (X X^T)^2) X with
+    (a, b, c) = (3.4445, -4.7750, 2.0315), which brings the singular values of u / |u| between 0.7 and 1.2, but
+    those below about a thousandth. Biases and norms take Adam's steps, at `adam` times lr.
 
     lr = 0.02 unless given. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), who
     have momentum = 0.95; torch.optim.Muon is the same of matrices only. benchmarks/optimizers.py compares.
@@ -104,10 +105,15 @@ class MuonAndAdam(torch.optim.AdamW):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of every weight that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         groups = self.param_groups
         try:
             self.param_groups = [group for group in groups if not group["matrices"]]
-            loss = super().step(closure)
+            if self.param_groups:
+                super().step()
         finally:
             self.param_groups = groups
         for group in groups:

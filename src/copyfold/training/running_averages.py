@@ -1,8 +1,8 @@
 """Running averages of batch norms, estimated again for what is saved and looked at."""
 
+import math
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 SHARE = 32  # an image forward costs a third of one trained on: one of 32 is 1 % of the time
 LEAST, MOST = 128, 1024  # images
-BATCH = 64
+BATCH = 64  # images at a time, or as many as a step has, where VALUES are fewer
+HELD, VALUES = 2**26, 2**22  # values of pixels, of all images that are kept and of a batch
 NORMS = (BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -43,15 +44,13 @@ class RunningAverages:
         fabric: "Fabric",
         layout: torch.memory_format,
     ) -> None:
-        self._objective, self._photos, self._plan, self._fabric = objective, photos, plan, fabric
+        self._objective, self._plan, self._fabric = objective, plan, fabric
         self._layout, self._device = layout, fabric.device
-
-    @cached_property
-    def _pixels(self) -> Tensor:
-        """The sample as bytes, in an order of its own."""
-        images = self._photos.sample("train", MOST, self._plan.seed).images
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self._plan.seed))
-        return images[order].mul(255).round().to(torch.uint8)
+        size = math.prod(photos.shape)
+        self._batch = max(plan.batch // (plan.world * plan.accumulate), min(BATCH, VALUES // size), 2)
+        images = photos.sample("train", min(MOST, HELD // size), plan.seed).images
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(plan.seed))
+        self._pixels = images.mul_(255).round_().to(torch.uint8)[order]
 
     @contextmanager
     def estimated(self, model: Autoencoder, trained: int) -> Generator[None]:
@@ -76,29 +75,32 @@ class RunningAverages:
                 buffer.copy_(kept[name])
 
     def _estimate(self, model: Autoencoder, pixels: Tensor) -> None:
-        """Zero what the norms record, go forward once and read it: momentum times the batch's own."""
-        norms: list[Any] = [module for module in model.modules() if isinstance(module, NORMS) and _records(module)]
-        sums = [(torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)) for norm in norms]
-        batches = pixels[: max(len(pixels) // BATCH * BATCH, min(len(pixels), BATCH))].split(BATCH)
+        """Let every norm record the mean over the batches that reach it; one that none reaches stays as it is."""
+        batches = [batch for batch in pixels.split(self._batch) if len(batch) > 1]
         seeded(hashed(self._plan.seed, -2), self._device)  # the same corruption every time
         with ExitStack() as stack:
-            for norm in norms:
-                if isinstance(norm, BatchNorm):
-                    stack.callback(setattr, norm, "synchronised", norm.synchronised)
-                    norm.synchronised = False  # one process may be alone in this
+            for norm in model.modules():
+                if isinstance(norm, NORMS) and _records(norm):
+                    _average(norm, stack)
             for batch in batches:
-                for norm in norms:
-                    for buffer in norm.buffers():
-                        buffer.zero_()
                 with self._fabric.autocast(), model.using("batch"):
                     self._objective(model, to_images(batch.to(self._device), self._layout))
-                for norm, (mean, variance) in zip(norms, sums, strict=True):
-                    mean += norm.running_mean
-                    variance += norm.running_var
-        for norm, (mean, variance) in zip(norms, sums, strict=True):
-            share = len(batches) * (1.0 if norm.momentum is None else norm.momentum)
-            norm.running_mean.copy_(mean / share)
-            norm.running_var.copy_(variance / share)
+
+
+def _average(norm: Any, stack: ExitStack) -> None:
+    """Let a norm record a mean of what reaches it, rather than a moving average, until the stack is closed."""
+    seen = 0
+
+    def weigh(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        norm.momentum = 1 / seen
+
+    stack.callback(setattr, norm, "momentum", norm.momentum)
+    stack.callback(norm.register_forward_pre_hook(weigh).remove)
+    if isinstance(norm, BatchNorm):
+        stack.callback(setattr, norm, "synchronised", norm.synchronised)
+        norm.synchronised = False  # one process may be alone in this
 
 
 def _records(norm: Any) -> bool:

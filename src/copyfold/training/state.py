@@ -37,6 +37,10 @@ class TrainState:
     history: History = field(default_factory=History)
     """The log so far, as `run.history`."""
 
+    def __post_init__(self) -> None:
+        self.settings = settings(self.optimizer)
+        """Those of the optimiser's groups before the first step."""
+
     def stop(self) -> None:
         """End training after this step, as at the end of the plan; of several processes, within ten steps."""
         self.clock.stopped = True
@@ -54,6 +58,7 @@ class TrainState:
             "lowest": self.lowest,
             "state_dict": {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
             "optimizer_states": [self.optimizer.state_dict()],
+            "optimizer_settings": self.settings,
             "average": None if self.average is None else self.average.state_dict(),
             "early_stopping": None if self.early_stopping is None else vars(self.early_stopping).copy(),
             "tally": {"sums": self.tally.sums, "counts": self.tally.counts},
@@ -62,7 +67,7 @@ class TrainState:
     def load_state_dict(self, kept: dict[str, Any], device: torch.device) -> None:
         """Restore the state from a checkpoint; the model has its weights already, by `checkpointing.read`."""
         self.step, self.lowest, self.clock.before = kept["global_step"], kept["lowest"], kept["seconds"]
-        self._load_optimizer(kept["optimizer_states"][0])
+        resume_optimizer(self.optimizer, kept["optimizer_states"][0], kept["optimizer_settings"])
         if self.average is not None:
             self.average.load_state_dict(kept["average"])
         if self.early_stopping is not None and kept["early_stopping"] is not None:
@@ -72,15 +77,26 @@ class TrainState:
         sums = {name: total.to(device) for name, total in kept["tally"]["sums"].items()}
         self.tally = Tally(sums, kept["tally"]["counts"])
 
-    def _load_optimizer(self, kept: dict[str, Any]) -> None:
-        """Take over what an optimiser remembers; what the plan says now, such as a lower learning rate, stays."""
-        groups = self.optimizer.param_groups
-        if [group.keys() for group in groups] != [group.keys() for group in kept["param_groups"]]:
-            raise UsageError(
-                "the checkpoint is of another optimizer: go on with the one in recipe.yaml, or start again with "
-                "--overwrite"
-            )
-        said = [{name: value for name, value in group.items() if name != "params"} for group in groups]
-        self.optimizer.load_state_dict(kept)
-        for group, chosen in zip(self.optimizer.param_groups, said, strict=True):
-            group.update(chosen)
+
+def settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """All that the groups of an optimiser hold but their weights."""
+    return [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+
+
+def resume_optimizer(optimizer: torch.optim.Optimizer, kept: dict[str, Any], before: list[dict[str, Any]]) -> None:
+    """Take over what another optimiser remembers, which had the settings `before` when it was made.
+
+    What the plan says now, such as a lower learning rate, stays; what steps have changed in a group is taken over.
+    UsageError where it is of another kind.
+    """
+    now = settings(optimizer)
+    if [group.keys() for group in now] != [group.keys() for group in before]:
+        raise UsageError(
+            "the checkpoint is of another optimizer: continue with the one in recipe.yaml, as by --optimizer "
+            "Adam, or start again with --overwrite"
+        )
+    groups = [
+        group | {name: value for name, value in new.items() if name == "lr" or group.get(name) == old[name]}
+        for group, old, new in zip(kept["param_groups"], before, now, strict=True)
+    ]
+    optimizer.load_state_dict(kept | {"param_groups": groups})

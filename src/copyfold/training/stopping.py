@@ -103,6 +103,8 @@ class Agreement(NamedTuple):
     """A checkpoint is due."""
     diverged: bool
     """A loss was NaN or infinite in one of them."""
+    signum: int
+    """The signal that came to one of them, if any."""
 
 
 def agree(fabric: "Fabric", clock: Clock, due: bool, finite: bool) -> Agreement:
@@ -111,4 +113,4 @@ def agree(fabric: "Fabric", clock: Clock, due: bool, finite: bool) -> Agreement:
     if fabric.world_size > 1:
         said = fabric.all_reduce(torch.tensor(said, device=fabric.device), reduce_op="max").tolist()  # type: ignore[union-attr]
     clock.agreed, clock.signum = said[3], clock.signum or int(said[4])
-    return Agreement(*map(bool, said[:3]))
+    return Agreement(bool(said[0]), bool(said[1]), bool(said[2]), int(said[4]))

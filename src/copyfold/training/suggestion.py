@@ -128,6 +128,8 @@ def suggest(
         near = catalogue.nearest(name, inspect.signature(Plan).parameters)
         raise UsageError(f"suggest has no argument {name!r}: {near}")
     chosen = Plan(**plan, minutes=minutes)
+    if chosen.world > 1:
+        raise UsageError("suggest measures one device: leave out devices and nodes")
     if isinstance(photos, Photos | Stream):
         size, channels = photos.shape[1], photos.shape[0]
         found = measured_plan(architecture, objective or Classical(), chosen, size, channels, size)
