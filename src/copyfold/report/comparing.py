@@ -111,10 +111,9 @@ def compare(chosen: Sequence[runs.Run | str | Path]) -> Comparison:
     """Put runs beside each other: a row each, and the curves of their held-out error.
 
     The rows have the settings in which the recipes differ, and what came of them at the end of training, from
-    log.csv and data.json alone: the images need not be there any more. `save(folder)` writes a page and a table.
+    log.csv, data.json and model/: the images need not be there any more. `save(folder)` writes a page and a table.
 
-    UsageError where one is no run, one is given twice, or there are fewer than two; and where a model is of a
-    class that is not known here.
+    UsageError where one is no run, one is given twice, or there are fewer than two.
     """
     if isinstance(chosen, str | Path | runs.Run) or len(chosen) < 2:
         count = len(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else 1
@@ -208,8 +207,16 @@ def _numbers(run: runs.Run) -> Cells:
         "psnr": look.get("held_out_psnr"),
         "seconds": last.get("seconds"),
         "step": None if step is None else round(step),
-        "parameters": sum(parameter.numel() for parameter in load(run.folder).parameters()),
+        "parameters": _parameters(run),
     }
+
+
+def _parameters(run: runs.Run) -> int | None:
+    """The number of a run's weights; None where the model is not there, or of a class that is not known here."""
+    try:
+        return sum(parameter.numel() for parameter in load(run.folder).parameters())
+    except UsageError:
+        return None
 
 
 def _notes(found: Sequence[runs.Run]) -> list[str]:
