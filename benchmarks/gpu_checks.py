@@ -24,7 +24,8 @@ def correct(bench: Bench) -> Iterator[Item]:
         def trained(name: str, epochs: int, resume: bool = False) -> Any:
             torch.manual_seed(0)
             model = cf.UNet(images.shape, width=bench.pick(16, 4), depth=2)
-            return cf.fit(model, None, images, f"{folder}/{name}", epochs=epochs, batch=8, resume=resume)
+            plan = {"epochs": epochs, "batch": 8, "resume": resume, "schedule": "constant"}
+            return cf.fit(model, None, images, f"{folder}/{name}", **plan)
 
         def learns() -> Numbers:
             first, *_, last = (row["loss"] for row in trained("learns", 3).history)
