@@ -17,7 +17,8 @@ import torch
 import copyfold as cf
 
 OPTIONS = ["--size", "16", "--limit", "400", "--batch", "16", "--epochs", "8", "--threads", "1"]
-OPTIONS += [
+OPTIONS += ["--precision", "32", "--optimizer", "Adam"]
+OPTIONS += ["--model.width", "8", "--model.depth", "2", "--model.norm", "group"]
     "--precision",
     "32",
     "--optimizer",
