@@ -19,17 +19,6 @@ import copyfold as cf
 OPTIONS = ["--size", "16", "--limit", "400", "--batch", "16", "--epochs", "8", "--threads", "1"]
 OPTIONS += ["--precision", "32", "--optimizer", "Adam"]
 OPTIONS += ["--model.width", "8", "--model.depth", "2", "--model.norm", "group"]
-    "--precision",
-    "32",
-    "--optimizer",
-    "Adam",
-    "--model.width",
-    "8",
-    "--model.depth",
-    "2",
-    "--model.norm",
-    "group",
-]
 SAVING = ("--save_steps", "5", "--keep", "2")
 VARIABLES = {
     "OMP_NUM_THREADS": "1",
