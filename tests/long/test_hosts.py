@@ -17,7 +17,7 @@ import torch
 import copyfold as cf
 
 OPTIONS = ["--size", "16", "--limit", "400", "--batch", "16", "--epochs", "8", "--threads", "1"]
-OPTIONS += ["--precision", "32", "--optimizer", "Adam"]
+OPTIONS += ["--precision", "32", "--optimizer", "Adam", "--schedule", "constant"]
 OPTIONS += ["--model.width", "8", "--model.depth", "2", "--model.norm", "group"]
 SAVING = ("--save_steps", "5", "--keep", "2")
 VARIABLES = {

@@ -18,7 +18,7 @@ from torch import nn
 import copyfold as cf
 
 OPTIONS = ["--size", "16", "--limit", "400", "--batch", "16", "--epochs", "8"]
-OPTIONS += ["--threads", "1", "--precision", "32", "--optimizer", "Adam"]
+OPTIONS += ["--threads", "1", "--precision", "32", "--optimizer", "Adam", "--schedule", "constant"]
 UNET = ["--model.width", "8", "--model.depth", "2", "--model.norm"]
 GROUP = [*UNET, "group"]
 TWO = ["--devices", "2"]
