@@ -2,6 +2,7 @@
 
 import logging
 import os
+import traceback
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -78,6 +79,10 @@ def launched(plan: Plan) -> "Generator[Fabric]":
             )
             fabric.launch()
             yield fabric
+    except BaseException as error:
+        # what an error's frames hold of other processes must go before the group does, or may wait for them
+        traceback.clear_frames(error.__traceback__)
+        raise
     finally:
         chatty.setLevel(level)
         if plan.world > 1 and torch.distributed.is_available() and torch.distributed.is_initialized():
