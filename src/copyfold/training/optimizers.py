@@ -47,11 +47,10 @@ class Adam(Optimizer):
         _below_one(b1=self.b1, b2=self.b2)
 
     def build(self, model: nn.Module, lr: float, precision: Precision) -> torch.optim.Optimizer:
-        """torch.optim.AdamW, which without decay is Adam."""
+        """torch.optim.AdamW where there is decay; without it Adam, which is the same and a little faster."""
+        kind = torch.optim.AdamW if self.decay else torch.optim.Adam
         fused = precision != "16"  # there the loss is scaled, and the fused form hides that from clip
-        return torch.optim.AdamW(
-            model.parameters(), lr, (self.b1, self.b2), self.eps, weight_decay=self.decay, fused=fused
-        )
+        return kind(model.parameters(), lr, (self.b1, self.b2), self.eps, weight_decay=self.decay, fused=fused)
 
 
 @dataclass(frozen=True)
