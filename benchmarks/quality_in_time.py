@@ -113,10 +113,10 @@ def by_fit(row: Row, photos: Photos, folder: Path, seconds: float) -> None:
 class Encoded(torch.utils.data.Dataset[Tensor]):
     """Images of a parquet file that are decoded at every access, cut to a square and resized."""
 
-    def __init__(self, root: Path, row: Row, which: np.ndarray) -> None:
+    def __init__(self, root: Path, row: Row, count: int) -> None:
         table = pq.read_table(next((root / row.data).glob("train*.parquet")))
         column = next(name for name in table.column_names if name in ("img", "image"))
-        self.bytes = [table[column][int(k)].as_py()["bytes"] for k in which]
+        self.bytes = [image["bytes"] for image in table[column][:count].to_pylist()]
         self.side = row.side
 
     def __len__(self) -> int:
@@ -134,7 +134,7 @@ class Encoded(torch.utils.data.Dataset[Tensor]):
 def by_essay(row: Row, root: Path, photos: Photos, folder: Path, seconds: float) -> None:
     """Train by a plain loop for so long, or until its minutes are over."""
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    images = Encoded(root, row, np.arange(len(photos)))
+    images = Encoded(root, row, len(photos))
     model, step, spent = make(row).train(), 0, 0.0
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     if kept := sorted((folder / "checkpoints").glob("*.ckpt")):
@@ -142,8 +142,7 @@ def by_essay(row: Row, root: Path, photos: Photos, folder: Path, seconds: float)
         model.load_state_dict({name.removeprefix("model."): v for name, v in state["state_dict"].items()})
         optimizer.load_state_dict(state["optimizer_states"][0])
         step, spent = state["global_step"], state["seconds"]
-    begun, next_save = time.monotonic(), spent + 60
-    deadline = begun + seconds
+    deadline, next_save = time.monotonic() + seconds, spent + 60
     while True:
         order = torch.Generator().manual_seed(row.seed + step)
         loader = torch.utils.data.DataLoader(images, BATCH, shuffle=True, drop_last=True, generator=order)

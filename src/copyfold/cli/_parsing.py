@@ -25,11 +25,10 @@ RECIPE_LENGTH = 16_000  # characters; a recipe has about 1,000; libyaml crashes 
 OURS = ("help", "config", "import")  # not in recipes
 TYPED = ("run", "resume", "overwrite")  # not in recipes, which may come from someone else
 
-CLOSE = 0.7  # the least similarity of a suggested name: save_steps is not suggested for steps
+CLOSE = 0.7  # the least similarity of a suggested name
 USUAL = {  # what other programs call an option
-    "steps": ("epochs", "minutes"),
-    "max_steps": ("epochs", "minutes"),
-    "iterations": ("epochs", "minutes"),
+    "max_steps": ("steps",),
+    "iterations": ("steps",),
     "batch_size": ("batch",),
     "learning_rate": ("lr",),
 }

@@ -38,7 +38,7 @@ FOLDER = ("run", "resume", "overwrite")
 def command(arguments: Sequence[str]) -> int:
     """Parse the options, read the photos, build the model, train it, and save pictures."""
     from copyfold import runs
-    from copyfold.training import Plan, fit, loggers, rank
+    from copyfold.training import fit, loggers, rank
 
     options, named = _options(arguments)
     first = rank(_plan(options)) == 0
@@ -54,8 +54,9 @@ def command(arguments: Sequence[str]) -> int:
         model = make(photos.shape)
         _screen.log.info("%s: %s", type(model).__name__, model.summary())
         folder = {name: options[name] for name in FOLDER}
-        plan = {field.name: options[field.name] for field in fields(Plan)}
-        run = fit(model, options.objective, photos, **folder, **plan, progress=progress, log=options.log)
+        run = fit(
+            model, options.objective, photos, **folder, **_fields(options), progress=progress, log=options.log
+        )
     if first:
         print(run.folder)
         if options.pictures:
@@ -75,10 +76,16 @@ def _draw(run: "Run", photos: Photos | Stream) -> None:
         print(picture)
 
 
+def _fields(options: Namespace) -> dict[str, Any]:
+    from copyfold.training import Plan
+
+    return {field.name: options[field.name] for field in fields(Plan)}
+
+
 def _plan(options: Namespace) -> "Plan":
     from copyfold.training import Plan
 
-    return Plan(**{field.name: options[field.name] for field in fields(Plan)})
+    return Plan(**_fields(options))
 
 
 def _fitted(options: Namespace, progress: Progress) -> Architecture | None:

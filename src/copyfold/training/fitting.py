@@ -6,13 +6,12 @@ import re
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from copyfold import catalogue, runs, screen
+from copyfold import runs, screen
 from copyfold.data import Photos, Stream
 from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder, load
@@ -30,7 +29,7 @@ from copyfold.training.loggers import check as check_logger
 from copyfold.training.loop import train
 from copyfold.training.loss import Loss
 from copyfold.training.metrics_log import MetricsLog
-from copyfold.training.plan import Plan, layout, optimizer_of
+from copyfold.training.plan import Plan, check_names, layout, optimizer_of
 from copyfold.training.run_metadata import describe
 from copyfold.training.running_averages import RunningAverages
 from copyfold.training.runtime import switched
@@ -101,9 +100,7 @@ def fit(
     Diverged when the loss becomes NaN or infinite (the last good checkpoint is kept), and Stopped, after saving,
     when SIGINT or SIGTERM came.
     """
-    for name in plan.keys() - {field.name for field in fields(Plan)}:
-        near = catalogue.nearest(name, inspect.signature(fit).parameters)
-        raise UsageError(f"fit has no argument {name!r}: {near}")
+    check_names("fit", plan, inspect.signature(fit).parameters)
     objective, photos = objective or Classical(), photos or Photos()
     check_kinds(model, objective, photos)
     chosen = Plan(**plan).resolved(model)

@@ -2,12 +2,14 @@
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias
 
 import torch
 from torch import nn
 
+from copyfold.catalogue import nearest
 from copyfold.errors import UsageError, at_least, not_negative, one_of
 from copyfold.models.dense import Linear
 from copyfold.training.optimizers import Adam, Muon, Optimizer
@@ -139,8 +141,7 @@ class Plan:
         plan = replace(self, threads=min(self.threads or share, cores))
         if plan.solve:
             return plan
-        convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-        optimizer = plan.optimizer or (Muon() if convolves or isinstance(model, Linear) else Adam())
+        optimizer = plan.optimizer or (Muon() if _convolves(model) or isinstance(model, Linear) else Adam())
         return replace(
             plan,
             epochs=EPOCHS if (self.epochs, self.steps, self.minutes) == (None, None, None) else self.epochs,
@@ -189,8 +190,17 @@ def optimizer_of(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
 
 def layout(model: nn.Module, device: torch.device) -> torch.memory_format:
     """Channels last where there are convolutions; not on a CPU with group norms, there 4 to 6 times slower."""
-    convolutions = any(isinstance(m, nn.Conv2d) for m in model.modules())
     grouped = any(isinstance(m, nn.GroupNorm | nn.InstanceNorm2d) for m in model.modules())
-    if not convolutions or (grouped and device.type == "cpu"):
+    if not _convolves(model) or (grouped and device.type == "cpu"):
         return torch.contiguous_format
     return torch.channels_last
+
+
+def check_names(function: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """UsageError where a function that takes **plan is given what is no field of Plan; with the nearest name."""
+    for name in sorted(set(given) - {field.name for field in fields(Plan)}):
+        raise UsageError(f"{function} has no argument {name!r}: {nearest(name, known)}")
+
+
+def _convolves(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) for module in model.modules())

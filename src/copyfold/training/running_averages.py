@@ -3,6 +3,7 @@
 import math
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,13 +45,18 @@ class RunningAverages:
         fabric: "Fabric",
         layout: torch.memory_format,
     ) -> None:
-        self._objective, self._plan, self._fabric = objective, plan, fabric
+        self._objective, self._photos, self._plan, self._fabric = objective, photos, plan, fabric
         self._layout, self._device = layout, fabric.device
-        size = math.prod(photos.shape)
-        self._batch = max(plan.batch // (plan.world * plan.accumulate), min(BATCH, VALUES // size), 2)
-        images = photos.sample("train", min(MOST, HELD // size), plan.seed).images
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(plan.seed))
-        self._pixels = images.mul_(255).round_().to(torch.uint8)[order]
+        fitting = min(BATCH, VALUES // math.prod(photos.shape))
+        self._batch = max(plan.batch // (plan.world * plan.accumulate), fitting, 2)
+
+    @cached_property
+    def _pixels(self) -> Tensor:
+        """The sample as bytes, in an order of its own; read where it is used, as by no model without norms."""
+        count = min(MOST, HELD // math.prod(self._photos.shape))
+        images = self._photos.sample("train", count, self._plan.seed).images
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self._plan.seed))
+        return images.mul_(255).round_().to(torch.uint8)[order]
 
     @contextmanager
     def estimated(self, model: Autoencoder, trained: int) -> Generator[None]:

@@ -4,13 +4,12 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 
-from copyfold import catalogue
 from copyfold.data import Photos, Stream
 from copyfold.data.photos import natural_side
 from copyfold.data.reading.opening import Given
@@ -21,7 +20,7 @@ from copyfold.objectives.base import Classical, Objective
 from copyfold.training.distributed import launched
 from copyfold.training.loop import one_step
 from copyfold.training.loss import Loss
-from copyfold.training.plan import GRACE, Plan, layout, optimizer_of
+from copyfold.training.plan import GRACE, Plan, check_names, layout, optimizer_of
 from copyfold.training.runtime import switched
 from copyfold.training.state import TrainState
 from copyfold.training.stopping import Clock
@@ -123,10 +122,7 @@ def suggest(
     """
     if "width" not in inspect.signature(architecture).parameters:
         raise UsageError(f"{_name(architecture)} has no width to choose: expected an architecture such as UNet")
-    unknown = plan.keys() - {field.name for field in fields(Plan)}
-    for name in sorted(unknown):
-        near = catalogue.nearest(name, inspect.signature(Plan).parameters)
-        raise UsageError(f"suggest has no argument {name!r}: {near}")
+    check_names("suggest", plan, inspect.signature(Plan).parameters)
     chosen = Plan(**plan, minutes=minutes)
     if chosen.world > 1:
         raise UsageError("suggest measures one device: leave out devices and nodes")
