@@ -5,7 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p docs/pictures
-train=(copyfold train "$1" --size 64 --model UNet --model.width 32 --epochs 30 --flip --resume)
+before=(--optimizer Adam --lr 1e-3 --schedule constant)  # as in 0.1, whose pictures README shows
+train=(copyfold train "$1" --size 64 --model UNet --model.width 32 --epochs 30 --flip --resume "${before[@]}")
 "${train[@]}" --run runs/landscapes
 "${train[@]}" --run runs/landscapes-skips --model.skips concat
 cp runs/landscapes/findings/denoising-gaussian.png docs/pictures/denoising.png
@@ -17,7 +18,7 @@ copyfold models UNet --model.width 64 --model.skips self --size 128 --picture do
 (cd docs/pictures && python ../../examples/score_field.py)
 copyfold sample runs/landscapes --out docs/pictures/from-noise.png
 copyfold sample runs/landscapes-skips --out docs/pictures/from-noise-skips.png
-copyfold train "$1" --size 64 --model UNet --model.width 16 --minutes 4 --run runs/plain --resume
+copyfold train "$1" --size 64 --model UNet --model.width 16 --minutes 4 "${before[@]}" --run runs/plain --resume
 copyfold report runs/plain
 chromium --headless --hide-scrollbars --window-size=900,1560 --screenshot=docs/pictures/report.png \
   "file://$PWD/runs/plain/report.html"
