@@ -1,10 +1,14 @@
 """What a copy leaves as error against the time of training, by three ways of training the same U-Net.
 
+    python benchmarks/quality_in_time.py ROOT --pace [--out results/quality-in-time]
     python benchmarks/quality_in_time.py ROOT [--minutes 25] [--only NAME] [--out results/quality-in-time]
 
-ROOT holds the parquet folders cifar10 and landscapes. Nothing else may run on the machine meanwhile. A call works
-for at most --minutes and goes on where the last one stopped; at its end it writes the table (quality.csv) and the
-figure (quality.png) of all that is measured.
+ROOT holds the parquet folders cifar10 and landscapes. The first command measures the seconds of a step, on a
+machine where nothing else runs: every kind of training for 30 seconds in turn, three rounds, the median
+(pace.json). The second one trains for as many steps as that pace makes in a row's minutes. Its results do not
+depend on what else runs, so it may run beside other work, and with any number of threads; several may run at once.
+A call works for at most --minutes and goes on where the last one stopped; at its end it writes the table
+(quality.csv) and the figure (quality.png) of all that is measured.
 
 The ways:
     essay   as the essay's scripts train: float32, NCHW, Adam at a constant 1e-4, images decoded by a DataLoader
@@ -12,40 +16,48 @@ The ways:
     now     what `fit` does: the same with Muon and a cosine that ends with the minutes
 
 The network is UNet(width=32, skips="none") of depth 2, so that its code is a map of 8x8 at 32 pixels, of 16x16 at
-64 and of 32x32 at 128, batches are of 16 images. A checkpoint a minute is looked at afterwards: "left" is the
-squared error of 512 test images over that of the mean training image, with running averages estimated again from
-the same 1024 training images for all ways; "passed" is the share of the energy of added normal noise of std 0.1
-and 0.2 that the copy keeps. A curve that ends with a cosine is a training of its own length: other lengths are
-rows of their own. Seconds are those of training; those of `fit` include
-its checkpoints, held-out rows and running averages, those of `essay` nothing but its steps.
+64 and of 32x32 at 128, batches are of 16 images. The weights of every minute are looked at afterwards: "left" is
+the squared error of 512 test images over that of the mean training image, with running averages estimated again
+from the same 1024 training images for all ways; "passed" is the share of the energy of added normal noise of std
+0.1 and 0.2 that the copy keeps. A curve that ends with a cosine is a training of its own length: other lengths are
+rows of their own. Seconds are steps times the pace; that of `fit` includes its checkpoints, held-out rows and
+running averages, that of `essay` nothing but its steps.
 """
 
 import argparse
+import contextlib
 import copy
 import csv
 import io
+import itertools
 import json
-import os
-import signal
+import math
+import statistics
+import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
+from filelock import FileLock, Timeout
 from PIL import Image
 from torch import Tensor
 
 from copyfold import Photos, UNet, fit
+from copyfold.errors import CopyfoldError
 from copyfold.models.blocks import BatchNorm
 from copyfold.pictures import save_picture
 from copyfold.pictures.figures import curves
-from copyfold.training import Stopped
 from copyfold.training.optimizers import Adam
+from copyfold.training.state import TrainState
 
-BATCH, TESTED, ESTIMATED = 16, 512, 1024
+BATCH, TESTED, ESTIMATED, SAVE_SECONDS = 16, 512, 1024, 60
+CHANNELS = {"cifar10": 3, "landscapes": 1}
 WAYS = {
     "before": {"optimizer": Adam(), "lr": 1e-3, "schedule": "constant"},
     "now": {},
@@ -61,6 +73,11 @@ class Row:
     way: str
     minutes: float
     seed: int
+
+    @property
+    def kind(self) -> str:
+        """What its steps cost depends on."""
+        return f"{self.side}-{self.way}-{self.data}"
 
     @property
     def name(self) -> str:
@@ -86,28 +103,35 @@ def read(root: Path, row: Row) -> tuple[Photos, Photos]:
 
 def make(row: Row) -> UNet:
     torch.manual_seed(row.seed)
-    return UNet((3, row.side, row.side), width=32, depth=2)
+    return UNet((CHANNELS[row.data], row.side, row.side), width=32, depth=2)
 
 
 # ---------------------------------------------------------------- training
 
 
-def by_fit(row: Row, photos: Photos, folder: Path, seconds: float) -> None:
-    """Train by `fit` for so long, or until its minutes are over."""
-    deadline = time.monotonic() + seconds
+Marks: TypeAlias = Callable[[int, UNet], object]
+"""Called after every step with its number and the model."""
 
-    def watch(*_: object) -> None:
-        if time.monotonic() > deadline:
-            os.kill(os.getpid(), signal.SIGTERM)
+
+class TimeOver(Exception):
+    """A training has had its seconds."""
+
+
+def by_fit(row: Row, photos: Photos, folder: Path, steps: int, mark: Marks) -> None:
+    """Train by `fit` for so many steps, or until `mark` raises TimeOver; go on from the last checkpoint."""
+
+    def stepped(_event: str, state: TrainState) -> None:
+        mark(state.step, state.model)
 
     try:
         fit(
-            make(row), None, photos, folder, resume=True, minutes=row.minutes, seed=row.seed, batch=BATCH,
-            save_minutes=min(1.0, row.minutes / 10), keep=1000, progress=watch, **WAYS[row.way],
+            make(row), None, photos, folder, resume=True, steps=steps, seed=row.seed, batch=BATCH,
+            save_minutes=SAVE_SECONDS / 60, callbacks=[stepped], progress=False, **WAYS[row.way],
         )  # fmt: skip
-    except Stopped:
-        return
-    (folder / "finished").touch()
+    except CopyfoldError as error:
+        if not isinstance(error.__cause__, TimeOver):
+            raise
+        raise TimeOver from error
 
 
 class Encoded(torch.utils.data.Dataset[Tensor]):
@@ -117,58 +141,102 @@ class Encoded(torch.utils.data.Dataset[Tensor]):
         table = pq.read_table(next((root / row.data).glob("train*.parquet")))
         column = next(name for name in table.column_names if name in ("img", "image"))
         self.bytes = [image["bytes"] for image in table[column][:count].to_pylist()]
-        self.side = row.side
+        self.mode, self.side = "RGB" if CHANNELS[row.data] == 3 else "L", row.side
 
     def __len__(self) -> int:
         return len(self.bytes)
 
     def __getitem__(self, index: int) -> Tensor:
-        image = Image.open(io.BytesIO(self.bytes[index])).convert("RGB")
+        image = Image.open(io.BytesIO(self.bytes[index])).convert(self.mode)
         short, (width, height) = min(image.size), image.size
         left, top = (width - short) // 2, (height - short) // 2
         box = (left, top, left + short, top + short)
         image = image.resize((self.side, self.side), Image.Resampling.BILINEAR, box=box)
-        return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
+        pixels = np.asarray(image).reshape(self.side, self.side, -1)
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
-def by_essay(row: Row, root: Path, photos: Photos, folder: Path, seconds: float) -> None:
-    """Train by a plain loop for so long, or until its minutes are over."""
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+def by_essay(row: Row, root: Path, photos: Photos, folder: Path, steps: int, mark: Marks) -> None:
+    """Train by a plain loop for so many steps, or until `mark` raises TimeOver; go on from the last state."""
+    folder.mkdir(parents=True, exist_ok=True)
     images = Encoded(root, row, len(photos))
-    model, step, spent = make(row).train(), 0, 0.0
+    model, step, saved = make(row).train(), 0, time.monotonic()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-    if kept := sorted((folder / "checkpoints").glob("*.ckpt")):
-        state = torch.load(kept[-1], weights_only=True)
-        model.load_state_dict({name.removeprefix("model."): v for name, v in state["state_dict"].items()})
-        optimizer.load_state_dict(state["optimizer_states"][0])
-        step, spent = state["global_step"], state["seconds"]
-    deadline, next_save = time.monotonic() + seconds, spent + 60
-    while True:
+    if (folder / "last.pt").is_file():
+        state = torch.load(folder / "last.pt", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+    while step < steps:
         order = torch.Generator().manual_seed(row.seed + step)
         loader = torch.utils.data.DataLoader(images, BATCH, shuffle=True, drop_last=True, generator=order)
-        mark = time.monotonic()
-        for x in loader:
+        for x in itertools.islice(loader, steps - step):
             loss = F.mse_loss(model(x), x)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             step += 1
-            now = time.monotonic()
-            spent, mark = spent + now - mark, now
-            finished = spent > 60 * row.minutes
-            if finished or spent > next_save or now > deadline:
-                state = {
-                    "global_step": step,
-                    "seconds": spent,
-                    "state_dict": {f"model.{name}": v for name, v in model.state_dict().items()},
-                    "optimizer_states": [optimizer.state_dict()],
-                }
-                torch.save(state, folder / "checkpoints" / f"step-{step:09d}.ckpt")
-                next_save, mark = spent + 60, time.monotonic()
-            if finished:
-                (folder / "finished").touch()
-            if finished or now > deadline:
-                return
+            mark(step, model)
+            if time.monotonic() > saved + SAVE_SECONDS:
+                state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                torch.save(state, folder / "new.pt")
+                (folder / "new.pt").rename(folder / "last.pt")
+                saved = time.monotonic()
+
+
+def train(root: Path, row: Row, folder: Path, steps: int, mark: Marks) -> None:
+    """One training, by its way."""
+    photos, _ = read(root, row)
+    if row.way == "essay":
+        by_essay(row, root, photos, folder / "run", steps, mark)
+    else:
+        by_fit(row, photos, folder / "run", steps, mark)
+
+
+def seconds_of_step(root: Path, row: Row, seconds: float) -> float:
+    """The mean seconds of the steps that follow the first, measured for so long."""
+    times: list[float] = []
+
+    def mark(_step: int, _model: UNet) -> None:
+        times.append(time.perf_counter())
+        if times[-1] > times[0] + seconds:
+            raise TimeOver
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(TimeOver):
+        train(root, row, Path(folder), 10**6, mark)
+    return (times[-1] - times[0]) / (len(times) - 1)
+
+
+def measure_pace(root: Path, out: Path, rounds: int = 3, seconds: float = 30) -> None:
+    """Write the seconds of a step of every kind of training."""
+    kinds = {row.kind: row for row in rows()}
+    found: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(rounds):
+        for kind, row in kinds.items():
+            found[kind].append(seconds_of_step(root, row, seconds))
+            print(f"{kind}: {1e3 * found[kind][-1]:.2f} ms a step", flush=True)
+    out.mkdir(parents=True, exist_ok=True)
+    pace = {kind: {"median": statistics.median(times), "rounds": times} for kind, times in found.items()}
+    (out / "pace.json").write_text(json.dumps(pace, indent=1) + "\n")
+
+
+def advance(root: Path, row: Row, folder: Path, pace: float, deadline: float) -> bool:
+    """Go on with a training; True where it is finished. The weights of every minute are kept."""
+    steps, minute = round(60 * row.minutes / pace), 60 / pace
+    marks = {round(k * minute) for k in range(1, math.ceil(row.minutes))} | {steps}
+    (folder / "weights").mkdir(parents=True, exist_ok=True)
+
+    def mark(step: int, model: UNet) -> None:
+        if step in marks:
+            torch.save(model.state_dict(), folder / "weights" / f"{step:09d}.pt")
+        if time.monotonic() > deadline and step < steps:
+            raise TimeOver
+
+    try:
+        train(root, row, folder, steps, mark)
+    except TimeOver:
+        return False
+    return True
 
 
 # ---------------------------------------------------------------- looking
@@ -194,19 +262,18 @@ def look(model: UNet, train: Tensor, test: Tensor, mean: Tensor) -> dict[str, fl
     return found
 
 
-def measure(root: Path, row: Row, folder: Path) -> list[dict[str, float]]:
-    """The curve of a training: what each of its checkpoints leaves."""
+def measure(root: Path, row: Row, folder: Path, pace: float) -> list[dict[str, float]]:
+    """The curve of a training: what its weights of every minute leave."""
     photos, test = read(root, row)
-    train = photos.sample("train", ESTIMATED).images
+    sampled = photos.sample("train", ESTIMATED).images
     seen = test.sample("train", TESTED).images
     mean = torch.from_numpy(photos.train.mean(0)).permute(2, 0, 1).float() / 255
     curve, model = [], make(row)
-    for path in sorted((folder / "checkpoints").glob("*.ckpt")):
-        state = torch.load(path, weights_only=True)
-        if state["global_step"]:
-            model.load_state_dict({name.removeprefix("model."): v for name, v in state["state_dict"].items()})
-            found = look(copy.deepcopy(model), train, seen, mean)
-            curve.append({"seconds": state["seconds"], "steps": state["global_step"]} | found)
+    for path in sorted((folder / "weights").glob("*.pt")):
+        model.load_state_dict(torch.load(path, weights_only=True))
+        steps = int(path.stem)
+        found = look(copy.deepcopy(model), sampled, seen, mean)
+        curve.append({"seconds": steps * pace, "steps": steps} | found)
     return curve
 
 
@@ -242,29 +309,31 @@ def _measured(out: Path, row: Row) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
+    parser.add_argument("--pace", action="store_true", help="Measure the seconds of a step, and nothing else.")
     parser.add_argument("--minutes", type=float, default=25, help="The most that this call works.")
     parser.add_argument("--only", default="", help="Rows whose names contain this.")
     parser.add_argument("--out", type=Path, default=Path("results/quality-in-time"))
-    parser.add_argument("--shorten", type=float, default=1, help="Share of the minutes, for a try.")
     options = parser.parse_args()
-    end = time.monotonic() + 60 * options.minutes
-    chosen = [replace(row, minutes=row.minutes * options.shorten) for row in rows() if options.only in row.name]
-    for row in chosen:
-        folder, rest = options.out / "runs" / row.name, end - time.monotonic()
-        if _measured(options.out, row) or rest < 20 * options.shorten:
+    if options.pace:
+        return measure_pace(options.root, options.out)
+    paces = json.loads((options.out / "pace.json").read_text())
+    deadline = time.monotonic() + 60 * options.minutes
+    for row in rows():
+        folder, pace = options.out / "runs" / row.name, paces[row.kind]["median"]
+        if _measured(options.out, row) or options.only not in row.name or time.monotonic() > deadline:
             continue
-        if not (folder / "finished").is_file():
-            print(f"{row.name}: training", flush=True)
-            photos, _ = read(options.root, row)
-            if row.way == "essay":
-                by_essay(row, options.root, photos, folder, rest)
-            else:
-                by_fit(row, photos, folder, rest)
-        if (folder / "finished").is_file():
-            curve = measure(options.root, row, folder)
-            (options.out / f"{row.name}.json").write_text(json.dumps(curve, indent=1) + "\n")
-            print(f"{row.name}: {100 * curve[-1]['left']:.2f} % left after {curve[-1]['steps']} steps", flush=True)
-    tell(options.out, [replace(row, minutes=row.minutes * options.shorten) for row in rows()])
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(folder / "lock", blocking=False):
+                print(f"{row.name}: training", flush=True)
+                if advance(options.root, row, folder, pace, deadline):
+                    curve = measure(options.root, row, folder, pace)
+                    (options.out / f"{row.name}.json").write_text(json.dumps(curve, indent=1) + "\n")
+                    print(f"{row.name}: {100 * curve[-1]['left']:.2f} % left", flush=True)
+        except Timeout:
+            continue  # another call is at it
+    tell(options.out, rows())
+    return None
 
 
 if __name__ == "__main__":
