@@ -1,6 +1,6 @@
 """Images per second of `fit` beside pythae's own trainer and plain loops, on one network, alternated in one run.
 
-    python benchmarks/pythae.py FASHION_MNIST --pythae ENV/bin/python [--rounds 3] [--epochs 6] [--limit N]
+    python benchmarks/pythae.py FASHION_MNIST --pythae ENV/bin/python [--rounds 3] [--epochs 6] [--fit-epochs N] [--limit N]
 
 The network is the perceptron 784-512-30-512-784 (ReLU), Adam, batches of 128, the same images of 28x28 for all.
 pythae needs an environment of its own, since it brings a `dataclasses` that hides Python's:
@@ -56,7 +56,7 @@ def fitted(options: argparse.Namespace) -> Found:
             cf.Classical(),
             photos,
             Path(folder) / "run",
-            epochs=options.epochs,
+            epochs=options.fit_epochs or options.epochs,
             batch=options.batch,
             lr=options.lr,
             precision=options.precision,
@@ -200,6 +200,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pythae", help="a python that has pythae 0.1.2; without it, the others alone are run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--fit-epochs", type=int, help="of fit, to ask in what time it reaches pythae's error")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--limit", type=int, help="images to train on, for a trial")
