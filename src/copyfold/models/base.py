@@ -32,6 +32,7 @@ Output: TypeAlias = Literal["linear", "sigmoid"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CONFIG_BYTES = 1_000_000  # a config has a few hundred bytes; a larger file is not copyfold's
+SMALL = 64 * 64  # pixels of an image that a real pass is cheap for
 _EPS = 1e-6  # a decoded image is clamped to [eps, 1 - eps] before its logit is taken
 _DTYPES = {
     torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.bool: "BOOL",
@@ -215,17 +216,20 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
         """The shape of one image's code: of the tensor, or of each map where the code is a tuple of maps."""
         training, like = self.training, next(self.parameters(), torch.empty(0))
         self.eval()
-        try:  # on the meta device: at 256x256 a real pass takes a CPU ten seconds
-            # a copy without values; not functional_call, which leaves layers that two names share on "meta"
-            empty: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in self.parameters()}
-            empty |= {id(b): b.to("meta") for b in self.buffers()}
-            x = torch.zeros(2, *self.shape, device="meta", dtype=like.dtype)
-            code = deepcopy(self, empty).encode(x)
+        try:  # a real pass takes a CPU ten seconds at 256x256; the meta device takes one to import, at any size
+            meta = prod(self.shape[1:]) > SMALL
+            x = torch.zeros(2, *self.shape, device="meta" if meta else like.device, dtype=like.dtype)
+            code = (self._without_values() if meta else self).encode(x)
         except Exception:  # the model reads values of a tensor, which "meta" does not have
             code = self.encode(torch.zeros(2, *self.shape, device=like.device, dtype=like.dtype))
         finally:
             self.train(training)
         return tuple(tuple(m.shape[1:]) for m in maps(code))
+
+    def _without_values(self) -> "Autoencoder":
+        """A copy on the meta device; not functional_call, which leaves layers that two names share there."""
+        empty: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in self.parameters()}
+        return deepcopy(self, empty | {id(b): b.to("meta") for b in self.buffers()})
 
     def summary(self) -> Summary:
         """Count parameters and numbers of the code, and work out the receptive fields."""
