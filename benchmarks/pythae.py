@@ -1,6 +1,6 @@
 """Images per second of `fit` beside pythae's own trainer and plain loops, on one network, alternated in one run.
 
-    python benchmarks/pythae.py FASHION_MNIST --pythae ENV/bin/python [--rounds 3] [--epochs 6] [--fit-epochs N] [--limit N]
+    python benchmarks/pythae.py FASHION_MNIST --pythae ENV/bin/python [--rounds 3] [--epochs 6] [--fit-epochs N]
 
 The network is the perceptron 784-512-30-512-784 (ReLU), Adam, batches of 128, the same images of 28x28 for all.
 pythae needs an environment of its own, since it brings a `dataclasses` that hides Python's:

@@ -1,5 +1,8 @@
 """The errors of copyfold. A message is one line: what, where, why, what to do. Each kind has an exit code."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import get_args
 
 __all__ = ["CopyfoldError", "DataError", "Diverged", "UsageError"]
@@ -27,6 +30,30 @@ class Diverged(CopyfoldError, ArithmeticError):
     """The loss or a weight became NaN or infinite; the last good checkpoint is kept."""
 
     exit_code = 4
+
+
+_flags: ContextVar[bool] = ContextVar("flags", default=False)
+
+
+@contextmanager
+def at_the_command_line() -> Generator[None]:
+    """Name options as flags in the messages that are made within a with-block."""
+    token = _flags.set(True)
+    try:
+        yield
+    finally:
+        _flags.reset(token)
+
+
+def option(name: str, value: object = None) -> str:
+    """An option in the reader's words, for a message: --size 64 at the command line, size=64 in Python.
+
+    Without a value its name, --size or size; with True --skip-bad or skip_bad=True.
+    """
+    if not _flags.get():
+        return name if value is None else f"{name}={value!r}"
+    flag = "--" + name.replace("_", "-")
+    return flag if value is None or value is True else f"{flag} {value}"
 
 
 def one_of(choices: object, name: str, value: object) -> None:

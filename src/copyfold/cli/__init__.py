@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from copyfold.cli import _imports
-from copyfold.errors import CopyfoldError, UsageError
+from copyfold.errors import CopyfoldError, UsageError, at_the_command_line
 
 __all__ = ["main"]
 
@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
-        return _run(*_imports.taken(given))
+        with at_the_command_line():
+            return _run(*_imports.taken(given))
     except CopyfoldError as error:
         return _fail(error, error.exit_code, debug)
     except KeyboardInterrupt as stop:
