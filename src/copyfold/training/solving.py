@@ -13,6 +13,7 @@ from torch import Tensor
 from copyfold import runs
 from copyfold.corruptions import Clean
 from copyfold.data import Photos, Stream
+from copyfold.data.reading.remembered import remember
 from copyfold.data.sampling import EVALUATED, as_images, stratified
 from copyfold.errors import UsageError
 from copyfold.measures import mse
@@ -24,6 +25,7 @@ from copyfold.training.loss import Tally
 from copyfold.training.plan import Plan
 from copyfold.training.run_metadata import describe
 from copyfold.training.runtime import switched
+from copyfold.training.same_images import compare, measured
 from copyfold.types import Float, Images, Progress
 
 log = logging.getLogger("copyfold")
@@ -81,7 +83,9 @@ def solve(
 
     Without bias V are those of the second moment, and m is 0. findings/pca.json has the explained variances.
     """
+    images = measured(photos)
     if resume and run.history:
+        compare(run, images)
         _take_over(model, run)
         log.info("%s is finished already: it was solved, which takes no steps", run.folder)
         return
@@ -96,7 +100,8 @@ def solve(
         row |= _measured(model, objective, photos.sample("train", EVALUATED).images)
         seen = photos.held_out[stratified(len(photos.held_out), EVALUATED)]
         row |= {f"held_out_{name}": value for name, value in _measured(model, objective, as_images(seen)).items()}
-    describe(run, model, objective, photos, plan)
+    describe(run, model, objective, photos, images, plan)
+    remember(run.folder, photos.recipe()["data"])
     model.save(run.folder / "model")
     numbers = {"explained_variance": found.variances, "explained_variance_ratio": found.variances / found.total}
     run.write_finding("pca.json", {name: value.tolist() for name, value in numbers.items()})
