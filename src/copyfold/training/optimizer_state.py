@@ -38,10 +38,11 @@ def check_optimizer(trial: torch.optim.Optimizer, kept: Any, before: Any) -> Non
             raise
         raise Unfit("has no state of an optimiser that fits these weights") from None
     for weight, expected, state in zip(weights, _after_a_step(trial), found, strict=True):
-        if state is None:  # it has had no gradient yet
+        if state is None or state == {}:  # it has had no gradient yet
             continue
-        missing = expected.keys() - (state.keys() if isinstance(state, Mapping) else set())
-        if missing:
+        if not isinstance(state, Mapping):
+            raise Unfit("has no state of an optimiser that fits these weights")
+        if missing := expected.keys() - state.keys():
             raise Unfit(f"has no {min(missing)} of a weight of {tuple(weight.shape)} in its optimiser")
         for name, value in state.items():
             if not _fits(value, expected.get(name, value), weight):

@@ -103,14 +103,15 @@ def solve(
     describe(run, model, objective, photos, images, plan)
     remember(run.folder, photos.recipe()["data"])
     model.save(run.folder / "model")
-    numbers = {"explained_variance": found.variances, "explained_variance_ratio": found.variances / found.total}
+    shares = found.variances / (found.total or 1.0)  # of images that are all the same there is no variance
+    numbers = {"explained_variance": found.variances, "explained_variance_ratio": shares}
     run.write_finding("pca.json", {name: value.tolist() for name, value in numbers.items()})
     run.write_history([row])  # last: it says that everything else is there
     log.info(
         "solved in %.1f seconds: %d principal components with %.1f %% of the variance",
         seconds,
         model.latent_dim,
-        100 * float(found.variances.sum()) / found.total,
+        100 * float(shares.sum()),
     )
 
 
@@ -130,10 +131,11 @@ def above_pca(model: Autoencoder, objective: Objective, photos: Photos | Stream)
     from sklearn.decomposition import PCA, TruncatedSVD
 
     x = photos.sample("train", count).images.flatten(1).numpy()
-    if model.bias:
-        pca = PCA(model.latent_dim, svd_solver="randomized", random_state=0).fit(x)
-    else:
-        pca = TruncatedSVD(model.latent_dim, random_state=0).fit(x)
+    with np.errstate(invalid="ignore"):  # images that are all the same have no variance to take a share of
+        if model.bias:
+            pca = PCA(model.latent_dim, svd_solver="randomized", random_state=0).fit(x)
+        else:
+            pca = TruncatedSVD(model.latent_dim, random_state=0).fit(x)
     exact = Linear(model.shape, model.latent_dim, model.bias)
     mean = torch.from_numpy(np.asarray(getattr(pca, "mean_", np.zeros(x.shape[1]))))
     exact.project(torch.from_numpy(pca.components_).to(mean), mean)
@@ -192,10 +194,11 @@ def _incremental(rows: Iterable[Tensor], count: int, centred: bool) -> Component
     from sklearn.decomposition import IncrementalPCA
 
     pca: Any = None
-    for x in rows:
-        x = x if centred else torch.cat((x, -x))
-        pca = pca or IncrementalPCA(min(count + SPARE, *x.shape))
-        pca.partial_fit(x.numpy())
+    with np.errstate(invalid="ignore"):  # as in above_pca
+        for x in rows:
+            x = x if centred else torch.cat((x, -x))
+            pca = pca or IncrementalPCA(min(count + SPARE, *x.shape))
+            pca.partial_fit(x.numpy())
     directions, variances, mean = map(torch.from_numpy, (pca.components_, pca.explained_variance_, pca.mean_))
     n = int(pca.n_samples_seen_)
     return Components(directions[:count], variances[:count], mean, float(pca.var_.sum()) * n / (n - 1))
