@@ -36,9 +36,12 @@ def chosen(run: Run, source: str | None, options: Namespace, again: _parsing.Aga
 
 
 def is_own(run: Run, source: str | None, options: Namespace) -> bool:
-    """Whether the photos asked for are the run's own: none is given, or those that its recipe names."""
-    if source is None:
-        return True
+    """Whether the photos asked for are the run's own, with the same parts held out.
+
+    None is given; or the run was trained elsewhere, and those that its recipe names are given to have them opened.
+    """
+    if source is None or may_open(run):
+        return source is None
     usual = inspect.signature(Photos).parameters
     named = source if source.startswith("hf://") else os.path.abspath(Path(source).expanduser())
     return named == run.recipe.get("data") and all(options[name] == usual[name].default for name in READING)

@@ -37,6 +37,8 @@ def command(arguments: Sequence[str]) -> int:
     own = _photos.is_own(run, options.data, options)
     photos = _photos.chosen(run, options.data, options, partial(_parsing.again, "embed", arguments))
     _check(out, photos.recipe()["data"])
+    if isinstance(photos, Stream) and options.data is not None:
+        own, photos = False, _photos.given(run, options.data, options)
     if isinstance(photos, Stream):
         raise UsageError("a run trained on a stream does not record the names of its images: give DATA to embed")
     model = run.model.to(device)
