@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import warnings
 
 import numpy as np
@@ -13,14 +14,16 @@ from copyfold import catalogue
 from copyfold.errors import UsageError
 from copyfold.probes.base import Probe
 from copyfold.probes.latent import Latent, principal
+from copyfold.report.context import Context
 from copyfold.report.illustration import illustrate
+from copyfold.report.sections.reconstruction import Reconstruction
+from copyfold.report.sections.stability import ManifoldStability
 
 RAMP = np.tile(np.linspace(0, 255, 16).astype(np.uint8), (16, 1))
 SETS = {
-    "black": np.zeros((50, 16, 16), np.uint8),
-    "white": np.full((50, 16, 16), 255, np.uint8),
-    "equal": np.broadcast_to(np.stack([RAMP, RAMP.T, 255 - RAMP], -1), (50, 16, 16, 3)),
-    "twice": np.repeat(cf.data.scenes(25, size=16, channels=1, seed=1), 2, 0),
+    "black": np.zeros((40, 16, 16), np.uint8),
+    "white": np.full((40, 16, 16), 255, np.uint8),
+    "equal": np.broadcast_to(np.stack([RAMP, RAMP.T, 255 - RAMP], -1), (40, 16, 16, 3)),
 }
 MODELS = {
     "UNet": lambda shape: cf.UNet(shape, width=4, depth=2),
@@ -39,8 +42,7 @@ def fit(folder, kind, name, **options):
     return cf.fit(model, objective, photos, folder, **given), photos
 
 
-@pytest.mark.parametrize("kind", SETS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("kind", "name"), [("equal", "UNet"), ("black", "Linear"), ("white", "Variational")])
 def test_images_that_are_all_the_same_are_trained_on_and_reported(kind, name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a division by 0 is one
@@ -48,21 +50,25 @@ def test_images_that_are_all_the_same_are_trained_on_and_reported(kind, name, tm
         report = cf.diagnose(run.model, photos, run, progress=False)
         assert len(illustrate(run, photos)) == 3
     json.loads(report.save(tmp_path / "report.html")[1].read_text())
-    kept, made = report.sentences["What it keeps"], report.sentences["What it makes"]
-    stays = report.sentences["Is its manifold stable?"]
     for sentence in report.sentences.values():
         assert sentence[0].isupper()
         assert sentence.endswith(".")
-        assert "nan" not in sentence
-        assert "inf" not in sentence
-    if kind == "twice":
-        assert "nothing" in kept or "keeps" in kept or "reconstruct" in kept
-        assert stays.startswith("The photos are the same, so that none can drift to another one; a small change")
-        return
-    assert kept == "The images are all the same, so there is no variance between them to keep."
+        assert not re.search(r"\b(nan|inf)\b", sentence), sentence
+    kept, stays = report.sentences["What it keeps"], report.sentences["Is its manifold stable?"]
+    assert kept.startswith("The images are all the same, so there is no variance between them to keep.")
     assert stays.startswith("The photos are the same, so that none can drift to another one; a small change")
+    made = report.sentences["What it makes"]
     assert made == "The photos are all the same: there is no variety that samples could have."
     assert report.numbers["effective dimension"] == 0
+
+
+def test_photos_that_are_there_twice_have_no_distance_and_yet_a_variance(tmp_path):
+    photos = cf.Photos(np.repeat(cf.data.scenes(20, size=16, channels=1, seed=1), 2, 0), 16)
+    torch.manual_seed(0)
+    context = Context.of(MODELS["Linear"](photos.shape), photos, None, 0)
+    keeps, stays = Reconstruction(), ManifoldStability()
+    assert keeps.sentence(keeps(context).numbers).startswith("It does not reconstruct images")
+    assert stays.sentence(stays(context).numbers).startswith("The photos are the same, so that none can drift")
 
 
 @pytest.mark.parametrize("kind", ["black", "white", "equal"])
@@ -91,8 +97,8 @@ def reference(probe, x):
 @pytest.mark.parametrize("kind", ["black", "white", "equal"])
 @pytest.mark.parametrize("name", sorted(catalogue.classes(Probe)))
 def test_every_probe_reads_finite_numbers_of_them(kind, name):
-    photos, torch_seed = cf.Photos(SETS[kind], 16), torch.manual_seed(0)
-    del torch_seed
+    torch.manual_seed(0)
+    photos = cf.Photos(SETS[kind], 16)
     x = photos.images(count=12)
     model = MODELS["Variational" if name == "Evidence" else "UNet"](photos.shape).eval()
     probe = reference(catalogue.classes(Probe)[name](), x)
@@ -104,14 +110,14 @@ def test_every_probe_reads_finite_numbers_of_them(kind, name):
             assert value.isfinite().all(), number
 
 
-@pytest.mark.parametrize(("n", "d"), [(4, 3), (20, 256), (45, 45), (100, 128), (60, 32)])
-@pytest.mark.parametrize("noise", [0, 1e-30, 1e-9, 1e-7, 1e-6, 1e-4, 1e-2])
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize(("n", "d"), [(4, 3), (20, 256), (60, 32)])
+@pytest.mark.parametrize("noise", [0, 1e-9, 1e-7, 1e-4])
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 def test_codes_that_are_alike_have_a_finite_map(n, d, noise, scale):
     g = torch.Generator().manual_seed(0)
     codes = scale * (torch.randn(1, d, generator=g) + noise * torch.randn(n, d, generator=g))
     variances, scores = principal(codes)
-    found = Latent(perplexity=5)._map(codes, scores[:, :2], g)
+    found = Latent()._map(codes, scores[:, :2], g)
     assert found.shape == (n, 2)
     assert found.isfinite().all()
     if noise <= 1e-7:
@@ -154,7 +160,7 @@ def test_one_or_two_images_are_trained_on_and_what_needs_more_says_so(count, nam
 
 @pytest.mark.parametrize("name", ["Linear", "Variational"])
 def test_images_of_one_pixel(name, tmp_path):
-    photos = cf.Photos(np.arange(40, dtype=np.uint8).reshape(40, 1, 1), 1)
+    photos = cf.Photos(np.arange(40, dtype=np.uint8).reshape(40, 1, 1), 1, layout="NHW")
     torch.manual_seed(0)
     model = MODELS[name](photos.shape) if name != "Linear" else cf.Linear(photos.shape, 1)
     run = cf.fit(model, None, photos, tmp_path / "run", epochs=1, batch=8, precision="32", progress=False)
