@@ -78,7 +78,7 @@ def compare(run: runs.Run, images: Measured) -> None:
     kept = ("digest", "image_digests") if "digest" in before else ("held_out_digest",)
     if all(before.get(name) == now[name] for name in ("shape", "train", "held_out", *kept)):
         return
-    said = [*_sizes(before, now), *_options(before.get("options"), now["options"])]
+    said = _sizes(before, now)
     if not said:
         share, sentence = _changed(before.get("image_digests"), images)
         if share <= FEW:
@@ -87,6 +87,7 @@ def compare(run: runs.Run, images: Measured) -> None:
             )
             return
         said = [sentence]
+    said += _options(before.get("options"), now["options"])
     raise UsageError(
         f"{run.checkpoint} is of other images: {'; '.join(said)}: continue with the same images and options; or "
         f"train a new run on these, with its weights by fit(cf.load({str(run.folder)!r}), photos=...) in Python, "
