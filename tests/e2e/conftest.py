@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from copyfold import runs
 from copyfold.cli import main
 from copyfold.data import scenes
+from copyfold.data.reading.remembered import remember
 
 TINY = ("--size=16", "--model.width=4", "--model.depth=2", "--precision=32", "--schedule=constant")
 
@@ -110,4 +113,20 @@ def run(photos: Path, copyfold: Callable[..., Output], tmp_path_factory: pytest.
         patch.setenv("COPYFOLD_CACHE", str(tmp_path_factory.mktemp("cache")))
         said = copyfold("train", photos, *TINY, "--epochs=2", "--run", folder).done()
     assert said.out[0] == str(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _remembered(request: pytest.FixtureRequest) -> None:
+    """The note that this user trained the run, which each test's own cache lacks."""
+    if "run" in request.fixturenames:
+        folder = request.getfixturevalue("run")
+        remember(folder, runs.open(folder).recipe["data"])
+
+
+@pytest.fixture
+def copied(run: Path, tmp_path: Path) -> Path:
+    """The run, to be written to, as if it had been trained there."""
+    folder = shutil.copytree(run, tmp_path / "copied")
+    remember(folder, runs.open(run).recipe["data"])
     return folder

@@ -2,7 +2,6 @@
 
 import json
 import resource
-import shutil
 import signal
 import struct
 import subprocess
@@ -19,12 +18,6 @@ from safetensors.torch import load_file, save_file
 
 import copyfold as cf
 from copyfold.data import scenes
-
-
-@pytest.fixture
-def copied(run, tmp_path):
-    """The run, to be written to."""
-    return shutil.copytree(run, tmp_path / "copied")
 
 
 @pytest.fixture

@@ -17,12 +17,6 @@ from copyfold.models.base import flat
 
 
 @pytest.fixture
-def copied(run, tmp_path):
-    """The run, to be written to."""
-    return shutil.copytree(run, tmp_path / "copied")
-
-
-@pytest.fixture
 def labelled(tmp_path):
     """Ten larger photographs with labels, as a data set in parquet; two of the labels are missing."""
     folder = tmp_path / "labelled"

@@ -30,12 +30,6 @@ def size(picture):
         return image.size
 
 
-@pytest.fixture
-def copied(run, tmp_path):
-    """The run, to be written to."""
-    return shutil.copytree(run, tmp_path / "copied")
-
-
 # ---------------------------------------------------------------- train
 
 

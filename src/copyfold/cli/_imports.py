@@ -23,6 +23,9 @@ BASES = "models derive from copyfold.Autoencoder, corruptions from copyfold.Corr
 modules: list[ModuleType] = []
 """The modules that this command imported for --import."""
 
+given: list[str] = []
+"""What --import was given."""
+
 
 def taken(words: list[str]) -> tuple[list[str], list[str]]:
     """The words without `--import`, and the names given to it."""
@@ -46,6 +49,7 @@ def load(names: list[str]) -> None:
     from copyfold import catalogue
 
     modules.clear()
+    given[:] = names
     for name in names:
         module = _from_file(name) if name.endswith(".py") or "/" in name else _by_name(name)
         modules.append(module)

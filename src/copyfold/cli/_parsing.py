@@ -8,6 +8,8 @@ reads a file, and imports nothing.
 import argparse
 import difflib
 import inspect
+import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -32,6 +34,10 @@ USUAL = {  # what other programs call an option
     "batch_size": ("batch",),
     "learning_rate": ("lr",),
 }
+
+
+Again = Callable[[str], str]
+"""The command line once more, with a word at its end."""
 
 
 class Parser(ArgumentParser):
@@ -92,7 +98,7 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
         choices.set(name, default)
     configs = [word.value for word in words if word.flag == "--config"] if "--config" in parser.flags() else []
     below: dict[str, Any] = {}
-    for file in map(_recipe, configs):
+    for file in map(recipe_file, configs):
         try:
             below |= _options(parser, choices, loaded(Path(file)))
             for name in parser.hints:
@@ -134,6 +140,21 @@ def split(parser: Parser, arguments: Sequence[str]) -> tuple[list[Word], list[st
         else:
             words.append(Word(flag, None))
     return words, others
+
+
+def again(command: str, arguments: Sequence[str], *more: str) -> str:
+    """A command line once more, with more words at its end, to be pasted into a shell."""
+    imports = (word for name in _imports.given for word in (_imports.FLAG, name))
+    return shlex.join(["copyfold", command, *arguments, *imports, *more])
+
+
+def unasked(recipe: str, data: object, again: Again) -> str:
+    """The error about images that only a recipe names, with the command that names them."""
+    said = f"{recipe} names the images {data!r}, and a file from others may name any place"
+    word = str(data)
+    if not word.isprintable() or not (os.path.isabs(word) or word.startswith("hf://")):
+        return f"{said}: give the images yourself, {again('DATA')}"
+    return f"{said}: if you want these to be read, name them, {again(word)}"
 
 
 def at_least(options: Namespace, **least: int) -> None:
@@ -253,7 +274,7 @@ def recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def _recipe(given: str | None) -> str:
+def recipe_file(given: str | None) -> str:
     """The file of --config: that of a path, of a run's folder, or of the name of a recipe of copyfold."""
     if not given:
         raise UsageError("--config needs a file: a recipe, as in RUN/recipe.yaml")

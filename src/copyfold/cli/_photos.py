@@ -1,6 +1,9 @@
 """The images that a command uses with a run: the run's own or others, in the size and channels of its model."""
 
+import inspect
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
@@ -8,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from copyfold import catalogue
 from copyfold.cli import _parsing, _screen
 from copyfold.data import Photos, Sample, Stream
+from copyfold.data.reading.remembered import is_remembered
 from copyfold.data.sampling import REFERENCE
 from copyfold.errors import UsageError
 from copyfold.runs import Run
@@ -23,14 +27,41 @@ def flags(parser: ArgumentParser, what: str = "DATA") -> None:
     _parsing.takes(parser, Photos, *READING, title=f"how {what} is read")
 
 
-def chosen(run: Run, source: str | None, options: Namespace) -> Photos | Stream:
+def chosen(run: Run, source: str | None, options: Namespace, again: _parsing.Again) -> Photos | Stream:
     """The photos of `source`, or the run's own where none is given."""
-    return own(run) if source is None else given(run, source, options)
+    if is_own(run, source, options):
+        return own(run, again if source is None else None)
+    assert source is not None
+    return given(run, source, options)
 
 
-def own(run: Run) -> Photos | Stream:
-    """The photos that the run was trained on, with the same training and held-out parts."""
+def is_own(run: Run, source: str | None, options: Namespace) -> bool:
+    """Whether the photos asked for are the run's own, with the same parts held out.
+
+    None is given; or the run was trained elsewhere, and those that its recipe names are given to have them opened.
+    """
+    if source is None or may_open(run):
+        return source is None
+    usual = inspect.signature(Photos).parameters
+    named = source if source.startswith("hf://") else os.path.abspath(Path(source).expanduser())
+    return named == run.recipe.get("data") and all(options[name] == usual[name].default for name in READING)
+
+
+def may_open(run: Run) -> bool:
+    """Whether the images that a run's recipe names may be read unasked: the digits, or what the user gave it."""
+    data = run.recipe.get("data")
+    return data is None or is_remembered(run.folder, data)
+
+
+def own(run: Run, again: _parsing.Again | None) -> Photos | Stream:
+    """The photos that the run was trained on, with the same training and held-out parts.
+
+    With `again`, the command line with more words at its end, only the run's recipe names them: UsageError unless
+    they may be opened.
+    """
     recipe = run.recipe
+    if again is not None and not may_open(run):
+        raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe["data"], again))
     if recipe.get("stream"):
         taken = {name: recipe[name] for name in STREAM if name in recipe}
         with _screen.progress() as progress:

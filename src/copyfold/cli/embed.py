@@ -7,6 +7,7 @@ reconstruction, per pixel). Images are scaled to the size of the model.
 
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,13 @@ def command(arguments: Sequence[str]) -> int:
     options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, batch=1)
     device = _device.chosen(options.device)
-    run, out, own = runs.open(options.run), Path(options.out), options.data is None
-    _check(out, run.recipe.get("data") if own else options.data)
-    photos = _photos.chosen(run, options.data, options)
+    run, out = runs.open(options.run), Path(options.out)
+    _check(out, options.data)
+    own = _photos.is_own(run, options.data, options)
+    photos = _photos.chosen(run, options.data, options, partial(_parsing.again, "embed", arguments))
+    _check(out, photos.recipe()["data"])
+    if isinstance(photos, Stream) and options.data is not None:
+        own, photos = False, _photos.given(run, options.data, options)
     if isinstance(photos, Stream):
         raise UsageError("a run trained on a stream does not record the names of its images: give DATA to embed")
     model = run.model.to(device)

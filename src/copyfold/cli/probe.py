@@ -1,12 +1,12 @@
 """Run one probe on a trained model; numbers go to stdout, numbers and pictures into the run's findings/.
 
 Probes that compare with training images, fit baselines on them, or search for nearest neighbours, use the run's
-own training images.
+own training images; of a run that was trained elsewhere, those images of DATA that are not measured.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from copyfold.cli import _device, _parsing, _photos
-from copyfold.data.sampling import SHOWN, stratified
+from copyfold.cli import _device, _parsing, _photos, _screen
+from copyfold.data import Photos, Sample, Stream
+from copyfold.data.sampling import REFERENCE, SHOWN, stratified
+from copyfold.errors import UsageError
 from copyfold.probes.base import Probe, Reading
+from copyfold.runs import Run
 
 SPREAD = (0.1, 0.5, 0.9)
 NAMED = 5  # images named in a line
@@ -30,13 +33,12 @@ def command(arguments: Sequence[str]) -> int:
     options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, count=1, seed=0)
     device, run = _device.chosen(options.device), runs.open(options.run)
-    own = cache(lambda: _photos.own(run))
-    if options.data is None:
-        asked = own().sample("held_out", options.count, options.seed)
-    else:
-        asked = _photos.given(run, options.data, options).sample("train", options.count, options.seed)
+    again = partial(_parsing.again, "probe", arguments)
+    photos = _photos.chosen(run, options.data, options, again)
+    own = _photos.is_own(run, options.data, options)
+    asked = photos.sample("held_out" if own else "train", options.count, options.seed)
     x, labels = asked.images.to(device), asked.labels
-    reference = cache(lambda: _photos.reference(own()))
+    reference = cache(lambda: _reference(run, photos, own, asked))
     probe = _photos.equipped(options.probe, reference=lambda: reference().images, labels=lambda: labels)
     found = probe(run.model.to(device), x, torch.Generator().manual_seed(options.seed))
     reading = Reading(*({k: v.cpu() for k, v in part.items()} for part in (found.numbers, found.images)))
@@ -51,6 +53,21 @@ def command(arguments: Sequence[str]) -> int:
         pictures.save_picture(figure, folder / f"{name}.png")
         print(folder / f"{name}.png")
     return 0
+
+
+def _reference(run: Run, photos: Photos | Stream, own: bool, asked: Sample) -> Sample:
+    """The run's training images; the other images of DATA where those may not be opened unasked."""
+    if own or _photos.may_open(run):
+        return _photos.reference(photos if own else _photos.own(run, None))
+    some = photos.sample("train", len(asked) + REFERENCE)
+    rows = np.flatnonzero(~np.isin(some.rows.numpy(), asked.rows.numpy()))
+    if not len(rows):
+        raise UsageError(
+            f"all {len(asked)} images are measured, and none is left to compare them with: give more, or a "
+            "smaller --count"
+        )
+    _screen.log.info("this run was trained elsewhere, so it is compared with %d other images of DATA", len(rows))
+    return some.at(rows)
 
 
 def _parser() -> _parsing.Parser:

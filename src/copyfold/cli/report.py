@@ -7,6 +7,7 @@ quarter of it is measured and the rest is the reference. Section classes of --im
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from copyfold.cli import _device, _imports, _parsing, _photos, _screen
@@ -22,7 +23,7 @@ def command(arguments: Sequence[str]) -> int:
     sections = [cls.default() for cls in _imports.offered(Section)]
     device, run = _device.chosen(options.device), runs.open(options.run)
     out = Path(options.out or run.folder / "report.html")
-    photos = _photos.chosen(run, options.data, options)
+    photos = _photos.chosen(run, options.data, options, partial(_parsing.again, "report", arguments))
     with _screen.progress() as progress:
         report = diagnose(run.model.to(device), photos, run, options.seed, progress, sections)
     _screen.log.info("%s", report.facts["photos"])

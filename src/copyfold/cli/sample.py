@@ -9,7 +9,7 @@ those of --start. A warning says if all generated images are nearly the same, or
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -37,7 +37,7 @@ def command(arguments: Sequence[str]) -> int:
     if options.statistics:
         model.statistics = options.statistics
     out = options.out or run.folder / "films" / f"{type(options.sampler).__name__.lower()}.png"
-    sampler, x = _start(options, run, rng)
+    sampler, x = _start(options, run, rng, partial(_parsing.again, "sample", arguments, "--start"))
     if doubt := sampler.doubt(model):
         _screen.log.warning("%s", doubt)
     made = x
@@ -85,18 +85,18 @@ def _parser() -> _parsing.Parser:
     return parser
 
 
-def _start(options: Namespace, run: Run, rng: torch.Generator) -> tuple[Sampler, Images]:
+def _start(options: Namespace, run: Run, rng: torch.Generator, again: _parsing.Again) -> tuple[Sampler, Images]:
     """The sampler, with reference images where it is fitted to some, and the images that it starts from.
 
     These are noise where the sampler starts from noise, otherwise the photographs of --start, or the run's held-
     out images.
     """
-    photos = cache(lambda: _photos.chosen(run, options.start, options))
+    photos = cache(lambda: _photos.chosen(run, options.start, options, again))
     sampler = _photos.equipped(options.sampler, reference=lambda: _photos.reference(photos()).images)
     fitted = sampler is not options.sampler
     noise = sampler.noise(options.count, run.model.shape, rng) if fitted or options.start is None else None
     if noise is None:
-        which = "held_out" if options.start is None else "train"
+        which = "held_out" if _photos.is_own(run, options.start, options) else "train"
         return sampler, photos().sample(which, options.count, options.seed).images
     return sampler, noise
 

@@ -18,6 +18,7 @@ from jsonargparse import Namespace
 from copyfold import catalogue
 from copyfold.cli import _device, _parsing, _screen, _values
 from copyfold.data import Photos, Stream
+from copyfold.data.reading.remembered import is_remembered
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
@@ -137,23 +138,38 @@ def _photos(options: Namespace, make: Architecture, progress: Progress) -> Photo
 def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
     """The options, and the flags given; a resumed run's own recipe gives those that are not on the command line.
 
-    Steps that stand in a recipe beside minutes are those of the minutes: more minutes bring more steps.
+    Steps that stand in a recipe beside minutes are those of the minutes: more minutes bring more steps. UsageError
+    where only a recipe names the images, and no training of this user's wrote it.
     """
     parser = _parser()
     words, others = _parsing.split(parser, arguments)
     given = {word.flag: word.value for word in words}
     recipe = Path(given.get("--run") or "") / "recipe.yaml"
     if "--resume" not in given or "--config" in given or not given.get("--run") or not recipe.is_file():
-        return _parsing.parse(parser, arguments), set(given)
+        options = _parsing.parse(parser, arguments)
+        _check_images(options, bool(others), arguments)
+        return options, set(given)
     added = any(word.flag.endswith("+") for word in words)
     there = _parsing.loaded(recipe) if added else {}
     words = [word for word in words if not (word.flag.endswith("+") and _has(there, word))]
     flags = [word.flag if word.value is None else f"{word.flag}={word.value}" for word in words]
     options = _parsing.parse(parser, [f"--config={recipe}", *flags, *others])
+    _check_images(options, bool(others), arguments)
     if "--minutes" in given and "--steps" not in given and options.steps and options.minutes:
         before = _parsing.loaded(recipe).get("minutes") or options.minutes
         options.steps = max(1, round(options.steps * options.minutes / before))
     return options, set(given)
+
+
+def _check_images(options: Namespace, named: bool, arguments: Sequence[str]) -> None:
+    """Refuse images that only a recipe names, unless this user's own training wrote it there."""
+    if named or options.data is None:
+        return
+    files = [Path(_parsing.recipe_file(name)) for name in options.config]
+    file = next(file for file in reversed(files) if "data" in _parsing.loaded(file))
+    if not is_remembered(file.parent, options.data):
+        again = partial(_parsing.again, "train", arguments)
+        raise UsageError(_parsing.unasked(str(file), options.data, again))
 
 
 def _has(recipe: Mapping[str, Any], word: _parsing.Word) -> bool:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from copyfold import screen
 from copyfold.data.photos import Which
-from copyfold.data.reading import cache
+from copyfold.data.reading import cache, digests
 from copyfold.data.reading.decoding import Fit, Refused, decode, flatten, header, square
 from copyfold.data.reading.epochs import Found, Reading, encoded
 from copyfold.data.reading.folders import HELD_OUT
@@ -129,6 +130,12 @@ class Stream:
     def _repr_html_(self) -> str:
         """For a notebook: what they are, and some of those held out, for which nothing is read."""
         return shown(repr(self), embedded(grid(self.sample("held_out", 2 * SHOWN).images, columns=SHOWN)))
+
+    @cached_property
+    def digest(self) -> str:
+        """Hexadecimal: identifies the images held out, and the number of all; see `Photos.digest`."""
+        blocks = digests.of_blocks(self.held_out)
+        return digests.of_array(self.held_out.shape, self.held_out.dtype, blocks, len(self))
 
     def recipe(self) -> dict[str, Any]:
         """Return the arguments that give the same stream again, as plain data."""

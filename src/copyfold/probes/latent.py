@@ -18,6 +18,7 @@ ACTIVE = 0.01  # Burda et al. (2015): a latent dimension is active where the var
 ON = 0.1  # of the largest value of the code: what counts as on
 NEAR = 0.01  # how near to 0 or 1 a logistic unit is saturated
 MAPPED = 50  # principal components that t-SNE is given, of larger codes
+ROUNDING = 1e-5  # of the largest value of the codes: what differs by less is the same but for rounding in float32
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ class Latent(Probe):
     Per number of the code: "mean" and "std". Per image: "pca", n x 2, the first two principal components, and
     "map", n x 2, their t-SNE (van der Maaten and Hinton, 2008; scikit-learn's): of all numbers of the code, or
     of the first 50 principal components of a larger one, started from "pca". In it neighbours mean something
-    and distances between groups do not. Its perplexity is at most a third of the other images.
+    and distances between groups do not. Its perplexity is at most a third of the other images. Codes that differ
+    by less than 1e-5 of their largest value, as of equal images, count as the same: nothing varies then, and all
+    are at one point of the map.
 
     Where `labels` are given, one per image: "purity", the mean share of the `nearest` other codes (Euclidean)
     that have the image's label, and "purity by chance", what shuffled labels would give,
@@ -102,6 +105,8 @@ class Latent(Probe):
             raise UsageError(f"Latent has {len(self.labels)} labels for {len(x)} images: give one per image")
         with still(model, self.statistics):
             codes = torch.cat([_encoded(model, part)[0] for part in x.split(self.batch)])
+        if _alike(codes):
+            codes = codes[:1].expand_as(codes)
         variances, scores = principal(codes)
         missing = variances.cumsum(0) < 0.95 * variances.sum()
         numbers = {
@@ -122,8 +127,8 @@ class Latent(Probe):
         from threadpoolctl import threadpool_limits
 
         n = len(points)
-        if not start.any():
-            return start  # all codes are the same
+        if _alike(points) or not start[:, 0].std() > 0:  # t-SNE may crash where nothing tells two points apart
+            return torch.zeros_like(start)
         seed = int(torch.randint(2**31, (), generator=rng, device=rng.device))
         rows = points[:, :MAPPED].double().cpu().numpy()
         # Small, as its authors start it; Any, as scikit-learn's types know of names only
@@ -133,12 +138,19 @@ class Latent(Probe):
             return torch.from_numpy(np.asarray(tsne.fit_transform(rows))).to(start)
 
 
+def _alike(codes: Float[Tensor, "n d"]) -> bool:
+    """Whether codes are the same but for rounding."""
+    return bool((codes - codes[:1]).abs().max() <= ROUNDING * codes.abs().max())
+
+
 def principal(codes: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "k"], Float[Tensor, "n k"]]:
     """Variances of the principal components, the largest first, and each code's coordinates along them.
 
     k = min(n, d), but at least 2: there are zeros where there is no second direction.
     """
     centred = codes - codes.mean(0)
+    if (codes == codes[:1]).all():
+        centred = torch.zeros_like(codes)  # and not what is left of rounding in the mean
     n, d = centred.shape
     if n > d:
         squares, v = torch.linalg.eigh((centred.T @ centred).double())

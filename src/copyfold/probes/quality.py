@@ -38,7 +38,8 @@ class Quality(Probe):
       names. F names the features: "encoder", the model's own code, or that of `extractor`, any module that takes
       these images, at its `layer` (as in `named_modules`; "" is its output, of an Autoencoder its code). Maps
       of more than 1024 numbers together are averaged over positions.
-    - "sharpness", the mean of `measures.sharpness` divided by the reference's: 1 is as sharp.
+    - "sharpness", the mean of `measures.sharpness` divided by the reference's: 1 is as sharp. It is left out where
+      the reference is flat.
 
     Features are centred at the reference's mean and divided by its root mean variance, since the scale of a code
     is arbitrary; the Frechet distance is also divided by their number, so that it is 1 for copies of the mean.
@@ -114,7 +115,8 @@ class Quality(Probe):
         if self.extractor is not None:
             name = f"{type(self.extractor).__name__} {self.layer}".strip()
         numbers |= {f"{measure}, {name}": value for measure, value in features.items()}
-        return numbers | {"sharpness": sharpness(x).mean() / sharpness(reference).mean()}
+        sharp = sharpness(reference).mean()
+        return numbers | ({"sharpness": sharpness(x).mean() / sharp} if sharp > 0 else {})
 
     def _features(self, model: Autoencoder, x: Images) -> Float[Tensor, "b d"]:
         """The feature vector of every image, in double precision."""

@@ -49,7 +49,8 @@ def loss_curve(run: Run, title: str = "Reconstruction") -> Any:
     """Per-pixel squared error against the step, on training images and on held-out ones."""
     series = {"training": run.series("mse"), "held out": run.series("held_out_mse")}
     shown = {name: points for name, points in series.items() if points[0]}
-    return pictures.curves(shown, "step", "squared error per pixel", logy=True, title=title)
+    logy = any(value > 0 for _, values in shown.values() for value in values)  # not of black images copied exactly
+    return pictures.curves(shown, "step", "squared error per pixel", logy=logy, title=title)
 
 
 def denoising(run: Run, photos: Photos | Stream, corruption: Corruption) -> Any:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from copyfold.models.dense import MLP
 from copyfold.testing.demands import SHAPE, attempt, class_name, require, seeded, shown, stores_arguments
+from copyfold.training.optimizer_state import resume_optimizer, settings
 from copyfold.training.optimizers import Optimizer
-from copyfold.training.state import resume_optimizer, settings
 from copyfold.types import Precision
 
 PRECISIONS: tuple[Precision, ...] = ("32", "bf16", "16")

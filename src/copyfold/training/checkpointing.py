@@ -2,8 +2,12 @@
 
 import logging
 import os
+import shlex
 import shutil
 import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,8 +16,10 @@ from copyfold import runs
 from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.files import written
 from copyfold.models.base import Autoencoder
+from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.metrics_log import MetricsLog
-from copyfold.training.plan import Plan
+from copyfold.training.optimizer_state import Unfit, check_optimizer
+from copyfold.training.plan import Plan, optimizer_of
 from copyfold.training.running_averages import RunningAverages
 from copyfold.training.state import TrainState
 
@@ -22,16 +28,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("copyfold")
 
-REQUIRED = {
-    "optimizer_settings",
-    "global_step",
-    "seconds",
-    "lowest",
-    "optimizer_states",
-    "early_stopping",
-    "tally",
-    "precision",
+PARTS: dict[str, Any] = {
+    "global_step": int,
+    "seconds": (int, float),
+    "lowest": (int, float),
+    "batches": int,
+    "state_dict": dict,
+    "optimizer_states": list,
+    "optimizer_settings": list,
+    "average": (dict, type(None)),
+    "early_stopping": (dict, type(None)),
+    "tally": dict,
+    "precision": (dict, type(None)),
 }
+"""What a checkpoint has, and of which types."""
+
 SPACE = 1.1  # times the size of what is saved must be free on the disk
 
 
@@ -126,35 +137,104 @@ def _write(run: runs.Run, checkpoint: dict[str, Any]) -> None:
 def read(run: runs.Run, model: Autoencoder, plan: Plan, batches: int) -> dict[str, Any]:
     """The checkpoint of a run, plain types and tensors only; its weights are loaded into the model.
 
-    UsageError where training cannot continue from it: another model, optimiser or images, or no checkpoint.
+    UsageError where training cannot continue from it: damaged, of another model, or of other epochs.
     """
     path = run.checkpoint
     try:
-        kept: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UsageError(f"{path} cannot be read ({error}); start again with --overwrite") from error
+        kept = _loaded(path)
+    except Unfit as error:
+        raise UsageError(f"{path} {error}: {_instead(run)}") from None
     try:
         model.load_state_dict({k.removeprefix("model."): v for k, v in kept["state_dict"].items()})
-        averaged, expected = kept["average"] is not None, kept["batches"]
-        if missing := REQUIRED - kept.keys():
-            raise KeyError(*missing)
-    except (KeyError, TypeError, AttributeError):
-        raise UsageError(f"{path} is not a checkpoint of copyfold: start again with --overwrite") from None
-    except RuntimeError:
+    except (RuntimeError, TypeError, AttributeError):
         raise UsageError(
             f"{path} is of another model: leave out --model to continue with it, or start again with --overwrite"
         ) from None
-    if expected != batches:
+    if (expected := kept["batches"]) != batches:
         raise UsageError(
             f"{path} is of epochs of {expected} batches, and these images make {batches}: continue with the same "
-            "images, --limit and --batch, or start again with --overwrite"
+            "--batch, or start again with --overwrite"
         )
-    if averaged != (plan.average is not None):
+    if (averaged := kept["average"] is not None) != (plan.average is not None):
         raise UsageError(
             f"{path} has {'an' if averaged else 'no'} average of the weights: continue "
             f"{'with' if averaged else 'without'} --average, or start again with --overwrite"
         )
+    if averaged and not _averages(kept["average"], model):
+        raise UsageError(f"{path} has an average of other weights: {_instead(run)}")
     return kept
+
+
+def check_state(run: runs.Run, kept: dict[str, Any], model: Autoencoder, plan: Plan) -> None:
+    """UsageError where what a checkpoint's optimiser remembers does not fit the weights; see `check_optimizer`."""
+
+    def check(kept: dict[str, Any]) -> None:
+        check_optimizer(optimizer_of(model, plan), kept["optimizer_states"][0], kept["optimizer_settings"])
+
+    try:
+        check(kept)
+    except Unfit as error:
+        raise UsageError(f"{run.checkpoint} {error}: {_instead(run, check)}") from None
+
+
+def _instead(run: runs.Run, usable: Callable[[dict[str, Any]], object] = bool) -> str:
+    """What to do where last.ckpt cannot be used: the newest of those kept beside it that can be, if there is one.
+
+    `usable` raises Unfit where one that can be read cannot be used.
+    """
+    for kept in sorted((run.folder / "checkpoints").glob("step-*.ckpt"), reverse=True):
+        try:
+            usable(_loaded(kept))
+        except Unfit:
+            continue
+        words = shlex.join(["cp", str(kept), str(run.checkpoint)])
+        return f"continue from the newest of its checkpoints/ that is whole: {words}, then --resume again"
+    return (
+        f"train a new run with the weights of its model/, by fit(cf.load({str(run.folder)!r}), photos=...) in "
+        "Python, or start again with --overwrite"
+    )
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    """A checkpoint whose parts are of the right types; Unfit where it is none."""
+    try:
+        kept: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file raises
+        empty = path.is_file() and not path.stat().st_size
+        reason = "it is empty" if empty else str(error).partition("\n")[0] or type(error).__name__
+        raise Unfit(f"cannot be read ({reason})") from None
+    try:
+        if missing := PARTS.keys() - kept.keys():
+            raise Unfit(f"is not a checkpoint of copyfold, it has no {min(missing)}")
+        wrong = [name for name, kinds in PARTS.items() if not isinstance(kept[name], kinds)]
+        sums, counts, stopping = kept["tally"]["sums"], kept["tally"]["counts"], kept["early_stopping"] or {}
+        if sums.keys() != counts.keys() or not all(
+            isinstance(v, torch.Tensor) and not v.dim() for v in sums.values()
+        ):
+            wrong.append("tally")
+        numbers = [kept["global_step"], *counts.values(), *stopping.values()]
+        if not all(isinstance(number, int | float) for number in numbers) or kept["global_step"] < 0:
+            wrong.append("one of the numbers")
+        if not stopping.keys() <= {field.name for field in fields(EarlyStopping)}:
+            wrong.append("early_stopping")
+        if wrong or len(kept["optimizer_states"]) != 1:
+            raise Unfit(
+                f"is not a checkpoint of copyfold: {', '.join(wrong) or 'optimizer_states'} is something else"
+            )
+    except (AttributeError, KeyError, TypeError):
+        raise Unfit("is not a checkpoint of copyfold") from None
+    return kept
+
+
+def _averages(kept: dict[str, Any], model: Autoencoder) -> bool:
+    """Whether averaged weights are of this model."""
+    expected = {f"module.{name}": value for name, value in model.state_dict().items()}
+    expected["n_averaged"] = torch.zeros(())
+    return kept.keys() == expected.keys() and all(
+        not isinstance(value, torch.Tensor)
+        or (isinstance(kept[name], torch.Tensor) and kept[name].shape == value.shape)
+        for name, value in expected.items()
+    )
 
 
 def finished(run: runs.Run, kept: dict[str, Any], plan: Plan, batches: int) -> bool:

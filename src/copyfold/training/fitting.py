@@ -13,12 +13,13 @@ import torch
 
 from copyfold import runs, screen
 from copyfold.data import Photos, Stream
+from copyfold.data.reading.remembered import remember
 from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder, load
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical, Objective
 from copyfold.training.callbacks import Callback, Callbacks
-from copyfold.training.checkpointing import Checkpoints, finished, read
+from copyfold.training.checkpointing import Checkpoints, check_state, finished, read
 from copyfold.training.checks import check, check_kinds, check_resumed
 from copyfold.training.closing import close
 from copyfold.training.distributed import launched, rank
@@ -33,6 +34,7 @@ from copyfold.training.plan import Plan, check_names, layout, optimizer_of
 from copyfold.training.run_metadata import describe
 from copyfold.training.running_averages import RunningAverages
 from copyfold.training.runtime import switched
+from copyfold.training.same_images import compare, measured
 from copyfold.training.solving import solve
 from copyfold.training.state import TrainState
 from copyfold.training.stopping import Clock, Signals, Stopped
@@ -154,12 +156,13 @@ def _train(
     The model ends as model/ has it: with the average of its weights, and running averages estimated again.
     """
     source, first = photos.batches(plan.batch, plan.seed, rank(plan), plan.world), rank(plan) == 0
-    kept = read(run, model, plan, len(source)) if resume and run.checkpoint.is_file() else None
-    if kept is not None and finished(run, kept, plan, len(source)):
-        model.load_state_dict(load(run.folder).state_dict())
-        return 0
-    if first:
-        describe(run, model, objective, photos, plan, log)
+    images, kept = measured(photos), None
+    if resume and run.checkpoint.is_file():
+        compare(run, images)
+        kept = read(run, model, plan, len(source))
+        if finished(run, kept, plan, len(source)):
+            model.load_state_dict(load(run.folder).state_dict())
+            return 0
     with Signals(clock := Clock(plan.limit)), _explained(run, plan), launched(plan) as fabric:
         run.folder = Path(fabric.broadcast(str(run.folder)))  # each process has named it by its own clock
         memory = layout(model, fabric.device)
@@ -170,10 +173,14 @@ def _train(
         stopping = EarlyStopping(plan.patience) if plan.patience is not None else None
         state = TrainState(model, optimizer_of(model, plan), clock, average, stopping)
         if kept is not None:
+            check_state(run, kept, model, plan)
             state.load_state_dict(kept, fabric.device)
             if kept["precision"]:  # the scale of the loss, of a training in float16
                 fabric.strategy.precision.load_state_dict(kept["precision"])
         kept = None  # as large as three models
+        if first:  # nothing of a run is overwritten before all that it is resumed from has been checked
+            describe(run, model, objective, photos, images, plan, log)
+        remember(run.folder, photos.recipe()["data"])
         loss = Loss(model, objective, memory)
         averages = RunningAverages(objective, photos, plan, fabric, memory)
         sent = Sent(log if first else None, state, run)

@@ -1,6 +1,5 @@
 """The files written before the first step: the recipe, the data, the machine, the model's README."""
 
-import hashlib
 import inspect
 import json
 import platform
@@ -14,20 +13,23 @@ import torch
 
 from copyfold import __version__, catalogue
 from copyfold.data import Photos, Stream
-from copyfold.data.sampling import EVALUATED, as_images, stratified
 from copyfold.files import write_text
-from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.runs import Run
 from copyfold.training.loggers import Log
 from copyfold.training.plan import Plan
-
-AVERAGED, VALUES = 1024, 2**26  # images of which the mean is taken, and pixel values of all of them
+from copyfold.training.same_images import Measured
 
 
 def describe(
-    run: Run, model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan, log: Log | None = None
+    run: Run,
+    model: Autoencoder,
+    objective: Objective,
+    photos: Photos | Stream,
+    images: Measured,
+    plan: Plan,
+    log: Log | None = None,
 ) -> None:
     """Write recipe.yaml, data.json, env.json and the model's README."""
     run.write_recipe(
@@ -40,15 +42,6 @@ def describe(
             "log": log if isinstance(log, str) else None,  # a logger in memory cannot be written down
         }
     )
-    data = {
-        "shape": list(photos.shape),
-        "train": len(photos),
-        "held_out": len(photos.held_out),
-        "classes": photos.classes,
-        "fingerprint": photos.fingerprint,
-        **_held_out(photos),
-        "notes": list(photos.notes),
-    }
     machine = {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": plan.threads,
@@ -56,24 +49,10 @@ def describe(
         "python": platform.python_version(),
         "copyfold": __version__,
     } | _versions("torch", "lightning-fabric", "numpy", "pillow")
+    data = images.data | {"notes": list(photos.notes)}
     write_text(run.folder / "data.json", json.dumps(data, indent=2) + "\n")
     write_text(run.folder / "env.json", json.dumps(machine, indent=2) + "\n")
     write_text(run.folder / "model" / "README.md", _card(model, objective, photos))
-
-
-def _held_out(photos: Photos | Stream) -> dict[str, Any]:
-    """What a held-out error is compared with, so that this needs no images afterwards.
-
-    "mean_error" is the squared error per pixel of the mean training image (of up to 1,024), on the held-out images
-    that every row of the log is over; "held_out_digest" says which these are.
-    """
-    seen = photos.held_out[stratified(len(photos.held_out), EVALUATED)]
-    if not len(seen):
-        return {"mean_error": None, "held_out_digest": None}
-    x = as_images(seen)
-    mean = photos.sample("train", max(1, min(AVERAGED, VALUES // x[0].numel()))).images.mean(0)
-    digest = hashlib.blake2b(repr(seen.shape).encode() + seen.tobytes(), digest_size=16)
-    return {"mean_error": mse(x, mean.expand_as(x)).mean().item(), "held_out_digest": digest.hexdigest()}
 
 
 def _versions(*names: str) -> dict[str, str]:

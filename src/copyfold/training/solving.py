@@ -13,6 +13,7 @@ from torch import Tensor
 from copyfold import runs
 from copyfold.corruptions import Clean
 from copyfold.data import Photos, Stream
+from copyfold.data.reading.remembered import remember
 from copyfold.data.sampling import EVALUATED, as_images, stratified
 from copyfold.errors import UsageError
 from copyfold.measures import mse
@@ -24,6 +25,7 @@ from copyfold.training.loss import Tally
 from copyfold.training.plan import Plan
 from copyfold.training.run_metadata import describe
 from copyfold.training.runtime import switched
+from copyfold.training.same_images import compare, measured
 from copyfold.types import Float, Images, Progress
 
 log = logging.getLogger("copyfold")
@@ -81,7 +83,9 @@ def solve(
 
     Without bias V are those of the second moment, and m is 0. findings/pca.json has the explained variances.
     """
+    images = measured(photos)
     if resume and run.history:
+        compare(run, images)
         _take_over(model, run)
         log.info("%s is finished already: it was solved, which takes no steps", run.folder)
         return
@@ -96,16 +100,18 @@ def solve(
         row |= _measured(model, objective, photos.sample("train", EVALUATED).images)
         seen = photos.held_out[stratified(len(photos.held_out), EVALUATED)]
         row |= {f"held_out_{name}": value for name, value in _measured(model, objective, as_images(seen)).items()}
-    describe(run, model, objective, photos, plan)
+    describe(run, model, objective, photos, images, plan)
+    remember(run.folder, photos.recipe()["data"])
     model.save(run.folder / "model")
-    numbers = {"explained_variance": found.variances, "explained_variance_ratio": found.variances / found.total}
+    shares = found.variances / (found.total or 1.0)  # of images that are all the same there is no variance
+    numbers = {"explained_variance": found.variances, "explained_variance_ratio": shares}
     run.write_finding("pca.json", {name: value.tolist() for name, value in numbers.items()})
     run.write_history([row])  # last: it says that everything else is there
     log.info(
         "solved in %.1f seconds: %d principal components with %.1f %% of the variance",
         seconds,
         model.latent_dim,
-        100 * float(found.variances.sum()) / found.total,
+        100 * float(shares.sum()),
     )
 
 
@@ -125,10 +131,11 @@ def above_pca(model: Autoencoder, objective: Objective, photos: Photos | Stream)
     from sklearn.decomposition import PCA, TruncatedSVD
 
     x = photos.sample("train", count).images.flatten(1).numpy()
-    if model.bias:
-        pca = PCA(model.latent_dim, svd_solver="randomized", random_state=0).fit(x)
-    else:
-        pca = TruncatedSVD(model.latent_dim, random_state=0).fit(x)
+    with np.errstate(invalid="ignore"):  # images that are all the same have no variance to take a share of
+        if model.bias:
+            pca = PCA(model.latent_dim, svd_solver="randomized", random_state=0).fit(x)
+        else:
+            pca = TruncatedSVD(model.latent_dim, random_state=0).fit(x)
     exact = Linear(model.shape, model.latent_dim, model.bias)
     mean = torch.from_numpy(np.asarray(getattr(pca, "mean_", np.zeros(x.shape[1]))))
     exact.project(torch.from_numpy(pca.components_).to(mean), mean)
@@ -187,10 +194,11 @@ def _incremental(rows: Iterable[Tensor], count: int, centred: bool) -> Component
     from sklearn.decomposition import IncrementalPCA
 
     pca: Any = None
-    for x in rows:
-        x = x if centred else torch.cat((x, -x))
-        pca = pca or IncrementalPCA(min(count + SPARE, *x.shape))
-        pca.partial_fit(x.numpy())
+    with np.errstate(invalid="ignore"):  # as in above_pca
+        for x in rows:
+            x = x if centred else torch.cat((x, -x))
+            pca = pca or IncrementalPCA(min(count + SPARE, *x.shape))
+            pca.partial_fit(x.numpy())
     directions, variances, mean = map(torch.from_numpy, (pca.components_, pca.explained_variance_, pca.mean_))
     n = int(pca.n_samples_seen_)
     return Components(directions[:count], variances[:count], mean, float(pca.var_.sum()) * n / (n - 1))

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.runs import History
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.ema import MovingAverage
 from copyfold.training.loss import Tally
+from copyfold.training.optimizer_state import resume_optimizer, settings
 from copyfold.training.stopping import Clock
 
 
@@ -76,27 +76,3 @@ class TrainState:
             )
         sums = {name: total.to(device) for name, total in kept["tally"]["sums"].items()}
         self.tally = Tally(sums, kept["tally"]["counts"])
-
-
-def settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """All that the groups of an optimiser hold but their weights."""
-    return [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-
-
-def resume_optimizer(optimizer: torch.optim.Optimizer, kept: dict[str, Any], before: list[dict[str, Any]]) -> None:
-    """Take over what another optimiser remembers, which had the settings `before` when it was made.
-
-    What the plan says now, such as a lower learning rate, stays; what steps have changed in a group is taken over.
-    UsageError where it is of another kind.
-    """
-    now = settings(optimizer)
-    if [group.keys() for group in now] != [group.keys() for group in before]:
-        raise UsageError(
-            "the checkpoint is of another optimizer: continue with the one in recipe.yaml, as by --optimizer "
-            "Adam, or start again with --overwrite"
-        )
-    groups = [
-        group | {name: value for name, value in new.items() if name == "lr" or group.get(name) == old[name]}
-        for group, old, new in zip(kept["param_groups"], before, now, strict=True)
-    ]
-    optimizer.load_state_dict(kept | {"param_groups": groups})

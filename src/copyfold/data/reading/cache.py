@@ -2,12 +2,14 @@
 
 An entry is a folder named by a hash of everything that went into it. It holds meta.json, and pixels.npy where
 the meta gives a shape. It is written under another name and renamed, so that neither a kill nor a second
-process that makes the same entry can leave half of one.
+process that makes the same entry can leave half of one. The meta has digests of the pixels, some of which are
+checked whenever an entry is opened: what a bad disk or another program has changed is made again, not used.
 """
 
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -20,11 +22,17 @@ from typing import IO, Any
 
 import numpy as np
 
+from copyfold.data.reading import digests
 from copyfold.errors import CopyfoldError
 from copyfold.files import locked
 
+log = logging.getLogger("copyfold")
+
 VERSION = 1
 """To be raised whenever the same source and arguments would give other pixels."""
+
+CHECK = "COPYFOLD_CHECK_CACHE"
+"""The environment variable that has every block of an entry checked when it is opened, unless it is 0."""
 
 UNFINISHED = ".making-"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -56,14 +64,39 @@ def digest(lines: Iterable[str]) -> str:
 
 
 def recall(name: str) -> dict[str, Any] | None:
-    """The meta of an entry that is there and whole, else None."""
+    """The meta of an entry that is there and whole, else None.
+
+    One whose files are damaged is deleted, with a warning. Some blocks of the pixels are looked at, which takes
+    some 10 ms; all of them where COPYFOLD_CHECK_CACHE=1.
+    """
     with space():
         entry = folder() / name
+    meta = None
     try:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
-        return meta if "shape" not in meta or pixels(name).shape == tuple(meta["shape"]) else None
-    except (OSError, ValueError, TypeError, EOFError):
+        wrong = _damage(pixels(name), meta) if "shape" in meta else ""
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+        wrong = f"it cannot be read, {type(error).__name__}"
+    if not wrong:
+        return meta
+    log.warning(
+        "the cache entry %s is damaged (%s), so it is not used and made again: check the disk; %s=1 checks every "
+        "block of the entries that a command opens, and not a few",
+        entry, wrong, CHECK,
+    )  # fmt: skip
+    with space():
+        _discard(entry)
+    return None
+
+
+def _damage(found: np.ndarray, meta: dict[str, Any]) -> str:
+    """What is wrong with the pixels of an entry; "" where nothing is."""
+    if found.shape != tuple(meta["shape"]):
+        return "it has another shape than its meta.json says"
+    bad = digests.damaged(found, meta["digests"], os.environ.get(CHECK, "0") not in ("", "0"))
+    return "" if bad is None else f"block {bad} of its pixels is not as it was written"
 
 
 @contextmanager
@@ -96,6 +129,9 @@ def store(name: str | None, make: Callable[[Path], dict[str, Any]]) -> dict[str,
         making = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
         try:
             meta = make(making)
+            if (making / "pixels.npy").exists():
+                written = np.load(making / "pixels.npy", mmap_mode="r", allow_pickle=False)
+                meta["digests"] = digests.of_blocks(written)
             with open(making / "meta.json", "w", encoding="utf-8") as file:
                 json.dump(meta, file)
                 file.flush()
@@ -186,14 +222,19 @@ def _put(making: Path, entry: Path) -> None:
         except OSError:
             if recall(entry.name) is not None:
                 return
-            broken = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=entry.parent))
-            try:
-                os.rename(entry, broken / "broken")
-            except FileNotFoundError:  # someone else has moved it away
-                pass
-            finally:
-                shutil.rmtree(broken, ignore_errors=True)
+            _discard(entry)
     os.rename(making, entry)
+
+
+def _discard(entry: Path) -> None:
+    """Delete an entry, after moving it away: no process ever finds half of one."""
+    broken = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=entry.parent))
+    try:
+        os.rename(entry, broken / "broken")
+    except FileNotFoundError:  # someone else has moved it away
+        pass
+    finally:
+        shutil.rmtree(broken, ignore_errors=True)
 
 
 def _sweep(root: Path) -> None:

@@ -1,5 +1,7 @@
 """How much noise a model removes, beside classical denoisers."""
 
+import math
+
 import torch
 
 from copyfold import pictures
@@ -85,16 +87,22 @@ class NoiseRemoval(Section):
             f"{context.reference_word} images; the model is not told the std."
         )
         numbers = {
-            "noise left": shown["restored"] / shown["corrupted"],
-            "ratio to the best baseline": shown["restored"] / rival,
-            "noise left by the best baseline": rival / shown["corrupted"],
+            "noise left": _ratio(shown["restored"], shown["corrupted"]),
+            "ratio to the best baseline": _ratio(shown["restored"], rival),
+            "noise left by the best baseline": _ratio(rival, shown["corrupted"]),
         }
         for corruption, reading, mean in zip(CORRUPTIONS, readings, means, strict=True):
             name, error = best_baseline(reading)
             numbers |= {f"{corruption}: {what}": value for what, value in mean.items()}
-            numbers[f"{corruption}: restored / {name}, the best baseline"] = mean["restored"] / error.mean().item()
+            ratio = _ratio(mean["restored"], error.mean().item())
+            numbers[f"{corruption}: restored / {name}, the best baseline"] = ratio
         again = command(context, Denoising(CORRUPTIONS[SAID]))
         return Content(text, (_curves(means, again), _images(readings[SAID], shown, best, again)), numbers)
+
+
+def _ratio(error: float, other: float) -> float:
+    """One error over another: 1 where they are equal, infinite where only the other is 0, as of black images."""
+    return 1.0 if error == other else error / other if other else math.inf
 
 
 def _denoised(context: Context, corruption: Corruption) -> Reading:

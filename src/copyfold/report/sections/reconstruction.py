@@ -12,6 +12,7 @@ from copyfold.report.context import Context
 from copyfold.types import Images
 
 BATCH = 16
+NAN = float("nan")  # where there is no such number: no words follow from it
 
 
 class Reconstruction(Section):
@@ -20,6 +21,11 @@ class Reconstruction(Section):
     title = "What it keeps"
     order = 10
     scales = (
+        Scale(
+            "no variance",
+            "1 where all images are the same, so that nothing tells them apart that a code could keep; else 0",
+            ((BELOW, ""), (1, "The images are all the same, so there is no variance between them to keep.")),
+        ),
         Scale(
             "kept",
             "1 - mse(D(E(x)), x) / mse(mean of the reference, x), over the images measured",
@@ -70,12 +76,13 @@ class Reconstruction(Section):
 
 
 def _numbers(context: Context, y: Images, errors: Tensor) -> dict[str, float]:
-    x, mean = context.x, context.reference.images.mean(0)
-    varies = y.var(0, correction=0).sum() / x.var(0, correction=0).sum().clamp(min=1e-12)
-    base = mse(mean.expand_as(x), x).mean().item()
+    x, others = context.x, context.reference.images
+    mean = others.mean(0, dtype=torch.float64).to(x)  # in float32 the mean of equal images is not one of them
+    base, varies = mse(mean.expand_as(x), x).mean().item(), _variance(x)
     numbers = {
-        "kept": 1 - errors.mean().item() / base,
-        "variance ratio": varies.item(),
+        "no variance": float(not base),
+        "kept": 1 - errors.mean().item() / base if base else NAN,
+        "variance ratio": _variance(y) / varies if varies and base else NAN,
         "mse": errors.mean().item(),
         "mse of the mean image": base,
         "psnr": psnr(y, x).mean().item(),
@@ -84,6 +91,11 @@ def _numbers(context: Context, y: Images, errors: Tensor) -> dict[str, float]:
         used = CodeStatistics()(context.model, x, context.rng).numbers
         numbers["active units"] = (used["active_units"] / used["units"]).item()
     return numbers
+
+
+def _variance(x: Images) -> float:
+    """The variance over images, of all pixel values together."""
+    return (x - x[:1]).var(0, correction=0).sum().item()  # from the first: exactly 0 for equal images
 
 
 def _figure(context: Context, y: Images, errors: Tensor) -> Figure:

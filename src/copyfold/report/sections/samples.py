@@ -19,6 +19,7 @@ from copyfold.types import Images
 MOST = 64  # samples
 ALIKE = 0.2  # of the spread of photos, below which samples are nearly the same
 STEPS = 30  # of the walk
+NAN = float("nan")  # where there is no such number: no words follow from it
 
 
 class Samples(Section):
@@ -27,6 +28,11 @@ class Samples(Section):
     title = "What it makes"
     order = 60
     scales = (
+        Scale(
+            "no variety",
+            "1 where all photos are the same, so that no distance from them can be compared with theirs; else 0",
+            ((BELOW, ""), (1, "The photos are all the same: there is no variety that samples could have.")),
+        ),
         Scale(
             "sliced Wasserstein ratio",
             "sliced Wasserstein distance of samples to photos / the same of other real photos",
@@ -68,6 +74,8 @@ class Samples(Section):
             f"{context.reference_word} images as patches of {context.measured_word} images are (sliced "
             "Wasserstein distance over a Laplacian pyramid)."
         )
+        if numbers["no variety"]:
+            text = "All photos are the same, and no distance between them says what far is."
         if numbers["variety"] < ALIKE:
             text += (
                 " They are nearly the same: they differ from each other by "
@@ -90,15 +98,25 @@ def _numbers(context: Context, made: Images, distances: tuple[float, float]) -> 
     probe = Quality(context.reference.images, floor=context.x)
     quality = probe(context.model, made, context.rng).numbers
     nearest = f"distance to the nearest {context.reference_word} image"
+    alike = any(_alike(images) for images in (context.x, context.reference.images))
+    ratios = {
+        "sliced Wasserstein ratio": quality["sliced Wasserstein"] / quality["sliced Wasserstein, real"],
+        "variety": spread(made)[0] / spread(context.x)[0].clamp(min=1e-12),
+    }
     numbers = {
-        "sliced Wasserstein ratio": (quality["sliced Wasserstein"] / quality["sliced Wasserstein, real"]).item(),
-        "variety": (spread(made)[0] / spread(context.x)[0].clamp(min=1e-12)).item(),
+        "no variety": float(alike),
+        **{name: NAN if alike else ratio.item() for name, ratio in ratios.items()},
         nearest: distances[0],
         f"{nearest}, {context.measured_word.replace('-', ' ')}": distances[1],
     } | {name: value.item() for name, value in quality.items()}
     if context.reference_word == "training":  # other photos cannot be memorised
-        numbers["novelty"] = distances[0] / max(distances[1], 1e-12)
+        numbers["novelty"] = NAN if alike else distances[0] / max(distances[1], 1e-12)
     return numbers
+
+
+def _alike(images: Images) -> bool:
+    """Whether all images are the same."""
+    return bool((images == images[:1]).all())
 
 
 def _figure(

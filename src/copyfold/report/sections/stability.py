@@ -13,6 +13,7 @@ from copyfold.report.context import SOME, Context
 from copyfold.samplers.walk import Walk
 
 STEPS = 60
+NAN = float("nan")  # where there is no such number: no words follow from it
 DRAWN = (1, 3, 10, 30, STEPS)
 
 
@@ -22,6 +23,11 @@ class ManifoldStability(Section):
     title = "Is its manifold stable?"
     order = 40
     scales = (
+        Scale(
+            "no distance",
+            "1 where neighbouring photos are the same, so that none can become another one; else 0",
+            ((BELOW, ""), (1, "The photos are the same, so that none can drift to another one")),
+        ),
         Scale(
             "drifting",
             "fraction of images that D(E(.)), applied again and again, carries away (95 % interval beside it)",
@@ -70,14 +76,16 @@ class ManifoldStability(Section):
             f"nearest {context.reference_word} image becomes another one. Batch norms, if any, use their running "
             "averages."
         )
+        if numbers["no distance"]:
+            text = "Neighbouring photos are the same, and no distance between them says what far is."
         return Content(text, (_figure(context),), numbers)
 
 
 def _numbers(walked: dict[str, Tensor], values: Tensor) -> dict[str, float]:
-    return {
-        "drifting": walked["fraction"].item(),
-        "drifting, low": walked["fraction, low"].item(),
-        "drifting, high": walked["fraction, high"].item(),
+    known = walked["tau"].item() > 0  # or images are the same, and none can become another one
+    fractions = {"drifting": "fraction", "drifting, low": "fraction, low", "drifting, high": "fraction, high"}
+    return {name: walked[number].item() if known else NAN for name, number in fractions.items()} | {
+        "no distance": float(not known),
         "largest singular value": values[:, 0].median().item(),
         "diverged": (walked["displacement"] > 1).float().mean().item(),
         "at a fixed point": (walked["period"] == 1).float().mean().item(),

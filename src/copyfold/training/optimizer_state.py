@@ -1,0 +1,153 @@
+"""What an optimiser remembers: read from a checkpoint, compared with its weights, and only then taken over."""
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from copyfold.errors import UsageError
+
+
+class Unfit(ValueError):
+    """Says in a few words what part of a checkpoint cannot be used."""
+
+
+def settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """All that the groups of an optimiser hold but their weights."""
+    return [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+
+
+def check_optimizer(trial: torch.optim.Optimizer, kept: Any, before: Any) -> None:
+    """Compare what another optimiser remembers with what `trial`, a new one of the same weights, makes in a step.
+
+    A fused kernel takes the addresses of these tensors and the number of weights: a smaller tensor would be read
+    and written beyond its end. The step is of gradients that are 0; the weights are as before afterwards.
+
+    Raises Unfit where a value is missing, or of another kind, shape or dtype; UsageError for another optimiser.
+    """
+    try:
+        _require_kind(trial, before)
+        weights = _weights(trial)
+        found = _by_weight(kept, trial)
+        if not all(_alike(a, b) for a, b in _options(kept, trial)):
+            raise Unfit("has options of its optimiser of another type")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, UsageError | Unfit):
+            raise
+        raise Unfit("has no state of an optimiser that fits these weights") from None
+    for weight, expected, state in zip(weights, _after_a_step(trial), found, strict=True):
+        if state is None or state == {}:  # it has had no gradient yet
+            continue
+        if not isinstance(state, Mapping):
+            raise Unfit("has no state of an optimiser that fits these weights")
+        if missing := expected.keys() - state.keys():
+            raise Unfit(f"has no {min(missing)} of a weight of {tuple(weight.shape)} in its optimiser")
+        for name, value in state.items():
+            if not _fits(value, expected.get(name, value), weight):
+                said = f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else repr(value)[:20]
+                raise Unfit(f"has {str(name)[:40]} = {said} of a weight of {tuple(weight.shape)} in its optimiser")
+
+
+def resume_optimizer(optimizer: torch.optim.Optimizer, kept: dict[str, Any], before: list[dict[str, Any]]) -> None:
+    """Take over what another optimiser remembers, which had the settings `before` when it was made.
+
+    What the plan says now, such as a lower learning rate, stays; what steps have changed in a group is taken over.
+    Tensors are copied, in the memory layout of their weights: fused kernels go through both in memory's order.
+    UsageError where it is of another kind.
+    """
+    _require_kind(optimizer, before)
+    now = settings(optimizer)
+    groups = [
+        group | {name: value for name, value in new.items() if name == "lr" or group.get(name) == old[name]}
+        for group, old, new in zip(kept["param_groups"], before, now, strict=True)
+    ]
+    ids = chain.from_iterable(group["params"] for group in groups)
+    weights = dict(zip(ids, _weights(optimizer), strict=True))
+    state = {
+        k: {name: _laid_out(value, weights[k]) for name, value in values.items()}
+        for k, values in kept["state"].items()
+    }
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _require_kind(optimizer: torch.optim.Optimizer, before: list[dict[str, Any]]) -> None:
+    if [group.keys() for group in settings(optimizer)] != [group.keys() for group in before]:
+        raise UsageError(
+            "the checkpoint is of another optimizer: continue with the one in recipe.yaml, as by --optimizer "
+            "Adam, or start again with --overwrite"
+        )
+
+
+def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def _by_weight(kept: dict[str, Any], optimizer: torch.optim.Optimizer) -> list[Any]:
+    """What is remembered of every weight, in their order; Unfit where groups have other numbers of weights."""
+    counts = [len(group["params"]) for group in optimizer.param_groups]
+    ids = [k for group in kept["param_groups"] for k in group["params"]]
+    if [len(group["params"]) for group in kept["param_groups"]] != counts or len(set(ids)) != len(ids):
+        raise Unfit("has an optimiser of other weights")
+    if set(kept["state"]) - set(ids):
+        raise Unfit("has an optimiser of more weights")
+    return [kept["state"].get(k) for k in ids]
+
+
+def _options(kept: dict[str, Any], optimizer: torch.optim.Optimizer) -> list[tuple[Any, Any]]:
+    """The options of all groups, each with what it is in a new optimiser."""
+    groups = zip(kept["param_groups"], settings(optimizer), strict=True)
+    return [(group[name], value) for group, new in groups for name, value in new.items()]
+
+
+def _alike(value: Any, expected: Any) -> bool:
+    """Whether an option is a number, a flag or some numbers where it should be; of others nothing is known."""
+    if isinstance(expected, tuple):
+        same = isinstance(value, tuple) and len(value) == len(expected)
+        return same and all(map(_alike, value, expected))
+    if isinstance(expected, bool) or not isinstance(expected, int | float):
+        return type(value) is bool or not isinstance(expected, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _after_a_step(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What an optimiser remembers of every weight after a step, with tensors that have no memory of their own."""
+    weights = _weights(optimizer)
+    trained = [weight for weight in weights if weight.requires_grad]
+    former = [weight.detach().clone() for weight in trained]
+    try:
+        for weight in trained:
+            weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+        return [
+            {k: v.to("meta") if isinstance(v, Tensor) else v for k, v in optimizer.state.get(weight, {}).items()}
+            for weight in weights
+        ]
+    finally:
+        optimizer.state.clear()
+        with torch.no_grad():
+            for weight, values in zip(trained, former, strict=True):
+                weight.grad = None
+                weight.copy_(values)
+
+
+def _fits(value: Any, expected: Any, weight: Tensor) -> bool:
+    """Whether a value may stand where the optimiser made the other one, for this weight."""
+    if not isinstance(expected, Tensor):
+        return type(value) is type(expected)
+    plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+    if not plain or value.is_quantized:
+        return False
+    if value is expected:  # made in later steps only, so that nothing says how large it is
+        return value.dim() == 0 or value.shape == weight.shape
+    return (value.shape, value.dtype) == (expected.shape, expected.dtype)
+
+
+def _laid_out(value: Any, weight: Tensor) -> Any:
+    """A copy of a tensor in the layout of its weight, where it has its shape; anything else as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.shape == weight.shape:
+        return torch.empty_like(weight, dtype=value.dtype, requires_grad=False).copy_(value.detach())
+    return value.detach().clone(memory_format=torch.contiguous_format)
