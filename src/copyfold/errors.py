@@ -42,6 +42,14 @@ def at_least(least: int, **values: object) -> None:
             raise UsageError(f"{name}={value!r} is invalid: expected a whole number of at least {least}")
 
 
+def numbers(**values: object) -> None:
+    """UsageError, naming the argument, where a value is no list or tuple: one number is not a list of one."""
+    for name, value in values.items():
+        if not isinstance(value, list | tuple):
+            example = f"[{value}]" if isinstance(value, int) else "[8, 16]"
+            raise UsageError(f"{name}={value!r} is invalid: expected a list of whole numbers, as in {example}")
+
+
 def not_negative(owner: object, **values: float) -> None:
     """UsageError, naming the class and the argument, where a value is below 0 or NaN."""
     for name, value in values.items():
