@@ -309,9 +309,9 @@ def test_the_output_is_that_of_the_logits_or_their_sigmoid():
 def test_images_that_would_mostly_be_padding_are_refused():
     assert cf.UNet((3, 3, 60), width=1).inner_shape == (3, 16, 64)
     assert cf.UNet((3, 32, 32), width=4, depth=4, middle=cf.Affine(2, 2)).inner_shape == (3, 64, 64)
-    with pytest.raises(cf.UsageError, match="images of 32x32 are invalid for this UNet, .* pad them to 128x128"):
+    with pytest.raises(cf.UsageError, match=r"images of 32x32 are invalid for this UNet, .* pad them to 128x128"):
         cf.UNet((3, 32, 32), width=1, depth=7)
-    with pytest.raises(cf.UsageError, match="1024x1024.*4096x4096"):
+    with pytest.raises(cf.UsageError, match=r"1024x1024.*4096x4096"):
         cf.UNet((3, 1024, 1024), width=1, depth=12)
     with pytest.raises(cf.UsageError, match="31 poolings"):
         cf.UNet((3, 32, 32), width=1, depth=31)

@@ -453,7 +453,7 @@ def test_loading_a_class_of_another_module_gives_a_warning(tmp_path, caplog, def
 
 
 def test_what_is_no_source_in_place_of_photos_is_refused():
-    with pytest.raises(cf.DataError, match="there is no folder or file .*my/photos"):
+    with pytest.raises(cf.DataError, match=r"there is no folder or file .*my/photos"):
         cf.fit(cf.Linear((1, 8, 8)), photos="my/photos")
     with pytest.raises(cf.UsageError, match="3 is not a source of images: give a path"):
         cf.fit(cf.Linear((1, 8, 8)), photos=3)

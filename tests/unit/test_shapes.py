@@ -40,7 +40,7 @@ def test_padding_inside_is_padding_outside(make, sides):
     by_hand = F.pad(x, (0, width - sides[1], 0, height - sides[0]), mode="replicate")
     for code, expected in zip(
         cf.models.base.maps(model.encode(x)), cf.models.base.maps(larger.encode(by_hand)), strict=True
-    ):  # noqa: E501
+    ):
         assert torch.equal(code, expected)
     assert torch.equal(model(x), larger(by_hand)[..., : sides[0], : sides[1]])
     assert model(x).shape == model.decode(model.encode(x)).shape == x.shape
@@ -66,7 +66,7 @@ def test_images_of_other_sizes_come_back_at_their_own():
     x = torch.rand(2, 1, 32, 64)
     assert torch.equal(
         model(x[..., :48].contiguous()), model(F.pad(x[..., :48], (0, 16, 0, 0), mode="replicate"))[..., :48]
-    )  # noqa: E501
+    )
 
 
 def test_layers_do_not_notice_whole_sizes():
@@ -116,7 +116,7 @@ def test_restoring_uses_a_padded_model_as_it_was_trained_and_takes_any_size():
 @pytest.mark.parametrize("shape", [(32, 32, 3), (32, 48, 4), (28, 28, 1), [64, 64, 3]])
 @pytest.mark.parametrize(
     "make", [cf.UNet, cf.MLP, partial(cf.adopt, nn.Identity(), encode="forward", decode="forward")]
-)  # noqa: E501
+)
 def test_height_width_channels_is_recognised(make, shape):
     right = rf"as in \({shape[2]}, {shape[0]}, {shape[1]}\)"
     with pytest.raises(cf.UsageError, match=rf"looks like \(height, width, channels\): expected .*{right}"):
