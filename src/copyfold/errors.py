@@ -1,5 +1,6 @@
 """The errors of copyfold. A message is one line: what, where, why, what to do. Each kind has an exit code."""
 
+from collections.abc import Sequence
 from typing import get_args
 
 __all__ = ["CopyfoldError", "DataError", "Diverged", "UsageError"]
@@ -43,9 +44,9 @@ def at_least(least: int, **values: object) -> None:
 
 
 def numbers(**values: object) -> None:
-    """UsageError, naming the argument, where a value is no list or tuple: one number is not a list of one."""
+    """UsageError, naming the argument, where a value is no sequence: one number is not a list of one."""
     for name, value in values.items():
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, Sequence) or isinstance(value, str):
             example = f"[{value}]" if isinstance(value, int) else "[8, 16]"
             raise UsageError(f"{name}={value!r} is invalid: expected a list of whole numbers, as in {example}")
 

@@ -163,10 +163,10 @@ def _match(x: Images, channels: int) -> Tensor:
 def _padded(model: Autoencoder, x: Tensor, multiple: int) -> Tensor:
     """The model at the images' own size, mirrored at right and bottom up to a multiple that it takes.
 
-    Images of the model's own size are padded as in training, by the model itself.
+    Images of the model's own size, where it pads those, are padded as in training.
     """
     height, width = x.shape[2:]
-    if (height, width) == model.shape[1:]:
+    if (height, width) == model.shape[1:] != model.inner_shape[1:]:
         return model(x)
     # an instance norm has no variance where the deepest map is a single position
     least = 2 * multiple if any(isinstance(m, nn.InstanceNorm2d) for m in model.modules()) else multiple

@@ -42,7 +42,7 @@ def test_networks_are_tried_from_the_cheapest_on_and_keep_a_waist_of_eight_pixel
 
 def test_images_are_never_enlarged_and_what_is_named_stays():
     assert {rung.size for rung in rungs(cf.UNet, largest=(50, 50))} == {32, 48}
-    assert {(rung.size, rung.depth) for rung in rungs(cf.UNet, largest=(30, 30))} == {(28, 1)}
+    assert {(rung.size, rung.depth) for rung in rungs(cf.UNet, largest=(30, 30))} == {(30, 1)}
     assert len(rungs(cf.UNet, largest=(30, 30))) == 4  # widths
     assert {rung.size for rung in rungs(cf.UNet, largest=(500, 500), size=(40, 40))} == {40}
     named = partial(cf.UNet, width=5, depth=1)
@@ -54,6 +54,7 @@ def test_rectangles_keep_their_aspect_ratio_and_their_short_side_has_the_waist()
     found = rungs(cf.UNet, largest=(38, 128))
     assert {rung.size for rung in found} == {(10, 32), (14, 48), (19, 64), (28, 96), (38, 128)}
     assert [rung.depth for rung in found if rung.size == (38, 128)] == [2, 2]
+    assert {rung.size for rung in rungs(cf.UNet, largest=(13, 22))} == {(13, 22)}
     assert {rung.size for rung in rungs(cf.UNet, largest=(38, 128), size=(20, 30))} == {(20, 30)}
 
 

@@ -198,7 +198,7 @@ def rungs(architecture: Callable[..., Autoencoder], largest: Sides, size: Sides 
     named = getattr(architecture, "keywords", {})
     has_depth = "depth" in inspect.signature(architecture).parameters
     longer = max(largest)
-    cap = max((side for side in SIDES if side <= longer), default=max(4, longer // 4 * 4))
+    cap = max((side for side in SIDES if side <= longer), default=longer)
     found: list[Rung] = []
     for side, width in LADDER:
         chosen = size or scaled(largest, min(side, cap))

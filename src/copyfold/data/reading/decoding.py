@@ -131,7 +131,7 @@ def fitted(image: "Image.Image", size: Sides, fit: Fit) -> "Image.Image":
     from PIL import Image
 
     high, wide = inside((height, width), size)
-    canvas = Image.new(image.mode, size[::-1])
+    canvas = Image.new(image.mode, (size[1], size[0]))
     canvas.paste(
         _scaled(image, (high, wide), (0, 0, width, height)), ((size[1] - wide) // 2, (size[0] - high) // 2)
     )
@@ -148,7 +148,7 @@ def _scaled(image: "Image.Image", size: Sides, box: tuple[float, float, float, f
     # Pillow widens the filter as it scales down, so that nothing aliases; bilinear overshoots nowhere, and is
     # what the field trains on (torchvision's Resize).
     # From a reducing_gap of 3 the result cannot be told from that without one, says Pillow; it is faster.
-    return image.resize(size[::-1], Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
 def _eight_bits(image: "Image.Image") -> "Image.Image":

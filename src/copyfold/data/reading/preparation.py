@@ -153,7 +153,7 @@ def _pixels(
         costs.append(0.0)
         return pixels if channels or (pixels != pixels[..., :1]).any() else pixels[..., :1]
     image = flatten(source.read(index, max(size)), channels)
-    costs.append(cost(image.size[::-1], size, fit))
+    costs.append(cost((image.height, image.width), size, fit))
     return np.asarray(fitted(image, size, fit)).reshape(*size, -1)
 
 

@@ -84,7 +84,8 @@ class Aim(NamedTuple):
         median = int(np.median([min(shape) for shape in shapes])) if shapes else 1
         if len(set(shapes)) == 1:
             return cls(scaled(shapes[0], min(LARGEST, max(shapes[0]))), shapes[0], median)
-        return cls((min(median, LARGEST),) * 2, None, median)
+        side = min(median, LARGEST)
+        return cls((side, side), None, median)
 
     def said(self, size: Sides) -> str:
         """How a size was chosen, in words."""
