@@ -28,8 +28,8 @@ LARGEST = 128
 STEP = 16
 """Sides of images of several shapes are multiples of this unless `suits` says what a model takes."""
 
-SAID = 0.005
-"""The share of the pixels from which a loss is mentioned."""
+SAID = 0.02
+"""The share of the pixels from which a loss is mentioned: below it is what rounding a side costs."""
 
 WRITTEN = re.compile(r"\s*(\d+)(?:\s*[x×]\s*(\d+))?\s*", re.IGNORECASE)
 
