@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_everything_that_analyses_a_run_takes_rectangles(wide, array, tmp_path, 
     assert len(table["code"]) == 48
     assert {len(code) for code in table["code"]} == {16 * 4 * 6}  # of the padded size, 16x24
     copyfold("probe", wide, "--probe=Denoising", "--count=8", "--out", tmp_path).done()
-    copyfold("compare", wide, wide, "--out", tmp_path / "both").done()
+    copyfold("compare", wide, shutil.copytree(wide, tmp_path / "copy"), "--out", tmp_path / "both").done()
     pixels = scenes(1, 60)[0]
     Image.fromarray(pixels[:31]).save(tmp_path / "photo.png")
     copyfold("denoise", wide, tmp_path / "photo.png", "--out", tmp_path / "done").done()

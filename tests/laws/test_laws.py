@@ -301,7 +301,8 @@ def test_any_height_and_width_is_taken(cls, sides):
     by_hand = x[:, :, rows][..., columns]
     for code, expected in zip(maps(model.encode(x)), maps(larger.encode(by_hand)), strict=True):
         assert torch.equal(code, expected)
-    assert torch.equal(y, larger(by_hand)[..., : sides[0], : sides[1]])
+    expected = larger(by_hand)[..., : sides[0], : sides[1]]
+    torch.testing.assert_close(y, expected, rtol=1e-6, atol=1e-6)  # a sigmoid rounds by how memory lies
 
 
 @pytest.mark.parametrize("cls", MODELS)
