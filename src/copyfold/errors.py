@@ -1,6 +1,6 @@
 """The errors of copyfold. A message is one line: what, where, why, what to do. Each kind has an exit code."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import get_args
@@ -67,6 +67,14 @@ def at_least(least: int, **values: object) -> None:
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise UsageError(f"{name}={value!r} is invalid: expected a whole number of at least {least}")
+
+
+def numbers(**values: object) -> None:
+    """UsageError, naming the argument, where a value is no sequence: one number is not a list of one."""
+    for name, value in values.items():
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            example = f"[{value}]" if isinstance(value, int) else "[8, 16]"
+            raise UsageError(f"{name}={value!r} is invalid: expected a list of whole numbers, as in {example}")
 
 
 def not_negative(owner: object, **values: float) -> None:

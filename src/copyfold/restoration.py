@@ -161,8 +161,13 @@ def _match(x: Images, channels: int) -> Tensor:
 
 
 def _padded(model: Autoencoder, x: Tensor, multiple: int) -> Tensor:
-    """The model at the images' own size, mirrored at right and bottom up to a multiple that it takes."""
+    """The model at the images' own size, mirrored at right and bottom up to a multiple that it takes.
+
+    Images of the model's own size, where it pads those, are padded as in training.
+    """
     height, width = x.shape[2:]
+    if (height, width) == model.shape[1:] != model.inner_shape[1:]:
+        return model(x)
     # an instance norm has no variance where the deepest map is a single position
     least = 2 * multiple if any(isinstance(m, nn.InstanceNorm2d) for m in model.modules()) else multiple
     right, bottom = (max(least, -(-side // multiple) * multiple) - side for side in (width, height))

@@ -63,8 +63,9 @@ def test_errors_of_models_are_one_line(copyfold, tmp_path):
     models("UNet --model=MLP").refused(2, "name the architecture first")
     models("--picture=all.png").refused(2, "name it first")
     models("UNet --model.widht=3").refused(2, "did you mean width?")
-    models("UNet --size=100").refused(2, "the nearest size is 96x96")
-    models("UNet --size=0").refused(2, "--size 0 is invalid")
+    models("UNet --size=10 --model.depth=7").refused(2, "would pad them to 128x128")
+    models("UNet --size=0").refused(2, "--size=0 is invalid")
+    models("UNet --size=4x").refused(2, "--size='4x' is invalid", "48x64")
     models("UNet --channels=1000000000000").refused(2, "--channels 1000000000000 is invalid")
     wrong = tmp_path / "unet.jpg"
     copyfold("models", "UNet", "--picture", wrong).refused(2, str(wrong), "PNG", ".png")

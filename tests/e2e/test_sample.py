@@ -81,7 +81,6 @@ def test_start_is_read_as_data_of_train(run, photos, tmp_path, copyfold):
         "--sampler=Interpolation --count=1": ("at least 2", "--count 2"),
         "--sampler=FittedMixture --sampler.components=500": ("500 components", "more reference images"),
         "--sampler=Traversal --sampler.dim=99999": ("dim=99999 is invalid", "expected a dimension"),
-        "--sampler.grow=[[2,17]]": ("17x17", "multiples of 4; the nearest size is 16x16"),
         "--sampler.grow=3": ("--sampler.grow",),
     }.items(),
 )

@@ -93,6 +93,15 @@ def bounded(cls: type[Autoencoder]) -> Autoencoder:
     return cls(**given | {"output": "sigmoid"})
 
 
+def of_sides(cls: type[Autoencoder], sides: tuple[int, int]) -> Autoencoder:
+    """A tiny model for images of another height and width."""
+    tiny = cls.tiny()
+    given = {k: getattr(tiny, k) for k in tiny.config}
+    if cls in WRAPPERS:
+        return cls(**given | {"core": of_sides(type(tiny.core), sides)})
+    return cls(**given | {"shape": (tiny.shape[0], *sides)})
+
+
 # ---------------------------------------------------------------- what is demanded of anyone's class
 
 
@@ -274,6 +283,26 @@ def test_receptive_fields_agree_with_the_gradient(cls):
     side = model.shape[1] if model.multiple is None else model.multiple * 16
     field = min(receptive_field(model.modules()) or side, side)
     assert 0.7 * field <= reach(model, side, side) <= field
+
+
+@pytest.mark.parametrize("sides", [(13, 22), (31, 5), (64, 33)])
+@pytest.mark.parametrize("cls", MODELS)
+def test_any_height_and_width_is_taken(cls, sides):
+    """As the images are, or padded by repeating the last row and column, and cropped back."""
+    model = of_sides(cls, sides).eval()
+    height, width = model.inner_shape[1:]
+    x = images(model, 3)
+    y = model.decode(model.encode(x))
+    assert y.shape == x.shape
+    assert torch.equal(model(x), y)
+    larger = of_sides(cls, (height, width)).eval()
+    larger.load_state_dict(model.state_dict())
+    rows, columns = torch.arange(height).clamp(max=sides[0] - 1), torch.arange(width).clamp(max=sides[1] - 1)
+    by_hand = x[:, :, rows][..., columns]
+    for code, expected in zip(maps(model.encode(x)), maps(larger.encode(by_hand)), strict=True):
+        assert torch.equal(code, expected)
+    expected = larger(by_hand)[..., : sides[0], : sides[1]]
+    torch.testing.assert_close(y, expected, rtol=1e-6, atol=1e-6)  # a sigmoid rounds by how memory lies
 
 
 @pytest.mark.parametrize("cls", MODELS)

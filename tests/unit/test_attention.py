@@ -323,18 +323,19 @@ def test_attention_sees_the_whole_image():
 
 def test_invalid_settings_are_refused():
     for cls, options, words in (
-        (cf.AttentionUNet, {"depth": 3}, "multiples of 8; the nearest size is 24x16"),
+        (cf.AttentionUNet, {"depth": 7}, "would pad them to 128x128: give larger images"),
         (
             cf.AttentionUNet,
             {"depth": 1, "kind": "linear"},
             "kind='linear' is invalid: expected one of dot, softmax",
         ),
         (cf.AttentionUNet, {"depth": 1, "norm": "power"}, "norm='power'"),
-        (cf.AttentionUNet, {"depth": 31}, "31 halvings"),
+        (cf.AttentionUNet, {"depth": 31}, "31 poolings"),
         (cf.SingleAttention, {"channels": 0}, "channels=0"),
         (cf.SingleAttention, {"heads": 0}, "heads=0"),
         (cf.SingleAttention, {"dim_head": -1}, "dim_head=-1"),
-        (cf.DiffusionUNet, {"multiples": (1, 2, 4, 8)}, "multiples of 8; the nearest size is 24x16"),
+        (cf.DiffusionUNet, {"multiples": (1,) * 8}, "would pad them to 128x128"),
+        (cf.DiffusionUNet, {"multiples": 2}, r"multiples=2 is invalid: .*as in \[2\]"),
         (cf.DiffusionUNet, {"multiples": (1,)}, "stages=1"),
         (cf.DiffusionUNet, {"multiples": (1, 0)}, r"multiples\[1\]=0"),
         (cf.DiffusionUNet, {"width": 2}, "width=2"),

@@ -452,11 +452,11 @@ def test_loading_a_class_of_another_module_gives_a_warning(tmp_path, caplog, def
     assert "Strided came from elsewhere, and is taken as known.Strided" in caplog.text
 
 
-def test_a_path_in_place_of_photos_is_refused():
-    with pytest.raises(
-        cf.UsageError, match=r"photos='my/photos' is invalid: expected Photos, as in Photos\('my/photos'\)"
-    ):
+def test_what_is_no_source_in_place_of_photos_is_refused():
+    with pytest.raises(cf.DataError, match=r"there is no folder or file .*my/photos"):
         cf.fit(cf.Linear((1, 8, 8)), photos="my/photos")
+    with pytest.raises(cf.UsageError, match="3 is not a source of images: give a path"):
+        cf.fit(cf.Linear((1, 8, 8)), photos=3)
 
 
 def test_a_misspelt_argument_of_fit_gets_a_suggestion(photos):

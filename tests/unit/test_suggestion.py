@@ -8,7 +8,7 @@ import torch
 
 import copyfold as cf
 from copyfold.data import scenes
-from copyfold.data.photos import natural_side
+from copyfold.data.photos import natural_size
 from copyfold.training import suggestion as module
 from copyfold.training.plan import Plan
 from copyfold.training.stopping import Clock
@@ -31,7 +31,7 @@ def tried(monkeypatch) -> list[Rung]:
 
 
 def test_networks_are_tried_from_the_cheapest_on_and_keep_a_waist_of_eight_pixels():
-    found = rungs(cf.UNet, largest=200)
+    found = rungs(cf.UNet, largest=(200, 200))
     assert found[0] == Rung(32, 8, 2)
     costs = [size * size * width for size, width, _ in found]
     assert costs == sorted(costs)
@@ -41,13 +41,21 @@ def test_networks_are_tried_from_the_cheapest_on_and_keep_a_waist_of_eight_pixel
 
 
 def test_images_are_never_enlarged_and_what_is_named_stays():
-    assert {rung.size for rung in rungs(cf.UNet, largest=50)} == {32, 48}
-    assert {(rung.size, rung.depth) for rung in rungs(cf.UNet, largest=30)} == {(28, 1)}
-    assert len(rungs(cf.UNet, largest=30)) == 4  # widths
-    assert {rung.size for rung in rungs(cf.UNet, largest=500, size=40)} == {40}
+    assert {rung.size for rung in rungs(cf.UNet, largest=(50, 50))} == {32, 48}
+    assert {(rung.size, rung.depth) for rung in rungs(cf.UNet, largest=(30, 30))} == {(30, 1)}
+    assert len(rungs(cf.UNet, largest=(30, 30))) == 4  # widths
+    assert {rung.size for rung in rungs(cf.UNet, largest=(500, 500), size=(40, 40))} == {40}
     named = partial(cf.UNet, width=5, depth=1)
-    assert {rung[1:] for rung in rungs(named, largest=500)} == {(5, 1)}
-    assert {rung.depth for rung in rungs(partial(Flat, width=3), largest=64)} == {None}
+    assert {rung[1:] for rung in rungs(named, largest=(500, 500))} == {(5, 1)}
+    assert {rung.depth for rung in rungs(partial(Flat, width=3), largest=(64, 64))} == {None}
+
+
+def test_rectangles_keep_their_aspect_ratio_and_their_short_side_has_the_waist():
+    found = rungs(cf.UNet, largest=(38, 128))
+    assert {rung.size for rung in found} == {(10, 32), (14, 48), (19, 64), (28, 96), (38, 128)}
+    assert [rung.depth for rung in found if rung.size == (38, 128)] == [2, 2]
+    assert {rung.size for rung in rungs(cf.UNet, largest=(13, 22))} == {(13, 22)}
+    assert {rung.size for rung in rungs(cf.UNet, largest=(38, 128), size=(20, 30))} == {(20, 30)}
 
 
 class Flat(cf.Linear):
@@ -131,12 +139,18 @@ def test_suggest_looks_up_the_size_of_a_source_and_takes_that_of_photos(tried):
     assert cf.suggest(cf.Photos(array, 20), minutes=3).size == 20
     assert cf.suggest(array, minutes=5).width == 32  # twice as long each, and twice as many: 210 s
     assert cf.suggest(array, minutes=0.5).size == 32
+    wide = scenes(4, 64)[:, :30]
+    found = cf.suggest(wide, minutes=3)
+    assert (found.size, found.width, found.depth) == ((30, 64), 32, 1)
+    assert "at 30x64 pixels" in found.why[0]
+    assert found.model((3, 30, 64)).shape == (3, 30, 64)
+    assert cf.suggest(cf.Photos(wide, (10, 20)), minutes=3).size == (10, 20)
 
 
 def test_a_model_within_a_model_is_measured_with_its_objective(tried):
     wrapped = partial(cf.Variational, latent_dim=3)
     objective = cf.Classical(penalties=(cf.Divergence(),))  # which refuses a core without a posterior
-    found = module.measured_plan(partial(cf.UNet, width=4), objective, Plan(minutes=1), 16, 1, wrap=wrapped)
+    found = module.measured_plan(partial(cf.UNet, width=4), objective, Plan(minutes=1), (16, 16), 1, wrap=wrapped)
     assert found is not None
     net = found.model((1, 16, 16))
     assert isinstance(net, cf.Variational)
@@ -157,7 +171,7 @@ def test_suggest_refuses_what_it_cannot_size():
     with pytest.raises(cf.UsageError, match=r"no argument 'bach'.*batch"):
         cf.suggest(scenes(4, 16), 1, bach=3)
     with pytest.raises(cf.UsageError, match="takes no size that was tried"):
-        cf.suggest(cf.Photos(scenes(4, 20), 20), 1, partial(cf.UNet, depth=4))
+        cf.suggest(cf.Photos(scenes(4, 20), 20), 1, partial(cf.UNet, depth=8))
 
 
 def test_a_step_is_measured_as_it_is_trained(monkeypatch):
@@ -175,9 +189,10 @@ def test_a_step_is_measured_as_it_is_trained(monkeypatch):
 
 
 def test_the_side_of_images_is_known_without_decoding_them():
-    assert natural_side(scenes(4, 24)) == 24
-    assert natural_side(scenes(1, 200)) == 128
-    assert natural_side(None) == 32  # the digits, enlarged
+    assert natural_size(scenes(4, 24)) == (24, 24)
+    assert natural_size(scenes(1, 200)) == (128, 128)
+    assert natural_size(scenes(2, 200)[:, :50]) == (32, 128)
+    assert natural_size(None) == (32, 32)  # the digits, enlarged
 
 
 # ---------------------------------------------------------------- a plan of steps that the clock guards

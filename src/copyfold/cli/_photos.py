@@ -13,7 +13,6 @@ from copyfold.cli import _parsing, _screen
 from copyfold.data import Photos, Sample, Stream
 from copyfold.data.reading.remembered import is_remembered
 from copyfold.data.sampling import REFERENCE
-from copyfold.errors import UsageError
 from copyfold.runs import Run
 
 T = TypeVar("T")
@@ -87,11 +86,7 @@ def equipped(thing: T, **found: Callable[[], Any]) -> T:
 
 
 def _read(run: Run, source: str | None, taken: dict[str, Any]) -> Photos:
-    channels, height, width = run.model.shape
-    if height != width:
-        raise UsageError(
-            f"the model takes images of {height}x{width}, but photos are read as squares: use it from Python"
-        )
+    channels, *size = run.model.shape
     taken = {name: value for name, value in taken.items() if value is not None}
     with _screen.progress() as progress:
-        return Photos(source, height, channels=channels, **taken, progress=progress)
+        return Photos(source, (size[0], size[1]), channels=channels, **taken, progress=progress)

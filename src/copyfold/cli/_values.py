@@ -23,6 +23,7 @@ WORDS: dict[Any, tuple[str, str, str]] = {  # one of them, several, an example
     bool: ("true or false", "true or false", "true"),
     Any: ("a value", "values", "8"),
 }
+PAIR = tuple[int, int]
 TYPED = ("builtins", "collections.abc", "pathlib")
 SHOWN = 80  # characters of a value, in a message
 
@@ -139,7 +140,10 @@ def invalid(where: str, value: Any, hint: Any, names: Callable[[type], Iterable[
 
 def expected(hint: Any, names: Callable[[type], Iterable[str]]) -> str:
     """What an annotation takes, in words: "a whole number", "crop or pad", "a list of numbers, as in [0.5]"."""
-    words = [word for member in members(hint) for word in _words(member, names)]
+    kinds = members(hint)
+    if PAIR in kinds:  # a size, which is a string where it is typed
+        kinds = [kind for kind in kinds if kind is not str]
+    words = [word for member in kinds for word in _words(member, names)]
     found = either(dict.fromkeys(word for word in words if word != WORDS[Path][0] or len(words) == 1))
     if found:
         return found
@@ -154,6 +158,8 @@ def _words(hint: Any, names: Callable[[type], Iterable[str]]) -> list[str]:
     base = made_by(hint) or hint
     if family(base):
         return list(names(base))
+    if hint == PAIR:
+        return ["height x width, as in 48x64"]
     if get_origin(hint) in LISTS:
         example = _example(hint, names)
         return [f"{_several(hint, names)}, as in {example}" if example else _several(hint, names)]

@@ -14,6 +14,7 @@ from copyfold import catalogue
 from copyfold.cli import _classes, _imports, _parsing
 from copyfold.cli._classes import columns, written
 from copyfold.cli.train import Architecture, empty, wraps
+from copyfold.data.reading.sizes import Size, sides
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder, check_reloadable
 from copyfold.models.conv import Conv
@@ -54,7 +55,9 @@ def _parser() -> _parsing.Parser:
     parser.add_choice(
         "--core", Architecture | None, "The autoencoder inside a model that wraps one, a Conv by default"
     )
-    parser.add_argument("--size", type=int, default=64, help="The height and width of the images, in pixels.")
+    parser.add_argument(
+        "--size", type=Size, default=64, help="The images in pixels: a side, or height x width, as in 48x64."
+    )
     parser.add_argument("--channels", type=int, default=3, help="3 for colour, 1 for greyscale.")
     parser.add_argument("--picture", type=str | None, help="Draw the architecture into this .png file.")
     return parser
@@ -65,11 +68,12 @@ def _made(chosen: type[Autoencoder], options: Namespace) -> Autoencoder:
 
     A model that wraps another is built around --core, or a Conv. A user's own model is checked as before training.
     """
-    for name in ("size", "channels"):
-        if not 1 <= options[name] <= LARGEST:
-            raise UsageError(f"--{name} {options[name]} is invalid: expected a number from 1 to {LARGEST}")
+    size = sides(options.size, "--size")
+    for name, value in (("size", max(size)), ("channels", options.channels)):
+        if not 1 <= value <= LARGEST:
+            raise UsageError(f"--{name} {value} is invalid: expected a number from 1 to {LARGEST}")
     core = options.core or Conv
-    shape = (options.channels, options.size, options.size)
+    shape = (options.channels, *size)
     model = empty(lambda shape: options.model(core(shape) if wraps(chosen) else shape), shape)
     check_reloadable(model)
     return model

@@ -19,6 +19,7 @@ from copyfold import catalogue
 from copyfold.cli import _device, _parsing, _screen, _values
 from copyfold.data import Photos, Stream
 from copyfold.data.reading.remembered import is_remembered
+from copyfold.data.reading.sizes import Suits, sides
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
@@ -95,7 +96,7 @@ def _fitted(options: Namespace, progress: Progress) -> Architecture | None:
     Returns the architecture; None where there is nothing to choose: no width, several devices, or a plan that ends
     by itself and has no minutes.
     """
-    from copyfold.data.photos import natural_side
+    from copyfold.data.photos import natural_size
     from copyfold.training.suggestion import MINUTES, measured_plan
 
     inner, wrap = (options.core, options.model) if options.core else (options.model, None)
@@ -108,8 +109,9 @@ def _fitted(options: Namespace, progress: Progress) -> Architecture | None:
         return None  # which is refused
     plan = replace(_plan(options), minutes=options.minutes or MINUTES)
     look = {name: options[name] for name in ("limit", "layout", "seed")}
-    largest = options.size or natural_side(options.data, **look, progress=progress)
-    found = measured_plan(inner, options.objective, plan, largest, options.channels or 3, options.size, wrap)
+    size = None if options.size is None else sides(options.size)
+    largest = size or natural_size(options.data, **look, progress=progress)
+    found = measured_plan(inner, options.objective, plan, largest, options.channels or 3, size, wrap)
     if found is None:
         return None
     for reason in found.why:
@@ -249,17 +251,16 @@ def _architecture(model: partial[Autoencoder], core: Architecture | None) -> Arc
     return make
 
 
-def _suits(architecture: Architecture) -> Callable[[Shape], bool]:
-    """A function that says whether the architecture takes images of a shape, by building it without memory."""
+def _suits(architecture: Architecture) -> Suits:
+    """A function that says to what shape the architecture pads images, by building it without memory; or False."""
 
-    def suits(shape: Shape) -> bool:
+    def suits(shape: Shape) -> bool | Shape:
         try:
-            empty(architecture, shape)
+            return empty(architecture, shape).inner_shape
         except UsageError:
             if shape[1] > LARGE:  # it takes no size: its error for a power of 2 says why
                 empty(architecture, (shape[0], ROUND, ROUND))
             return False
-        return True
 
     return suits
 

@@ -1,7 +1,7 @@
-"""Photos: any source of images, decoded once into uint8 squares that later runs memory-map."""
+"""Photos: any source of images, decoded once into uint8 images of one size that later runs memory-map."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,31 +12,44 @@ import torch
 from copyfold import screen
 from copyfold.data.batches import Batches
 from copyfold.data.reading import cache, digests
-from copyfold.data.reading.decoding import Fit
 from copyfold.data.reading.opening import Given, recognise
-from copyfold.data.reading.preparation import LARGEST, Bad, Choice, choose, median_side, prepared, refuse
+from copyfold.data.reading.preparation import Bad, Choice, choose, prepared, refuse, shapes
+from copyfold.data.reading.sizes import (
+    Aim,
+    Fit,
+    Sides,
+    Size,
+    Suits,
+    costs_said,
+    nearest,
+    plain,
+    sides,
+    simple,
+    written,
+)
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, one_of
 from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
 log = logging.getLogger("copyfold")
 
-Suits = Callable[[Shape], bool]
 Which = Literal["train", "held_out"]
 
 
 class Photos:
-    """Images to learn from and images held out: uint8 squares, memory-mapped.
+    """Images to learn from and images held out: uint8, all of one height and width, memory-mapped.
 
     Args:
         source: A folder of images of any depth, a .npy or .npz file, a local dataset in parquet,
             `hf://owner/name[@revision]`, an array or tensor, or None for scikit-learn's digits.
-        size: The side in pixels. Unless given, the median short side, at most 128, moved to the nearest side
-            that the model takes (`suits`).
-        fit: "crop" scales the short side to `size` and takes the centre; "pad" scales the long side and
-            pads with black.
+        size: Height and width in pixels: (48, 64), or "48x64"; one number for a square. Unless given, images that
+            all have one shape keep it, scaled to a longer side of 128 where it is longer; images of several
+            shapes become squares, of the median short side, at most 128, moved to the nearest that the model takes
+            without padding (`suits`).
+        fit: What is done with images of another shape. "crop" scales to cover `size` and takes the centre; "pad"
+            scales to fit into it and pads with black; "stretch" scales both sides apart. A note says what is lost.
         limit: The largest number of images in `train` and in `held_out`, drawn by seed before decoding.
         flip: Mirror every image with probability 1/2 in training (`Batches` does it).
         layout: The axes of an array: NHW, NCHW, NHWC or lsun. Detected unless given; an error where ambiguous.
@@ -45,7 +58,8 @@ class Photos:
         seed: For the random choice of held-out images and of those that `limit` takes.
         whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be evaluated.
             They cannot be trained on.
-        suits: Says whether a model takes images of a shape. None means multiples of 16.
+        suits: Says whether a model takes images of a shape: True or False, or the shape that it pads them to. None
+            means any shape that all images have, and squares of multiples of 16.
         progress: As in `fit`: unless given, a bar as images are read where there is a terminal or a notebook; a
             function is called as progress(what, done, total, numbers).
 
@@ -76,14 +90,16 @@ class Photos:
     held_out_names: list[str]
     """File names or row numbers of `held_out`."""
     notes: tuple[str, ...]
-    """Sentences about automatic choices: size, split, channels, files left out."""
+    """Sentences about automatic choices: size, split, channels, what fitting costs, files left out."""
+    size: int | tuple[int, int]
+    """The side of square images in pixels; else height and width."""
     fingerprint: str
     """Hexadecimal: identifies the source's files and how they were prepared."""
 
     def __init__(
         self,
         source: Given = None,
-        size: int | None = None,
+        size: Size | None = None,
         *,
         fit: Fit = "crop",
         limit: int | None = None,
@@ -96,16 +112,18 @@ class Photos:
         suits: Suits | None = None,
         progress: Progress | bool | None = None,
     ) -> None:
-        _check(size, fit, limit, seed, channels)
+        wanted = None if size is None else sides(size)
+        _check(fit, limit, seed, channels)
         self.flip, self.whole = flip, whole
         with recognise(source, layout) as opened, screen.told(progress) as told:
             make = _Preparation(opened, fit, limit, skip_bad, seed, channels, whole, told)
-            pixels, meta, why = make(size, suits)
-            self.size = pixels.shape[1]
-            self.shape = (pixels.shape[3], self.size, self.size)
+            pixels, meta, why = make(wanted, suits)
+            _, height, width, depth = pixels.shape
+            self.size = simple((height, width))
+            self.shape = (depth, height, width)
             self._recipe = {
                 "data": opened.describe(),
-                "size": self.size,
+                "size": plain((height, width)),
                 "fit": fit,
                 "limit": limit,
                 "flip": flip,
@@ -143,6 +161,8 @@ class Photos:
 
     def recipe(self) -> dict[str, Any]:
         """Return the arguments that give the same images again, as plain data, with the resolved size.
+
+        A size is the side of a square, or "48x64", height x width.
 
         An array in memory cannot be serialised: its "data" is a description in words.
         """
@@ -194,30 +214,27 @@ class Photos:
         self.classes = tuple(meta["classes"]) if meta["classes"] else None
 
 
-def natural_side(
+def natural_size(
     source: Given,
     limit: int | None = None,
     layout: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-) -> int:
-    """The side that `Photos` aims at where none is given: the median short side, at most 128.
+) -> Sides:
+    """Height and width that `Photos` aims at where no size is given, before a model is asked.
 
     Headers are read for it, and no image is decoded. DataError where there is no image.
     """
     with recognise(source, layout) as opened:
         make = _Preparation(opened, "crop", limit, False, seed, None, False, progress)
-        return make.wanted
+        return make.aim.size
 
 
-def _check(size: int | None, fit: str, limit: int | None, seed: int, channels: int | None) -> None:
+def _check(fit: str, limit: int | None, seed: int, channels: int | None) -> None:
     """UsageError for invalid arguments."""
-    if size is not None and size < 1:
-        raise UsageError(f"size={size} is invalid: expected a number of pixels, at least 1")
     if limit is not None and limit < 1:
         raise UsageError(f"limit={limit} is invalid: expected a number of images, at least 1")
-    if fit not in get_args(Fit):
-        raise UsageError(f"fit={fit!r} is invalid: expected crop or pad")
+    one_of(Fit, "fit", fit)
     if seed < 0:
         raise UsageError(f"seed={seed} is invalid: expected a whole number of at least 0")
     if channels not in (None, 1, 3):
@@ -251,24 +268,22 @@ class _Preparation:
         self.key = partial(cache.key, source.kind, identity, getattr(source, "layout", None), *taken)
         self._listed: tuple[Listing, Choice] | None = None
 
-    def __call__(self, size: int | None, suits: Suits | None) -> tuple[np.ndarray, dict[str, Any], str]:
-        """The images, their metadata, and a note on how their side was chosen where it was not given."""
+    def __call__(self, size: Sides | None, suits: Suits | None) -> tuple[np.ndarray, dict[str, Any], str]:
+        """The images, their metadata, and a note on how their size was chosen where it was not given."""
         if size is not None:
             return *self.pixels(size), ""
-        wanted = self.wanted
+        aim = self.aim
         # Whether there is colour is known only after decoding: until then assume colour images.
-        side = _nearest_side(wanted, self.channels or 3, suits) or wanted
-        pixels, meta = self.pixels(side)
-        best = _nearest_side(wanted, pixels.shape[3], suits)
+        first = nearest(aim, self.channels or 3, suits) or aim.size
+        pixels, meta = self.pixels(first)
+        best = nearest(aim, pixels.shape[3], suits)
         if best is None:
             raise UsageError(
-                f"the model takes no images near {wanted}x{wanted} with {pixels.shape[3]} channels: give --size"
+                f"the model takes no images near {written(aim.size)} with {pixels.shape[3]} channels: give --size"
             )
-        if best != side:
+        if best != first:
             pixels, meta = self.pixels(best)
-        if self.source.side:
-            return pixels, meta, f"enlarged to {best}x{best}"
-        return pixels, meta, f"size {best}x{best}, for a median short side of {self.median} pixels"
+        return pixels, meta, f"enlarged to {written(best)}" if self.source.side else aim.said(best)
 
     def listed(self) -> tuple[Listing, Choice]:
         """List the images, and which of them are taken."""
@@ -277,65 +292,66 @@ class _Preparation:
             self._listed = listing, choose(listing, self.limit, self.seed, self.whole)
         return self._listed
 
-    @property
-    def wanted(self) -> int:
-        """The side to take where none is asked for."""
-        return self.source.side or min(self.median, LARGEST)
-
     @cached_property
-    def median(self) -> int:
-        """The median short side of the images in pixels."""
-        name = self.key("side")
+    def aim(self) -> Aim:
+        """The size to take where none is asked for, before the model is asked."""
+        if self.source.side:
+            return Aim((self.source.side, self.source.side), None, self.source.side)
+        name = self.key("aim")
         if not self.source.in_memory and (known := cache.recall(name)):
-            return known["side"]
-        found = median_side(self.source, self.listed()[1].all, self.progress)
+            size, common = (pair and (int(pair[0]), int(pair[1])) for pair in (known["size"], known["common"]))
+            return Aim(size, common, known["median"])
+        found = Aim.of(shapes(self.source, self.listed()[1].all, self.progress))
         if not self.source.in_memory:
-            cache.store(name, lambda _: {"side": found})
+            cache.store(name, lambda _: found._asdict())
         return found
 
-    def pixels(self, side: int) -> tuple[np.ndarray, dict[str, Any]]:
+    def pixels(self, size: Sides) -> tuple[np.ndarray, dict[str, Any]]:
         """The images and their metadata, from the cache or prepared now."""
         if self.source.in_memory:
             bad: Bad = []
-            blocks = list(self._blocks(side, self.channels, bad))
+            costs: list[float] = []
+            blocks = list(self._blocks(size, self.channels, bad, costs))
             most = max(block.shape[3] for block in blocks)
             pixels = np.concatenate([np.broadcast_to(block, (*block.shape[:3], most)) for block in blocks])
-            return pixels, self._describe(pixels.shape, bad)
-        meta = self._made(side)
+            return pixels, self._describe(pixels.shape, bad, costs)
+        meta = self._made(size)
         if meta is None:
-            with cache.alone(self.key("making", side)):  # another process of the same training may be preparing it
-                meta = self._made(side) or cache.store(None, partial(self._make, side=side))
+            # another process of the same training may be preparing it
+            with cache.alone(self.key("making", plain(size))):
+                meta = self._made(size) or cache.store(None, partial(self._make, size=size))
         return cache.pixels(meta["fingerprint"]), meta
 
-    def _made(self, side: int) -> dict[str, Any] | None:
+    def _made(self, size: Sides) -> dict[str, Any] | None:
         """The metadata of the images where they are in the cache; else None."""
-        channels = self._known(side)
-        return None if channels is None else cache.recall(self._name(side, channels))
+        channels = self._known(size)
+        return None if channels is None else cache.recall(self._name(size, channels))
 
-    def _make(self, place: Path, side: int) -> dict[str, Any]:
+    def _make(self, place: Path, size: Sides) -> dict[str, Any]:
         bad: Bad = []
-        channels = self._known(side)
-        blocks = self._blocks(side, channels, bad)
+        costs: list[float] = []
+        channels = self._known(size)
+        blocks = self._blocks(size, channels, bad, costs)
         shape = cache.write_pixels(place, blocks, len(self.listed()[1].all))
-        meta = self._describe(shape, bad)
+        meta = self._describe(shape, bad, costs)
         if channels is None:
-            cache.store(self.key("channels", side), lambda _: {"channels": shape[3]})
+            cache.store(self.key("channels", plain(size)), lambda _: {"channels": shape[3]})
         return meta
 
-    def _known(self, side: int) -> int | None:
-        """The channels, asked for or found when images of this side were first made."""
+    def _known(self, size: Sides) -> int | None:
+        """The channels, asked for or found when images of this size were first made."""
         if self.channels:
             return self.channels
-        found = cache.recall(self.key("channels", side))
+        found = cache.recall(self.key("channels", plain(size)))
         return found["channels"] if found else None
 
-    def _name(self, side: int, channels: int) -> str:
-        return self.key("pixels", side, channels, self.fit, self.skip_bad)
+    def _name(self, size: Sides, channels: int) -> str:
+        return self.key("pixels", plain(size), channels, self.fit, self.skip_bad)
 
-    def _blocks(self, side: int, channels: int | None, bad: Bad) -> Iterator[np.ndarray]:
-        return prepared(self.source, self.listed()[1].all, side, channels, self.fit, bad, self.progress)
+    def _blocks(self, size: Sides, channels: int | None, bad: Bad, costs: list[float]) -> Iterator[np.ndarray]:
+        return prepared(self.source, self.listed()[1].all, size, channels, self.fit, bad, costs, self.progress)
 
-    def _describe(self, shape: tuple[int, ...], bad: Bad) -> dict[str, Any]:
+    def _describe(self, shape: tuple[int, ...], bad: Bad, costs: list[float]) -> dict[str, Any]:
         listing, choice = self.listed()
         bad.sort()
         if bad and not self.skip_bad:
@@ -349,11 +365,13 @@ class _Preparation:
             train.pop()
         grey = "read as grey: 1 channel" if self.channels else "every image is grey: 1 channel"
         notes = [*choice.notes, grey if shape[3] == 1 else "3 channels"]
+        if lost := costs_said(costs, self.fit):
+            notes.append(lost)
         if bad:
             named = ", ".join(f"{listing.names[index]} {reason}" for index, reason in bad)
             notes.append(f"{len(bad)} unreadable images are left out: {named}")
         return {
-            "fingerprint": self._name(shape[1], shape[3]),
+            "fingerprint": self._name((shape[1], shape[2]), shape[3]),
             "shape": list(shape),
             "train": len(train),
             "names": [listing.names[index] for index in rows],
@@ -361,13 +379,3 @@ class _Preparation:
             "classes": listing.classes,
             "notes": notes,
         }
-
-
-def _nearest_side(wanted: int, channels: int, suits: Suits | None) -> int | None:
-    """The side nearest to the one wanted that a model takes, the smaller of two; None where it takes none."""
-    fits = suits or (lambda shape: shape[1] % 16 == 0)
-    for distance in range(max(wanted, 1024)):
-        for side in (wanted - distance, wanted + distance):
-            if side >= 1 and fits((channels, side, side)):
-                return side
-    return None

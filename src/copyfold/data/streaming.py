@@ -14,13 +14,14 @@ from torch import Tensor
 from copyfold import screen
 from copyfold.data.photos import Which
 from copyfold.data.reading import cache, digests
-from copyfold.data.reading.decoding import Fit, Refused, decode, flatten, header, square
+from copyfold.data.reading.decoding import Refused, decode, fitted, flatten, header
 from copyfold.data.reading.epochs import Found, Reading, encoded
 from copyfold.data.reading.folders import HELD_OUT
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
 from copyfold.data.reading.shards import Coded, Shards, find
 from copyfold.data.reading.shuffling import AT_ONCE, Piece, Place, generator, interleaved, number, shared, without
+from copyfold.data.reading.sizes import Fit, Sides, Size, cost, costs_said, plain, sides, simple
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
 from copyfold.errors import DataError, UsageError, at_least, one_of
 from copyfold.pictures import embedded, grid, shown
@@ -45,8 +46,9 @@ class Stream:
     Args:
         source: A folder of parquet files, or one such file; a folder of image files, the names of which are held
             in memory; or `hf://owner/name[@revision]`, in parquet, of which nothing is kept.
-        size: The side in pixels. It must be given: to find one, all images would have to be read.
-        fit: As in `Photos`: "crop" takes the centre, "pad" adds black.
+        size: Height and width in pixels, or the side of a square, as in `Photos`. It must be given: to find one,
+            all images would have to be read.
+        fit: As in `Photos`: "crop" takes the centre, "pad" adds black, "stretch" scales both sides apart.
         flip: Whether training mirrors every image half of the time.
         channels: 1 for grey or 3 for colour; None takes 1 where all images held out are grey.
         buffer: Encoded images to draw from, in every process.
@@ -74,11 +76,13 @@ class Stream:
     """Sentences about what was decided: splits, channels, images left out."""
     fingerprint: str
     """Hexadecimal: identifies the source's files and how they are prepared."""
+    size: int | tuple[int, int]
+    """The side of square images in pixels; else height and width."""
 
     def __init__(
         self,
         source: str | os.PathLike[str],
-        size: int | None = None,
+        size: Size | None = None,
         *,
         fit: Fit = "crop",
         flip: bool = False,
@@ -91,19 +95,21 @@ class Stream:
     ) -> None:
         if size is None:
             raise UsageError("a stream needs --size: finding a size would read all of its images first")
-        at_least(1, size=size, buffer=buffer, held_out=held_out)
+        self._sides = sides(size)
+        at_least(1, buffer=buffer, held_out=held_out)
         at_least(0, seed=seed)
         one_of(Fit, "fit", fit)
         if channels not in (None, 1, 3):
             raise UsageError(f"channels={channels} is invalid: expected 1 (grey) or 3 (colour)")
-        self.size, self.flip, self.buffer, self.seed, self.skip_bad = size, flip, buffer, seed, skip_bad
+        self.size = simple(self._sides)
+        self.flip, self.buffer, self.seed, self.skip_bad = flip, buffer, seed, skip_bad
         self.fit: Fit = fit
         with screen.told(progress) as told:
             self._shards, named, identity = find(source, told)
         self._pieces, places, note = _divide(self._shards, held_out, seed)
         self._recipe = {
             "data": named,
-            "size": size,
+            "size": plain(self._sides),
             "fit": fit,
             "flip": flip,
             "channels": channels,
@@ -188,8 +194,8 @@ class Stream:
         try:
             if isinstance(coded, Refused):
                 raise coded
-            image = square(flatten(decode(coded, self.size), self.shape[0]), self.size, self.fit)
-            return np.asarray(image).reshape(self.size, self.size, self.shape[0])
+            image = fitted(flatten(decode(coded, max(self._sides)), self.shape[0]), self._sides, self.fit)
+            return np.asarray(image).reshape(*self._sides, self.shape[0])
         except Refused as error:
             return f"{self._shards.name(piece.part, row)} {error}"
 
@@ -209,11 +215,14 @@ class Stream:
         if not looks:
             raise DataError(f"none of {len(places)} images of {self._shards.where} can be read")
         grey = channels == 1 or (channels is None and all(grey for _, grey in looks))
-        self.shape = (1 if grey else 3, self.size, self.size)
-        self.workers = 1 if np.median([side for side, _ in looks]) < SMALL else cores()
+        self.shape = (1 if grey else 3, *self._sides)
+        self.workers = 1 if np.median([min(shape) for shape, _ in looks]) < SMALL else cores()
         self.held_out, self.held_out_names, _ = self._decoded(found)
         said = "read as grey" if channels == 1 else "every image held out is grey"
         self.notes = (f"{said}: 1 channel" if grey else "3 channels",)
+        costs = [cost(shape, self._sides, self.fit) for shape, _ in looks]
+        if lost := costs_said(costs, self.fit, "the images held out"):
+            self.notes += (lost,)
         if left := len(places) - len(self.held_out):
             self.notes += (f"{left} of the images held out cannot be read and are left out",)
 
@@ -245,7 +254,7 @@ class Stream:
         good = self.readable(images)
         which = [k for k, image in enumerate(images) if not isinstance(image, str)]
         names = [self._shards.name(piece.part, row) for (piece, row), _ in (found[k] for k in which)]
-        empty = np.empty((0, self.size, self.size, self.shape[0]), np.uint8)
+        empty = np.empty((0, *self._sides, self.shape[0]), np.uint8)
         return np.stack(good) if good else empty, names, which
 
 
@@ -338,13 +347,13 @@ def _count(pieces: Iterable[Piece]) -> int:
     return sum(len(piece.rows) for piece in pieces)
 
 
-def _look(image: Coded, colour: bool) -> tuple[int, bool] | None:
-    """The short side of an image, and whether it is grey, if that is asked; None where it cannot be read."""
+def _look(image: Coded, colour: bool) -> tuple[Sides, bool] | None:
+    """Height and width of an image, and whether it is grey, if that is asked; None where it cannot be read."""
     try:
         if isinstance(image, Refused):
             return None
         known = header(image)
-        return min(known.width, known.height), colour and flatten(decode(image), None).mode == "L"
+        return (known.height, known.width), colour and flatten(decode(image), None).mode == "L"
     except Refused:  # it will be named when all are decoded
         return None
 

@@ -9,7 +9,8 @@ import numpy as np
 from copyfold.data.reading.decoding import Header, Refused
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.parallel import cores, in_order
-from copyfold.data.reading.preparation import LARGEST, PIECE
+from copyfold.data.reading.preparation import PIECE
+from copyfold.data.reading.sizes import Aim, Sides, simple, written
 from copyfold.data.reading.sources import Source
 from copyfold.types import Progress
 
@@ -21,8 +22,8 @@ Span = tuple[int, int, int]
 class Survey:
     """What is in a source, as found by decoding all of it.
 
-    `width` and `height` are in pixels (smallest, median, largest); `side` is the size that `Photos` starts
-    from where none is asked for, before it is moved to one that the model takes.
+    `width` and `height` are in pixels (smallest, median, largest); `size` is what `Photos` starts from where none
+    is asked for, before it is moved to one that the model takes: a side, or height and width; 0 without an image.
     """
 
     kind: str
@@ -31,7 +32,7 @@ class Survey:
     splits: dict[str, int]
     width: Span
     height: Span
-    side: int
+    size: int | Sides
     modes: dict[str, int]
     classes: dict[str, int] | None
     value_range: tuple[float, float] | None
@@ -42,11 +43,12 @@ class Survey:
         lines = [f"{self.where}: {self.kind}, {_many(self.count, 'image')}"]
         if set(self.splits) != {""}:
             lines.append("splits: " + _counts(self.splits))
-        if self.side:
+        if self.size:
+            taken = self.size if isinstance(self.size, int) else written(self.size)
             for name, (low, middle, high) in (("width", self.width), ("height", self.height)):
                 spread = f"{low} pixels" if low == high else f"{low} to {high} pixels, median {middle}"
                 lines.append(f"{name}: {spread}")
-            lines += [f"modes: {_counts(self.modes)}", f"size taken where none is given: about {self.side}"]
+            lines += [f"modes: {_counts(self.modes)}", f"size taken where none is given: about {taken}"]
         if self.classes is not None:
             lines.append(f"{_many(len(self.classes), 'class', 'classes')}: {_counts(self.classes)}")
         if self.value_range is not None:
@@ -65,7 +67,7 @@ def survey(source: Given = None, layout: str | None = None, progress: Progress |
         listing = opened.listing()
         seen = list(_look(opened, len(listing.names), progress))
         good = [header for header in seen if isinstance(header, Header)]
-        short = [min(header.width, header.height) for header in good]
+        aim = Aim.of([(header.height, header.width) for header in good])
         classes = None
         if listing.labels is not None:
             names = listing.classes or [str(label) for label in range(max(listing.labels) + 1)]
@@ -78,7 +80,7 @@ def survey(source: Given = None, layout: str | None = None, progress: Progress |
             splits={name: len(indices) for name, indices in listing.splits.items()},
             width=_span([header.width for header in good]),
             height=_span([header.height for header in good]),
-            side=opened.side or min(LARGEST, int(np.median(short)) if short else 0),
+            size=opened.side or (simple(aim.size) if good else 0),
             modes=dict(Counter(header.mode for header in good).most_common()),
             classes=classes,
             value_range=opened.value_range(),

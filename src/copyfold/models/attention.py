@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
-from copyfold.models.blocks import MapNorm, SeesAll, double_conv, down
+from copyfold.models.blocks import MapNorm, SeesAll, double_conv, down, power
 from copyfold.types import Code, Float, Images, Shape, Statistics
 
 Attention: TypeAlias = Literal["dot", "softmax", "elu"]
@@ -201,8 +201,8 @@ class AttentionUNet(Autoencoder):
 
     The default is the essay's model: linear attention without a norm before it or a residual around it, so that
     every skip passes through the attention. The code is a tuple: the deepest map, width * 2^depth x h / 2^depth x
-    w / 2^depth, then those of the levels above it, deepest first, before their attention. UsageError where a side
-    is not a multiple of 2^depth.
+    w / 2^depth, then those of the levels above it, deepest first, before their attention. Sides that are not
+    multiples of 2^depth are padded to those, and cropped back.
     """
 
     def __init__(
@@ -222,10 +222,10 @@ class AttentionUNet(Autoencoder):
         super().__init__(shape, output)
         at_least(1, width=width, depth=depth)
         one_of(MapNorm, "norm", norm)
-        check_halvings(self.shape, depth)
-        if norm == "instance" and max(self.shape[1:]) == 2**depth:
+        sides = self.multiples_of(power(2, depth))[1:]
+        if norm == "instance" and max(sides) == 2**depth:
             raise UsageError(
-                f"norm='instance' is invalid: {depth} halvings of {self.shape[1]}x{self.shape[2]} leave a single "
+                f"norm='instance' is invalid: {depth} halvings of {sides[0]}x{sides[1]} leave a single "
                 "position, which has no variance; give a smaller depth or larger images"
             )
         self.width, self.depth, self.norm = width, depth, norm
@@ -251,7 +251,7 @@ class AttentionUNet(Autoencoder):
 
     def encode(self, x: Images) -> Code:
         """The deepest map, followed by those of the levels above it."""
-        x, above = self.encoder["stem"](x), ()
+        x, above = self.encoder["stem"](self.padded(x)), ()
         for k in range(1, self.depth + 1):
             x, above = self.encoder[f"down{k}"](x), (x, *above)
         return (x, *above)
@@ -261,7 +261,7 @@ class AttentionUNet(Autoencoder):
         x, *above = z
         for k, skip in enumerate(above, 1):
             x = self.decoder[f"up{k}"](x, skip)
-        return self.decoder["head"](x)
+        return self.cropped(self.decoder["head"](x))
 
     @classmethod
     def tiny(cls) -> "Autoencoder":
@@ -281,16 +281,3 @@ class _Up(nn.Module):
     def forward(self, x: Maps, skip: Maps) -> Maps:
         """From b x below x h x w and b x channels x 2h x 2w to b x channels x 2h x 2w."""
         return self.conv(torch.cat((self.attention(skip), self.up(x)), dim=1))
-
-
-def check_halvings(shape: Shape, times: int) -> None:
-    """UsageError where images cannot be halved so many times; the message has the nearest size that can."""
-    if times > 30:  # a third-party config may say anything: 2**times would fill the memory
-        raise UsageError(f"{times} halvings are invalid: expected at most 30")
-    step = 2**times
-    if shape[1] % step or shape[2] % step:
-        near = "x".join(str(max(step, round(side / step) * step)) for side in shape[1:])
-        raise UsageError(
-            f"images of {shape[1]}x{shape[2]} are invalid for this model, which halves them {times} times: "
-            f"expected sides of multiples of {step}; the nearest size is {near}"
-        )

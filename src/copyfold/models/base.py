@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
+import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -33,6 +34,7 @@ Output: TypeAlias = Literal["linear", "sigmoid"]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CONFIG_BYTES = 1_000_000  # a config has a few hundred bytes; a larger file is not copyfold's
 SMALL = 64 * 64  # pixels of an image that a real pass is cheap for
+_PADDED = 64  # pixels that a side may be padded by, or by as many as it has
 _EPS = 1e-6  # a decoded image is clamped to [eps, 1 - eps] before its logit is taken
 _DTYPES = {
     torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.bool: "BOOL",
@@ -55,6 +57,8 @@ class Summary:
     """Input pixels, along one axis, that one number of the code can depend on; None: the whole image."""
     output_field: int | None
     """The same for one pixel of the output."""
+    padding: str = ""
+    """Where images are padded inside the model: a sentence on it."""
 
     @property
     def kind(self) -> str:
@@ -67,6 +71,7 @@ class Summary:
         return (
             f"{self.parameters:,} parameters; {self.kind}: a code of {self.code_size:,} numbers for an image "
             f"of {self.input_size:,}; a number of the code sees {fields[0]}, a pixel of the output {fields[1]}"
+            + (f"; {self.padding}" if self.padding else "")
         )
 
 
@@ -85,11 +90,14 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
 
     In eval mode `encode` and `decode` are functions: they change neither their input nor the model, and with
     running statistics the result for an image does not depend on the rest of its batch. Images come in either
-    memory format. `copyfold.testing.check_architecture(model)` checks these rules and the others.
+    memory format. A model that halves images takes any height and width where its constructor builds the layers
+    for `self.multiples_of(step)`, `encode` begins with `self.padded(x)` and `logits` ends with `self.cropped(y)`.
+    `copyfold.testing.check_architecture(model)` checks these rules and the others.
     """
 
     multiple: int | None = None
-    """The model takes images whose sides are multiples of this; None: only the size of `shape`."""
+    """The model takes images of other sizes, and works at sides that are multiples of this; None: only the size of
+    `shape`. Called on other images, it pads them to multiples and crops its output back."""
 
     encoder: Any
     """The modules before the code; the whole model where there is no such part."""
@@ -117,10 +125,8 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
                 f"a {type(self).__name__} does not wrap another model: leave out --core (or give --core null, "
                 "where a recipe has one), or give --model Variational"
             )
-        if len(shape) != 3:
-            raise UsageError(f"shape={shape!r} is invalid: expected (channels, height, width)")
-        self.shape: Shape = cast(Shape, tuple(shape))
-        at_least(1, channels=self.shape[0], height=self.shape[1], width=self.shape[2])
+        self.shape: Shape = checked_shape(shape)
+        self._inner: tuple[int, int] = self.shape[1:]
         one_of(Output, "output", output)
         self.output: Output = output
 
@@ -153,8 +159,61 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
         return self.encode(x) if q is None else q.rsample()
 
     def forward(self, x: Images) -> Images:
-        """The reconstruction D(E(x))."""
-        return self.decode(self.encode(x))
+        """The reconstruction D(E(x)); of images of another size than `shape`, padded to sides that it takes."""
+        size = x.shape[2:]
+        y = self.decode(self.encode(x if size == self.shape[1:] else self.padded(x)))
+        return y if y.shape[2:] == size else y[..., : size[0], : size[1]]
+
+    @property
+    def inner_shape(self) -> Shape:
+        """The shape that the layers see: `shape`, or a larger one that images are padded to."""
+        return self.shape[0], *self._inner
+
+    def multiples_of(self, step: int) -> Shape:
+        """Have the layers work at the next multiples of `step`: the shape to build them for; see `works_at`."""
+        height, width = (-(-side // step) * step for side in self.shape[1:])
+        return self.works_at(height, width)
+
+    def works_at(self, height: int, width: int) -> Shape:
+        """Have the layers work at a height and width of at least those of `shape`; returns the shape of that size.
+
+        For a constructor. `padded` and `cropped` then go from the one to the other. UsageError where most of what
+        the layers see would be padding.
+        """
+        sides, name = self.shape[1:], type(self).__name__
+        if any(more - side > max(_PADDED, side) for more, side in zip((height, width), sides, strict=True)):
+            raise UsageError(
+                f"images of {sides[0]}x{sides[1]} are invalid for this {name}, which would pad them to "
+                f"{height}x{width}: give larger images, or fewer levels"
+            )
+        self._inner = height, width
+        return self.inner_shape
+
+    def padded(self, x: Images) -> Images:
+        """Images with their last row and column repeated up to sides that the layers take; first in `encode`.
+
+        Repeated, because that is possible for any side and any padding (a mirror image must be shorter than the
+        image itself), and has a deterministic gradient on every device. At right and bottom, so that poolings fall
+        on the same pixels as without.
+        """
+        height, width = x.shape[2:]
+        if (height, width) == self.shape[1:]:
+            high, wide = self._inner
+        elif self.multiple is None:
+            return x
+        else:
+            high, wide = (-(-side // self.multiple) * self.multiple for side in (height, width))
+            if (high, wide) == self._inner != self.shape[1:]:  # whose codes are decoded to the size of `shape`
+                wide += self.multiple
+        if (high, wide) == (height, width):
+            return x
+        return F.pad(x, (0, wide - width, 0, high - height), mode="replicate")
+
+    def cropped(self, y: Images) -> Images:
+        """Images as the layers make them, without what `padded` added to those of `shape`; last in `logits`."""
+        if self._inner == self.shape[1:] or y.shape[2:] != self._inner:
+            return y
+        return y[..., : self.shape[1], : self.shape[2]]
 
     @property
     def statistics(self) -> Statistics:
@@ -242,7 +301,15 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
             code_size=sum(prod(shape) for shape in self.code_shapes()),
             code_field=fields[0],
             output_field=fields[1],
+            padding=self._padding(),
         )
+
+    def _padding(self) -> str:
+        """How images are padded, in words; "" where they are not."""
+        (height, width), (high, wide) = self.shape[1:], self.inner_shape[1:]
+        if (height, width) == (high, wide):
+            return ""
+        return f"{height}x{width} is padded to {high}x{wide} inside the model, and cropped back"
 
     def save(self, folder: str | Path, state: Mapping[str, Tensor] | None = None) -> None:
         """Write config.json and model.safetensors (with the weights `state` if given); no code is stored."""
@@ -302,6 +369,21 @@ class Chain(Autoencoder):
     def logits(self, z: Code) -> Images:
         """decoder(z)."""
         return self.decoder(z)
+
+
+def checked_shape(shape: object) -> Shape:
+    """A shape as (channels, height, width); UsageError for anything else, and for height x width x channels."""
+    found = tuple(shape) if isinstance(shape, list | tuple | torch.Size) else ()
+    if len(found) != 3:
+        raise UsageError(f"shape={shape!r} is invalid: expected (channels, height, width)")
+    at_least(1, channels=found[0], height=found[1], width=found[2])
+    channels, height, width = found
+    if min(channels, height) > 4 and (width in (3, 4) or (width == 1 and channels == height)):
+        raise UsageError(
+            f"shape={shape!r} looks like (height, width, channels): expected (channels, height, width), as in "
+            f"{(width, channels, height)}"
+        )
+    return channels, height, width
 
 
 def flat(z: Code) -> Tensor:

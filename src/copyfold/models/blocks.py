@@ -140,6 +140,13 @@ def double_conv(
     )
 
 
+def power(pool: int, times: int) -> int:
+    """By what so many poolings divide a side; UsageError where there are more than any image has room for."""
+    if times > 30:  # a third-party config may say anything: pool**times would fill the memory
+        raise UsageError(f"{times} poolings are invalid: expected at most 30")
+    return pool**times
+
+
 class SeesAll(nn.Module):
     """A module whose every output depends on the whole image, such as attention; see `receptive_field`."""
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least
+from copyfold.models.base import checked_shape
 from copyfold.models.blocks import norm
 from copyfold.types import Float, Images, Shape
 
@@ -120,9 +121,7 @@ class _Block(nn.Module):
 
 def _check(shape: Shape, classes: int) -> None:
     """UsageError for an invalid shape of an image, and for fewer than two classes."""
-    if len(shape) != 3:
-        raise UsageError(f"shape={shape!r} is invalid: expected (channels, height, width)")
-    at_least(1, channels=shape[0], height=shape[1], width=shape[2])
+    checked_shape(shape)
     at_least(2, classes=classes)
 
 

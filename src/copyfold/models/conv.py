@@ -5,10 +5,10 @@ from itertools import pairwise
 
 from torch import nn
 
-from copyfold.errors import UsageError, at_least, one_of
+from copyfold.errors import at_least, numbers, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
-from copyfold.models.blocks import Activation, MapNorm, activation, norm
-from copyfold.types import Shape, Statistics
+from copyfold.models.blocks import Activation, MapNorm, activation, norm, power
+from copyfold.types import Code, Images, Shape, Statistics
 
 
 class Conv(Chain):
@@ -18,7 +18,8 @@ class Conv(Chain):
     odd side loses its last row, as in 28 -> 14 -> 7 -> 3); the decoder has a transposed 3x3 convolution of stride
     2 in its place, to the size before. The code is the last map, channels[-1] x h x w. channels=(16, 32, 64) on
     28x28 is Murphy's network with its 3x3x64 bottleneck (section 20.3); (16,) is one convolution and one
-    up-convolution; the largest number of stages that a side allows leads to a single position.
+    up-convolution; the largest number of stages that a side allows leads to a single position. A shorter side is
+    padded to 2^stages pixels, and cropped back.
     """
 
     def __init__(
@@ -31,26 +32,32 @@ class Conv(Chain):
         statistics: Statistics = "batch",
     ) -> None:
         super().__init__(shape, output)
-        at_least(1, **{f"channels[{i}]": width for i, width in enumerate(channels)})
+        numbers(channels=channels)
+        at_least(1, stages=len(channels), **{f"channels[{i}]": width for i, width in enumerate(channels)})
         one_of(Activation, "activation", activation)
         one_of(MapNorm, "norm", norm)
-        stages, side = len(channels), min(self.shape[1:])
-        if not 1 <= stages < side.bit_length():
-            raise UsageError(
-                f"channels={list(channels)} is invalid for a side of {side} pixels: expected 1 to "
-                f"{side.bit_length() - 1} stages, or images of at least {2**stages} pixels"
-            )
+        stages = len(channels)
+        step = power(2, stages)
+        _, height, width = self.works_at(*(max(side, step) for side in self.shape[1:]))
         self.channels, self.activation, self.norm = tuple(channels), activation, norm
-        if all(length % 2**stages == 0 for length in self.shape[1:]):
-            self.multiple = 2**stages
+        if height % step == width % step == 0:
+            self.multiple = step
         widths = (self.shape[0], *channels)
         self.encoder = nn.Sequential(*(_down(a, b, activation, norm) for a, b in pairwise(widths)))
-        sizes = [(self.shape[1] >> k, self.shape[2] >> k) for k in range(stages)]
+        sizes = [(height >> k, width >> k) for k in range(stages)]
         ups = [_up(b, a, size) for (a, b), size in zip(pairwise(widths), sizes, strict=True)]
         for stage, width in zip(ups[1:], channels[:-1], strict=True):
             stage.extend([_norm(norm, width), _activation(activation)])
         self.decoder = nn.Sequential(*reversed(ups))
         self.statistics = statistics
+
+    def encode(self, x: Images) -> Code:
+        """The last map."""
+        return self.encoder(self.padded(x))
+
+    def logits(self, z: Code) -> Images:
+        """The transposed stages, to the image's size."""
+        return self.cropped(self.decoder(z))
 
     @classmethod
     def tiny(cls) -> "Autoencoder":

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from copyfold.errors import UsageError, at_least, one_of
+from copyfold.errors import UsageError, at_least, numbers, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
 from copyfold.models.blocks import Activation, activation, norm
 from copyfold.types import Float, Shape, Statistics
@@ -87,6 +87,7 @@ class MLP(Chain):
         statistics: Statistics = "batch",
     ) -> None:
         super().__init__(shape, output)
+        numbers(hidden=hidden)
         at_least(1, latent_dim=latent_dim, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
         one_of(Activation, "activation", activation)
         one_of(Activation, "code_activation", code_activation)

@@ -7,10 +7,10 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from copyfold.errors import at_least, one_of
-from copyfold.models.attention import Attention, Residual, Residuals, attention, check_halvings
+from copyfold.errors import at_least, numbers, one_of
+from copyfold.models.attention import Attention, Residual, Residuals, attention
 from copyfold.models.base import Autoencoder, Output
-from copyfold.models.blocks import norm
+from copyfold.models.blocks import norm, power
 from copyfold.types import Code, Images, Shape, Statistics
 
 
@@ -30,7 +30,7 @@ class DiffusionUNet(Autoencoder):
     `residual` = "noise" is what that script does: every residual x is replaced by 0.05 x + 0.95 N(0.5, 0.2^2),
     drawn at every call from torch's global generator, so that two calls differ. The code is a tuple: the map
     from the middle, then those of the stages except the first, deepest first. With c = 3 and the defaults
-    29,840,403 parameters. Raises UsageError where a side is not a multiple of 2^(stages - 1).
+    29,840,403 parameters. Sides that are not multiples of 2^(stages - 1) are padded to those, and cropped back.
     """
 
     def __init__(
@@ -46,13 +46,14 @@ class DiffusionUNet(Autoencoder):
     ) -> None:
         super().__init__(shape, output)
         at_least(3, width=width)
+        numbers(multiples=multiples)
         at_least(2, stages=len(multiples))
         at_least(1, **{f"multiples[{k}]": m for k, m in enumerate(multiples)})
         one_of(Residuals, "residual", residual)
-        check_halvings(self.shape, len(multiples) - 1)
+        self.multiple = power(2, len(multiples) - 1)
+        self.multiples_of(self.multiple)
         self.width, self.multiples, self.residual = width, tuple(multiples), residual
         self.heads, self.dim_head = heads, dim_head
-        self.multiple = 2 ** (len(multiples) - 1)
         widths = [width * m for m in multiples]
         first, last = width // 3 * 2, widths[-1]
         attend = (heads, dim_head, residual)
@@ -78,7 +79,7 @@ class DiffusionUNet(Autoencoder):
 
     def encode(self, x: Images) -> Code:
         """The map from the middle, followed by those of the stages except the first."""
-        x = self.encoder["stage0"](self.encoder["first"](x))
+        x = self.encoder["stage0"](self.encoder["first"](self.padded(x)))
         maps = ()
         for k in range(1, len(self.multiples)):
             x = self.encoder[f"stage{k}"](self.encoder[f"down{k - 1}"](x))
@@ -90,7 +91,7 @@ class DiffusionUNet(Autoencoder):
         x, *maps = z
         for k, skip in zip(reversed(range(1, len(self.multiples))), maps, strict=True):
             x = self.decoder[f"up{k}"](torch.cat((x, skip), dim=1))
-        return self.decoder["head"](self.decoder["last"](x))
+        return self.cropped(self.decoder["head"](self.decoder["last"](x)))
 
     @classmethod
     def tiny(cls) -> "Autoencoder":

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Output
-from copyfold.models.blocks import Activation, MapNorm, activation, double_conv, down
+from copyfold.models.blocks import Activation, MapNorm, activation, double_conv, down, power
 from copyfold.types import Code, Images, Shape, Statistics
 
 Skips: TypeAlias = Literal["none", "self", "concat"]
@@ -26,6 +26,9 @@ class Middle(Recorded, ABC):
 
     `copyfold.testing.check_middle` tests one of your own.
     """
+
+    multiple: ClassVar[int] = 1
+    """The sides of the deepest map must be multiples of this; the U-Net pads images so that they are."""
 
     @abstractmethod
     def squeeze(self, channels: int, height: int, width: int) -> nn.Module:
@@ -46,6 +49,8 @@ class Affine(Middle):
     With activation = "identity", as in the essay's script, the whole module is affine and of rank at most
     `latent_dim`. 500-100-500 by default. The U-Net then takes images of one size only.
     """
+
+    multiple: ClassVar[int] = 4
 
     hidden: int = 500
     latent_dim: int = 100
@@ -98,6 +103,8 @@ class Wide(Middle):
     transposed convolution restores the size of the map (the script's gives twice that, and crops it later).
     The U-Net then takes images of one size only.
     """
+
+    multiple: ClassVar[int] = 2
 
     channels: int = 256
     latent_dim: int = 10_000
@@ -153,7 +160,8 @@ class UNet(Autoencoder):
     pool = 3 shrinks maps faster, as in its "contractive" one (which has no contractive penalty): the up stages
     upsample by 3, and pad to the size of their level where a side was not a multiple. (The script's upsample by
     2 and pad with zeros to three times the size.)
-    With pool = 2, UsageError where a side is not a multiple of 2^depth; the message has the nearest size.
+    With pool = 2, sides that are not multiples of 2^depth are padded to those, and cropped back, and so are sides
+    shorter than pool^depth; `middle` may need larger multiples.
     """
 
     def __init__(
@@ -174,7 +182,9 @@ class UNet(Autoencoder):
         at_least(2, pool=pool)
         one_of(Skips, "skips", skips)
         one_of(MapNorm, "norm", norm)
-        sides = _sides(self.shape, depth, pool, norm)
+        step = power(pool, depth)
+        inner = self.works_at(*(_inner(side, pool, step, middle) for side in self.shape[1:]))
+        sides = _sides(inner, depth, pool, norm)
         ups = (up,) * depth if isinstance(up, str) else tuple(up)
         for how in ups:
             one_of(Upsampling, "up", how)
@@ -184,9 +194,9 @@ class UNet(Autoencoder):
             width, depth, skips, norm, middle, pool,
         )  # fmt: skip
         self.up: Upsampling | tuple[Upsampling, ...] = up if isinstance(up, str) else ups
-        whole = all(side % pool**depth == 0 for side in self.shape[1:])
+        whole = all(side % step == 0 for side in inner[1:])
         if middle is None and whole:
-            self.multiple = pool**depth
+            self.multiple = step
         widths = [width * 2**k for k in range(depth + 1)]
         deepest = (widths[-1], *sides[-1])
         self.encoder = nn.ModuleDict(
@@ -206,7 +216,7 @@ class UNet(Autoencoder):
 
     def encode(self, x: Images) -> Code:
         """The deepest map (or its `middle`'s vector), with "concat" followed by the maps above it."""
-        x, above = self.encoder["stem"](x), ()
+        x, above = self.encoder["stem"](self.padded(x)), ()
         for k in range(1, self.depth + 1):
             above = (x, *above) if self.skips == "concat" else above
             x = self.encoder[f"down{k}"](x)
@@ -219,7 +229,7 @@ class UNet(Autoencoder):
         x = self.decoder["expand"](z)
         for k in range(1, self.depth + 1):
             x = self.decoder[f"up{k}"](x, above[k - 1] if above else None)
-        return self.decoder["head"](x)
+        return self.cropped(self.decoder["head"](x))
 
     @classmethod
     def tiny(cls) -> "Autoencoder":
@@ -269,20 +279,16 @@ def _padded(x: Tensor, side: Side) -> Tensor:
     return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
+def _inner(side: int, pool: int, step: int, middle: Middle | None) -> int:
+    """The side that the layers work at: the next multiple; with another pool than 2 any that leaves a map."""
+    multiple = middle.multiple if middle else 1
+    if pool != 2 and side >= step and side // step % multiple == 0:
+        return side
+    return -(-side // (step * multiple)) * step * multiple
+
+
 def _sides(shape: Shape, depth: int, pool: int, norm_kind: str) -> list[Side]:
-    """Height and width of every level's map; UsageError where one would be empty."""
-    if depth > 30:  # a third-party config may say anything: pool**depth would fill the memory
-        raise UsageError(f"depth={depth} is invalid: expected at most 30")
-    step = pool**depth
-    short = min(shape[1:]) < step
-    if short or (pool == 2 and (shape[1] % step or shape[2] % step)):
-        near = "x".join(str(max(step, round(side / step) * step)) for side in shape[1:])
-        often = f"halves them {depth} times" if pool == 2 else f"pools them {depth} times by {pool}"
-        must = f"multiples of {step}" if pool == 2 else f"at least {step} pixels"
-        raise UsageError(
-            f"images of {shape[1]}x{shape[2]} are invalid for a UNet of depth {depth}, which {often}: "
-            f"expected sides of {must}; the nearest size is {near}"
-        )
+    """Height and width of every level's map; UsageError where the deepest has no variance for its norm."""
     sides = [(shape[1] // pool**k, shape[2] // pool**k) for k in range(depth + 1)]
     if norm_kind == "instance" and max(sides[-1]) == 1:
         raise UsageError(

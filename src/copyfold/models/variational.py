@@ -36,6 +36,7 @@ class Variational(Autoencoder):
         super().__init__(core.shape, core.output)
         at_least(1, latent_dim=latent_dim)
         self.core, self.latent_dim = core, latent_dim
+        self._inner = core.inner_shape[1:]  # the core pads and crops
         shapes = core.code_shapes()
         if len(shapes) != 1:
             raise UsageError(

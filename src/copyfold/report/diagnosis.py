@@ -10,6 +10,7 @@ from typing import Any
 
 from copyfold import catalogue, screen
 from copyfold.data import Photos, Stream
+from copyfold.data.reading.sizes import simple
 from copyfold.errors import UsageError
 from copyfold.files import write_text
 from copyfold.models.base import Autoencoder
@@ -182,7 +183,7 @@ def _check(model: Autoencoder, photos: Photos | Stream) -> None:
     if photos.shape != model.shape:
         raise UsageError(
             f"the model is for images of {model.shape}, the photos are {photos.shape}: make them with "
-            f"Photos(..., size={model.shape[1]})"
+            f"Photos(..., size={simple(model.shape[1:])}, channels={model.shape[0]})"
         )
     if isinstance(photos, Photos) and photos.whole:
         if len(photos) < HELD + COMPARED:

@@ -113,18 +113,11 @@ class Renoising(Sampler):
 
 
 def _size(model: Autoencoder, x: Images, height: int) -> tuple[int, int]:
-    """Height and width of a larger x that the model takes."""
-    size = height, round(height * x.shape[3] / x.shape[2])
-    name, step = type(model).__name__, model.multiple
-    if step is None:
+    """Height and width of a larger x; UsageError where the model takes one size only."""
+    size, name = (height, max(1, round(height * x.shape[3] / x.shape[2]))), type(model).__name__
+    if model.multiple is None:
         raise UsageError(
             f"a film cannot grow to {size[0]}x{size[1]} with this {name}, which only takes images of "
             f"{model.shape[1]}x{model.shape[2]}: leave out grow, or train a UNet or Conv without a dense middle"
-        )
-    if size[0] % step or size[1] % step:
-        near = "x".join(str(max(1, round(side / step)) * step) for side in size)
-        raise UsageError(
-            f"a film cannot grow to {size[0]}x{size[1]} with this {name}: expected sides of multiples of {step}; "
-            f"the nearest size is {near}"
         )
     return size

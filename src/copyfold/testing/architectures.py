@@ -301,15 +301,16 @@ def _accepts_channels_last(model: Autoencoder, x: Images) -> None:
 
 
 def _accepts_other_sizes(model: Autoencoder, _x: Images) -> None:
-    """Images of other sizes are accepted if `multiple` says so."""
+    """Images of other sizes are accepted if `multiple` says so: multiples of it, and others by padding."""
     name, multiple = type(model).__name__, model.multiple
     if multiple is None:
         return
     advice = f"multiple={multiple} allows any sides that are multiples of it; set None if shape fixes the size"
-    other = images((model.shape[0], 3 * multiple, 5 * multiple), 2)
-    with attempt(f"{name}: {size(other)}", advice):
-        y = model(other)
-    require(y.shape == other.shape, f"{name}: returns {size(y)} for {size(other)}: {advice}")
+    for sides in ((3 * multiple, 5 * multiple), (3 * multiple + 1, 5 * multiple - 1), model.inner_shape[1:]):
+        other = images((model.shape[0], *sides), 2)
+        with attempt(f"{name}: {size(other)}", advice):
+            y = model(other)
+        require(y.shape == other.shape, f"{name}: returns {size(y)} for {size(other)}: {advice}")
 
 
 def _saves_and_loads(model: Autoencoder, x: Images) -> None:

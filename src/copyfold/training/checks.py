@@ -15,19 +15,20 @@ from copyfold.training.solving import check_solvable
 _AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
 
 
-def check_kinds(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> None:
-    """UsageError for what is no model, objective or photos at all."""
+def check_kinds(model: Autoencoder, objective: Objective) -> None:
+    """UsageError for what is no model or objective at all."""
     for thing, base in ((model, Autoencoder), (objective, Objective)):
         if not isinstance(thing, base):
             raise UsageError(f"{thing!r} is invalid: expected an instance of {base.__name__}, as in {_AS[base]}")
-    if not hasattr(photos, "batches"):
-        raise UsageError(f"photos={photos!r} is invalid: expected Photos, as in Photos({photos!r})")
 
 
 def check(model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:
     """UsageError, before training, for what would fail later or could not be read back."""
     if model.shape != tuple(photos.shape):
-        raise UsageError(f"the model is for images of {model.shape}, the photos are {tuple(photos.shape)}")
+        raise UsageError(
+            f"the model is for images of {model.shape} (channels, height, width), the photos are "
+            f"{tuple(photos.shape)}: make it for photos.shape"
+        )
     check_reloadable(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise UsageError(f"{type(model).__name__} has no weights that can be trained")

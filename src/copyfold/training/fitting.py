@@ -13,6 +13,7 @@ import torch
 
 from copyfold import runs, screen
 from copyfold.data import Photos, Stream
+from copyfold.data.reading.opening import Given
 from copyfold.data.reading.remembered import remember
 from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder, load
@@ -58,7 +59,7 @@ def _with_plan_fields(function: Callable[..., runs.Run]) -> Callable[..., runs.R
 def fit(
     model: Autoencoder,
     objective: Objective | None = None,
-    photos: Photos | Stream | None = None,
+    photos: Photos | Stream | Given = None,
     run: str | Path | None = None,
     *,
     resume: bool = False,
@@ -82,7 +83,8 @@ def fit(
     Args:
         model: What to train; its shape must be that of the photos.
         objective: The loss to minimise: plain reconstruction unless given.
-        photos: What to train on: the digits unless given.
+        photos: What to train on: the digits unless given. Any other source of images that `Photos` takes, such as
+            an array, a tensor or a folder, is read at the model's own height, width and channels.
         run: The run's folder; runs/ARCHITECTURE-TIME unless given.
         resume: Continue from the run's last checkpoint, or start from scratch where there is none.
         overwrite: Delete the run that is in the folder, if there is one.
@@ -103,8 +105,8 @@ def fit(
     when SIGINT or SIGTERM came.
     """
     check_names("fit", plan, inspect.signature(fit).parameters)
-    objective, photos = objective or Classical(), photos or Photos()
-    check_kinds(model, objective, photos)
+    objective = objective or Classical()
+    check_kinds(model, objective)
     chosen = Plan(**plan).resolved(model)
     check_logger(log)
     for callback in callbacks:
@@ -115,6 +117,7 @@ def fit(
     if plan.get("precision", "auto") == "auto" and not chosen.solve:
         why = "which this machine has in hardware" if chosen.precision == "bf16" else "no bf16 in hardware"
         _tell(f"precision: {chosen.precision}, {why}")
+    photos = as_photos(photos, model, chosen.seed, progress)  # after all that is refused without them
     check(model, objective, photos, chosen)
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = runs.Run(run or Path("runs") / name)
@@ -138,6 +141,16 @@ def fit(
     if signum and first:  # one process says it; a second would be taken for one that failed
         raise Stopped(signum, target)
     return target
+
+
+def as_photos(
+    given: Photos | Stream | Given, model: Autoencoder, seed: int = 0, progress: Progress | bool | None = None
+) -> Photos | Stream:
+    """Photos as they are; any other source of images read at the model's own height, width and channels."""
+    if hasattr(given, "batches"):
+        return cast("Photos | Stream", given)
+    channels, *size = model.shape
+    return Photos(cast(Given, given), (size[0], size[1]), channels=channels, seed=seed, progress=progress)
 
 
 def _train(

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import torch
 
 from copyfold.data import Photos, Stream
-from copyfold.data.photos import natural_side
+from copyfold.data.photos import natural_size
 from copyfold.data.reading.opening import Given
+from copyfold.data.reading.sizes import Sides, scaled, simple, written
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.models.unet import UNet
@@ -29,7 +30,8 @@ from copyfold.types import Shape
 __all__ = ["Suggestion", "suggest"]
 
 LADDER = ((32, 8), (32, 16), (48, 16), (64, 16), (64, 32), (96, 32), (128, 32), (128, 64))
-"""Size and width, from the cheapest to the dearest: each learns more than the one before where time allows."""
+"""Longer side and width, from the cheapest to the dearest: each learns more than the one before where time allows.
+"""
 SIDES = sorted({size for size, _ in LADDER})
 ENOUGH = 50
 """Steps that a network must have time for, per unit of its width.
@@ -51,10 +53,16 @@ TRIED, CHOSEN = 3, 8  # throw-away steps of each network that is tried, and more
 class Rung(NamedTuple):
     """A network that may be suggested."""
 
-    size: int
+    size: int | Sides
+    """The side of the images in pixels; height and width of those that are not square."""
     width: int
     depth: int | None
     """Poolings; None where the architecture has no such choice."""
+
+    @property
+    def sides(self) -> Sides:
+        """Height and width."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,8 @@ class Suggestion:
 
     architecture: Callable[..., Autoencoder]
     """What was measured, such as UNet; called with the shape, the width and the depth."""
-    size: int
-    """The side of the images in pixels."""
+    size: int | Sides
+    """The side of the images in pixels; height and width of those that are not square."""
     width: int
     depth: int | None
     """Poolings; None where the architecture has no such choice."""
@@ -85,7 +93,7 @@ class Suggestion:
 
     def model(self, shape: Shape) -> Autoencoder:
         """The network for images of this shape, which may have another size than was measured."""
-        return _built(self.architecture, self.wrap, shape, Rung(shape[1], self.width, self.depth))
+        return _built(self.architecture, self.wrap, shape, Rung(simple(shape[1:]), self.width, self.depth))
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -108,8 +116,9 @@ def suggest(
         run = cf.fit(s.model(photos.shape), photos=photos, **s.plan)
 
     Suggested is the largest size and width for which 50 steps per unit of width fit into the minutes, of a few
-    that are tried for some twenty throw-away steps in all. Sizes above the images' own are not tried. The depth
-    leaves a map of 8 pixels or more. What comes out differs from machine to machine, and with what else runs.
+    that are tried for some twenty throw-away steps in all. Sizes above the images' own are not tried, and all have
+    the aspect ratio of images that share one shape. The depth leaves a map of 8 pixels or more. What comes out
+    differs from machine to machine, and with what else runs.
 
     Args:
         photos: A source of images, as `Photos` takes it, of which the size is looked up; or photos, of their size.
@@ -127,10 +136,11 @@ def suggest(
     if chosen.world > 1:
         raise UsageError("suggest measures one device: leave out devices and nodes")
     if isinstance(photos, Photos | Stream):
-        size, channels = photos.shape[1], photos.shape[0]
-        found = measured_plan(architecture, objective or Classical(), chosen, size, channels, size)
+        channels, *size = photos.shape
+        own = (size[0], size[1])
+        found = measured_plan(architecture, objective or Classical(), chosen, own, channels, own)
     else:
-        found = measured_plan(architecture, objective or Classical(), chosen, natural_side(photos))
+        found = measured_plan(architecture, objective or Classical(), chosen, natural_size(photos))
     if found is None:
         raise UsageError(f"{_name(architecture)} takes no size that was tried: give photos that it takes")
     return found
@@ -140,20 +150,20 @@ def measured_plan(
     architecture: Callable[..., Autoencoder],
     objective: Objective,
     plan: Plan,
-    largest: int,
+    largest: Sides,
     channels: int = 3,
-    size: int | None = None,
+    size: Sides | None = None,
     wrap: Callable[[Autoencoder], Autoencoder] | None = None,
 ) -> Suggestion | None:
     """What `suggest` does with all that is named: `size`, the steps of the plan, what the architecture is given.
 
-    `largest` is the images' own side. None where the architecture takes none of the sizes.
+    `largest` is the images' own height and width. None where the architecture takes none of the sizes.
     """
     assert plan.minutes is not None
     minutes, threads = plan.minutes, plan.threads
 
     def built(rung: Rung) -> Autoencoder:
-        return _built(architecture, wrap, (channels, rung.size, rung.size), rung)
+        return _built(architecture, wrap, (channels, *rung.sides), rung)
 
     def seconds(plan: Plan, rung: Rung, steps: int) -> float:
         return step_time(built(rung), objective, plan, steps)
@@ -183,16 +193,17 @@ def unhindered(plan: Plan, seconds: Callable[[Plan], float]) -> Plan:
     return one if HINDERED * seconds(one) < seconds(plan) else plan
 
 
-def rungs(architecture: Callable[..., Autoencoder], largest: int, size: int | None = None) -> list[Rung]:
+def rungs(architecture: Callable[..., Autoencoder], largest: Sides, size: Sides | None = None) -> list[Rung]:
     """The networks to try, the cheapest first; `size` stays where it is given, and what the architecture names."""
     named = getattr(architecture, "keywords", {})
     has_depth = "depth" in inspect.signature(architecture).parameters
-    cap = max((side for side in SIDES if side <= largest), default=max(4, largest // 4 * 4))
+    longer = max(largest)
+    cap = max((side for side in SIDES if side <= longer), default=longer)
     found: list[Rung] = []
     for side, width in LADDER:
-        chosen = size or min(side, cap)
-        depth = named.get("depth", min(DEEPEST, max(1, int(math.log2(max(1, chosen / WAIST))))))
-        rung = Rung(chosen, named.get("width", width), depth if has_depth else None)
+        chosen = size or scaled(largest, min(side, cap))
+        depth = named.get("depth", min(DEEPEST, max(1, int(math.log2(max(1, min(chosen) / WAIST))))))
+        rung = Rung(simple(chosen), named.get("width", width), depth if has_depth else None)
         if rung not in found:
             found.append(rung)
     return found
@@ -244,7 +255,8 @@ def suggestion(
 def _reasons(name: str, rung: Rung, seconds: float, steps: int, plan: Plan) -> Iterator[str]:
     assert plan.minutes is not None
     deep = "" if rung.depth is None else f" and depth {rung.depth}"
-    network = f"{name} of width {rung.width}{deep} at {rung.size} pixels"
+    size = rung.size if isinstance(rung.size, int) else written(rung.size)
+    network = f"{name} of width {rung.width}{deep} at {size} pixels"
     minutes = f"{plan.minutes:g} minute{'s' * (plan.minutes != 1)}"
     needed = steps * seconds / 60
     if plan.steps is None:

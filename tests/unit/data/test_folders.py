@@ -160,6 +160,7 @@ def test_the_size_is_the_median_short_side_moved_to_a_valid_one(tmp_path: Path) 
 
 def test_large_photos_are_taken_at_128(tmp_path: Path) -> None:
     plain(tmp_path / "a.png", size=(700, 500))
+    plain(tmp_path / "b.png", size=(500, 700))
     assert Photos(tmp_path).size == 128
 
 

@@ -217,9 +217,9 @@ def test_open_image_works_in_many_threads(tmp_path: Path) -> None:
 def test_crop_takes_the_centre_and_pad_keeps_everything() -> None:
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 200
-    cropped = np.asarray(decoding.square(Image.fromarray(wide), 10, "crop"))
+    cropped = np.asarray(decoding.fitted(Image.fromarray(wide), (10, 10), "crop"))
     assert (cropped == 200).all()
-    padded = np.asarray(decoding.square(Image.fromarray(wide), 30, "pad"))
+    padded = np.asarray(decoding.fitted(Image.fromarray(wide), (30, 30), "pad"))
     np.testing.assert_array_equal(padded[10:20], wide)
     assert not padded[:10].any()
     assert not padded[20:].any()
@@ -227,13 +227,13 @@ def test_crop_takes_the_centre_and_pad_keeps_everything() -> None:
 
 def test_scaling_down_averages() -> None:
     checks = np.indices((128, 128)).sum(0) % 2 * 255  # aliasing would give black, white or moire
-    small = np.asarray(decoding.square(Image.fromarray(checks.astype(np.uint8)), 32, "crop"))
+    small = np.asarray(decoding.fitted(Image.fromarray(checks.astype(np.uint8)), (32, 32), "crop"))
     assert np.abs(small.astype(float) - 127.5).max() < 8
 
 
 def test_an_image_of_the_size_is_not_touched() -> None:
     image = gradient("RGB").crop((0, 0, 4, 4))
-    assert decoding.square(image, 4, "crop") is image
+    assert decoding.fitted(image, (4, 4), "crop") is image
 
 
 def test_a_large_jpeg_decoded_small_looks_the_same(tmp_path: Path) -> None:
@@ -242,6 +242,6 @@ def test_a_large_jpeg_decoded_small_looks_the_same(tmp_path: Path) -> None:
     path = saved(tmp_path, picture, "a.jpg", quality=95)
     quick = decoding.decode(path, near=32)
     assert quick.size == (64, 64)  # a quarter: the smallest that is still twice the side
-    found = np.asarray(decoding.square(quick, 32, "crop")).astype(float)
+    found = np.asarray(decoding.fitted(quick, (32, 32), "crop")).astype(float)
     expected = np.asarray(picture.resize((32, 32), BILINEAR)).astype(float)
     assert np.abs(found - expected).mean() < 2

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from copyfold.data.reading.sizes import Fit, Sides, box, inside
+
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
-
-Fit = Literal["crop", "pad"]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MEGAPIXELS = 100
@@ -113,38 +113,42 @@ def flatten(image: "Image.Image", channels: int | None) -> "Image.Image":
     return image.convert(mode)
 
 
-def square(image: "Image.Image", side: int, fit: Fit) -> "Image.Image":
-    """Fit an L or RGB image to a square of `side` pixels.
+def fitted(image: "Image.Image", size: Sides, fit: Fit) -> "Image.Image":
+    """Bring an L or RGB image to a height and width in pixels.
 
-    "crop" scales the short side to `side` and takes the centre; "pad" scales the long side to `side` and puts
-    the image in the middle of black. An image that has the size already is not touched.
+    "crop" scales it to cover them and takes the centre; "pad" scales it to fit into them and puts it in the middle
+    of black; "stretch" scales both sides apart. An image that has the size already is not touched.
     """
     width, height = image.size
-    if (width, height) == (side, side):
+    if (height, width) == size:
         return image
+    if fit == "stretch":
+        return _scaled(image, size, (0, 0, width, height))
     if fit == "crop":
-        short = min(width, height)
-        left, top = (width - short) // 2, (height - short) // 2
-        return _scaled(image, (side, side), (left, top, left + short, top + short))
+        high, wide = box((height, width), size)
+        left, top = (width - wide) // 2, (height - high) // 2
+        return _scaled(image, size, (left, top, left + wide, top + high))
     from PIL import Image
 
-    scale = side / max(width, height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    canvas = Image.new(image.mode, (side, side))
-    scaled = _scaled(image, size, (0, 0, width, height))
-    canvas.paste(scaled, ((side - size[0]) // 2, (side - size[1]) // 2))
+    high, wide = inside((height, width), size)
+    canvas = Image.new(image.mode, (size[1], size[0]))
+    canvas.paste(
+        _scaled(image, (high, wide), (0, 0, width, height)), ((size[1] - wide) // 2, (size[0] - high) // 2)
+    )
     return canvas
 
 
-def _scaled(image: "Image.Image", size: tuple[int, int], box: tuple[int, int, int, int]) -> "Image.Image":
-    if size == (box[2] - box[0], box[3] - box[1]):
-        return image.crop(box)
+def _scaled(image: "Image.Image", size: Sides, box: tuple[float, float, float, float]) -> "Image.Image":
+    """The part of an image in a box of left, top, right, bottom, at a height and width."""
+    if size == (box[3] - box[1], box[2] - box[0]):
+        left, top, right, bottom = map(int, box)
+        return image.crop((left, top, right, bottom))
     from PIL import Image
 
     # Pillow widens the filter as it scales down, so that nothing aliases; bilinear overshoots nowhere, and is
     # what the field trains on (torchvision's Resize).
     # From a reducing_gap of 3 the result cannot be told from that without one, says Pillow; it is faster.
-    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
 def _eight_bits(image: "Image.Image") -> "Image.Image":

@@ -29,6 +29,10 @@ def _recognise(given: Given, layout: str | None) -> Source:
         return Digits()
     if isinstance(given, (np.ndarray, torch.Tensor)):
         return Memory(given, layout)
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(
+            f"{given!r} is not a source of images: give a path, hf://owner/name, an array or a tensor"
+        )
     if isinstance(given, str) and given.startswith("hf://"):
         return Hub(given)
     path = Path(os.path.abspath(Path(given).expanduser()))

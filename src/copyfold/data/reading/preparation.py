@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from copyfold.data.reading.decoding import Fit, Refused, flatten, square
+from copyfold.data.reading.decoding import Refused, fitted, flatten
 from copyfold.data.reading.folders import HELD_OUT
 from copyfold.data.reading.parallel import cores, in_order
+from copyfold.data.reading.sizes import Fit, Sides, cost
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.errors import DataError
 from copyfold.types import Progress
-
-LARGEST = 128
-"""The largest side in pixels that is taken without being asked for."""
 
 HELD_OUT_SHARE = 0.1
 SMALL = 100
@@ -98,24 +96,26 @@ def _all(listing: Listing, limit: int | None, rng: np.random.Generator, seed: in
     return Choice(everything, everything[:0], notes)
 
 
-def median_side(source: Source, chosen: np.ndarray, progress: Progress | None) -> int:
-    """The median short side of the chosen images in pixels, by their headers; 1 where none can be read."""
-    look = partial(_short_sides, source)
+def shapes(source: Source, chosen: np.ndarray, progress: Progress | None) -> list[Sides]:
+    """Height and width of the chosen images in pixels, by their headers; of those that can be read."""
+    look = partial(_shapes, source)
     found = _pieces(look, chosen, "looking at images", progress, _threads(source, chosen))
-    sides = [side for piece in found for side in piece]
-    return int(np.median(sides)) if sides else 1
+    return [size for piece in found for size in piece]
 
 
 def prepared(
     source: Source,
     chosen: np.ndarray,
-    side: int,
+    size: Sides,
     channels: int | None,
     fit: Fit,
     bad: Bad,
+    costs: list[float],
     progress: Progress | None,
 ) -> Iterator[np.ndarray]:
     """Yield uint8 blocks N·H·W·C of the chosen images in order; those unreadable are added to `bad`.
+
+    What fitting each image to the size costs (see `sizes.cost`) is added to `costs`, in any order.
 
     With `channels` None a block has 1 channel where all in it are grey, and else 3; after the first of 3, others
     have either, since the search for colour has ended.
@@ -128,13 +128,13 @@ def prepared(
         images, refused = [], []
         for index in indices:
             try:
-                images.append(_pixels(source, int(index), side, wanted, fit))
+                images.append(_pixels(source, int(index), size, wanted, fit, costs))
             except Refused as error:
                 refused.append((int(index), str(error)))
         most = max((image.shape[2] for image in images), default=channels or 1)
         if most == 3:
             wanted = 3
-        block = np.empty((len(images), side, side, most), np.uint8)
+        block = np.empty((len(images), *size, most), np.uint8)
         for k, image in enumerate(images):
             block[k] = image
         return block, refused
@@ -144,28 +144,32 @@ def prepared(
         yield block
 
 
-def _pixels(source: Source, index: int, side: int, channels: int | None, fit: Fit) -> np.ndarray:
+def _pixels(
+    source: Source, index: int, size: Sides, channels: int | None, fit: Fit, costs: list[float]
+) -> np.ndarray:
     """One image, uint8 H·W·C; with `channels` None of 1 channel if it is grey, else of 3."""
     pixels = source.ready(index)
-    if pixels is not None and pixels.shape[:2] == (side, side) and channels in (None, pixels.shape[2]):
+    if pixels is not None and pixels.shape[:2] == size and channels in (None, pixels.shape[2]):
+        costs.append(0.0)
         return pixels if channels or (pixels != pixels[..., :1]).any() else pixels[..., :1]
-    image = square(flatten(source.read(index, side), channels), side, fit)
-    return np.asarray(image).reshape(side, side, -1)
+    image = flatten(source.read(index, max(size)), channels)
+    costs.append(cost((image.height, image.width), size, fit))
+    return np.asarray(fitted(image, size, fit)).reshape(*size, -1)
 
 
-def _short_sides(source: Source, indices: np.ndarray) -> list[int]:
-    """Of those images that can be read, in pixels; the others will be named when all are decoded."""
-    sides = []
+def _shapes(source: Source, indices: np.ndarray) -> list[Sides]:
+    """Of those images that can be read; the others will be named when all are decoded."""
+    found: list[Sides] = []
     for index in indices:
         with suppress(Refused):
             header = source.header(int(index))
-            sides.append(min(header.width, header.height))
-    return sides
+            found.append((header.height, header.width))
+    return found
 
 
 def _threads(source: Source, chosen: np.ndarray) -> int:
     """How many threads decode the images fastest: 1 where a few of them are small."""
-    sides = _short_sides(source, chosen[:: -(-len(chosen) // SAMPLE)])
+    sides = [min(shape) for shape in _shapes(source, chosen[:: -(-len(chosen) // SAMPLE)])]
     return 1 if sides and np.median(sides) < SMALL else cores()
 
 
