@@ -31,9 +31,9 @@ VALUES = 4 * MEGAPIXELS * 1_000_000
 """Numbers in one image at most: 100 megapixels of colour with transparency."""
 
 NONE, DEFLATE = 1, (8, 32946)  # the compressions of TIFF that are read without Pillow
-CMYK, WHITE_IS_ZERO, RGB = 5, 0, 2  # of the colour spaces of TIFF
+RGB = 2  # of the colour spaces of TIFF
 PREMULTIPLIED, TRANSPARENCY = 1, 2  # what an extra channel of a TIFF is
-BITS, FORMAT, SIGNED, FLOAT = 258, 339, 2, 3  # tags of TIFF, and kinds of numbers
+BITS, PLANAR, FORMAT, SIGNED = 258, 284, 339, 2  # tags of TIFF, and a kind of numbers
 RANGES = ((340, 341), (280, 281))  # the tags in which a TIFF says its smallest and largest value
 SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 TURNS: dict[int, Any] = {
@@ -68,7 +68,7 @@ class Numbers:
     image: "Image.Image | None" = field(default=None, repr=False)
     """Pillow's image of 8 bits, with what the file says beside its pixels."""
     info: dict[str, Any] = field(default_factory=dict[str, Any])
-    """The same of TIFF files that Pillow does not open: icc_profile, dpi."""
+    """The same of TIFF files that Pillow does not open: icc_profile, dpi, compression."""
 
     def opaque(self) -> np.ndarray:
         """The numbers without transparency, composited on white as everywhere: H·W·C of the colours alone."""
@@ -98,6 +98,8 @@ def numbers(file: Readable) -> Numbers:
         if refused.tiff:
             return _tiff(file)
         raise
+    if wide and tags.get(PLANAR) == 2:  # Pillow reads the planes by rules of its own, and only their high bytes
+        return _tiff(file)
     if wide:
         return _sixteen(file, kind, format, wide)
     with opened(file) as image:
@@ -313,8 +315,8 @@ def _divided(array: np.ndarray) -> np.ndarray:
 
 
 def _info(page: "TiffPage") -> dict[str, Any]:
-    """The colour profile and the resolution in dots per inch, where the file has them."""
-    info: dict[str, Any] = {}
+    """The colour profile, the resolution in dots per inch, and whether it is compressed, in Pillow's words."""
+    info: dict[str, Any] = {"compression": "raw" if page.compression == NONE else "tiff_adobe_deflate"}
     if profile := page.tags.valueof(34675):
         info["icc_profile"] = bytes(profile)
     across, down, unit = (page.tags.valueof(tag) for tag in (282, 283, 296))

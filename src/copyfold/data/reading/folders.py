@@ -116,7 +116,7 @@ class Folder(Source):
                 found.append(name)
                 continue
             for number, offset in enumerate(offsets):
-                found.append(f"{name}#{number:04d}")
+                found.append(tiff.named(name, number))
                 self._pages[found[-1]] = tiff.Page(os.path.join(self.where, name), offset)
         return found
 

@@ -41,11 +41,19 @@ def pages(path: str | os.PathLike[str]) -> list[int]:
     Smaller copies of other images (thumbnails, pyramids) and transparency masks are not counted, unless there is
     nothing else. Only directories are read, at most 65,536 of them.
     """
-    try:
-        with open(path, "rb") as file:
-            return _pages(file)
-    except OSError:  # whoever reads the image will say why
-        return []
+    found, others = _directories(path)
+    return found or others[:1]
+
+
+def others(path: str | os.PathLike[str]) -> list[int]:
+    """Where the directories of smaller copies and masks begin, which `pages` does not count."""
+    found, others = _directories(path)
+    return others if found else others[1:]
+
+
+def named(name: str, number: int) -> str:
+    """The name of a page, counted from 0, of a file: stack.tif#0003 is the fourth."""
+    return f"{name}#{number:04d}"
 
 
 def opened(page: Page) -> IO[bytes]:
@@ -53,21 +61,27 @@ def opened(page: Page) -> IO[bytes]:
     return _From(page)
 
 
-def _pages(file: IO[bytes]) -> list[int]:
-    layout = _layout(file.read(16))
-    if layout is None:
-        return []
-    found: list[int] = []
-    others: list[int] = []
-    place = _number(file, layout.head - struct.calcsize(layout.link), layout.order + layout.link)
-    while place and place not in found and place not in others and len(found) + len(others) < MOST:
-        count = _number(file, place, layout.order + layout.count)
-        if count is None or count > ENTRIES:
-            break
-        entries = file.read(count * layout.entry)
-        (others if _kind(entries, layout) & (REDUCED | MASK) else found).append(place)
-        place = _number(file, file.tell(), layout.order + layout.link)
-    return found or others[:1]
+def _directories(path: str | os.PathLike[str]) -> tuple[list[int], list[int]]:
+    """The directories of images, and those of smaller copies and masks; none where the file cannot be read."""
+    found: dict[int, bool] = {}
+    try:
+        with open(path, "rb") as file:
+            layout = _layout(file.read(16))
+            if layout is None:
+                return [], []
+            place = _number(file, layout.head - struct.calcsize(layout.link), layout.order + layout.link)
+            while place and place not in found and len(found) < MOST:
+                count = _number(file, place, layout.order + layout.count)
+                if count is None or count > ENTRIES:
+                    break
+                entries = file.read(count * layout.entry)
+                found[place] = bool(_kind(entries, layout) & (REDUCED | MASK))
+                place = _number(file, file.tell(), layout.order + layout.link)
+    except OSError:  # whoever reads the image will say why
+        pass
+    return [place for place, other in found.items() if not other], [
+        place for place, other in found.items() if other
+    ]
 
 
 def _layout(head: bytes) -> _Layout | None:
