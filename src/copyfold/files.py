@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from copyfold.errors import CopyfoldError
 
@@ -51,6 +52,21 @@ def written(path: str | Path) -> Generator[Path]:
             temporary.unlink()
 
 
+@contextmanager
+def plain(path: Path) -> Generator[Path]:
+    """A path to the same file for libraries that take UTF-8 only: where its folder is not, through a link to it.
+
+    The name of the file itself must be UTF-8, as that of a temporary file is. The link is gone afterwards.
+    """
+    if readable(str(path)) == str(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / "link"
+        link.symlink_to(path.parent.resolve(), target_is_directory=True)
+        yield link / path.name
+
+
 def sweep(folder: str | Path) -> None:
     """Delete the temporary files of killed processes in a folder that no other process is writing to."""
     for path in Path(folder).glob(".*-*"):
@@ -62,6 +78,11 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically, in UTF-8; bytes of names that are none as \\xe9."""
     with written(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", ESCAPED))
+
+
+def readable(text: str) -> str:
+    r"""Text that can be drawn and written: bytes of names of files that are no UTF-8 as \xe9."""
+    return text.encode("utf-8", ESCAPED).decode()
 
 
 def escaped(name: str) -> str:
