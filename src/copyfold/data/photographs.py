@@ -46,10 +46,8 @@ class Photograph:
     """The number that is 1."""
 
     @classmethod
-    def read(
-        cls, file: str | os.PathLike[str] | tiff.Page, range: tuple[float, float] | None = None
-    ) -> "Photograph":
-        """Decode a file or a page.
+    def read(cls, file: Path | tiff.Page, name: str, range: tuple[float, float] | None = None) -> "Photograph":
+        """Decode a file or a page, which messages call `name`.
 
         8 bits are 0 to 255. Other numbers have the `range` where one is given, else 0 to 65535, or floats 0 to 1;
         where they leave it, the range that a TIFF itself says (SMinSampleValue, SMaxSampleValue). DataError where
@@ -139,8 +137,8 @@ def _differences(path: Path) -> Iterator[str]:
 def _span(found: Numbers, range: tuple[float, float] | None) -> tuple[float, float]:
     """The numbers that are 0 and 1; raises Refused where there are others."""
     array = found.array[..., : found.array.shape[2] - found.alpha]
-    if array.dtype in (np.uint8, np.bool_):
-        return 0.0, 1.0 if array.dtype == bool else 255.0
+    if array.dtype == np.uint8 or array.dtype == bool:
+        return 0.0, 255.0 if array.dtype == np.uint8 else 1.0
     real = array.dtype.kind == "f"
     if real and not np.isfinite(array).all():
         raise Refused("has values that are NaN or infinite")

@@ -7,7 +7,7 @@ a few bytes can be a text of any length. Here such a text is passed over, and a 
 import zlib
 from typing import Any
 
-from PIL import ImageFile, PngImagePlugin
+from PIL import PngImagePlugin
 
 TEXTS = 4 * 2**20
 """Bytes of texts, decompressed, after which further texts of a file are passed over."""
@@ -46,9 +46,8 @@ class Chunks(PngImagePlugin.PngStream):
             if "icc_profile" not in self.im_info:
                 return super().chunk_iCCP(pos, length)
         except ValueError:  # longer than Pillow reads
-            self.fp.seek(start)
             inflate = zlib.decompressobj()
-            _, _, packed = ImageFile._safe_read(self.fp, length).partition(b"\0")
+            _, _, packed = self._passed(start, length).partition(b"\0")
             profile = inflate.decompress(packed[1:], PROFILE)
             self.im_info["icc_profile"] = None if inflate.unconsumed_tail else profile
         return self._passed(start, length)
@@ -65,19 +64,22 @@ class Chunks(PngImagePlugin.PngStream):
     def _passed(self, start: int, length: int) -> bytes:
         """The bytes of a chunk, of which the checksum is to be compared."""
         self.fp.seek(start)
-        return ImageFile._safe_read(self.fp, length)
+        data = self.fp.read(length)
+        if len(data) < length:
+            raise OSError("truncated file")
+        return data
 
 
 class Png(PngImagePlugin.PngImageFile):
     """Pillow's PNG image, read by these chunks; nothing of Pillow is changed for others in the process."""
 
     @property
-    def png(self) -> Any:
+    def png(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The reader of chunks that is at work."""
-        return self.__dict__.get("png")
+        return self._chunks
 
     @png.setter
     def png(self, stream: Any) -> None:
         if isinstance(stream, PngImagePlugin.PngStream):
             stream.__class__ = Chunks
-        self.__dict__["png"] = stream
+        self._chunks = stream
