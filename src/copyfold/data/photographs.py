@@ -137,8 +137,8 @@ def _differences(path: Path) -> Iterator[str]:
 def _span(found: Numbers, range: tuple[float, float] | None) -> tuple[float, float]:
     """The numbers that are 0 and 1; raises Refused where there are others."""
     array = found.array[..., : found.array.shape[2] - found.alpha]
-    if array.dtype == np.uint8 or array.dtype == bool:
-        return 0.0, 255.0 if array.dtype == np.uint8 else 1.0
+    if array.dtype.itemsize == 1 and array.dtype.kind in "bu":
+        return 0.0, 255.0 if array.dtype.kind == "u" else 1.0
     real = array.dtype.kind == "f"
     if real and not np.isfinite(array).all():
         raise Refused("has values that are NaN or infinite")

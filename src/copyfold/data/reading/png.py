@@ -74,12 +74,12 @@ class Png(PngImagePlugin.PngImageFile):
     """Pillow's PNG image, read by these chunks; nothing of Pillow is changed for others in the process."""
 
     @property
-    def png(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def png(self) -> Any:
         """The reader of chunks that is at work."""
         return self._chunks
 
     @png.setter
-    def png(self, stream: Any) -> None:
+    def png(self, stream: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if isinstance(stream, PngImagePlugin.PngStream):
             stream.__class__ = Chunks
         self._chunks = stream
