@@ -118,3 +118,15 @@ def test_pages_are_streamed(mixed):
     assert seen <= {tuple(page.flatten().tolist()) for page in PAGES}
     assert len(stream) == 8
     assert os.path.basename(stream.held_out_names[0]) in {os.path.basename(name) for name in NAMES}
+
+
+def test_animations_are_counted_and_their_first_frame_is_the_image(tmp_path):
+    frames = [Image.fromarray(page) for page in PAGES]
+    for name in ("a.gif", "b.webp", "c.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
+    frames[0].save(tmp_path / "d.png")
+    frames[0].save(tmp_path / "e.gif")
+    found = survey(tmp_path)
+    assert (found.count, found.animated) == (5, 3)
+    assert "3 animations: the first frame of each is the image" in found.lines()
+    np.testing.assert_array_equal(Photos(tmp_path, size=16, whole=True).train[1], PAGES[0])

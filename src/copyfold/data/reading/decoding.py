@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Fit = Literal["crop", "pad"]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+ANIMATED = ("PNG", "WEBP", "GIF")
 MEGAPIXELS = 100
 WIDE_GREY = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA", "La"}
@@ -44,12 +45,14 @@ class Refused(Exception):
 class Header:
     """What is known of an image before it is decoded.
 
-    Width and height in pixels, as it stands upright, and Pillow's name of its mode.
+    Width and height in pixels, as it stands upright, Pillow's name of its mode, and whether it has more frames
+    than the first, which is taken.
     """
 
     width: int
     height: int
     mode: str
+    animated: bool = False
 
 
 def decode(file: Readable, near: int | None = None) -> "Image.Image":
@@ -93,7 +96,8 @@ def _header(file: Readable) -> Header:
                 turned = 1
             if turned in (5, 6, 7, 8):
                 width, height = height, width
-        return Header(width, height, image.mode)
+        animated = image.format in ANIMATED and getattr(image, "is_animated", False)
+        return Header(width, height, image.mode, animated)
 
 
 def upright(image: "Image.Image") -> "Image.Image":
