@@ -474,7 +474,7 @@ def test_photographs_with_long_names_are_denoised(run, pictures, tmp_path, copyf
 
 def test_a_full_disk_ends_denoise_at_once(run, pictures, tmp_path, copyfold):
     former = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, former[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, former[1]))
     try:
         said = copyfold("denoise", run, pictures, "--out", tmp_path / "out")
     finally:

@@ -225,7 +225,7 @@ def test_wide_values_keep_their_kind_and_precision_or_are_refused(tmp_path):
             restore_file(same(), tmp_path / "a.tiff", tmp_path / "c.tiff")
     assert not (tmp_path / "c.tiff").exists()
     Image.fromarray(ramp).save(tmp_path / "a.tiff")
-    restore_file(same(), tmp_path / "a.tiff", tmp_path / "b.tiff", range=(0, 4095))
+    restore_file(same(), tmp_path / "a.tiff", tmp_path / "b.tiff", range=(0.0, 4095.0))
     with Image.open(tmp_path / "b.tiff") as now:
         np.testing.assert_allclose(np.asarray(now), ramp, atol=1e-3)
 
@@ -240,7 +240,7 @@ def test_a_model_restores_16_bits_at_their_depth(tmp_path):
     found = numbers(str(tmp_path / "b.png")).array
     np.testing.assert_allclose(found[..., :3], expected.numpy(), atol=1)
     np.testing.assert_array_equal(found[..., 3], array[..., 3])
-    assert len(np.unique(found[..., :3])) > 256
+    assert (found[..., :3] % 257).any()  # which 8 bits are not
 
 
 def test_pages_of_a_tiff_are_all_restored(tmp_path):

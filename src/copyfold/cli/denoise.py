@@ -26,7 +26,8 @@ def command(arguments: Sequence[str]) -> int:
     options = _parsing.parse(_parser(), arguments)
     device = _device.chosen(options.device)
     run = runs.open(options.run)
-    model, span = run.model.to(device), run.recipe.get("range")
+    model, low_high = run.model.to(device), run.recipe.get("range")
+    span = (float(low_high[0]), float(low_high[1])) if low_high else None
     out = Path(options.out)
     sources = _sources([Path(image) for image in options.image], out)
     if model.multiple is None:
@@ -45,9 +46,9 @@ def command(arguments: Sequence[str]) -> int:
             try:
                 restore_file(model, source, out / name, options.statistics, span)
                 print(out / name)
-            except Full:  # the others cannot be written either
-                raise
             except CopyfoldError as error:
+                if isinstance(error, Full) or len(sources) == 1:  # the others cannot be written either
+                    raise
                 _screen.log.info("%s", error)
                 (unread if isinstance(error, DataError) else unwritten).append(str(source))
     return _ended(unread, unwritten, len(sources))

@@ -258,6 +258,8 @@ class opened:
             file = self.mine = tiff.opened(file)
         file.seek(0)
         prefix = file.read(16)
+        if prefix.startswith(b"MM\0+"):  # which Pillow takes for a broken TIFF
+            raise _odd("big-endian BigTIFF")
         for factory, accept in _readers():
             if accept is not None and accept(prefix) is not True:
                 continue

@@ -98,7 +98,8 @@ def numbers(file: Readable) -> Numbers:
         if refused.tiff:
             return _tiff(file)
         raise
-    if wide and tags.get(PLANAR) == 2:  # Pillow reads the planes by rules of its own, and only their high bytes
+    # Pillow reads planes by rules of its own, and divides by the transparency: high and low bytes would not fit.
+    if wide and (tags.get(PLANAR) == 2 or wide.startswith("RGBa")):
         return _tiff(file)
     if wide:
         return _sixteen(file, kind, format, wide)
