@@ -1,5 +1,6 @@
 """Photograph files: taken apart into numbers in [0, 1], and put together again in the same format and depth."""
 
+import logging
 import os
 import struct
 import zlib
@@ -14,10 +15,12 @@ import numpy as np
 from copyfold.data.reading import tiff
 from copyfold.data.reading.decoding import Refused, opened
 from copyfold.data.reading.depth import Numbers, numbers
-from copyfold.errors import DataError
+from copyfold.errors import CopyfoldError, DataError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+log = logging.getLogger("copyfold")
 
 GPS = 0x8825  # the EXIF tag under which cameras write where a photograph was taken
 ROUNDING = 1e-3  # floats outside [0, 1] by no more are clipped
@@ -102,7 +105,20 @@ def save(path: Path, source: Path, images: Iterable[tuple[Photograph, np.ndarray
         from PIL import Image
 
         image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-        (image.convert("CMYK") if first.found.kind == "CMYK" else image).save(path, **settings)
+        _encode(image.convert("CMYK") if first.found.kind == "CMYK" else image, path, source, settings)
+
+
+def _encode(image: "Image.Image", path: Path, source: Path, settings: dict[str, Any]) -> None:
+    """Have Pillow write an image; without its EXIF data where that cannot be written again."""
+    try:
+        image.save(path, **settings)
+    except OSError:
+        raise
+    except Exception as error:  # EXIF data that has become too long for a JPEG, among others
+        if settings.pop("exif", None) is None:
+            raise CopyfoldError(f"{source} cannot be encoded again as {settings['format']}: {error}") from error
+        log.info("the EXIF data of %s is left out, it cannot be written again: %s", source, error)
+        _encode(image, path, source, settings)
 
 
 def differences(files: Sequence[Path]) -> list[str]:
@@ -180,8 +196,6 @@ def _beside(found: Numbers) -> dict[str, Any]:
 
 def _exif(image: "Image.Image") -> bytes:
     """The EXIF data without the location; b"" where there is none, or where it cannot be written again."""
-    import logging
-
     if "exif" not in image.info:
         return b""
     try:
@@ -189,9 +203,7 @@ def _exif(image: "Image.Image") -> bytes:
         exif.pop(GPS, None)
         return exif.tobytes()
     except Exception as error:  # odd EXIF is no reason to lose a picture
-        logging.getLogger("copyfold").info(
-            "the EXIF data of an image is left out, it cannot be written again: %s", error
-        )
+        log.info("the EXIF data of an image is left out, it cannot be written again: %s", error)
         return b""
 
 
@@ -231,7 +243,7 @@ def _write_page(file: Any, found: Numbers, array: np.ndarray) -> None:
     beside = _beside(found)
     packed = (found.info if found.image is None else found.image.info).get("compression", "raw") != "raw"
     channels = array.shape[2] - found.alpha
-    space, usual = ("rgb", 3) if found.colour else ("minisblack", 1)
+    space, usual = ("rgb", 3) if found.colour else ("miniswhite" if found.inverted else "minisblack", 1)
     if found.kind == "CMYK":
         top = np.iinfo(array.dtype).max
         array = np.concatenate([top - array, np.zeros_like(array[..., :1])], axis=2)

@@ -192,6 +192,14 @@ def test_a_tiff_that_pillow_does_not_open_comes_upright(orientation):
     assert (seen.height, seen.width) == ((11, 13) if orientation < 5 else (13, 11))
 
 
+@pytest.mark.parametrize("array", [COLOUR, WIDE[..., 0]], ids=["colour", "grey"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_tiff_of_16_bits_comes_upright(compression, array):
+    space = "rgb" if array.ndim == 3 else "minisblack"
+    found = numbers(tiff(array, photometric=space, compression=compression, extratags=[(274, 3, 1, 6, True)]))
+    np.testing.assert_array_equal(found.array, np.rot90(array, -1).reshape(13, 11, -1))
+
+
 def test_colours_multiplied_by_their_transparency_are_divided():
     array = np.array([[[20000, 0, 0, 32768], [5, 6, 7, 65535], [0, 0, 0, 0]]], np.uint16)
     found = numbers(tiff(array, photometric="rgb", extrasamples=["assocalpha"])).array

@@ -10,6 +10,7 @@ from PIL import Image
 from copyfold.data import Photos, Stream, survey
 from copyfold.data.reading import decoding, tiff
 from copyfold.data.reading.depth import numbers
+from copyfold.errors import DataError
 
 PAGES = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
 LAYOUTS = [{"byteorder": order, "bigtiff": big} for order in "<>" for big in (False, True)]
@@ -130,3 +131,16 @@ def test_animations_are_counted_and_their_first_frame_is_the_image(tmp_path):
     assert (found.count, found.animated) == (5, 3)
     assert "3 animations: the first frame of each is the image" in found.lines()
     np.testing.assert_array_equal(Photos(tmp_path, size=16, whole=True).train[1], PAGES[0])
+
+
+def test_a_file_of_pages_is_a_source_by_itself(tmp_path):
+    path = stack(tmp_path / "stack.tif")
+    Image.fromarray(PAGES[0]).save(tmp_path / "other.png")
+    photos = Photos(path, size=16, whole=True)
+    np.testing.assert_array_equal(photos.train, PAGES)
+    assert photos.recipe()["data"] == str(path)
+    assert survey(path).lines()[0] == f"{path}: TIFF file of several pages, 5 images"
+    assert len(Stream(path, size=16, held_out=1)) == 4
+    stack(path, PAGES[:1])
+    with pytest.raises(DataError, match="is a single image: give the folder that it lies in"):
+        Photos(path, size=16)

@@ -1,6 +1,7 @@
 """Photographs are written as they were read, and what will differ is said before."""
 
 import io
+import logging
 import zlib
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 import png16
 from copyfold.data.photographs import Photograph, differences, parts, save
 from copyfold.data.reading.depth import numbers
-from copyfold.errors import DataError
+from copyfold.errors import CopyfoldError, DataError
 
 rng = np.random.default_rng(0)
 WIDE = rng.integers(0, 2**16, (300, 21, 4)).astype(np.uint16)
@@ -87,6 +88,8 @@ KINDS = {
     "uint16": (COUNTS.astype(np.uint16), {}),
     "bits": (COUNTS > 2**15, {"photometric": "minisblack"}),
     "white is zero": (COUNTS > 2**15, {"photometric": "miniswhite"}),
+    "white is zero, 16 bits": (COUNTS.astype(np.uint16), {"photometric": "miniswhite"}),
+    "white is zero, floats": (FLOATS[..., :2], {"photometric": "miniswhite", "planarconfig": "contig"}),
 }
 
 
@@ -98,7 +101,8 @@ def test_a_tiff_keeps_its_numbers_and_their_kind(name, compression, tmp_path):
     copied(tmp_path / "a.tif", tmp_path / "b.tif")
     before, after = numbers(str(tmp_path / "a.tif")), numbers(str(tmp_path / "b.tif"))
     assert (after.array.dtype, after.array.shape) == (before.array.dtype, before.array.shape)
-    assert (after.alpha, after.colour) == (before.alpha, before.colour)
+    assert (after.alpha, after.colour, after.inverted) == (before.alpha, before.colour, before.inverted)
+    assert after.inverted == ("white is zero," in name)
     if before.array.dtype.kind == "f":
         np.testing.assert_allclose(after.array, before.array, rtol=1e-3 if array.dtype == np.float16 else 1e-6)
     else:
@@ -144,6 +148,29 @@ def test_numbers_without_a_place_are_refused_unless_the_tiff_says_one(tmp_path):
 def test_floats_beyond_one_by_rounding_are_clipped(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.array([[-1e-7, 1.0000001]], np.float32), metadata=None)
     assert Photograph.read(tmp_path / "a.tif", "a.tif").values.flatten().tolist() == [0, 1]
+
+
+def test_exif_that_has_become_too_long_is_left_out(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "copyfold")
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    Image.new("L", (4, 4)).save(tmp_path / "a.jpg", exif=exif)
+    monkeypatch.setattr(Image.Exif, "tobytes", lambda *_: b"Exif\0\0" + bytes(70_000))
+    copied(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert "the EXIF data of" in caplog.text
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert "exif" not in image.info
+
+
+def test_an_image_that_cannot_be_encoded_is_an_error_of_its_own(tmp_path, monkeypatch):
+    Image.new("L", (4, 4)).save(tmp_path / "a.jpg")
+
+    def fails(*_, **__):
+        raise ValueError("too odd")
+
+    monkeypatch.setattr(Image.Image, "save", fails)
+    with pytest.raises(CopyfoldError, match=r"a\.jpg cannot be encoded again as JPEG: too odd"):
+        copied(tmp_path / "a.jpg", tmp_path / "b.jpg")
 
 
 # ---------------------------------------------------------------- WebP, and what is said before

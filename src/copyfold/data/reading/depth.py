@@ -31,7 +31,7 @@ VALUES = 4 * MEGAPIXELS * 1_000_000
 """Numbers in one image at most: 100 megapixels of colour with transparency."""
 
 NONE, DEFLATE = 1, (8, 32946)  # the compressions of TIFF that are read without Pillow
-RGB = 2  # of the colour spaces of TIFF
+SPACE, WHITE_IS_ZERO, RGB = 262, 0, 2  # the tag of a TIFF's colour space, and two of these
 PREMULTIPLIED, TRANSPARENCY = 1, 2  # what an extra channel of a TIFF is
 BITS, PLANAR, FORMAT, SIGNED = 258, 284, 339, 2  # tags of TIFF, and a kind of numbers
 RANGES = ((340, 341), (280, 281))  # the tags in which a TIFF says its smallest and largest value
@@ -69,6 +69,8 @@ class Numbers:
     """Pillow's image of 8 bits, with what the file says beside its pixels."""
     info: dict[str, Any] = field(default_factory=dict[str, Any])
     """The same of TIFF files that Pillow does not open: icc_profile, dpi, compression."""
+    inverted: bool = False
+    """Whether 0 is white in a TIFF; the numbers are as they are stored."""
 
     def opaque(self) -> np.ndarray:
         """The numbers without transparency, composited on white as everywhere: H·W·C of the colours alone."""
@@ -106,13 +108,14 @@ def numbers(file: Readable) -> Numbers:
     with opened(file) as image:
         image.load()
         found = upright(image)
-    array, alpha = _pixels(found)
+        array, alpha = _pixels(found)
     if kind == "I":
         array = array.astype(np.int16) if (bits, form) == (16, SIGNED) else array
         array = array.view(np.uint32) if bits == 32 and form != SIGNED else array
     elif kind == "F" and bits in (16, 64):
         array = array.astype(f"f{bits // 8}")
-    return Numbers(array, alpha, kind, format, array.shape[2] - alpha == 3, span, found)
+    light = kind in WIDE_GREY and tags.get(SPACE) == WHITE_IS_ZERO  # Pillow turns 8 bits over, and not these
+    return Numbers(array, alpha, kind, format, array.shape[2] - alpha == 3, span, found, inverted=light)
 
 
 def tiff_header(file: Readable) -> Header:
@@ -285,7 +288,8 @@ def _tiff(file: Readable) -> Numbers:
         turn = TURNS.get(page.tags.valueof(ORIENTATION, 1))
         array = np.ascontiguousarray(turn(array) if turn else array)
         tags = {tag.code: tag.value for tag in page.tags if tag.code in {t for pair in RANGES for t in pair}}
-        return Numbers(array, alpha, "", "TIFF", colour, _range(tags), None, _info(page))
+        light = int(page.photometric) == WHITE_IS_ZERO
+        return Numbers(array, alpha, "", "TIFF", colour, _range(tags), None, _info(page), light)
 
 
 def _weigh(page: "TiffPage") -> None:

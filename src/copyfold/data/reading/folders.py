@@ -74,7 +74,7 @@ class Folder(Source):
 
     def __init__(self, root: Path, files: list[File]) -> None:
         self.root = root
-        self.where = str(root)
+        self.where = self._base = str(root)
         self.files = files
         self.notes: list[str] = []
         self._pages: dict[str, tiff.Page] = {}
@@ -111,13 +111,13 @@ class Folder(Source):
         found: list[str] = []
         for name, *_ in self.files:
             several = os.path.splitext(name)[1].lower() in tiff.TIFFS
-            offsets = tiff.pages(os.path.join(self.where, name)) if several else []
+            offsets = tiff.pages(os.path.join(self._base, name)) if several else []
             if len(offsets) < 2:
                 found.append(name)
                 continue
             for number, offset in enumerate(offsets):
                 found.append(tiff.named(name, number))
-                self._pages[found[-1]] = tiff.Page(os.path.join(self.where, name), offset)
+                self._pages[found[-1]] = tiff.Page(os.path.join(self._base, name), offset)
         return found
 
     def header(self, index: int) -> Header:
@@ -133,7 +133,7 @@ class Folder(Source):
         name = self.names[index]
         if name in self._pages:
             return self._pages[name]
-        return os.path.join(self.where, name)  # a Path would take longer than opening it
+        return os.path.join(self._base, name)  # a Path would take longer than opening it
 
     @cached_property
     def _splits(self) -> dict[str, np.ndarray]:
@@ -166,3 +166,14 @@ class Folder(Source):
             return None, None
         number = {name: k for k, name in enumerate(classes)} | {"": -1}
         return [number[name] for name in found], classes
+
+
+class Stack(Folder):
+    """A TIFF file of several pages, each of which is an image."""
+
+    kind = "TIFF file of several pages"
+
+    def __init__(self, path: Path) -> None:
+        status = path.stat()
+        super().__init__(path.parent, [(path.name, status.st_size, status.st_mtime_ns)])
+        self.where = str(path)
