@@ -1,26 +1,39 @@
-"""Atomic writes: every file is written under a temporary name, flushed to the disk, then renamed."""
+"""Atomic writes: every file is written under a temporary name, flushed to the disk, then renamed.
 
+And names of files as text: a name is bytes, which need not be UTF-8.
+"""
+
+import codecs
 import errno
 import logging
 import os
+import re
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from copyfold.errors import CopyfoldError
 
 log = logging.getLogger("copyfold")
 
 
+class Full(CopyfoldError):
+    """A disk, or a share of one, that is full: other files cannot be written either."""
+
+
 @contextmanager
 def written(path: str | Path) -> Generator[Path]:
     """Yield a temporary path to write to; it is renamed to `path` when the block ends without an error.
 
-    The temporary file is in the same folder and has the same suffix. After an error it is deleted, and a file
-    that already had the name `path` is unchanged. Raises CopyfoldError where the disk reports an error.
+    The temporary file is in the same folder and has the same suffix, and a short name, for which there is room
+    wherever there is room for `path`. After an error it is deleted, and a file that already had the name `path` is
+    unchanged. Raises CopyfoldError where the disk reports an error, Full where it is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    suffix = path.suffix if len(path.suffix) <= LONGEST else ""
+    temporary = path.with_name(f".{os.getpid()}-{zlib.crc32(os.fsencode(path)):08x}{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -29,13 +42,29 @@ def written(path: str | Path) -> Generator[Path]:
         temporary.chmod(0o666 & ~_UMASK)  # some libraries write for the owner alone
         temporary.replace(path)
     except OSError as error:
-        advice = "free some space and continue with --resume" if error.errno in _FULL else "choose another path"
-        raise CopyfoldError(
+        full = error.errno in _FULL
+        advice = "free some space and continue with --resume" if full else "choose another path"
+        raise (Full if full else CopyfoldError)(
             f"cannot write {path}: {error.strerror or error}; the file that was there is unchanged; {advice}"
         ) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def plain(path: Path) -> Generator[Path]:
+    """A path to the same file for libraries that take UTF-8 only: where its folder is not, through a link to it.
+
+    The name of the file itself must be UTF-8, as that of a temporary file is. The link is gone afterwards.
+    """
+    if readable(str(path)) == str(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / "link"
+        link.symlink_to(path.parent.resolve(), target_is_directory=True)
+        yield link / path.name
 
 
 def sweep(folder: str | Path) -> None:
@@ -46,9 +75,54 @@ def sweep(folder: str | Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically, in UTF-8."""
+    """Write a text file atomically, in UTF-8; bytes of names that are none as \\xe9."""
     with written(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(text.encode("utf-8", ESCAPED))
+
+
+def readable(text: str) -> str:
+    r"""Text that can be drawn and written: bytes of names of files that are no UTF-8 as \xe9."""
+    return text.encode("utf-8", ESCAPED).decode()
+
+
+def escaped(name: str) -> str:
+    r"""The name of a file as text that UTF-8 can write, from which `unescaped` makes the name again.
+
+    A byte that is no UTF-8 becomes \xe9, and a backslash two; all other names stay as they are.
+    """
+    return name.replace("\\", "\\\\").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def unescaped(text: str) -> str:
+    r"""The name of which `escaped` has made a text."""
+
+    def byte(match: re.Match[bytes]) -> bytes:
+        return bytes.fromhex(match[1].decode()) if match[1] else b"\\"
+
+    data = re.sub(rb"\\(?:x([0-9a-f]{2})|\\)", byte, text.encode("utf-8", "surrogateescape"))
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _name_bytes(error: UnicodeError) -> tuple[bytes, int]:
+    """An error handler for encoding: what cannot be encoded as the bytes that it has in names of files."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    part = error.object[error.start : error.end]
+    data = (bytes([ord(c) - 0xDC00]) if _is_byte(c) else c.encode("utf-8", "replace") for c in part)
+    return b"".join(data), error.end
+
+
+def _name_escapes(error: UnicodeError) -> tuple[str, int]:
+    r"""Another, which writes bytes of names that are no UTF-8 as \xe9, and other characters as Python does."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    part = error.object[error.start : error.end]
+    return "".join(f"\\x{ord(c) - 0xDC00:02x}" if _is_byte(c) else ascii(c)[1:-1] for c in part), error.end
+
+
+def _is_byte(character: str) -> bool:
+    """Whether it stands for a byte of a name that is no UTF-8, as Python has these."""
+    return 0xDC80 <= ord(character) <= 0xDCFF
 
 
 @contextmanager
@@ -81,4 +155,12 @@ def locked(path: str | Path, wait: bool = False) -> Generator[None]:
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
+LONGEST = 16
+"""Characters of a suffix that the temporary file has too."""
+
+NAMES, ESCAPED = "copyfold.names", "copyfold.escaped"
+"""Error handlers for encoding text with names of files in it: as their own bytes, or readable."""
+
+codecs.register_error(NAMES, _name_bytes)
+codecs.register_error(ESCAPED, _name_escapes)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -1,37 +1,24 @@
 """Restore photographs of any size with a model; the result has their size, mode and file format."""
 
-import logging
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from copyfold.data import open_image
+from copyfold.data.photographs import Photograph, parts, save
 from copyfold.errors import DataError, UsageError
 from copyfold.files import written
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import receptive_field
 from copyfold.types import Images, Statistics
 
-if TYPE_CHECKING:
-    import PIL.Image
-
 __all__ = ["restore"]
-
-log = logging.getLogger("copyfold")
 
 WHOLE = 1_000_000  # pixels above which a photograph is cut into tiles
 TILE, MARGIN = 768, 256  # the part of a tile that is kept, and what is seen around it at the most
-GPS = 0x8825  # the EXIF tag under which cameras write where a photograph was taken
-
-Parts = tuple[np.ndarray, Callable[[np.ndarray], "PIL.Image.Image"]]
-"""Values in [0, 1], height x width x channels, and the way from others like them back to an image."""
 
 
 @torch.no_grad()
@@ -58,95 +45,35 @@ def restore(model: Autoencoder, x: Images, statistics: Statistics = "running") -
     return (out if out.shape[1] == channels else out.mean(1, keepdim=True)).clamp(0, 1)
 
 
-def restore_file(model: Autoencoder, source: Path, target: Path, statistics: Statistics = "running") -> None:
-    """Restore one image file into another of the same size, mode and format.
+def restore_file(
+    model: Autoencoder,
+    source: Path,
+    target: Path,
+    statistics: Statistics = "running",
+    range: tuple[float, float] | None = None,
+) -> None:
+    """Restore one image file into another of the same size, depth, channels and format; all pages of a TIFF.
 
-    It comes upright; a palette becomes colours. EXIF stays in JPEG, PNG and WebP, the location in it does not.
-    Computed where the model is. Raises DataError where the file cannot be read, CopyfoldError where the other
-    cannot be written.
+    It comes upright. EXIF stays in JPEG, PNG and WebP, the location in it does not. `photographs.differences` says
+    what else is not kept, and `Photograph.read` what a `range` is. Computed where the model is. Raises DataError
+    where the file cannot be read or restored, CopyfoldError where the other cannot be written.
     """
-    photo, device = Photo.read(source), next(model.parameters(), torch.empty(0)).device
-    x = torch.from_numpy(photo.values).permute(2, 0, 1)[None].to(device)
-    restored = restore(model, x, statistics)[0].permute(1, 2, 0).cpu().numpy()
-    with written(target) as path:
-        photo.assemble(restored).save(path, **photo.settings)
+    device = next(model.parameters(), torch.empty(0)).device
 
-
-@dataclass(frozen=True)
-class Photo:
-    """An image file taken apart: what a model works on, and what is needed to put it together again."""
-
-    values: np.ndarray
-    """Height x width x 1 or 3, float32 in [0, 1]."""
-    assemble: Callable[[np.ndarray], "PIL.Image.Image"]
-    """From values to an image of the file's mode."""
-    settings: dict[str, Any]
-    """How to save it."""
-
-    @classmethod
-    def read(cls, path: Path) -> "Photo":
-        """Open a file and set aside what a model does not see."""
-        from PIL import Image
-
-        image = open_image(path)
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # what open_image has checked
-            format = "JPEG" if file.format == "MPO" else file.format
-            frames = getattr(file, "n_frames", 1)
-        if frames > 1:
-            log.info("%s has %d frames; the first is restored", path, frames)
-        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            return cls(*_sixteen_bit(image, path), _settings(image, format))
-        return cls(*_eight_bit(image), _settings(image, format))
-
-
-def _eight_bit(image: "PIL.Image.Image") -> Parts:
-    """The values of an image of 8 bits, and the way back; transparency stays as it is."""
-    grey = image.mode in ("1", "L", "LA")
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    pixels = np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32)
-
-    def assemble(values: np.ndarray) -> "PIL.Image.Image":
-        from PIL import Image
-
-        whole = np.rint(values * 255).astype(np.uint8)
-        result = Image.fromarray(whole[..., 0] if grey else whole)
-        if alpha is not None:
-            result.putalpha(alpha)
-        return result.convert("CMYK") if image.mode == "CMYK" else result
-
-    return pixels.reshape(image.height, image.width, -1) / 255, assemble
-
-
-def _sixteen_bit(image: "PIL.Image.Image", path: Path) -> Parts:
-    """The same of a grey image of 16 bits, or of floats in [0, 1]."""
-    top = 1 if image.mode == "F" else 65535
-    values = np.asarray(image, dtype=np.float32)[..., None] / top
-    if not (values.min() >= 0 and values.max() <= 1):  # so that NaN is refused too
-        raise DataError(f"{path} has values outside 0 to {top}: save it with 8 or 16 bits")
-
-    def assemble(values: np.ndarray) -> "PIL.Image.Image":
-        from PIL import Image
-
-        plane = values[..., 0]
-        return Image.fromarray(plane if top == 1 else np.rint(plane * top).astype(np.uint16))
-
-    return values, assemble
-
-
-def _settings(image: "PIL.Image.Image", format: str | None) -> dict[str, Any]:
-    """How to save it again: its format, colour profile, resolution and EXIF without the location."""
-    settings: dict[str, Any] = {"format": format}
-    settings |= {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
-    if format in ("JPEG", "WEBP"):
-        settings["quality"] = 95
-    if format in ("JPEG", "PNG", "WEBP") and "exif" in image.info:
+    def restored(name: str) -> tuple[Photograph, np.ndarray]:
+        photo = Photograph.read(images[name], name, range)
+        x = torch.from_numpy(photo.values).permute(2, 0, 1)[None].to(device)
         try:
-            exif = image.getexif()
-            exif.pop(GPS, None)
-            settings["exif"] = exif.tobytes()
-        except Exception as error:  # odd EXIF is no reason to lose a picture
-            log.info("the EXIF data of an image is left out, it cannot be written again: %s", error)
-    return settings
+            out = restore(model, x, statistics)
+        except UsageError as error:
+            raise DataError(f"{name} cannot be restored: {error}") from None
+        return photo, photo.assemble(out[0].permute(1, 2, 0).cpu().numpy())
+
+    images = parts(source)
+    names = iter(images)
+    first = restored(next(names))  # before a file is made for it
+    with written(target) as path:
+        save(path, source, chain([first], map(restored, names)), len(images))
 
 
 def _match(x: Images, channels: int) -> Tensor:

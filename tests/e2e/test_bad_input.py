@@ -449,6 +449,41 @@ def test_unreadable_images_do_not_stop_denoise(run, pictures, tmp_path, copyfold
     assert len(list((tmp_path / "all").iterdir())) == 4
 
 
+def test_a_photograph_that_cannot_be_written_loses_no_other(run, pictures, tmp_path, copyfold):
+    out = tmp_path / "out"
+    (out / "1.png").mkdir(parents=True)
+    said = copyfold("denoise", run, pictures, "--out", out)
+    said.refused(1, "1 of 4 images could not be written; the others are done", str(pictures / "1.png"))
+    assert all((out / name).is_file() for name in ("0.png", "2.png", "3.png"))
+    (pictures / "2.png").write_text("not an image")
+    said = copyfold("denoise", run, pictures, "--out", out)
+    said.refused(1, "1 of 4 images could not be read, and 1 could not be written; the others are done")
+
+
+def test_photographs_with_long_names_are_denoised(run, pictures, tmp_path, copyfold):
+    name = "a" * 251 + ".png"
+    (pictures / "0.png").rename(pictures / name)
+    copyfold("denoise", run, pictures, "--out", tmp_path / "out").done()
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1.png", "2.png", "3.png", name]
+
+
+def test_a_full_disk_ends_denoise_at_once(run, pictures, tmp_path, copyfold):
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, former[1]))
+    try:
+        said = copyfold("denoise", run, pictures, "--out", tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    said.refused(1, "cannot write", "0.png", "free some space")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_what_will_differ_is_said_before_the_first_photograph(run, pictures, tmp_path, copyfold):
+    Image.open(pictures / "0.png").quantize(8).save(pictures / "palette.png")
+    said = copyfold("denoise", run, pictures, "--out", tmp_path / "out").done()
+    assert "palettes come back as full colour (1 of 5 images)" in said.err
+
+
 def test_denoise_overwrites_no_photograph(run, pictures, tmp_path, copyfold):
     before = (pictures / "0.png").read_bytes()
     line = ("denoise", run, pictures / "0.png")

@@ -11,7 +11,19 @@ import pytest
 import torch
 
 import copyfold as cf
-from copyfold.files import locked, sweep, write_text, written
+from copyfold.files import (
+    ESCAPED,
+    NAMES,
+    Full,
+    escaped,
+    locked,
+    plain,
+    readable,
+    sweep,
+    unescaped,
+    write_text,
+    written,
+)
 
 
 @pytest.fixture
@@ -125,6 +137,61 @@ def test_partial_files_of_killed_processes_are_removed(tmp_path):
 def test_text_is_utf_8(tmp_path):
     write_text(tmp_path / "a.txt", "ü ∑\n")
     assert (tmp_path / "a.txt").read_bytes() == "ü ∑\n".encode()
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".png", "a" * 255, "a." + "b" * 253, "日" * 83 + ".png", "a"])
+def test_a_file_of_any_name_that_the_disk_takes_is_written(name, tmp_path):
+    write_text(tmp_path / name, "here")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "here"
+
+
+def test_a_name_that_the_disk_does_not_take_is_an_error_of_that_file_alone(tmp_path):
+    with pytest.raises(cf.CopyfoldError, match="File name too long") as caught:
+        write_text(tmp_path / ("a" * 256), "here")
+    assert not isinstance(caught.value, Full)
+    assert not list(tmp_path.iterdir())
+
+
+SAME = [b"plain.png", "ü日.png".encode()]
+BYTES = [*SAME, b"caf\xe9.png", b"a\\b", b"\\xe9", b"\xe9\\x\xff\\\\", b"\xe6\x97", b"\\"]
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_a_name_is_text_and_the_text_a_name_again(name):
+    text = escaped(os.fsdecode(name))
+    assert text.encode()
+    assert os.fsencode(unescaped(text)) == name
+    assert (text == name.decode("utf-8", "replace")) == (name in SAME)
+
+
+def test_names_are_written_as_their_bytes_or_readable():
+    name = os.fsdecode("日 ".encode() + b"caf\xe9")
+    assert name.encode("utf-8", NAMES) == name.encode("ascii", NAMES) == os.fsencode(name)
+    assert name.encode("utf-8", ESCAPED) == "日 caf\\xe9".encode()
+    assert name.encode("ascii", ESCAPED) == b"\\u65e5 caf\\xe9"
+    assert "\ud800".encode("utf-8", NAMES) == b"?"
+    assert readable(name) == "日 caf\\xe9"
+
+
+def test_a_text_with_a_name_in_it_is_written(tmp_path):
+    write_text(tmp_path / "a.txt", os.fsdecode(b"the folder caf\xe9"))
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "the folder caf\\xe9"
+
+
+def test_a_plain_path_leads_to_the_same_file(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / "a.txt").write_text("here")
+    with plain(folder / "a.txt") as path:
+        assert str(path).encode()
+        assert path.read_text() == "here"
+    assert not os.path.lexists(path)
+    with plain(tmp_path / "b.txt") as path:
+        assert path == tmp_path / "b.txt"
 
 
 # ---------------------------------------------------------------- locks

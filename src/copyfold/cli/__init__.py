@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import io
 import pkgutil
 import re
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from copyfold.cli import _imports
 from copyfold.errors import CopyfoldError, UsageError, at_the_command_line
+from copyfold.files import ESCAPED, NAMES
 
 __all__ = ["main"]
 
@@ -20,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 error, 2 usage error, 3 no usable data, 4 diverged, 130 and 143 stopped by a signal after
     saving.
     """
+    _write_any_name()
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
@@ -36,6 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         return _fail(error, 1, debug, _unexpected(error))
+
+
+def _write_any_name() -> None:
+    """Have stdout and stderr take every name of a file, though it may be no UTF-8, or they only ASCII.
+
+    stdout gets the bytes that the name has, so that it can be piped to other programs; stderr something to read.
+    """
+    for stream, errors in ((sys.stdout, NAMES), (sys.stderr, ESCAPED)):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _run(given: list[str], own: list[str]) -> int:

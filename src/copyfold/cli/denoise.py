@@ -1,7 +1,8 @@
-"""Denoise photographs with a trained model; every result has its photograph's size and file format.
+"""Denoise photographs with a trained model; every result has its photograph's size, depth and file format.
 
 A convolutional model runs at the photograph's size, in tiles above one megapixel; a fully connected one at the
-size that it was trained at. EXIF data is kept, except the location.
+size that it was trained at. EXIF data is kept, except the location. All pages of a TIFF are denoised; of an
+animation the first frame is. What will not come back as it was is said before the first photograph.
 """
 
 from collections.abc import Sequence
@@ -9,20 +10,24 @@ from pathlib import Path
 
 from copyfold.cli import _device, _parsing, _screen
 from copyfold.data.reading.folders import IMAGES, files_below
-from copyfold.errors import DataError, UsageError
+from copyfold.errors import CopyfoldError, DataError, UsageError
+from copyfold.files import Full
 from copyfold.types import Statistics
 
-NAMED = 5  # unreadable images named in the error message
+NAMED = 5  # images named in the error message
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Denoise every image; unreadable ones are skipped and reported at the end."""
+    """Denoise every image; those that cannot be read or written are skipped and reported at the end."""
     from copyfold import runs
+    from copyfold.data.photographs import differences
     from copyfold.restoration import restore_file
 
     options = _parsing.parse(_parser(), arguments)
     device = _device.chosen(options.device)
-    model = runs.open(options.run).model.to(device)
+    run = runs.open(options.run)
+    model, low_high = run.model.to(device), run.recipe.get("range")
+    span = (float(low_high[0]), float(low_high[1])) if low_high else None
     out = Path(options.out)
     sources = _sources([Path(image) for image in options.image], out)
     if model.multiple is None:
@@ -31,20 +36,35 @@ def command(arguments: Sequence[str]) -> int:
         )
     if model.shape[0] == 1:
         _screen.log.info("this model is greyscale: each channel of a colour photograph is denoised separately")
-    failed = []
+    for sentence in differences([source for source, _ in sources]):
+        _screen.log.info("%s", sentence)
+    unread: list[str] = []
+    unwritten: list[str] = []
     with _screen.progress() as progress:
         for done, (source, name) in enumerate(sources):
             progress("denoising", done, len(sources), {})
             try:
-                restore_file(model, source, out / name, options.statistics)
+                restore_file(model, source, out / name, options.statistics, span)
                 print(out / name)
-            except DataError as error:
+            except CopyfoldError as error:
+                if isinstance(error, Full) or len(sources) == 1:  # the others cannot be written either
+                    raise
                 _screen.log.info("%s", error)
-                failed.append(str(source))
-    if failed:
-        named = ", ".join(failed[:NAMED]) + (" and others" if len(failed) > NAMED else "")
-        raise DataError(f"{len(failed)} of {len(sources)} images could not be read; the others are done: {named}")
-    return 0
+                (unread if isinstance(error, DataError) else unwritten).append(str(source))
+    return _ended(unread, unwritten, len(sources))
+
+
+def _ended(unread: list[str], unwritten: list[str], count: int) -> int:
+    """The exit code; DataError where images could not be read, CopyfoldError where some could not be written."""
+    if not unread and not unwritten:
+        return 0
+    failed = [*unread, *unwritten]
+    named = ", ".join(failed[:NAMED]) + (" and others" if len(failed) > NAMED else "")
+    what = f"{len(unread)} of {count} images could not be read" if unread else ""
+    if unwritten:
+        what += f", and {len(unwritten)}" if unread else f"{len(unwritten)} of {count} images"
+        what += " could not be written"
+    raise (CopyfoldError if unwritten else DataError)(f"{what}; the others are done: {named}")
 
 
 def _parser() -> _parsing.Parser:

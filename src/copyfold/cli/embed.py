@@ -2,7 +2,8 @@
 
 The table has one row per image: path; split (train or held_out, for the run's own images); label (if the images
 have labels); code (a list of numbers, all feature maps flattened); error (the mean squared error of the
-reconstruction, per pixel). Images are scaled to the size of the model.
+reconstruction, per pixel). Images are scaled to the size of the model. In a path, a byte that is no UTF-8 is
+written as \\xe9, and a backslash as two.
 """
 
 import shutil
@@ -100,7 +101,7 @@ def _size(count: int) -> str:
 
 def _columns(photos: Photos, own: bool) -> dict[str, Any]:
     """The table's columns and their types."""
-    columns: dict[str, Any] = {"path": "string"}
+    columns: dict[str, Any] = {"path": "name"}
     if own:
         columns["split"] = "string"
     if photos.labels is not None:

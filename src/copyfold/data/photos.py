@@ -30,6 +30,7 @@ from copyfold.data.reading.sizes import (
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
 from copyfold.errors import UsageError, one_of
+from copyfold.files import readable
 from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
@@ -211,7 +212,7 @@ class Photos:
         numbers = None if labels is None else np.asarray(labels, dtype=np.int64)
         self.labels = None if numbers is None else numbers[:train]
         self.held_out_labels = None if numbers is None else numbers[held]
-        self.classes = tuple(meta["classes"]) if meta["classes"] else None
+        self.classes = tuple(map(readable, meta["classes"])) if meta["classes"] else None
 
 
 def natural_size(

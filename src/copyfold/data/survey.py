@@ -37,6 +37,7 @@ class Survey:
     classes: dict[str, int] | None
     value_range: tuple[float, float] | None
     unreadable: tuple[tuple[str, str], ...]
+    animated: int = 0
 
     def lines(self) -> list[str]:
         """Return it as sentences."""
@@ -53,6 +54,8 @@ class Survey:
             lines.append(f"{_many(len(self.classes), 'class', 'classes')}: {_counts(self.classes)}")
         if self.value_range is not None:
             lines.append("values: {:g} to {:g}".format(*self.value_range))
+        if self.animated:
+            lines.append(f"{_many(self.animated, 'animation')}: the first frame of each is the image")
         lines.append(f"{_many(len(self.unreadable), 'image')} cannot be read")
         return lines + [f"{name} {reason}" for name, reason in self.unreadable]
 
@@ -87,6 +90,7 @@ def survey(source: Given = None, layout: str | None = None, progress: Progress |
             unreadable=tuple(
                 (name, reason) for name, reason in zip(listing.names, seen, strict=True) if isinstance(reason, str)
             ),
+            animated=sum(header.animated for header in good),
         )
 
 

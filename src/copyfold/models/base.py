@@ -23,7 +23,7 @@ from torch.distributions import Normal
 from copyfold import catalogue
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, one_of
-from copyfold.files import write_text, written
+from copyfold.files import plain, write_text, written
 from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.types import Code, Images, Shape, Statistics
 
@@ -418,8 +418,9 @@ def load(folder: str | Path) -> Autoencoder:
     except Exception as error:  # the constructor of a user's own class may raise anything
         raise UsageError(f"{path} does not describe a {spec['class_path']}: {error}") from None
     try:
-        _compare(weights, model.state_dict())
-        model.load_state_dict(load_file(weights), strict=True, assign=not catalogue.foreign(spec))
+        with plain(weights) as found:
+            _compare(found, weights, model.state_dict())
+            model.load_state_dict(load_file(found), strict=True, assign=not catalogue.foreign(spec))
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{weights} cannot be read: {error}; copy the model from its source again") from None
     return model.eval()
@@ -533,9 +534,9 @@ def _spec(path: Path) -> dict[str, Any]:
     return {"class_path": f"{module}.{name}" if module else name, "init_args": arguments}
 
 
-def _compare(weights: Path, expected: dict[str, Tensor]) -> None:
-    """UsageError where the names, shapes or dtypes of the weights are not those of the model."""
-    opened: Any = safe_open(weights, framework="pt")
+def _compare(found: Path, weights: Path, expected: dict[str, Tensor]) -> None:
+    """UsageError where the names, shapes or dtypes in the file `found`, called `weights`, are not the model's."""
+    opened: Any = safe_open(found, framework="pt")
     with opened as file:
         names: list[str] = list(file.keys())
         parts: list[Any] = [file.get_slice(name) for name in names]

@@ -13,7 +13,7 @@ import numpy as np
 from torch.nn import functional as F
 
 from copyfold.errors import UsageError, at_least
-from copyfold.files import written
+from copyfold.files import plain, written
 from copyfold.pictures.grids import Contrast, Picture, enlarged, png, tiled, to_bytes, visible_scale
 from copyfold.pictures.notebook import Clip
 from copyfold.types import Film, Images
@@ -70,8 +70,8 @@ def film(
     if first is None:
         raise UsageError(f"the film for {path} has no frames: ask for at least one step")
     write, rate = _WRITERS[path.suffix.lower()], Fraction(fps).limit_denominator(1000)
-    with written(path) as temporary:
-        return write(temporary, itertools.chain([first], pictures), rate)
+    with written(path) as temporary, plain(temporary) as opened:
+        return write(opened, itertools.chain([first], pictures), rate)
 
 
 def strip(

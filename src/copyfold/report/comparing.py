@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from copyfold import catalogue, pictures, runs
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
-from copyfold.files import write_text
+from copyfold.files import readable, write_text
 from copyfold.models.base import load
 from copyfold.report.page import encoded, rendered
 
@@ -138,7 +138,7 @@ def _named(found: list[runs.Run]) -> dict[str, runs.Run]:
         raise UsageError(f"{twice[0]} is given twice: give runs in different folders")
     names = Counter(place.name for place in places)
     return {
-        place.name if names[place.name] == 1 else str(run.folder): run
+        readable(place.name if names[place.name] == 1 else str(run.folder)): run
         for place, run in ((run.folder.resolve(), run) for run in found)
     }
 

@@ -2,7 +2,8 @@
 
 The rules: EXIF orientation is obeyed, transparency is composited on white, palettes and CMYK become RGB,
 16-bit values are divided by 65535 (Pillow's own conversion clips them to white), and of an animation the
-first frame is taken.
+first frame is taken. A `tiff.Page` is one page of a TIFF file. `depth.numbers` is the same without the loss of
+depth.
 """
 
 import io
@@ -15,50 +16,76 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from copyfold.data.reading import tiff
 from copyfold.data.reading.sizes import Fit, Sides, box, inside
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+ANIMATED = ("PNG", "WEBP", "GIF")
 MEGAPIXELS = 100
 WIDE_GREY = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA", "La"}
 ORIENTATION = 0x0112
 
+Readable = str | os.PathLike[str] | IO[bytes] | bytes | tiff.Page
+"""What can be decoded: a file, the bytes of one, or a page of a TIFF file."""
+
 
 class Refused(Exception):
     """An image that cannot be read; the message is the reason, to stand behind a name."""
+
+    tiff = False
+    """Whether it is a TIFF of a kind that Pillow does not open, and `depth` may."""
 
 
 @dataclass(frozen=True)
 class Header:
     """What is known of an image before it is decoded.
 
-    Width and height in pixels, as it stands upright, and Pillow's name of its mode.
+    Width and height in pixels, as it stands upright, Pillow's name of its mode, and whether it has more frames
+    than the first, which is taken.
     """
 
     width: int
     height: int
     mode: str
+    animated: bool = False
 
 
-def decode(file: str | os.PathLike[str] | IO[bytes] | bytes, near: int | None = None) -> "Image.Image":
+def decode(file: Readable, near: int | None = None) -> "Image.Image":
     """Decode a file, or the bytes of one, completely and upright; raises Refused.
 
     With `near`, a side in pixels, a JPEG may come smaller by 2, 4 or 8, its sides still at least 2 * near:
     libjpeg then computes only the coarse frequencies, several times faster than decoding all of them.
     """
-    with _opened(file) as image:
-        if near is not None and image.format == "JPEG" and min(image.size) >= 4 * near:
-            image.draft(None, (2 * near, 2 * near))
-        image.load()
-        return upright(image)
+    try:
+        with opened(file) as image:
+            if near is not None and image.format == "JPEG" and min(image.size) >= 4 * near:
+                image.draft(None, (2 * near, 2 * near))
+            image.load()
+            return upright(image)
+    except Refused as refused:
+        if refused.tiff:
+            return _from_numbers(file)
+        raise
 
 
-def header(file: str | os.PathLike[str] | IO[bytes] | bytes) -> Header:
+def header(file: Readable) -> Header:
     """Read the size and mode without decoding; raises Refused."""
-    with _opened(file) as image:
+    try:
+        return _header(file)
+    except Refused as refused:
+        if refused.tiff:
+            from copyfold.data.reading.depth import tiff_header
+
+            return tiff_header(file)
+        raise
+
+
+def _header(file: Readable) -> Header:
+    with opened(file) as image:
         width, height = image.size
         # A PNG reads its pixels to look for EXIF behind them, and a TIFF's size is upright already.
         if image.format in ("JPEG", "MPO", "WEBP") or "exif" in image.info:
@@ -68,7 +95,8 @@ def header(file: str | os.PathLike[str] | IO[bytes] | bytes) -> Header:
                 turned = 1
             if turned in (5, 6, 7, 8):
                 width, height = height, width
-        return Header(width, height, image.mode)
+        animated = image.format in ANIMATED and getattr(image, "is_animated", False)
+        return Header(width, height, image.mode, animated)
 
 
 def upright(image: "Image.Image") -> "Image.Image":
@@ -154,12 +182,31 @@ def _scaled(image: "Image.Image", size: Sides, box: tuple[float, float, float, f
 def _eight_bits(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
-    values = np.asarray(image)
+    return Image.fromarray(_bytes(np.asarray(image)))
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    """Values in 8 bits: floats from 0 to 1, bytes as they are, other integers from 0 to 65535."""
+    if values.dtype == np.uint8:
+        return values
     low, high = values.min(), values.max()
-    top = 1 if image.mode == "F" else 65535
+    top = 1 if values.dtype.kind == "f" else 65535
     if not (low >= 0 and high <= top):  # so that NaN is refused too
         raise Refused(f"has values from {low:g} to {high:g}, outside 0 to {top}")
-    return Image.fromarray(np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8))
+    return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
+
+
+def _from_numbers(file: Readable) -> "Image.Image":
+    """A TIFF that Pillow does not open, in 8 bits where it is grey or in colour."""
+    from PIL import Image
+
+    from copyfold.data.reading.depth import numbers
+
+    found = numbers(file)
+    array = _bytes(found.array.astype(np.uint8) * 255 if found.array.dtype == bool else found.array)
+    if array.shape[2] - found.alpha not in (1, 3):
+        raise Refused(f"has {array.shape[2]} channels, which are not grey or red, green and blue")
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 @cache
@@ -172,13 +219,15 @@ def _readers() -> list[tuple[Callable[..., Any], Callable[[bytes], Any] | None]]
 
     for name in ("Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP"):
         import_module(f"PIL.{name}ImagePlugin")
-    return [Image.OPEN[name] for name in FORMATS]
+    from copyfold.data.reading.png import Png
+
+    return [(Png if name == "PNG" else Image.OPEN[name][0], Image.OPEN[name][1]) for name in FORMATS]
 
 
-class _opened:
+class opened:
     """A context in which an image file is open, and any failure becomes Refused."""
 
-    def __init__(self, file: str | os.PathLike[str] | IO[bytes] | bytes) -> None:
+    def __init__(self, file: Readable) -> None:
         self.file = file
         self.mine: IO[bytes] | None = None
 
@@ -208,18 +257,42 @@ class _opened:
             file = self.mine = io.BytesIO(file)
         elif isinstance(file, str | os.PathLike):
             file = self.mine = open(file, "rb")  # noqa: SIM115 - closed in __exit__
+        elif isinstance(file, tiff.Page):
+            file = self.mine = tiff.opened(file)
         file.seek(0)
         prefix = file.read(16)
+        if prefix.startswith(b"MM\0+"):  # which Pillow takes for a broken TIFF
+            raise _odd("big-endian BigTIFF")
         for factory, accept in _readers():
             if accept is not None and accept(prefix) is not True:
                 continue
             file.seek(0)
-            image = factory(file, "")
+            try:
+                image = factory(file, "")
+            except (SyntaxError, KeyError) as error:
+                if prefix[:2] in (b"II", b"MM"):
+                    raise _odd(error) from error
+                raise
+            if image.format == "TIFF" and _apart(image):
+                raise _odd("planes of 16 bits")
             width, height = image.size
             if width * height > MEGAPIXELS * 1_000_000:
                 raise Refused(f"is {width}x{height}, more than {MEGAPIXELS} megapixels")
             return image
         raise UnidentifiedImageError
+
+
+def _apart(image: Any) -> bool:
+    """Whether the colours of a TIFF are planes of 16 bits, of which Pillow reads every other byte as a pixel."""
+    planar = image.tag_v2.get(284) == 2 and len(image.getbands()) > 1
+    return planar and not image.use_load_libtiff and max(image.tag_v2.get(258) or (8,)) > 8
+
+
+def _odd(why: object) -> Refused:
+    """The reason of a TIFF that Pillow does not open, or not rightly."""
+    refused = Refused(f"is a TIFF of a kind that Pillow does not read: {why}")
+    refused.tiff = True
+    return refused
 
 
 def _reason(error: Exception) -> str:

@@ -3,11 +3,13 @@
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from copyfold.data.reading import tiff
 from copyfold.data.reading.decoding import Header, decode, header
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.errors import DataError
@@ -64,17 +66,18 @@ class Folder(Source):
     """Image files in a folder of any depth, in sorted order, hidden files left out.
 
     Top-level folders named train and test (or val, valid, validation) are splits; first-level folders below
-    are classes where every image lies in one and there are at least two, as in `datasets`' imagefolder.
+    are classes where every image lies in one and there are at least two, as in `datasets`' imagefolder. Each page
+    of a TIFF file of several is an image: stack.tif#0003 is the fourth. Of an animation the first frame is.
     """
 
     kind = "folder of images"
 
     def __init__(self, root: Path, files: list[File]) -> None:
         self.root = root
-        self.where = str(root)
+        self.where = self._base = str(root)
         self.files = files
         self.notes: list[str] = []
-        self._splits = self._find_splits()
+        self._pages: dict[str, tiff.Page] = {}
 
     def identity(self) -> Iterable[str]:
         """Path, size and modification time of every file."""
@@ -89,21 +92,52 @@ class Folder(Source):
                 ".tif or .gif"
             )
         labels, classes = self._find_labels()
-        return Listing([file[0] for file in self.files], self._splits, labels, classes, self.notes)
+        return Listing(self.names, self._splits, labels, classes, [*self.notes, *self._stacks()])
+
+    def _stacks(self) -> list[str]:
+        """A sentence on TIFF files of several pages, where there are any."""
+        if not self._pages:
+            return []
+        files = len({page.path for page in self._pages.values()})
+        said = "1 TIFF file has" if files == 1 else f"{files:,} TIFF files have"
+        return [f"{said} several pages, {len(self._pages):,} in all: each is an image"]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of every image: that of its file, with the number of its page from #0000 where it has several.
+
+        Nothing but the directories of TIFF files is read for it.
+        """
+        found: list[str] = []
+        for name, *_ in self.files:
+            several = os.path.splitext(name)[1].lower() in tiff.TIFFS
+            offsets = tiff.pages(os.path.join(self._base, name)) if several else []
+            if len(offsets) < 2:
+                found.append(name)
+                continue
+            for number, offset in enumerate(offsets):
+                found.append(tiff.named(name, number))
+                self._pages[found[-1]] = tiff.Page(os.path.join(self._base, name), offset)
+        return found
 
     def header(self, index: int) -> Header:
         """Size and mode of one file."""
-        return header(self._path(index))
+        return header(self.coded(index))
 
     def read(self, index: int, near: int | None) -> "Image.Image":
         """One file, decoded."""
-        return decode(self._path(index), near)
+        return decode(self.coded(index), near)
 
-    def _path(self, index: int) -> str:
-        return os.path.join(self.where, self.files[index][0])  # a Path would take longer than opening it
+    def coded(self, index: int) -> str | tiff.Page:
+        """Where an image is: the path of its file, or a page in one."""
+        name = self.names[index]
+        if name in self._pages:
+            return self._pages[name]
+        return os.path.join(self._base, name)  # a Path would take longer than opening it
 
-    def _find_splits(self) -> dict[str, np.ndarray]:
-        tops = np.array([file[0].split("/")[0] if "/" in file[0] else "" for file in self.files])
+    @cached_property
+    def _splits(self) -> dict[str, np.ndarray]:
+        tops = np.array([name.split("/")[0] if "/" in name else "" for name in self.names])
         everything = np.arange(len(tops))
         named = [name for name in ("train", *HELD_OUT) if (tops == name).any()]
         rest = ~np.isin(tops, named)
@@ -119,10 +153,10 @@ class Folder(Source):
 
     def _find_labels(self) -> tuple[list[int] | None, list[str] | None]:
         """First-level folder names below the splits, as numbers into their sorted list."""
-        found = [""] * len(self.files)
+        found = [""] * len(self.names)
         for split, indices in self._splits.items():
             for index in indices:
-                parts = self.files[index][0].split("/")
+                parts = self.names[index].split("/")
                 inside = parts[1:] if parts[0] == split else parts
                 if len(inside) < 2:
                     return None, None
@@ -132,3 +166,14 @@ class Folder(Source):
             return None, None
         number = {name: k for k, name in enumerate(classes)} | {"": -1}
         return [number[name] for name in found], classes
+
+
+class Stack(Folder):
+    """A TIFF file of several pages, each of which is an image."""
+
+    kind = "TIFF file of several pages"
+
+    def __init__(self, path: Path) -> None:
+        status = path.stat()
+        super().__init__(path.parent, [(path.name, status.st_size, status.st_mtime_ns)])
+        self.where = str(path)

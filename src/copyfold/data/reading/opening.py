@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from copyfold.data.reading import tiff
 from copyfold.data.reading.arrays import Digits, Memory, array_file
-from copyfold.data.reading.folders import IMAGES, Folder, files_below
+from copyfold.data.reading.folders import IMAGES, Folder, Stack, files_below
 from copyfold.data.reading.sources import Source
 from copyfold.data.reading.tables import PARQUET, Hub, Parquet
 from copyfold.errors import DataError, UsageError
@@ -54,6 +55,8 @@ def _file(path: Path, layout: str | None) -> Source:
     if extension in PARQUET:
         status = path.stat()
         return Parquet(path, [(path.name, status.st_size, status.st_mtime_ns)])
+    if extension in tiff.TIFFS and len(tiff.pages(path)) > 1:
+        return Stack(path)
     if extension in IMAGES:
         raise DataError(f"{path} is a single image: give the folder that it lies in")
     raise DataError(f"{path} cannot be read as data: give a folder of images, a .npy, .npz or .parquet file")

@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, ClassVar
 
 from copyfold.data.reading import cache
@@ -16,11 +15,12 @@ from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.parallel import in_order
 from copyfold.data.reading.shuffling import Piece
 from copyfold.data.reading.tables import IMAGE_COLUMNS, Hub, Parquet, first_line, quiet
+from copyfold.data.reading.tiff import Page
 from copyfold.errors import DataError, UsageError
 from copyfold.types import Progress
 
-Coded = bytes | Path | Refused
-"""An encoded image, the file of one, or why there is none."""
+Coded = bytes | str | Page | Refused
+"""An encoded image, the file of one or its page, or why there is none."""
 
 FOOTERS = 4  # files whose footers are read at once
 CHUNK = 32  # rows that are read at once
@@ -61,15 +61,12 @@ class Files(Shards):
         self.splits = {name: self._pieces(part) for part, (name, _) in enumerate(self._parts)}
 
     def name(self, part: int, row: int) -> str:
-        """The path of the file."""
-        return str(self._path(part, row))
+        """The path of the file, and its page."""
+        return str(self._folder.root / self._folder.names[self._parts[part][1][row]])
 
     def open(self, part: int, pool: ThreadPoolExecutor) -> Callable[[int], Coded]:
         """Files are opened by whoever decodes them."""
-        return lambda row: self._path(part, row)
-
-    def _path(self, part: int, row: int) -> Path:
-        return self._folder.root / self._folder.files[self._parts[part][1][row]][0]
+        return lambda row: self._folder.coded(int(self._parts[part][1][row]))
 
     def _pieces(self, part: int) -> list[Piece]:
         count = len(self._parts[part][1])
