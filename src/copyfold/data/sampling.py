@@ -101,6 +101,6 @@ def as_images(pixels: np.ndarray) -> Images:
 
 
 def to_values(pixels: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Images:
-    """Stored pixels as float32 in [0, 1], in this memory layout: uint8 / 255, uint16 / 65535, floats as they are."""
+    """Stored pixels as float32 in [0, 1], in this memory layout: uint8 / 255, uint16 / 65535, or the floats."""
     values = pixels.to(torch.float32, memory_format=layout, copy=True)
     return values.div_(TOPS[pixels.dtype]) if pixels.dtype in TOPS else values

@@ -16,7 +16,7 @@ from copyfold import __version__, catalogue
 from copyfold.data import Photos, Stream
 from copyfold.data.sampling import EVALUATED, as_images, stratified
 from copyfold.files import write_text
-from copyfold.measures import mse
+from copyfold.measures import mean_image, mse
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.runs import Run
@@ -71,9 +71,9 @@ def _held_out(photos: Photos | Stream) -> dict[str, Any]:
     if not len(seen):
         return {"mean_error": None, "held_out_digest": None}
     x = as_images(seen)
-    mean = photos.sample("train", max(1, min(AVERAGED, VALUES // x[0].numel()))).images.mean(0)
+    mean = mean_image(photos.sample("train", max(1, min(AVERAGED, VALUES // x[0].numel()))).images)
     digest = hashlib.blake2b(repr(seen.shape).encode() + seen.tobytes(), digest_size=16)
-    return {"mean_error": mse(x, mean.expand_as(x)).mean().item(), "held_out_digest": digest.hexdigest()}
+    return {"mean_error": mse(mean.expand_as(x), x).mean().item(), "held_out_digest": digest.hexdigest()}
 
 
 def _versions(*names: str) -> dict[str, str]:

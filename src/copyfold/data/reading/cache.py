@@ -109,9 +109,9 @@ def store(name: str | None, make: Callable[[Path], dict[str, Any]]) -> dict[str,
 def write_pixels(place: Path, blocks: Iterator[np.ndarray], most: int) -> tuple[int, ...]:
     """Write blocks of images one after another into place/pixels.npy; returns the shape of the whole.
 
-    `most` is the number of images at most. Blocks of pictures are grey (1 channel) or in colour (3); from the first in
-    colour on, the whole is. Written, not mapped: on a full disk a write to mapped memory kills the process, where a plain
-    write raises.
+    `most` is the number of images at most. Blocks of pictures are grey (1 channel) or in colour (3); from the
+    first in colour on, the whole is. Written, not mapped: on a full disk a write to mapped memory kills the
+    process, where a plain write raises.
     """
     count, start, tail, kind = 0, 0, (), np.dtype(np.uint8)
     with open(place / "pixels.npy", "w+b") as file:

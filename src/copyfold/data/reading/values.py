@@ -26,7 +26,7 @@ ROUNDING = 1e-3
 level of 8 bits is four times as much."""
 
 UNUSED = 1 / 4
-"""Of the range, below which the brightest value is said: 14 bits in 16, the deepest of common cameras, are below."""
+"""Of the range, below which the brightest value is said: 14 bits in 16, the deepest of most cameras, are below."""
 
 HOT = 1000
 """One value in so many of an image may be brighter than that: hot pixels of a sensor."""
@@ -86,7 +86,7 @@ class Seen:
     stored: int = 0
     """The brightest of pixels that came in 8 bits, as they are stored."""
     brightest: dict[str, tuple[float, float, bool]] = field(default_factory=dict[str, tuple[float, float, bool]])
-    """By the kind of number: the brightest, the brightest but for hot pixels, and whether only those are bright."""
+    """By the kind of number: the brightest, that without hot pixels, and whether no others are bright."""
     _lock: Lock = field(default_factory=Lock)
 
     def outside(self, low: float, high: float) -> None:
@@ -341,7 +341,7 @@ def _is_grey(stored: np.ndarray) -> bool:
 def _scaled(stored: np.ndarray, size: tuple[int, int], fit: Fit) -> np.ndarray:
     """Stored pixels of any number of channels in another size, every channel by itself.
 
-    A pixel is observed where at least half of what it is made of is; it is the mean of that. What is padded is not.
+    A pixel is observed where at least half of what it is made of is, and is the mean of that; padding is not.
     """
     if stored.shape[:2] == size:
         return stored

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from copyfold import pictures
 from copyfold.data.sampling import SHOWN
-from copyfold.measures import mse, psnr
+from copyfold.measures import filled, mean_image, mse, psnr
 from copyfold.probes.latent import CodeStatistics
 from copyfold.report.base import BELOW, Content, Figure, Scale, Section
 from copyfold.report.context import Context
@@ -59,7 +59,7 @@ class Reconstruction(Section):
         """Encode and decode the images."""
         x = context.x
         with context.model.using("running"):
-            y = torch.cat([context.model(part) for part in x.split(BATCH)])
+            y = torch.cat([context.model(filled(part)) for part in x.split(BATCH)])
         errors = mse(y, x)
         numbers = _numbers(context, y, errors)
         text = (
@@ -70,8 +70,9 @@ class Reconstruction(Section):
 
 
 def _numbers(context: Context, y: Images, errors: Tensor) -> dict[str, float]:
-    x, mean = context.x, context.reference.images.mean(0)
-    varies = y.var(0, correction=0).sum() / x.var(0, correction=0).sum().clamp(min=1e-12)
+    x, mean = context.x, mean_image(context.reference.images)
+    spread = (x - x.nanmean(0)).square().nanmean(0).nansum()  # of the pixels that are observed
+    varies = y.var(0, correction=0).sum() / spread.clamp(min=1e-12)
     base = mse(mean.expand_as(x), x).mean().item()
     numbers = {
         "kept": 1 - errors.mean().item() / base,

@@ -4,7 +4,7 @@ import torch
 
 from copyfold import pictures
 from copyfold.data.sampling import SHOWN
-from copyfold.measures import spread
+from copyfold.measures import filled, spread
 from copyfold.probes.nearest import Nearest
 from copyfold.probes.quality import Quality
 from copyfold.report.base import BELOW, Content, Figure, Scale, Section
@@ -92,7 +92,7 @@ def _numbers(context: Context, made: Images, distances: tuple[float, float]) -> 
     nearest = f"distance to the nearest {context.reference_word} image"
     numbers = {
         "sliced Wasserstein ratio": (quality["sliced Wasserstein"] / quality["sliced Wasserstein, real"]).item(),
-        "variety": (spread(made)[0] / spread(context.x)[0].clamp(min=1e-12)).item(),
+        "variety": (spread(made)[0] / spread(filled(context.x))[0].clamp(min=1e-12)).item(),
         nearest: distances[0],
         f"{nearest}, {context.measured_word.replace('-', ' ')}": distances[1],
     } | {name: value.item() for name, value in quality.items()}
