@@ -48,7 +48,9 @@ def number(value: float) -> str:
 
 
 def option(low: float, high: float) -> str:
-    """How a range is given, in Python and on the command line."""
+    """How a range is given, in Python and on the command line; one of a single value reaches to 0, or to 1."""
+    if low == high:
+        low, high = min(low, 0), max(high, 0) or float(low == 0)
     return f"range=({number(low)}, {number(high)}) (--range {number(low)} {number(high)})"
 
 
