@@ -123,7 +123,6 @@ def test_observed_asks_what_its_inner_fidelity_asks_of_a_model() -> None:
 def test_the_objective_shows_the_model_filled_images_and_measures_the_rest(x: Images) -> None:
     holed = with_missing(x)
     model, seen = cf.MLP((2, 8, 8), [16], 4), []
-    model.register_forward_pre_hook(lambda *_: None)
     encode = model.encode
     model.encode = lambda x: (seen.append(x), encode(x))[1]
     watch: dict[str, torch.Tensor] = {}

@@ -146,7 +146,7 @@ def test_a_tiff_with_nan_needs_masks(tmp_path: Path, images: np.ndarray) -> None
     images[:, 3, 4] = np.nan
     for k, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{k:02d}.tif")
-    with pytest.raises(DataError, match="holds NaN.*masks="):
+    with pytest.raises(DataError, match=r"holds NaN.*masks="):
         Photos(tmp_path)
     np.testing.assert_array_equal(whole(Photos(tmp_path, masks=np.ones((20, 16, 16))))[..., 0], images)
 

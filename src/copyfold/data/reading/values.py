@@ -34,7 +34,7 @@ HOT = 1000
 GREY = np.array([0.299, 0.587, 0.114])
 """The luma of ITU-R BT.601, as Pillow has it."""
 
-TOPS = {"u1": 255.0, "u2": 65535.0, "b1": 1.0, "f2": 1.0, "f4": 1.0, "f8": 1.0}
+TOPS = {"u1": 255.0, "u2": 65535.0, "b1": 1.0, "f2": 1.0, "f4": 1.0, "f8": 1.0, "f16": 1.0}
 """The value that is 1, by the kind of number; other kinds need a range."""
 
 
