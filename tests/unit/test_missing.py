@@ -307,7 +307,7 @@ def test_a_run_of_many_channels_in_sixteen_bits(tmp_path: Path) -> None:
 
 def test_solving_sees_sixteen_bits(tmp_path: Path) -> None:
     values = np.random.default_rng(0).random((60, 6, 6)) / 1000  # within less than half a level of 8 bits
-    photos = cf.Photos(values, bits=16)
+    photos = cf.Photos(values, 6, bits=16)
     run = cf.fit(cf.Linear(photos.shape, 30), None, photos, tmp_path / "r", solve=True, progress=False)
     x = photos.images("train")
     with torch.no_grad():

@@ -125,6 +125,8 @@ def prepared(
     With `channels` None a block of pictures has 1 channel where all in it are grey, and else 3; after the first of
     3, others have either, since the search for colour has ended. DataError where the numbers of channels differ.
     """
+    if masks is None:  # else only what is observed must have its place
+        source.check(chosen, values)
     wanted, counts = channels, set[int]()
     near = side if masks is None else None  # a mask has the size of the whole image
 
