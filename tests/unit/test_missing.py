@@ -92,25 +92,25 @@ def test_no_gradient_comes_from_missing_pixels(inner: Fidelity, x: Images) -> No
     (gradient,) = torch.autograd.grad(loss, model.image)
     assert gradient[0, 3, 4] == 0
     assert gradient.isfinite().all()
-    assert (gradient != 0).sum() == 2 * 8 * 8 - 1
+    if inner != AbsoluteError():  # whose signs may cancel
+        assert (gradient != 0).sum() == 2 * 8 * 8 - 1
     other = torch.where(holed.isnan(), NAN, x)
     assert torch.equal(loss, Observed(inner)(model, model.encode(x), other)[0])
 
 
-def test_the_optimum_is_the_mean_of_the_observed_pixels(x: Images) -> None:
-    model, holed = Free((2, 8, 8)), with_missing(x, 0.5)
+def test_the_optimum_is_the_mean_of_the_observed_pixels() -> None:
+    model, holed = Free((2, 8, 8)), with_missing(torch.rand(30, 2, 8, 8))
     with torch.no_grad():
         model.image.copy_(torch.from_numpy(np.nanmean(holed.numpy(), 0)))
-    loss, _ = Observed()(model, torch.zeros(6, 1), holed)
+    loss, _ = Observed()(model, torch.zeros(30, 1), holed)
     (gradient,) = torch.autograd.grad(loss, model.image)
     assert gradient.abs().max() < 1e-6
-    assert loss.item() == pytest.approx(
-        np.nansum((holed.numpy() - model.image.detach().numpy()) ** 2) / 12, rel=1e-5
-    )
+    squares = (holed.numpy() - model.image.detach().numpy()) ** 2
+    assert loss.item() == pytest.approx(np.nansum(squares) / 60, rel=1e-5)
 
 
-@pytest.mark.parametrize("inner", [HardPixels(), ErrorAndAngle(), Observed(), 3])
-def test_only_fidelities_of_independent_pixels_can_be_observed(inner: object) -> None:
+@pytest.mark.parametrize("inner", [HardPixels(), ErrorAndAngle(), Observed()])
+def test_only_fidelities_of_independent_pixels_can_be_observed(inner: Fidelity) -> None:
     with pytest.raises(UsageError, match="expected a fidelity that is a sum over pixels"):
         Observed(inner)
 
@@ -238,7 +238,7 @@ def test_evidence_is_that_of_the_observed_pixels(x: Images) -> None:
 def test_photos_with_missing_pixels_are_refused_without_observed(tmp_path: Path) -> None:
     array = with_missing(torch.rand(30, 1, 8, 8)).numpy()
     with pytest.raises(DataError) as caught:
-        cf.fit(cf.MLP((1, 8, 8), [8], 2), None, cf.Photos(array), tmp_path / "r", epochs=1)
+        cf.fit(cf.MLP((1, 8, 8), [8], 2), None, cf.Photos(array, 8), tmp_path / "r", epochs=1)
     assert all(
         word in str(caught.value) for word in ("NaN", "masks=", "fidelity=Observed()", "--objective.fidelity")
     )
@@ -251,14 +251,14 @@ def test_training_with_a_third_missing_is_about_as_good_on_the_true_pixels(make,
     digits = np.concatenate([photos.train, photos.held_out]) / 255
     observed = np.random.default_rng(0).random(digits.shape) > 0.3
     true, plan = (
-        cf.Photos(digits),
+        cf.Photos(digits, 8),
         {"steps": 400, "lr": 3e-3, "optimizer": cf.Adam(), "batch": 64, "progress": False},
     )
     x, errors = true.images("held_out"), []
     for masks, fidelity in ((None, SquaredError()), (observed, Observed()), (None, None)):
         torch.manual_seed(0)
         model = make((1, 8, 8), latent_dim=12)
-        given = cf.Photos(digits * observed) if fidelity is None else cf.Photos(digits, masks=masks)
+        given = cf.Photos(digits * observed, 8) if fidelity is None else cf.Photos(digits, 8, masks=masks)
         run = cf.fit(
             model, Classical(fidelity=fidelity or SquaredError()), given, tmp_path / str(len(errors)), **plan
         )
@@ -291,7 +291,9 @@ def test_a_run_with_masks_in_sixteen_bits_comes_back_and_is_reported(tmp_path: P
     np.testing.assert_array_equal(again.train, photos.train)
     report = cf.diagnose(run.model, again, run, progress=False)
     assert all(np.isfinite(value) for value in report.numbers.values()), report.numbers
-    errors = measures.mse(run.model(measures.filled(again.images("held_out"))), again.images("held_out"))
+    x = again.images("held_out")
+    with torch.no_grad(), run.model.using("running"):
+        errors = measures.mse(run.model(measures.filled(x)), x)
     assert report.numbers["mse"] == pytest.approx(errors.mean().item(), rel=1e-4)
 
 
