@@ -15,7 +15,9 @@ MLP = ("--model=MLP", "--model.hidden=[8]", "--model.latent_dim=4", "--epochs=1"
 @pytest.fixture
 def ct(tmp_path):
     """Forty images of whole numbers from -1000 to 3000, and which of their pixels are observed."""
-    np.save(tmp_path / "ct.npy", RNG.integers(-1000, 3001, (40, 8, 8)).astype(np.int16))
+    values = RNG.integers(-1000, 3001, (40, 8, 8)).astype(np.int16)
+    values[:, 0, :2] = -1000, 3000
+    np.save(tmp_path / "ct.npy", values)
     np.save(tmp_path / "masks.npy", RNG.random((40, 8, 8)) > 0.3)
     return tmp_path / "ct.npy"
 
@@ -59,7 +61,8 @@ def test_a_run_with_masks_is_trained_resumed_probed_and_reported(ct, tmp_path, c
     said = copyfold("report", run).done()
     assert any("reconstruct" in line or "keeps" in line for line in said.out)
     numbers = json.loads((run / "report.json").read_text())["numbers"]
-    assert all(value is not None for value in numbers.values())
+    unknown = [name for name, value in numbers.items() if value is None]
+    assert unknown in ([], ["encoder.0: psnr"])  # infinite, of a layer that only flattens
     for probe in ("Denoising", "IdentityGap"):
         copyfold("probe", run, f"--probe={probe}", "--count=4").done()
     copyfold("probe", run, ct, "--masks", masks, "--probe=IdentityGap", "--count=4").done()  # in the run's range
