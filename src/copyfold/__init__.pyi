@@ -55,6 +55,7 @@ from copyfold.objectives.fidelities import Bernoulli as Bernoulli
 from copyfold.objectives.fidelities import ErrorAndAngle as ErrorAndAngle
 from copyfold.objectives.fidelities import Fidelity as Fidelity
 from copyfold.objectives.fidelities import HardPixels as HardPixels
+from copyfold.objectives.fidelities import Observed as Observed
 from copyfold.objectives.fidelities import SquaredError as SquaredError
 from copyfold.objectives.penalties import L1 as L1
 from copyfold.objectives.penalties import Contraction as Contraction

@@ -1,7 +1,8 @@
 """Numbers about images: tensors in, tensors out, one value per image mostly.
 
 Images are floating point with values nominally in [0, 1]; half precision is computed in float32. Those of a
-pair take two tensors of the same shape b, ...; all raise UsageError for what they cannot measure.
+pair take two tensors of the same shape b, ...; all raise UsageError for what they cannot measure. Missing pixels
+are NaN: `mse` and `psnr` leave those of their second images out, the others take `filled` images.
 """
 
 from typing import Literal
@@ -16,9 +17,36 @@ from copyfold.types import Float, Images
 PerImage = Float[Tensor, "b"]
 
 
+def filled(x: Images) -> Images:
+    """Images without missing pixels: those, NaN, have the mean of the others in their image and channel.
+
+    1/2 where a channel has no others. It is what models see; what is compared with x leaves the pixels out.
+    """
+    missing = x.isnan()
+    total = torch.where(missing, 0, x).sum((2, 3), keepdim=True)
+    count = (~missing).sum((2, 3), keepdim=True)
+    mean = torch.where(count > 0, total / count.clamp(min=1), 0.5)
+    return torch.where(missing, mean.to(x.dtype), x)
+
+
+def mean_image(x: Images) -> Float[Tensor, "c h w"]:
+    """The mean over images of every pixel, of those in which it is not missing; 1/2 where it always is.
+
+    Summed in float64: in float32 the mean of equal images is not one of them.
+    """
+    return x.nanmean(0, dtype=torch.float64).nan_to_num(0.5).to(x)
+
+
 def mse(a: Tensor, b: Tensor) -> PerImage:
-    """Mean squared error per pixel value: ||a - b||^2 / D, of D = c h w values."""
-    return _difference(a, b).square().mean(dim=1)
+    """Mean squared error per pixel value: ||a - b||^2 / D, of D = c h w values.
+
+    Pixels missing in b, NaN, are left out, and D is the number of the others; 0 where there are none.
+    """
+    errors = _difference(a, b).square()
+    missing = b.flatten(1).isnan()
+    if not missing.any():
+        return errors.mean(dim=1)
+    return torch.where(missing, 0, errors).sum(dim=1) / (~missing).sum(dim=1).clamp(min=1)
 
 
 def distance(a: Tensor, b: Tensor, norm: Literal["l1", "l2"] = "l2") -> PerImage:

@@ -92,7 +92,7 @@ def test_grid_shows_values_as_they_are_or_stretched():
 @pytest.mark.parametrize("contrast", ["raw", "minmax"])
 def test_grid_accepts_nan(contrast):
     x = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0]).view(1, 1, 2, 2)
-    assert pictures.grid(x, scale=1, contrast=contrast)[..., 0].tolist() == [[0, 255], [0, 0]]
+    assert pictures.grid(x, scale=1, contrast=contrast)[..., 0].tolist() == [[128, 255], [0, 0]]
 
 
 def test_grid_takes_half_precision_and_gradients():
@@ -104,7 +104,7 @@ def test_grid_takes_half_precision_and_gradients():
     "call",
     [
         lambda: pictures.grid(torch.zeros(3, 8, 8)),
-        lambda: pictures.grid(torch.zeros(1, 2, 8, 8)),
+        lambda: pictures.grid(torch.zeros(1, 0, 8, 8)),
         lambda: pictures.grid(torch.zeros(0, 3, 8, 8)),
         lambda: pictures.grid(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)),
         lambda: pictures.grid(torch.zeros(1, 3, 8, 8), contrast="loud"),
@@ -417,7 +417,7 @@ def test_a_failing_film_leaves_no_file_and_keeps_the_old_one(tmp_path, suffix):
         (list(moving(2)), "film.mp4", 0, "per second"),
         (list(moving(2)), "film.gif", float("nan"), "per second"),
         ([waves(2), waves(3)], "film.mp4", 12, "number of images"),
-        ([torch.zeros(1, 2, 8, 8)], "film.gif", 12, "channels"),
+        ([torch.zeros(1, 0, 8, 8)], "film.gif", 12, "b, c, h, w"),
     ],
 )
 def test_invalid_films_are_refused_and_leave_no_file(tmp_path, frames, name, fps, what):

@@ -590,6 +590,11 @@ FIDELITIES = {
     ),
     "not the image": (judging(lambda y: squares(y), lambda y, x: x), "its second result is not the image: return"),
     "a map": (judging(lambda y: y.square()), "the loss is a tensor of 4x3x16x12: expected a scalar tensor"),
+    "other pixels": (
+        faulty(Quartic, pixels=by("m z x", lambda m, z, x: ((x - m.decode(z)).square(), m.decode(z)))),
+        "its pixels sum up to .* for an image, and the loss is",
+    ),
+    "missing pixels": (faulty(Quartic, leaves_out=True), "the loss is NaN with one: leave out those that are NaN"),
     "bf16": (judging(lambda y: y.square().sum() / len(y)), "the loss under bf16 mixed precision is"),
     "NaN": (judging(lambda y: y.float().sum() / 0), "the loss is NaN or infinite"),
     "detached": (judging(lambda y: squares(y.detach())), "the loss has no gradient: use no .item"),

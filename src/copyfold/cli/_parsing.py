@@ -136,7 +136,7 @@ def split(parser: Parser, arguments: Sequence[str]) -> tuple[list[Word], list[st
         if equals:
             words.append(Word(flag, value))
         elif waiting and not _is_flag(waiting[0]) and not (flag in known and known[flag].nargs == 0):
-            words.append(Word(flag, waiting.pop(0)))
+            words.append(Word(flag, _taken(waiting, known.get(flag))))
         else:
             words.append(Word(flag, None))
     return words, others
@@ -171,11 +171,7 @@ def _is_flag(word: str) -> bool:
     """Whether a word is a flag, and not a negative number."""
     if len(word) < 2 or not word.startswith("-") or " " in word.partition("=")[0]:
         return False
-    try:
-        float(word)
-    except ValueError:
-        return True
-    return False
+    return not _values.is_number(word)
 
 
 def _flags(parser: Parser, choices: _choices.Choices, words: list[Word]) -> list[str]:
@@ -233,6 +229,14 @@ def _plain(word: Word, action: argparse.Action) -> str:
 def _hint(action: argparse.Action) -> Any:
     """The annotation of an option, which jsonargparse stores in its action; any string without one."""
     return bool if isinstance(action, ActionYesNo) else getattr(action, "_typehint", str | None)
+
+
+def _taken(waiting: list[str], action: argparse.Action | None) -> str:
+    """Take the value of a flag from the words: one of them, or as many numbers as it takes, as --range 0 4095."""
+    count = 1 if action is None else _values.length(_hint(action))
+    if count > 1 and len(waiting) >= count and all(map(_values.is_number, waiting[:count])):
+        return f"[{','.join(waiting.pop(0) for _ in range(count))}]"
+    return waiting.pop(0)
 
 
 def _refuse(flag: str, parser: Parser, choices: _choices.Choices) -> NoReturn:

@@ -3,6 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,17 +14,23 @@ from copyfold.cli import _parsing, _screen
 from copyfold.data import Photos, Sample, Stream
 from copyfold.data.reading.remembered import is_remembered
 from copyfold.data.sampling import REFERENCE
+from copyfold.errors import UsageError
+from copyfold.measures import filled
 from copyfold.runs import Run
 
 T = TypeVar("T")
 
-READING = ("fit", "limit", "layout", "skip_bad")
-STREAM = ("size", "fit", "flip", "channels", "buffer", "held_out", "seed", "skip_bad")
+READING = ("fit", "limit", "layout", "skip_bad", "range")
+OWN = (*READING, "bits", "masks", "seed")
+STREAM = ("size", "fit", "flip", "channels", "range", "bits", "buffer", "held_out", "seed", "skip_bad")
+MASKS = "Masks beside the images: a .npy or .npz file, or a folder of masks of their names; 0 is a missing pixel."
 
 
 def flags(parser: ArgumentParser, what: str = "DATA") -> None:
     """Add the options for reading other photos; the run's own images are read as for training."""
-    _parsing.takes(parser, Photos, *READING, title=f"how {what} is read")
+    _parsing.takes(parser, Photos, *READING, title=f"how {what} is read").add_argument(
+        "--masks", type=str | None, help=MASKS
+    )
 
 
 def chosen(run: Run, source: str | None, options: Namespace, again: _parsing.Again) -> Photos | Stream:
@@ -65,17 +72,20 @@ def own(run: Run, again: _parsing.Again | None) -> Photos | Stream:
         taken = {name: recipe[name] for name in STREAM if name in recipe}
         with _screen.progress() as progress:
             return Stream(recipe["data"], **taken, progress=progress)
-    return _read(run, recipe.get("data"), {name: recipe.get(name) for name in (*READING, "seed")})
+    return _read(run, recipe.get("data"), {name: recipe.get(name) for name in OWN})
 
 
 def given(run: Run, source: str, options: Namespace) -> Photos:
-    """Other photos, in the size and channels of the run's model; none is held out, since none is trained on."""
-    return _read(run, source, {name: options[name] for name in READING} | {"whole": True})
+    """Other photos, in the size, channels, range and bits of the run; none is held out: none is trained on."""
+    taken = {name: options[name] for name in (*READING, "masks")}
+    taken |= {"range": taken["range"] or run.recipe.get("range"), "bits": run.recipe.get("bits")}
+    return _read(run, source, taken | {"whole": True})
 
 
 def reference(photos: Photos | Stream) -> Sample:
     """Training images, or other photos where given: to fit on, and to search for nearest neighbours."""
-    return photos.sample("train", REFERENCE)
+    found = photos.sample("train", REFERENCE)
+    return replace(found, images=filled(found.images))
 
 
 def equipped(thing: T, **found: Callable[[], Any]) -> T:

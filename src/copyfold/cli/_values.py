@@ -47,6 +47,23 @@ def item(hint: Any) -> Any:
     return inside[0] if inside else Any
 
 
+def length(hint: Any) -> int:
+    """How many numbers an annotation takes: 2 of tuple[float, float], or None; 1 of one that takes others too."""
+    kinds = [member for member in members(hint) if member is not types.NoneType]
+    if len(kinds) != 1 or get_origin(kinds[0]) is not tuple or item(kinds[0]) is not None:
+        return 1
+    return len(get_args(kinds[0])) if set(get_args(kinds[0])) <= {int, float} else 1
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 def made_by(hint: Any) -> Any:
     """The return type of an annotation that is a callable; None for another."""
     return get_args(hint)[-1] if get_origin(hint) is Callable and get_args(hint) else None

@@ -19,7 +19,7 @@ from copyfold.data import Photos, Stream
 from copyfold.data.photos import Which
 from copyfold.data.writing import write_parquet
 from copyfold.errors import CopyfoldError, UsageError
-from copyfold.measures import mse
+from copyfold.measures import filled, mse
 from copyfold.models.base import Autoencoder, flat
 from copyfold.types import Progress, Statistics
 
@@ -121,7 +121,7 @@ def _rows(
     for split, names, labels in parts:
         for start in range(0, len(names), batch):
             x = photos.images(split, batch, start).to(next(model.parameters()))
-            z = model.encode(x)
+            z = model.encode(filled(x))
             row = {
                 "path": names[start : start + batch],
                 "split": [split] * len(x),

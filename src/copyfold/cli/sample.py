@@ -16,7 +16,7 @@ import torch
 from jsonargparse import Namespace
 
 from copyfold.cli import _device, _parsing, _photos, _screen
-from copyfold.measures import spread
+from copyfold.measures import filled, spread
 from copyfold.models.base import Autoencoder
 from copyfold.runs import Run
 from copyfold.samplers.base import Sampler
@@ -97,7 +97,7 @@ def _start(options: Namespace, run: Run, rng: torch.Generator, again: _parsing.A
     noise = sampler.noise(options.count, run.model.shape, rng) if fitted or options.start is None else None
     if noise is None:
         which = "held_out" if _photos.is_own(run, options.start, options) else "train"
-        return sampler, photos().sample(which, options.count, options.seed).images
+        return sampler, filled(photos().sample(which, options.count, options.seed).images)
     return sampler, noise
 
 

@@ -17,6 +17,7 @@ from jsonargparse import Namespace
 
 from copyfold import catalogue
 from copyfold.cli import _device, _parsing, _screen, _values
+from copyfold.cli import _photos as _photos_options
 from copyfold.data import Photos, Stream
 from copyfold.data.reading.remembered import is_remembered
 from copyfold.data.reading.sizes import Suits, sides
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 Architecture = Callable[[Shape], Autoencoder]
 
 LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no size up to LARGE takes none
-DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad", "channels")
+DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad", "channels", "range", "bits")
 STREAM = ("buffer", "held_out")
 FOLDER = ("run", "resume", "overwrite")
 
@@ -123,10 +124,10 @@ def _fitted(options: Namespace, progress: Progress) -> Architecture | None:
 
 def _photos(options: Namespace, make: Architecture, progress: Progress) -> Photos | Stream:
     """The training data: Photos, read once and cached, or a Stream, read again in every epoch."""
-    taken = {name: options[name] for name in DATA}
+    taken = {name: options[name] for name in (*DATA, "masks")}
     if not options.stream:
         return Photos(options.data, **taken, seed=options.seed, suits=_suits(make), progress=progress)
-    for name in ("limit", "layout"):
+    for name in ("limit", "layout", "masks"):
         if taken.pop(name) is not None:
             raise UsageError(
                 f"--{name} is not available with --stream, which uses all images as they are stored: omit it"
@@ -205,7 +206,8 @@ def _parser() -> _parsing.Parser:
     parser.add_choice("--model", Architecture, "The architecture", "UNet")
     parser.add_choice("--core", Architecture | None, "The autoencoder inside a model that wraps one (Variational)")
     parser.add_choice("--objective", Objective, "The loss", "Classical")
-    _parsing.takes(parser, Photos, *DATA, title="how images are read")
+    reading = _parsing.takes(parser, Photos, *DATA, title="how images are read")
+    reading.add_argument("--masks", type=str | None, help=_photos_options.MASKS)
     stream = _parsing.takes(parser, Stream, *STREAM, title="streams, read again in every epoch")
     stream.add_argument(
         "--stream",

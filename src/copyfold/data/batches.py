@@ -23,7 +23,7 @@ class Batches:
     Where `world` processes train together, all draw the same order, and the process of this `rank` reads and
     yields its part of every batch, batch / world images: together they see the same batches as one process.
 
-    Yields uint8 tensors N·C·H·W that are views of N·H·W·C memory (channels_last already).
+    Yields stored pixels, uint8 mostly, N·C·H·W, that are views of N·H·W·C memory (channels_last already).
     """
 
     def __init__(
@@ -58,8 +58,7 @@ class Batches:
             # NumPy gathers in one thread and in 0.1 ms; torch would wake all of its threads, and wait for them.
             x = torch.from_numpy(self._pixels[order[span]])
             if self.flip:
-                mirrored = flipped[span]
-                x[mirrored] = x[mirrored].flip(2)
+                mirror(x, flipped[span])
             self.n = epoch * len(self) + position + 1
             yield x.permute(0, 3, 1, 2)
 
@@ -69,6 +68,12 @@ class Batches:
         rng = torch.Generator().manual_seed(int.from_bytes(hashed, "big") >> 1)
         order = torch.randperm(len(self._pixels), generator=rng)
         return order.numpy(), torch.rand(len(order), generator=rng) < 0.5
+
+
+def mirror(x: Tensor, which: Tensor) -> None:
+    """Mirror some images of N·H·W·C in place."""
+    x = x.view(torch.int16) if x.dtype == torch.uint16 else x  # torch puts nothing into a part of a uint16
+    x[which] = x[which].flip(2)
 
 
 class Source(Protocol):
@@ -82,5 +87,5 @@ class Source(Protocol):
         ...
 
     def __iter__(self) -> Iterator[Tensor]:
-        """The rest of the epoch that `n` is in: uint8, N·C·H·W."""
+        """The rest of the epoch that `n` is in: stored pixels, N·C·H·W."""
         ...

@@ -1,7 +1,9 @@
-"""Photos: any source of images, decoded once into uint8 images of one size that later runs memory-map."""
+"""Photos: any source of images, decoded once into stored pixels of one size that later runs memory-map."""
 
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,6 +14,8 @@ import torch
 from copyfold import screen
 from copyfold.data.batches import Batches
 from copyfold.data.reading import cache, digests
+from copyfold.data.reading.masks import Given as GivenMasks
+from copyfold.data.reading.masks import Masks
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.preparation import Bad, Choice, choose, prepared, refuse, shapes
 from copyfold.data.reading.sizes import (
@@ -20,7 +24,6 @@ from copyfold.data.reading.sizes import (
     Sides,
     Size,
     Suits,
-    costs_said,
     nearest,
     plain,
     sides,
@@ -28,6 +31,8 @@ from copyfold.data.reading.sizes import (
     written,
 )
 from copyfold.data.reading.sources import Listing, Source
+from copyfold.data.reading.values import Bits, Range, Seen, Values
+from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
 from copyfold.errors import UsageError, one_of
 from copyfold.files import readable
@@ -40,7 +45,7 @@ Which = Literal["train", "held_out"]
 
 
 class Photos:
-    """Images to learn from and images held out: uint8, all of one height and width, memory-mapped.
+    """Images to learn from and images held out: stored pixels of one height and width, memory-mapped.
 
     Args:
         source: A folder of images of any depth, a .npy or .npz file, a local dataset in parquet,
@@ -53,9 +58,17 @@ class Photos:
             scales to fit into it and pads with black; "stretch" scales both sides apart. A note says what is lost.
         limit: The largest number of images in `train` and in `held_out`, drawn by seed before decoding.
         flip: Mirror every image with probability 1/2 in training (`Batches` does it).
-        layout: The axes of an array: NHW, NCHW, NHWC or lsun. Detected unless given; an error where ambiguous.
+        layout: The axes of an array: NHW, NCHW, NHWC or lsun. Detected unless given, where one axis alone can be
+            that of 1, 3 or 4 channels; else an error asks for it.
         skip_bad: Leave unreadable images out instead of raising.
-        channels: 1 for grey or 3 for colour; detected unless given.
+        channels: 1 for grey, 3 for colour, or the source's own number; detected unless given. Of 4 channels the
+            fourth is transparency, unless 4 channels or a range are asked for.
+        range: The values (low, high) that become 0 and 1, as in (-1000, 3000); what is outside is clipped. Unless
+            given, uint8 is 0 to 255, uint16 0 to 65535, bool 0 or 1, floats are in [0, 1], and others are refused.
+        bits: 8 or 16: those that a stored pixel has.
+        masks: Which pixels are observed, where some are missing: an array N·H·W or in the images' layout, or the
+            path of one, or of a folder of masks of the images' names. 0 is missing. So is NaN, in an array of
+            floats or where there are masks.
         seed: For the random choice of held-out images and of those that `limit` takes.
         whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be evaluated.
             They cannot be trained on.
@@ -67,7 +80,9 @@ class Photos:
     The test split of a source is held out, or else its validation split, or else a tenth. There is 1 channel
     where every image is grey (by its decoded pixels, not by its mode), else 3. The result is cached by path, size
     and modification time of the files, with digests, some of which are checked when it is opened again:
-    COPYFOLD_CHECK_CACHE=1 in the environment checks all of it, at about a second per GB.
+    COPYFOLD_CHECK_CACHE=1 in the environment checks all of it, at about a second per GB. Missing pixels are NaN in
+    the images, and a fidelity has to leave them out, see `Observed`; models and probes see images that are
+    `measures.filled`.
 
     Raises UsageError for invalid arguments, DataError where there is no usable image.
     """
@@ -75,9 +90,9 @@ class Photos:
     shape: Shape
     """Channels, height, width of every image."""
     train: np.ndarray
-    """The images to train on, uint8 N·H·W·C."""
+    """The images to train on, N·H·W·C: uint8, or uint16 with 16 bits, or float32 where pixels may be missing."""
     held_out: np.ndarray
-    """The images held out, uint8 N·H·W·C; none where `whole`."""
+    """The images held out, in the same way; none where `whole`."""
     whole: bool
     """Whether all images are in `train`, and cannot be trained on."""
     labels: np.ndarray | None
@@ -108,6 +123,9 @@ class Photos:
         layout: str | None = None,
         skip_bad: bool = False,
         channels: int | None = None,
+        range: Range | None = None,
+        bits: Bits = 8,
+        masks: GivenMasks | None = None,
         seed: int = 0,
         whole: bool = False,
         suits: Suits | None = None,
@@ -115,9 +133,13 @@ class Photos:
     ) -> None:
         wanted = None if size is None else sides(size)
         _check(fit, limit, seed, channels)
+        values = Values(check_values(range, bits), bits)
         self.flip, self.whole = flip, whole
-        with recognise(source, layout) as opened, screen.told(progress) as told:
-            make = _Preparation(opened, fit, limit, skip_bad, seed, channels, whole, told)
+        with recognise(source, layout) as opened, screen.told(progress) as told, ExitStack() as stack:
+            found = None if masks is None else Masks(masks, layout, opened)
+            if found is not None:
+                stack.callback(found.close)
+            make = _Preparation(opened, fit, limit, skip_bad, seed, channels, values, found, whole, told)
             pixels, meta, why = make(wanted, suits)
             _, height, width, depth = pixels.shape
             self.size = simple((height, width))
@@ -131,6 +153,9 @@ class Photos:
                 "layout": layout,
                 "skip_bad": skip_bad,
                 "channels": channels,
+                "range": None if values.range is None else list(values.range),
+                "bits": bits,
+                "masks": None if found is None else found.where,
                 "seed": seed,
             } | ({"whole": True} if whole else {})
             where = opened.where
@@ -160,6 +185,11 @@ class Photos:
         blocks = self._blocks or digests.of_blocks(self._pixels)
         return digests.of_array(self._pixels.shape, self._pixels.dtype, blocks, len(self.train))
 
+    @property
+    def missing(self) -> bool:
+        """Whether pixels may be missing: they are NaN in the images."""
+        return self.train.dtype.kind == "f"
+
     def recipe(self) -> dict[str, Any]:
         """Return the arguments that give the same images again, as plain data, with the resolved size.
 
@@ -174,7 +204,7 @@ class Photos:
         return Batches(self.train, batch, seed, self.flip, rank, world)
 
     def images(self, which: Which = "train", count: int | None = None, start: int = 0) -> Images:
-        """Return `count` images (None: all) from `start` on, as float32 N·C·H·W in [0, 1].
+        """Return `count` images (None: all) from `start` on, as float32 N·C·H·W in [0, 1], NaN where pixels miss.
 
         For a fair choice of images take a `sample`: the first of a folder may all be of one class.
         """
@@ -227,7 +257,7 @@ def natural_size(
     Headers are read for it, and no image is decoded. DataError where there is no image.
     """
     with recognise(source, layout) as opened:
-        make = _Preparation(opened, "crop", limit, False, seed, None, False, progress)
+        make = _Preparation(opened, "crop", limit, False, seed, None, Values(), None, False, progress)
         return make.aim.size
 
 
@@ -238,8 +268,10 @@ def _check(fit: str, limit: int | None, seed: int, channels: int | None) -> None
     one_of(Fit, "fit", fit)
     if seed < 0:
         raise UsageError(f"seed={seed} is invalid: expected a whole number of at least 0")
-    if channels not in (None, 1, 3):
-        raise UsageError(f"channels={channels} is invalid: expected 1 (grey) or 3 (colour)")
+    if channels is not None and channels < 1:
+        raise UsageError(
+            f"channels={channels} is invalid: expected 1 (grey), 3 (colour), or the source's own number"
+        )
 
 
 class _Preparation:
@@ -253,6 +285,8 @@ class _Preparation:
         skip_bad: bool,
         seed: int,
         channels: int | None,
+        values: Values,
+        masks: Masks | None,
         whole: bool,
         progress: Progress | None,
     ) -> None:
@@ -262,10 +296,14 @@ class _Preparation:
         self.skip_bad = skip_bad
         self.seed = seed
         self.channels = channels
+        self.values = values
+        self.masks = masks
         self.whole = whole
         self.progress = progress
         identity = cache.digest(source.identity())
         taken = (limit, seed, "whole") if whole else (limit, seed)
+        if values != Values() or masks is not None:
+            taken = (*taken, values.range, values.bits, None if masks is None else cache.digest(masks.identity()))
         self.key = partial(cache.key, source.kind, identity, getattr(source, "layout", None), *taken)
         self._listed: tuple[Listing, Choice] | None = None
 
@@ -311,11 +349,10 @@ class _Preparation:
         """The images and their metadata, from the cache or prepared now."""
         if self.source.in_memory:
             bad: Bad = []
-            costs: list[float] = []
-            blocks = list(self._blocks(size, self.channels, bad, costs))
+            blocks = list(self._blocks(size, self.channels, bad, seen := Seen()))
             most = max(block.shape[3] for block in blocks)
             pixels = np.concatenate([np.broadcast_to(block, (*block.shape[:3], most)) for block in blocks])
-            return pixels, self._describe(pixels.shape, bad, costs)
+            return pixels, self._describe(pixels.shape, bad, seen)
         meta = self._made(size)
         if meta is None:
             # another process of the same training may be preparing it
@@ -330,11 +367,10 @@ class _Preparation:
 
     def _make(self, place: Path, size: Sides) -> dict[str, Any]:
         bad: Bad = []
-        costs: list[float] = []
         channels = self._known(size)
-        blocks = self._blocks(size, channels, bad, costs)
+        blocks = self._blocks(size, channels, bad, seen := Seen())
         shape = cache.write_pixels(place, blocks, len(self.listed()[1].all))
-        meta = self._describe(shape, bad, costs)
+        meta = self._describe(shape, bad, seen)
         if channels is None:
             cache.store(self.key("channels", plain(size)), lambda _: {"channels": shape[3]})
         return meta
@@ -349,25 +385,27 @@ class _Preparation:
     def _name(self, size: Sides, channels: int) -> str:
         return self.key("pixels", plain(size), channels, self.fit, self.skip_bad)
 
-    def _blocks(self, size: Sides, channels: int | None, bad: Bad, costs: list[float]) -> Iterator[np.ndarray]:
-        return prepared(self.source, self.listed()[1].all, size, channels, self.fit, bad, costs, self.progress)
+    def _blocks(self, size: Sides, channels: int | None, bad: Bad, seen: Seen) -> Iterator[np.ndarray]:
+        chosen = self.listed()[1].all
+        values = replace(self.values, missing=self.masks is not None or self.source.has_missing(chosen))
+        return prepared(
+            self.source, chosen, size, channels, self.fit, values, self.masks, bad, seen, self.progress
+        )
 
-    def _describe(self, shape: tuple[int, ...], bad: Bad, costs: list[float]) -> dict[str, Any]:
+    def _describe(self, shape: tuple[int, ...], bad: Bad, seen: Seen) -> dict[str, Any]:
         listing, choice = self.listed()
         bad.sort()
         if bad and not self.skip_bad:
-            raise refuse(self.source, listing, bad, len(choice.all))
+            raise refuse(self.source, listing, bad, len(choice.all), seen.advice)
         left_out = {index for index, _ in bad}
         train = [int(index) for index in choice.train if index not in left_out]
         rows = train + [int(index) for index in choice.held_out if index not in left_out]
         if not train:
-            raise refuse(self.source, listing, bad, len(choice.all))
+            raise refuse(self.source, listing, bad, len(choice.all), seen.advice)
         if len(rows) == len(train) > 1 and not self.whole:  # all that was held out is unreadable
             train.pop()
         grey = "read as grey: 1 channel" if self.channels else "every image is grey: 1 channel"
-        notes = [*choice.notes, grey if shape[3] == 1 else "3 channels"]
-        if lost := costs_said(costs, self.fit):
-            notes.append(lost)
+        notes = [*choice.notes, grey if shape[3] == 1 else f"{shape[3]} channels", *seen.notes()]
         if bad:
             named = ", ".join(f"{listing.names[index]} {reason}" for index, reason in bad)
             notes.append(f"{len(bad)} unreadable images are left out: {named}")

@@ -91,7 +91,16 @@ def described(photos: Any, held_out: np.ndarray) -> str:
     return f"{type(photos).__name__}({source}: {len(photos):,} images of {size}, {len(held_out):,} held out)"
 
 
+TOPS = {torch.uint8: 255, torch.uint16: 65535}
+"""The stored pixel that is 1; floats are values already, NaN where a pixel is missing."""
+
+
 def as_images(pixels: np.ndarray) -> Images:
-    """Pixels, uint8 N·H·W·C, as float32 N·C·H·W in [0, 1]."""
-    x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    return x.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    """Stored pixels N·H·W·C as float32 N·C·H·W in [0, 1]; NaN where they are missing."""
+    return to_values(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+
+
+def to_values(pixels: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Images:
+    """Stored pixels as float32 in [0, 1], in this memory layout: uint8 / 255, uint16 / 65535, or the floats."""
+    values = pixels.to(torch.float32, memory_format=layout, copy=True)
+    return values.div_(TOPS[pixels.dtype]) if pixels.dtype in TOPS else values

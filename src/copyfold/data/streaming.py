@@ -12,16 +12,19 @@ import torch
 from torch import Tensor
 
 from copyfold import screen
+from copyfold.data.batches import mirror
 from copyfold.data.photos import Which
 from copyfold.data.reading import cache, digests
-from copyfold.data.reading.decoding import Refused, decode, fitted, flatten, header
+from copyfold.data.reading.decoding import Refused, decode, header
 from copyfold.data.reading.epochs import Found, Reading, encoded
 from copyfold.data.reading.folders import HELD_OUT
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
 from copyfold.data.reading.shards import Coded, Shards, find
 from copyfold.data.reading.shuffling import AT_ONCE, Piece, Place, generator, interleaved, number, shared, without
-from copyfold.data.reading.sizes import Fit, Sides, Size, cost, costs_said, plain, sides, simple
+from copyfold.data.reading.sizes import Fit, Size, plain, sides, simple
+from copyfold.data.reading.values import Bits, Range, Seen, Values, channels_of
+from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
 from copyfold.errors import DataError, UsageError, at_least, one_of
 from copyfold.pictures import embedded, grid, shown
@@ -50,7 +53,10 @@ class Stream:
             all images would have to be read.
         fit: As in `Photos`: "crop" takes the centre, "pad" adds black, "stretch" scales both sides apart.
         flip: Whether training mirrors every image half of the time.
-        channels: 1 for grey or 3 for colour; None takes 1 where all images held out are grey.
+        channels: 1 for grey, 3 for colour, or the source's own number; None takes 1 where all images held out are
+            grey.
+        range: As in `Photos`. There are no missing pixels in a stream.
+        bits: As in `Photos`.
         buffer: Encoded images to draw from, in every process.
         held_out: Images held out, at most a tenth of all.
         seed: Draws what is held out and what `images("train")` shows.
@@ -66,9 +72,10 @@ class Stream:
     shape: Shape
     """Channels, height, width of every image."""
     held_out: np.ndarray
-    """The images held out, uint8 N·H·W·C."""
+    """The images held out, N·H·W·C: uint8, or uint16 with 16 bits."""
     held_out_names: list[str]
     """Where they come from: the file, and the row in it."""
+    missing = False
     labels: None = None
     held_out_labels: None = None
     classes: None = None
@@ -87,6 +94,8 @@ class Stream:
         fit: Fit = "crop",
         flip: bool = False,
         channels: int | None = None,
+        range: Range | None = None,
+        bits: Bits = 8,
         buffer: int = 4096,
         held_out: int = 512,
         seed: int = 0,
@@ -99,8 +108,9 @@ class Stream:
         at_least(1, buffer=buffer, held_out=held_out)
         at_least(0, seed=seed)
         one_of(Fit, "fit", fit)
-        if channels not in (None, 1, 3):
-            raise UsageError(f"channels={channels} is invalid: expected 1 (grey) or 3 (colour)")
+        if channels is not None:
+            at_least(1, channels=channels)
+        self.values = Values(check_values(range, bits), bits)
         self.size = simple(self._sides)
         self.flip, self.buffer, self.seed, self.skip_bad = flip, buffer, seed, skip_bad
         self.fit: Fit = fit
@@ -113,6 +123,8 @@ class Stream:
             "fit": fit,
             "flip": flip,
             "channels": channels,
+            "range": None if self.values.range is None else list(self.values.range),
+            "bits": bits,
             "buffer": buffer,
             "held_out": held_out,
             "seed": seed,
@@ -122,7 +134,8 @@ class Stream:
         few = f"in {len(self._pieces)} row groups only: images in them are shuffled over {buffer} images"
         coarse = len(self._pieces) < AT_ONCE and len(self) > buffer
         self.notes = (note, *self.notes, *[few] * coarse)
-        self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, fit, held_out, seed, skip_bad)
+        how = (fit, held_out, seed, skip_bad, *((self.values.range, bits) if self.values != Values() else ()))
+        self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, *how)
         for said in self.notes:
             log.info("%s: %s", self._shards.where, said)
 
@@ -189,13 +202,13 @@ class Stream:
         return encoded(self._shards, pieces, self.buffer, start, generator(seed, epoch, rank, world))
 
     def pixels(self, found: Found) -> np.ndarray | str:
-        """One image decoded, uint8 H·W·C, or why it cannot be."""
+        """One image decoded, as stored pixels H·W·C, or why it cannot be."""
         (piece, row), coded = found
         try:
             if isinstance(coded, Refused):
                 raise coded
-            image = fitted(flatten(decode(coded, max(self._sides)), self.shape[0]), self._sides, self.fit)
-            return np.asarray(image).reshape(*self._sides, self.shape[0])
+            image = decode(coded, max(self._sides))
+            return self.values.pixels(image, self.shape[0], self._sides, self.fit, self._seen)
         except Refused as error:
             return f"{self._shards.name(piece.part, row)} {error}"
 
@@ -203,28 +216,45 @@ class Stream:
         """Those that could be read; DataError for the first that could not, unless they are to be left out."""
         bad = [image for image in images if isinstance(image, str)]
         if bad and not self.skip_bad:
-            raise DataError(f"{bad[0]}: mend it, or leave such images out with --skip-bad")
+            raise DataError(
+                f"{bad[0]}: {self._seen.advice or 'mend it'}, or leave such images out with --skip-bad"
+            )
         for reason in bad:
             log.warning("%s: left out", reason)
         return [image for image in images if not isinstance(image, str)]
 
     def _hold_out(self, places: list[Place], channels: int | None) -> None:
         """Decode the images held out, and find the number of channels and of threads from them."""
-        found = self._read(places)
-        looks = [look for _, image in found if (look := _look(image, channels is None)) is not None]
+        found, self._seen = self._read(places), Seen()
+        looks = [look for _, image in found if (look := self._look(image, channels)) is not None]
         if not looks:
-            raise DataError(f"none of {len(places)} images of {self._shards.where} can be read")
-        grey = channels == 1 or (channels is None and all(grey for _, grey in looks))
-        self.shape = (1 if grey else 3, *self._sides)
-        self.workers = 1 if np.median([min(shape) for shape, _ in looks]) < SMALL else cores()
+            advice = f": {self._seen.advice}" if self._seen.advice else ""
+            raise DataError(f"none of {len(places)} images of {self._shards.where} can be read{advice}")
+        try:
+            count = channels or channels_of({each for _, each in looks})
+        except Refused as error:
+            raise DataError(f"{self._shards.where}: {error}") from None
+        self.shape, grey = (count, *self._sides), count == 1
+        self.workers = 1 if np.median([side for side, _ in looks]) < SMALL else cores()
+        self._seen = Seen()  # what was looked at is counted once
         self.held_out, self.held_out_names, _ = self._decoded(found)
         said = "read as grey" if channels == 1 else "every image held out is grey"
-        self.notes = (f"{said}: 1 channel" if grey else "3 channels",)
-        costs = [cost(shape, self._sides, self.fit) for shape, _ in looks]
-        if lost := costs_said(costs, self.fit, "the images held out"):
-            self.notes += (lost,)
+        if self.held_out.dtype == np.uint8 and self.values == Values():
+            self._seen.eight(self.held_out)
+        self.notes = (f"{said}: 1 channel" if grey else f"{count} channels", *self._seen.notes())
         if left := len(places) - len(self.held_out):
             self.notes += (f"{left} of the images held out cannot be read and are left out",)
+
+    def _look(self, image: Coded, channels: int | None) -> tuple[int, int] | None:
+        """The short side of an image, and its channels, if they are asked for; None where it cannot be read."""
+        try:
+            if isinstance(image, Refused):
+                return None
+            known = header(image)
+            found = channels or self.values.pixels(decode(image), None, None, self.fit, self._seen).shape[2]
+            return min(known.width, known.height), found
+        except Refused:  # it will be named when all are decoded
+            return None
 
     def _read(self, places: Iterable[Place]) -> list[Found]:
         with Reading(self._shards) as read:
@@ -249,12 +279,12 @@ class Stream:
         ]
 
     def _decoded(self, found: list[Found]) -> tuple[np.ndarray, list[str], list[int]]:
-        """Those of some images that can be read, uint8 N·H·W·C, their names, and which they are."""
+        """Those of some images that can be read, stored pixels N·H·W·C, their names, and which they are."""
         images = [self.pixels(one) for one in found]
         good = self.readable(images)
         which = [k for k, image in enumerate(images) if not isinstance(image, str)]
         names = [self._shards.name(piece.part, row) for (piece, row), _ in (found[k] for k in which)]
-        empty = np.empty((0, *self._sides, self.shape[0]), np.uint8)
+        empty = np.empty((0, *self._sides, self.shape[0]), self.values.dtype)
         return np.stack(good) if good else empty, names, which
 
 
@@ -271,7 +301,7 @@ class StreamBatches:
     number of batches. Together they see every image at most once in an epoch; an incomplete last batch is
     dropped. Another number of processes makes other batches, unlike with `Photos`.
 
-    Yields uint8 tensors N·C·H·W that are views of N·H·W·C memory (channels_last already).
+    Yields stored pixels, uint8 mostly, N·C·H·W, that are views of N·H·W·C memory (channels_last already).
     """
 
     def __init__(self, stream: Stream, batch: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
@@ -300,8 +330,7 @@ class StreamBatches:
             n = epoch * len(self) + position
             x = self._whole(list(islice(images, self._own)))
             if self.stream.flip:
-                mirrored = self._mirrored(n)
-                x[mirrored] = x[mirrored].flip(2)
+                mirror(x, self._mirrored(n))
             self.n = n + 1
             yield x.permute(0, 3, 1, 2)
 
@@ -345,17 +374,6 @@ def _drawn(pieces: list[Piece], seed: int, purpose: str) -> list[Piece]:
 
 def _count(pieces: Iterable[Piece]) -> int:
     return sum(len(piece.rows) for piece in pieces)
-
-
-def _look(image: Coded, colour: bool) -> tuple[Sides, bool] | None:
-    """Height and width of an image, and whether it is grey, if that is asked; None where it cannot be read."""
-    try:
-        if isinstance(image, Refused):
-            return None
-        known = header(image)
-        return (known.height, known.width), colour and flatten(decode(image), None).mode == "L"
-    except Refused:  # it will be named when all are decoded
-        return None
 
 
 def _grouped(found: Iterator[Found], size: int) -> Iterator[list[Found]]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import PIECE
 from copyfold.data.reading.sizes import Aim, Sides, simple, written
 from copyfold.data.reading.sources import Source
+from copyfold.data.reading.values import Outside, Seen, Values, number
 from copyfold.types import Progress
 
 Span = tuple[int, int, int]
@@ -36,6 +38,8 @@ class Survey:
     modes: dict[str, int]
     classes: dict[str, int] | None
     value_range: tuple[float, float] | None
+    notes: tuple[str, ...]
+    """Sentences about the values: a range to give, pixels that miss."""
     unreadable: tuple[tuple[str, str], ...]
     animated: int = 0
 
@@ -53,9 +57,10 @@ class Survey:
         if self.classes is not None:
             lines.append(f"{_many(len(self.classes), 'class', 'classes')}: {_counts(self.classes)}")
         if self.value_range is not None:
-            lines.append("values: {:g} to {:g}".format(*self.value_range))
+            lines.append("values: {} to {}".format(*map(number, self.value_range)))
         if self.animated:
             lines.append(f"{_many(self.animated, 'animation')}: the first frame of each is the image")
+        lines += self.notes
         lines.append(f"{_many(len(self.unreadable), 'image')} cannot be read")
         return lines + [f"{name} {reason}" for name, reason in self.unreadable]
 
@@ -68,7 +73,8 @@ def survey(source: Given = None, layout: str | None = None, progress: Progress |
     """
     with recognise(source, layout) as opened:
         listing = opened.listing()
-        seen = list(_look(opened, len(listing.names), progress))
+        values = Seen()
+        seen = list(_look(opened, len(listing.names), values, progress))
         good = [header for header in seen if isinstance(header, Header)]
         aim = Aim.of([(header.height, header.width) for header in good])
         classes = None
@@ -87,6 +93,7 @@ def survey(source: Given = None, layout: str | None = None, progress: Progress |
             modes=dict(Counter(header.mode for header in good).most_common()),
             classes=classes,
             value_range=opened.value_range(),
+            notes=(*([values.advice] if values.advice else []), *values.notes()),
             unreadable=tuple(
                 (name, reason) for name, reason in zip(listing.names, seen, strict=True) if isinstance(reason, str)
             ),
@@ -94,16 +101,18 @@ def survey(source: Given = None, layout: str | None = None, progress: Progress |
         )
 
 
-def _look(source: Source, count: int, progress: Progress | None) -> Iterator[Header | str]:
+def _look(source: Source, count: int, seen: Seen, progress: Progress | None) -> Iterator[Header | str]:
     """Size and mode of every image after decoding it, or the reason why that failed."""
     coded = source.value_range() is None
+    values = Values(missing=source.has_missing(np.arange(count)))
 
     def look(piece: range) -> list[Header | str]:
         found: list[Header | str] = []
         for index in piece:
             try:
-                if coded:
-                    source.read(index, None)  # the header alone would not show that the rest is missing
+                image = source.read(index, None)  # the header alone would not show that the rest is missing
+                with suppress(*([] if coded else [Outside])):  # an array's values are described, whatever they are
+                    values.look(image, seen)
                 found.append(source.header(index))
             except Refused as error:
                 found.append(str(error))

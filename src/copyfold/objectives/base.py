@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from copyfold.catalogue import Recorded
 from copyfold.corruptions import Clean, Corruption
 from copyfold.errors import UsageError
+from copyfold.measures import filled, mse
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.fidelities import Fidelity, SquaredError
 from copyfold.types import Code, Diagnostics, Images, Terms
@@ -40,6 +41,11 @@ class Objective(Recorded, ABC):
 
         `step` is the number of the training step, for warm-up; None means that all warm-up is over.
         """
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pixels may be missing in x, NaN, and are left out."""
+        return False
 
     def check(self, model: Autoencoder) -> None:
         """Raise UsageError where the objective has no meaning for the model; called before training."""
@@ -84,7 +90,7 @@ class Classical(Objective):
     Variational model a variational one.
     Terms: "fidelity" and each penalty by its class's name. Diagnostics: "mse", the squared error of D(z) against
     the clean x per pixel, "psnr" in dB, -10 log10 of each image's mse, averaged over images, and "outside", the
-    share of the output's values outside [0, 1].
+    share of the output's values outside [0, 1]. Pixels missing in x, NaN, are left out by the fidelity `Observed`.
     """
 
     corruption: Corruption = field(default_factory=Clean)
@@ -106,7 +112,7 @@ class Classical(Objective):
         self, model: Autoencoder, x: Images, watch: Diagnostics | None = None, step: int | None = None
     ) -> Terms:
         """Corrupt, encode once, and compute the terms."""
-        noisy = self.corruption(x)
+        noisy = self.corruption(filled(x) if self.leaves_out else x)
         with _differentiable(noisy, any(p.differentiates for p in self.penalties)) as noisy:
             q = model.posterior(noisy)
             z = model.draw(noisy) if q is None else q.rsample()
@@ -114,10 +120,15 @@ class Classical(Objective):
         loss, image = self.fidelity(model, z, x)
         if watch is not None:
             image = image.detach()
-            errors = (x - image).square().flatten(1).mean(1)
+            errors = mse(image, x) if self.leaves_out else (x - image).square().flatten(1).mean(1)
             watch |= {"mse": errors.mean(), "psnr": -10 * errors.clamp(min=1e-12).log10().mean()}
             watch |= {"outside": ((image < 0) | (image > 1)).float().mean()}
         return {"fidelity": loss} | paid
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether the fidelity leaves missing pixels out; the model then sees `measures.filled` images."""
+        return self.fidelity.leaves_out
 
     def check(self, model: Autoencoder) -> None:
         """UsageError where the fidelity or a penalty has no meaning for the model."""

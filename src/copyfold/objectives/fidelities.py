@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
+from copyfold.measures import filled
 from copyfold.models.base import Autoencoder
 from copyfold.types import Code, Images
 
@@ -24,6 +26,16 @@ class Fidelity(Recorded, ABC):
     @abstractmethod
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
         """-log p(x|z), summed over pixels, averaged over the batch, without constants; and the image D(z)."""
+
+    leaves_out: ClassVar[bool] = False
+    """Whether pixels may be missing in x, NaN, and are left out."""
+
+    def pixels(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """-log p(x|z) of every pixel value, b c h w, and the image D(z); where pixels are independent given z.
+
+        With it a fidelity can be that of `Observed` pixels.
+        """
+        raise UsageError(f"{type(self).__name__} has no value of its own for every pixel")
 
     def check(self, model: Autoencoder) -> None:
         """Raise UsageError where this fidelity has no meaning for the model; called before training."""
@@ -53,6 +65,12 @@ class SquaredError(Fidelity):
         loss = (x - image).square().sum() / (2 * self.std**2 * len(x))
         return loss + self.constant * x[0].numel() * math.log(self.std * math.sqrt(2 * math.pi)), image
 
+    def pixels(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """The square over 2 std^2 of every pixel value, and D(z)."""
+        image = model.decode(z).float()
+        errors = (x - image).square() / (2 * self.std**2)
+        return errors + self.constant * math.log(self.std * math.sqrt(2 * math.pi)), image
+
 
 @dataclass(frozen=True)
 class AbsoluteError(Fidelity):
@@ -76,6 +94,11 @@ class AbsoluteError(Fidelity):
         loss = (x - image).abs().sum() / (self.scale * len(x))
         return loss + self.constant * x[0].numel() * math.log(2 * self.scale), image
 
+    def pixels(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """The absolute error of every pixel value over the scale, and D(z)."""
+        image = model.decode(z).float()
+        return (x - image).abs() / self.scale + self.constant * math.log(2 * self.scale), image
+
 
 @dataclass(frozen=True)
 class Bernoulli(Fidelity):
@@ -92,6 +115,11 @@ class Bernoulli(Fidelity):
         logits = model.logits(z).float()
         loss = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
         return loss, torch.sigmoid(logits)
+
+    def pixels(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """The cross-entropy of every pixel value, and the mean image p."""
+        logits = model.logits(z).float()
+        return F.binary_cross_entropy_with_logits(logits, x, reduction="none"), torch.sigmoid(logits)
 
     def check(self, model: Autoencoder) -> None:
         """Only an output in (0, 1) can be a probability."""
@@ -144,3 +172,36 @@ class ErrorAndAngle(Fidelity):
         alpha = 2 ** (-mse.detach().clamp(min=1e-12).log2()).ceil().clamp(min=0)
         cosine = F.cosine_similarity(image.flatten(), x.flatten(), dim=0)
         return (alpha * mse - cosine) * x[0].numel(), image
+
+
+@dataclass(frozen=True)
+class Observed(Fidelity):
+    """Another fidelity of the pixels that are observed: those missing, NaN in x, are left out.
+
+        -log p(x_observed|z) = sum_{observed pixels} -log p(x_i|z)
+
+    A sum, averaged over the batch, and not rescaled to all pixels: a missing pixel is no evidence, and one nat of
+    a penalty weighs against one nat of evidence, as without missing pixels. Equal to `inner` where none is
+    missing; no gradient comes from those that are. The model sees x `measures.filled`. `inner` is of independent
+    pixels: SquaredError, AbsoluteError or Bernoulli, or one of your own with `pixels`.
+    """
+
+    inner: Fidelity = field(default_factory=SquaredError)
+
+    leaves_out: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.inner, Fidelity) or type(self.inner).pixels is Fidelity.pixels:
+            raise UsageError(
+                f"Observed(inner={self.inner!r}) is invalid: expected a fidelity that is a sum over pixels, as "
+                "SquaredError(), AbsoluteError() or Bernoulli()"
+            )
+
+    def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
+        """The sum over observed pixels, and D(z)."""
+        nats, image = self.inner.pixels(model, z, filled(x))
+        return torch.where(x.isnan(), 0, nats).sum() / len(x), image
+
+    def check(self, model: Autoencoder) -> None:
+        """UsageError where `inner` has no meaning for the model."""
+        self.inner.check(model)

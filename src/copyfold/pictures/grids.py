@@ -32,10 +32,11 @@ def grid(
     """Lay images out in rows, on white: uint8, height x width x 3.
 
     "raw" clips to [0, 1]; "minmax" stretches each image to its own range (a constant one turns black). What
-    is not a number is black. Each pixel becomes scale x scale pixels: by default as many as make an image 96
+    is not a number, as a missing pixel, is grey. Images of other than 1 or 3 channels are shown as one grey plane
+    a channel, from left to right. Each pixel becomes scale x scale pixels: by default as many as make an image 96
     pixels long, so that a person can see it. `gap` white pixels lie between images. By default there are
     about as many columns as rows, or more where that leaves fewer holes. Raises UsageError for anything but a
-    batch b, c, h, w of 1 or 3 channels.
+    batch b, c, h, w.
     """
     cells = to_bytes(images, contrast)
     return tiled(enlarged(cells, visible_scale(cells) if scale is None else scale), columns, gap)
@@ -69,18 +70,22 @@ def save_picture(picture: "Picture | Figure", path: str | Path, most: int | None
 
 
 def to_bytes(images: Images, contrast: Contrast) -> np.ndarray:
-    """Turn images b, c, h, w into bytes b, h, w, 3."""
-    if images.dim() != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+    """Turn images b, c, h, w into bytes b, h, w, 3, or b, h, c w, 3 where c is not 1 or 3: a plane a channel."""
+    if images.dim() != 4 or 0 in images.shape:
         size = " x ".join(map(str, images.shape))
-        raise UsageError(f"pictures are made of images b, c, h, w with 1 or 3 channels, not {size}")
+        raise UsageError(f"pictures are made of images b, c, h, w, not {size}")
     if not images.is_floating_point():
         raise UsageError(f"pictures are made of images in [0, 1], not {images.dtype}: divide them by 255")
     if contrast not in ("raw", "minmax"):
         raise UsageError(f"contrast={contrast!r} is invalid: expected raw or minmax")
-    x = torch.nan_to_num(images.detach().to("cpu", torch.float64), nan=0.0, posinf=1.0, neginf=0.0)
+    given = images.detach().to("cpu", torch.float64)
+    if given.shape[1] not in (1, 3):
+        given = given.permute(0, 2, 1, 3).flatten(2)[:, None]
+    x = torch.nan_to_num(given, nan=0.0, posinf=1.0, neginf=0.0)
     if contrast == "minmax":
         low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
         x = (x - low) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)
+    x = torch.where(given.isnan(), 0.5, x)
     return (x.clamp(0, 1) * 255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
 
 

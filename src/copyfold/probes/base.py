@@ -69,7 +69,8 @@ class Probe(Recorded, ABC):
 
     The reading is on the device of x and the model; random numbers are drawn on the generator's device and then
     moved. One state of the generator gives one reading, of finite numbers without a gradient. `still` puts a model
-    into eval mode and restores it. `copyfold.testing.check_probe` tests one of your own.
+    into eval mode and restores it. Pixels that miss in x are NaN: models see `measures.filled` images, and a
+    comparison with x leaves the pixels out. `copyfold.testing.check_probe` tests one of your own.
     """
 
     @abstractmethod

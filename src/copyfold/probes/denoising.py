@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from copyfold.corruptions import Clean, Corruption, Gaussian, Mix
-from copyfold.measures import mse
+from copyfold.measures import filled, mse
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading
 from copyfold.probes.baselines import Baseline, NonLocalMeans, called, frequency_filter, linear_filter, tuned
@@ -31,7 +31,8 @@ class Denoising(Probe):
     brightness of a Mix is undone. Without `reference` only "non-local means", with its default settings. Images
     have the same names, and "clean". `baselines` are denoisers of your own, compared too where the std of the
     noise is known, without tuning. `best_baseline` and `error_ratios` evaluate the reading. `statistics` are those
-    that the model uses here; with "batch" an image's result depends on the others.
+    that the model uses here; with "batch" an image's result depends on the others. Pixels missing in x, NaN, are
+    `filled` before the corruption, and no error is of them.
     """
 
     corruption: Corruption = field(default_factory=Gaussian)
@@ -45,9 +46,10 @@ class Denoising(Probe):
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Restore C(x), with the model and with the baselines."""
-        noisy = self.corruption(x, rng)
+        known = filled(x)
+        noisy = self.corruption(known, rng)
         with model.using(self.statistics):
-            images = {"clean": x, "corrupted": noisy, "restored": model(noisy), "reconstruction": model(x)}
+            images = {"clean": x, "corrupted": noisy, "restored": model(noisy), "reconstruction": model(known)}
         if not isinstance(self.corruption, Clean):
             images |= self._baselines(noisy, rng)
         return Reading({k: mse(v, x) for k, v in images.items() if k != "clean"}, images)
@@ -55,7 +57,7 @@ class Denoising(Probe):
     def _baselines(self, noisy: Images, rng: Generator) -> dict[str, Images]:
         """The noisy images restored by each baseline, by name."""
         level = noise_of(self.corruption)
-        clean = None if self.reference is None else self.reference.to(noisy)
+        clean = None if self.reference is None else filled(self.reference.to(noisy))
         rivals = {called(restore): restore for restore in self.baselines}
         if clean is None:
             rivals = {NonLocalMeans.name: NonLocalMeans()} | rivals

@@ -9,6 +9,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from copyfold.corruptions import noise_like
 from copyfold.errors import UsageError, at_least
+from copyfold.measures import filled
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading
 from copyfold.types import Images, Statistics
@@ -28,8 +29,8 @@ class Evidence(Probe):
     Numbers per image, in nats, with all constants; means over `draws` draws, the same for both q. Pixels are
     normal with this `std`, or Bernoulli where it is None, which needs output="sigmoid" (for grey values then a
     pseudo-likelihood). The importance-weighted bound rises with K to log p(x) (Burda et al., 2015,
-    arXiv:1509.00519); amortisation gap: Cremer et al., 2018 (arXiv:1801.03558). UsageError where the model has
-    no posterior.
+    arXiv:1509.00519); amortisation gap: Cremer et al., 2018 (arXiv:1801.03558). Pixels missing in x, NaN, are
+    left out. UsageError where the model has no posterior.
     """
 
     std: float | None = None
@@ -47,7 +48,7 @@ class Evidence(Probe):
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Bound the evidence of every image."""
         with model.using(self.statistics), torch.no_grad():
-            q = model.posterior(x)
+            q = model.posterior(filled(x))
             if q is None:
                 raise UsageError(
                     f"Evidence needs a posterior, and a {type(model).__name__} has none: wrap it in Variational"
@@ -85,7 +86,7 @@ class Evidence(Probe):
             pixels = Bernoulli(logits=model.logits(z), validate_args=False)
         else:
             pixels = Normal(model.decode(z), self.std, validate_args=False)
-        return pixels.log_prob(x).flatten(1).sum(1)
+        return torch.where(x.isnan(), 0, pixels.log_prob(filled(x))).flatten(1).sum(1)
 
     @torch.enable_grad()
     def _best(self, model: Autoencoder, x: Images, q: Normal, rng: Generator) -> Normal:

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from copyfold.corruptions import Corruption, Gaussian, noise_like
 from copyfold.errors import UsageError, at_least
-from copyfold.measures import distance
+from copyfold.measures import distance, filled
 from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import Probe, Reading, still
 from copyfold.types import Images, Statistics
@@ -42,6 +42,7 @@ class SpectralNorm(Probe):
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Power iteration from a random direction, for both maps."""
+        x = filled(x)
         v = noise_like(x, rng=rng)
         with model.using(self.statistics), sdpa_kernel(SDPBackend.MATH):
             norms = {
@@ -92,6 +93,7 @@ class IdentityGap(Probe):
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Corrupt the images and differentiate at the clean ones."""
+        x = filled(x)
         noisy = self.corruption(x, rng)
         moved = distance(noisy, x)
         if not (moved > 0).all():

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from copyfold.corruptions import Blur, Clean, Corruption, Mix, noise_like, uniform_like
 from copyfold.errors import UsageError, at_least, one_of
-from copyfold.measures import distance, flatness, kurtosis, noise_level, normality, psnr
+from copyfold.measures import distance, filled, flatness, kurtosis, noise_level, normality, psnr
 from copyfold.probes.base import Probe, Reading, still, tap
 from copyfold.types import Film, Images, Statistics
 
@@ -149,10 +149,11 @@ class Inversion(Probe):
 
     def film(self, model: nn.Module, x: Images, rng: Generator) -> Film:
         """Yield the images while they are optimised, of x's shape: a frame per step, first those of `after`."""
-        yield from self._formed(model, self.corruption(x, rng), rng)
+        yield from self._formed(model, self.corruption(filled(x), rng), rng)
 
     def __call__(self, model: nn.Module, x: Images, rng: Generator) -> Reading:
         """Invert the layer, and compare the image found with x."""
+        x = filled(x)
         seen = self.corruption(x, rng)
         (found,) = deque(self._formed(model, seen, rng), maxlen=1)
         if not found.isfinite().all():

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
 
 from copyfold.errors import UsageError, at_least
+from copyfold.measures import filled
 from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import Probe, Reading, still
 from copyfold.probes.nearest import neighbours
@@ -186,6 +187,7 @@ def purity(codes: Float[Tensor, "n d"], labels: Int[Tensor, "n"], nearest: int) 
 
 def _encoded(model: Autoencoder, x: Images) -> tuple[Tensor, Tensor]:
     """The code of every image as one vector, and the divergence of each number's posterior (0 without one)."""
+    x = filled(x)
     q = model.posterior(x)
     units = flat(model.encode(x) if q is None else q.mean)
     return units, units.new_zeros(units.shape) if q is None else kl_divergence(q, Normal(0.0, 1.0)).flatten(1)

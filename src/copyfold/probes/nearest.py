@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from copyfold.errors import UsageError, at_least
+from copyfold.measures import filled
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading
 from copyfold.types import Float, Images, Int
@@ -39,7 +40,8 @@ class Nearest(Probe):
         """Find the nearest."""
         del model, rng
         alone = self.reference is None
-        among = x if self.reference is None else self.reference.to(x)
+        x = filled(x)
+        among = x if self.reference is None else filled(self.reference.to(x))
         seconds = 1 if len(among) - alone > self.count == 1 else 0
         distance, index = neighbours(x, among, self.count + seconds, leave_out_own=alone)
         numbers = {"distance": distance[:, : self.count], "index": index[:, : self.count]}

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from copyfold.errors import UsageError, at_least
-from copyfold.measures import sharpness, sliced_wasserstein
+from copyfold.measures import filled, sharpness, sliced_wasserstein
 from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import Probe, Reading, layer_output, still
 from copyfold.types import Code, Float, Images, Statistics
@@ -69,6 +69,7 @@ class Quality(Probe):
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Measure x, then as many real images."""
+        x = filled(x)
         reference, real = self._divided(x, rng)
         count = min(len(x), len(real))
         b = self._features(model, reference)
@@ -88,9 +89,9 @@ class Quality(Probe):
                     f"images of {tuple(x.shape[1:])} cannot be compared with real ones of "
                     f"{tuple(real.shape[1:])}: give both one size and number of channels"
                 )
-        reference = self.reference.to(x)
+        reference = filled(self.reference.to(x))
         if self.floor is not None:
-            return reference, self.floor.to(x)
+            return reference, filled(self.floor.to(x))
         mixed = _drawn(reference, len(reference), rng)
         return mixed[len(mixed) // 2 :], mixed[: len(mixed) // 2]
 

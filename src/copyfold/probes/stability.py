@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from copyfold.corruptions import noise_like
 from copyfold.errors import UsageError, at_least
-from copyfold.measures import mse
+from copyfold.measures import filled, mse
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading, still
 from copyfold.probes.geometry import require_independent, singular_values
@@ -61,7 +61,8 @@ class Stability(Probe):
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:
         """Differentiate at the images, then apply the model to them again and again."""
-        data = x if self.reference is None else self.reference.to(x)
+        x = filled(x)
+        data = x if self.reference is None else filled(self.reference.to(x))
         tau = 0.5 * spacing(data)
         with still(model, self.statistics):
             numbers = self._singular_values(model, x, rng) if self.values else {}

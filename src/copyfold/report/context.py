@@ -9,6 +9,7 @@ from torch import Generator
 
 from copyfold.data import Photos, Sample, Stream
 from copyfold.data.sampling import MEASURED, REFERENCE, stratified
+from copyfold.measures import filled
 from copyfold.models.base import Autoencoder
 from copyfold.runs import Run
 from copyfold.samplers.base import Sampler
@@ -40,7 +41,7 @@ class Context:
 
     @property
     def x(self) -> Images:
-        """The images measured."""
+        """The images measured; NaN where pixels are missing."""
         return self.measured.images
 
     def few(self, count: int) -> Images:
@@ -68,7 +69,7 @@ class Context:
         """The frames of a film after these numbers of steps; with the model's own `statistics` unless given."""
         wanted = set(steps)
         with self.model.using(statistics or self.model.statistics):
-            film = enumerate(sampler(self.model, x, self.rng), 1)
+            film = enumerate(sampler(self.model, filled(x), self.rng), 1)
             return {f"{n} steps" if n > 1 else "1 step": frame for n, frame in film if n in wanted}
 
 

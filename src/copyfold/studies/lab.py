@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from copyfold import catalogue
 from copyfold.data import Photos
+from copyfold.data.sampling import as_images
 from copyfold.errors import DataError, Diverged, UsageError
 from copyfold.files import write_text
 from copyfold.models.base import Autoencoder, load
@@ -110,8 +111,7 @@ class Lab:
         """The images to measure: `count`, or as many as the budget says, spread evenly over the set."""
         pixels = photos.held_out if which == "held_out" else photos.train
         chosen = _evenly(len(pixels), count or self.budget.measured)
-        x = torch.from_numpy(pixels[chosen.numpy()]).permute(0, 3, 1, 2).contiguous().float() / 255
-        return x.to(self.device)
+        return as_images(pixels[chosen.numpy()]).to(self.device)
 
     def labels(self, photos: Photos, count: int | None = None) -> Tensor:
         """The classes of the held-out images that `images` gives, for photos that are `labelled`."""

@@ -88,7 +88,9 @@ def check_fidelity(fidelity: Fidelity, model: Autoencoder | None = None) -> None
 
     It returns (loss, image). The loss is a float32 scalar, also under bf16 mixed precision, averaged over the
     batch, with a gradient to the code; the image is D(z), in x's shape. It is deterministic, and changes neither
-    code nor images nor model. Its arguments are stored. AssertionError says in one line what is wrong.
+    code nor images nor model. Where it has `pixels`, their sum, averaged over the batch, is the loss; where it
+    leaves missing pixels out, the loss is a number though some are NaN. Its arguments are stored. AssertionError
+    says in one line what is wrong.
     """
     name = class_name(fidelity, Fidelity)
     stores_arguments(fidelity)
@@ -125,6 +127,7 @@ def check_fidelity(fidelity: Fidelity, model: Autoencoder | None = None) -> None
                 f"{name}: the loss has no gradient with respect to the code: decode z without no_grad or detach",
             )
             _is_a_batch_mean(name, "the loss", lambda images, net=net: ask(net, images)[0], x)
+            _is_of_pixels(name, fidelity, net, x)
 
 
 def check_penalty(penalty: Penalty, model: Autoencoder | None = None) -> None:
@@ -254,6 +257,27 @@ def _is_averaged(name: str, term: Callable[[Images], Tensor], x: Images) -> None
         f"{name}: {len(x)} images have loss {wanted:.4g}, the same images twice {found:.4g}: average over the "
         "batch, as in .sum() / len(x)",
     )
+
+
+def _is_of_pixels(name: str, fidelity: Fidelity, net: Autoencoder, x: Images) -> None:
+    """The values of the pixels sum up to the loss, if it says them; missing pixels are left out, if it says so."""
+    z = net.encode(x)
+    if type(fidelity).pixels is not Fidelity.pixels:
+        each, loss = fidelity.pixels(net, z, x)[0], fidelity(net, z, x)[0]
+        total = each.sum() / len(x)
+        require(
+            close(total.detach(), loss.detach(), rtol=1e-4),
+            f"{name}: its pixels sum up to {total:.4g} for an image, and the loss is {loss:.4g}: let `pixels` "
+            "return the terms of the sum",
+        )
+    if fidelity.leaves_out:
+        missing = x.clone()
+        missing[:, :, 0, 0] = torch.nan
+        require(
+            bool(fidelity(net, z, missing)[0].isfinite()),
+            f"{name}: says that it leaves missing pixels out, and the loss is NaN with one: leave out those that "
+            "are NaN in x",
+        )
 
 
 def _with_seed(compute: Callable[[], Any], seed: int = 0) -> Any:

@@ -6,7 +6,7 @@ import torch
 
 from copyfold import catalogue, runs
 from copyfold.data import Photos, Stream
-from copyfold.errors import UsageError
+from copyfold.errors import DataError, UsageError
 from copyfold.models.base import Autoencoder, check_reloadable
 from copyfold.objectives.base import Objective
 from copyfold.training.plan import Plan
@@ -34,6 +34,12 @@ def check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pla
         raise UsageError(f"{type(model).__name__} has no weights that can be trained")
     if isinstance(photos, Photos) and photos.whole:
         raise UsageError("photos read with whole=True hold nothing out: train on Photos(...) without it")
+    if getattr(photos, "missing", False) and not getattr(objective, "leaves_out", False):
+        raise DataError(
+            "pixels of the photos are missing, NaN or masked, where float images are in [0, 1], and the objective "
+            "compares them all: leave them out by Classical(fidelity=Observed()) (--objective.fidelity Observed); "
+            "masks= (--masks PATH) or NaN say which are missing; or set them to a number"
+        )
     objective.check(model)
     _check_objective(objective, model)
     if plan.solve:

@@ -73,7 +73,7 @@ def _not_learned(
         isinstance(objective, Classical) and isinstance(objective.corruption, Clean) and not objective.penalties
     )
     count = min(EVALUATED, VALUES // math.prod(photos.shape))
-    if not plain or state.clock.signum or min(len(photos.held_out), count) < 2:
+    if not plain or photos.missing or state.clock.signum or min(len(photos.held_out), count) < 2:
         return []
     held_out, training = (photos.sample(which, count).images for which in ("held_out", "train"))
     numbers = sum(math.prod(shape) for shape in state.model.code_shapes())

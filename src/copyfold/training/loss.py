@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from copyfold.data.sampling import to_values
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.runs import Row
@@ -23,7 +24,7 @@ class Loss(nn.Module):
         self.model, self.objective, self.layout = model, objective, layout
 
     def forward(self, pixels: Tensor, watched: bool, step: int) -> tuple[Terms, Diagnostics]:
-        """The weighted terms of a batch of bytes, and its diagnostics where they are asked for."""
+        """The weighted terms of a batch of stored pixels, and its diagnostics where they are asked for."""
         watch: Diagnostics = {}
         x = to_images(pixels, self.layout)
         return self.objective(self.model, x, watch if watched else None, step), watch
@@ -65,5 +66,5 @@ class Tally:
 
 
 def to_images(batch: Tensor, layout: torch.memory_format) -> Images:
-    """Bytes to [0, 1] in the given memory layout."""
-    return batch.to(torch.float32, memory_format=layout).div_(255)
+    """Stored pixels to values in [0, 1], in the given memory layout; NaN where they are missing."""
+    return to_values(batch, layout)

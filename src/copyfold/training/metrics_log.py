@@ -13,6 +13,7 @@ from torch import Tensor
 from copyfold import runs
 from copyfold.data.sampling import DIAGNOSED, EVALUATED, SHOWN, as_images, stratified
 from copyfold.errors import Diverged
+from copyfold.measures import filled
 from copyfold.probes.base import still
 from copyfold.probes.latent import CodeStatistics
 from copyfold.training.loggers import Sent
@@ -174,7 +175,7 @@ class MetricsLog:
         """Some held-out images, the same each time, and what the model makes of them."""
         x = as_images(self.held_out[stratified(len(self.held_out), SHOWN)]).to(self.fabric.device)
         with still(self.state.shown), self.fabric.autocast():  # running averages: no image depends on another
-            return x, self.state.shown(x)
+            return x, self.state.shown(filled(x))
 
     def _diagnose(self) -> runs.Row:
         """CodeStatistics on some held-out images."""

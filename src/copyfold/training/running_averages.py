@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,10 +53,12 @@ class RunningAverages:
 
     @cached_property
     def _pixels(self) -> Tensor:
-        """The sample as bytes, in an order of its own; read where it is used, as by no model without norms."""
+        """The sample, as bytes where pixels are, in an order of its own; read where it is used, if it is."""
         count = min(MOST, HELD // math.prod(self._photos.shape))
         images = self._photos.sample("train", count, self._plan.seed).images
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self._plan.seed))
+        if self._photos.held_out.dtype != np.uint8:
+            return images[order]
         return images.mul_(255).round_().to(torch.uint8)[order]
 
     @contextmanager

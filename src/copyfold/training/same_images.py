@@ -13,7 +13,7 @@ from copyfold import runs
 from copyfold.data import Photos, Sample, Stream
 from copyfold.data.sampling import EVALUATED, as_images, stratified
 from copyfold.errors import UsageError
-from copyfold.measures import mse
+from copyfold.measures import mean_image, mse
 
 log = logging.getLogger("copyfold")
 
@@ -60,7 +60,7 @@ def measured(photos: Photos | Stream) -> Measured:
     if len(seen):
         x = as_images(seen)
         digest = hashlib.blake2b(repr(seen.shape).encode() + seen.tobytes(), digest_size=16)
-        data["mean_error"] = mse(x, training.images.mean(0).expand_as(x)).mean().item()
+        data["mean_error"] = mse(mean_image(training.images).expand_as(x), x).mean().item()
         data["held_out_digest"] = digest.hexdigest()
     return Measured(data, {which: sample.names for which, sample in compared.items()})
 

@@ -14,7 +14,7 @@ from copyfold import runs
 from copyfold.corruptions import Clean
 from copyfold.data import Photos, Stream
 from copyfold.data.reading.remembered import remember
-from copyfold.data.sampling import EVALUATED, as_images, stratified
+from copyfold.data.sampling import EVALUATED, as_images, stratified, to_values
 from copyfold.errors import UsageError
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder, load
@@ -173,7 +173,7 @@ def principal(rows: Iterable[Float[Tensor, "n d"]], count: int, centred: bool = 
 
 
 def _exact(rows: Iterable[Tensor], count: int, centred: bool) -> Components:
-    """By the covariance as a whole; sums of bytes over 255 in float64 lose nothing that matters."""
+    """By the covariance as a whole; sums of pixels in float64 lose nothing that matters."""
     from scipy.linalg import eigh
 
     n, total, moment = 0, torch.zeros(()), torch.zeros(())
@@ -212,7 +212,7 @@ def _rows(
     held: list[Tensor] = []
     waiting = done = 0
     for batch in photos.batches(whole, seed):
-        held.append(batch.flatten(1).float() / 255)
+        held.append(to_values(batch).flatten(1))
         waiting, done = waiting + len(batch), done + len(batch)
         if progress is not None:
             progress("solving", done, len(photos), {})

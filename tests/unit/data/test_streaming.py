@@ -387,7 +387,9 @@ def test_a_parquet_file_of_the_datasets_library_is_read(tmp_path: Path) -> None:
         ({"held_out": 0}, "held_out=0 is invalid"),
         ({"seed": -1}, "seed=-1 is invalid"),
         ({"fit": "squeeze"}, "fit='squeeze' is invalid: expected one of crop, pad"),
-        ({"channels": 2}, "channels=2 is invalid"),
+        ({"channels": 0}, "channels=0 is invalid"),
+        ({"range": (1, 0)}, r"range=\(1, 0\) is invalid"),
+        ({"bits": 4}, "bits=4 is invalid"),
     ],
 )
 def test_invalid_arguments_are_refused(sharded: Path, arguments: dict[str, object], message: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +14,15 @@ import torch
 from copyfold.catalogue import nearest
 from copyfold.data.reading.decoding import Header
 from copyfold.data.reading.sources import Listing, Source
+from copyfold.data.reading.values import ROUNDING, Values, kind, option, outside
 from copyfold.errors import DataError, UsageError
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 CHANNELS = (1, 3, 4)
+"""Sizes of an axis that is taken for that of the channels where no layout is given."""
+
+USUAL = ("u1", "u2", "b1")
+"""Kinds of numbers whose range is known."""
+
 LAYOUTS: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
     "NHW": (3, lambda a: a[..., None]),
     "NHWC": (4, lambda a: a),
@@ -42,10 +45,8 @@ def arrange(array: np.ndarray, layout: str | None, where: str) -> np.ndarray:
     if array.ndim != axes:
         raise DataError(f"{where} has shape {shape}, and layout {layout} needs {axes} axes")
     arranged = view(array)
-    if arranged.shape[3] not in CHANNELS or 0 in arranged.shape:
-        channels = arranged.shape[3]
-        what = "no pixels" if 0 in arranged.shape else f"{channels} channels, and 1, 3 or 4 can be read"
-        raise DataError(f"{where} of shape {shape}, read as {layout}, has {what}: give another --layout")
+    if 0 in arranged.shape:
+        raise DataError(f"{where} of shape {shape}, read as {layout}, has no pixels: give another --layout")
     return arranged
 
 
@@ -67,9 +68,9 @@ def _guess(shape: tuple[int, ...], text: str, where: str) -> str:
 
 
 class Array(Source):
-    """Images in one array: uint8 from 0 to 255, or float in [0, 1].
+    """Images in one array of numbers, see `values.Values`.
 
-    A fourth channel is transparency.
+    A fourth channel is transparency, unless a range or 4 channels are asked for.
     """
 
     kind = "array"
@@ -85,12 +86,8 @@ class Array(Source):
     @cached_property
     def _content(self) -> tuple[np.ndarray, np.ndarray | None]:
         array, labels = self._load()
-        if array.dtype != np.uint8 and array.dtype.kind != "f":
-            countable = array.size and array.dtype.kind in "iub"
-            span = f", values from {array.min()} to {array.max()}" if countable else ""
-            raise DataError(
-                f"{self.where} holds {array.dtype}{span}: images are uint8 from 0 to 255 or float in [0, 1]"
-            )
+        if array.dtype.kind not in "buif":
+            raise DataError(f"{self.where} holds {array.dtype}: images are numbers, such as uint8 or float32")
         arranged = arrange(array, self.layout, self.where)
         if labels is not None and (labels.shape != arranged.shape[:1] or labels.dtype.kind not in "iu"):
             raise DataError(f"the labels in {self.where} are not one integer for each image")
@@ -111,45 +108,41 @@ class Array(Source):
         names = [f"{index:0{len(str(len(array) - 1))}d}" for index in range(len(array))]
         return Listing(names, {"": np.arange(len(array))}, None if labels is None else labels.tolist())
 
-    def check(self, chosen: np.ndarray) -> None:
-        """Raise DataError, with the range that was found, where floats leave [0, 1] or are not numbers."""
-        if self.array.dtype == np.uint8:
+    def check(self, chosen: np.ndarray, values: Values) -> None:
+        """Raise DataError, with the range that was found and the option to give, where values need a range."""
+        if values.range is not None or kind(self.array.dtype) in USUAL:
             return
-        low, high = self._range(chosen)
-        if not (low >= 0 and high <= 1):
-            found = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
-            raise DataError(
-                f"{self.where} holds {found}: float images are in [0, 1]; rescale, or give uint8 0 to 255"
-            )
+        low, high, _ = self._range(chosen)
+        if np.isnan(low):
+            raise DataError(f"{self.where} holds NaN alone: float images are in [0, 1], and NaN where pixels miss")
+        if self.array.dtype.kind == "f" and low >= -ROUNDING and high <= 1 + ROUNDING:
+            return
+        said = f"{self.where} holds {self.array.dtype} {outside(self.array.dtype, low, high)}"
+        raise DataError(f"{said}: give {option(low, high)}" if np.isfinite([low, high]).all() else said)
+
+    def has_missing(self, chosen: np.ndarray) -> bool:
+        """Whether a value is NaN."""
+        return self.array.dtype.kind == "f" and self._range(chosen)[2]
 
     def value_range(self) -> tuple[float, float]:
         """Smallest and largest value of the whole array."""
-        return self._range(np.arange(len(self.array)))
+        return self._range(np.arange(len(self.array)))[:2]
 
     def header(self, index: int) -> Header:
         """Size and mode of one image."""
         _, height, width, channels = self.array.shape
-        return Header(width, height, {1: "L", 3: "RGB", 4: "RGBA"}[channels])
+        return Header(width, height, {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels"))
 
-    def read(self, index: int, near: int | None) -> "Image.Image":
-        """One image as Pillow's."""
-        from PIL import Image
+    def read(self, index: int, near: int | None) -> np.ndarray:
+        """The numbers of one image."""
+        return self.array[index]
 
-        pixels = np.ascontiguousarray(self._bytes(index))
-        return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-
-    def ready(self, index: int) -> np.ndarray | None:
-        """One image as it lies in the array; None where it has transparency."""
-        return None if self.array.shape[3] == 4 else self._bytes(index)
-
-    def _bytes(self, index: int) -> np.ndarray:
-        pixels = self.array[index]
-        return pixels if pixels.dtype == np.uint8 else np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
-
-    def _range(self, chosen: np.ndarray) -> tuple[float, float]:
+    def _range(self, chosen: np.ndarray) -> tuple[float, float, bool]:
+        """Smallest and largest value but for NaN, and whether there is NaN."""
         parts = [self.array[chosen[k : k + 1024]] for k in range(0, len(chosen), 1024)]
-        spans = np.array([(part.min(), part.max()) for part in parts], dtype=np.float64)
-        return float(spans[:, 0].min()), float(spans[:, 1].max())
+        spans = np.array([(np.fmin.reduce(part, None), np.fmax.reduce(part, None)) for part in parts], np.float64)
+        missing = self.array.dtype.kind == "f" and any(np.isnan(part).any() for part in parts)
+        return float(np.fmin.reduce(spans[:, 0])), float(np.fmax.reduce(spans[:, 1])), missing
 
 
 class Memory(Array):
@@ -162,7 +155,7 @@ class Memory(Array):
             data = data.detach().cpu()
             data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
         where = f"the array {'x'.join(map(str, data.shape))} {data.dtype} in memory"
-        super().__init__(where, layout, lambda: _hashed(self.array), lambda: (data, None))
+        super().__init__(where, layout, lambda: hashed(self.array), lambda: (data, None))
 
 
 class Digits(Array):
@@ -187,10 +180,11 @@ def array_file(path: Path, layout: str | None) -> Array:
     """Images in a .npy (memory-mapped) or .npz file."""
     status = os.stat(path)
     identity = (str(path), str(status.st_size), str(status.st_mtime_ns))
-    return Array(str(path), layout, lambda: identity, lambda: _load_file(path))
+    return Array(str(path), layout, lambda: identity, lambda: load_file(path))
 
 
-def _load_file(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def load_file(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images of a .npy or .npz file as they lie there, and labels where there are any."""
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -219,7 +213,8 @@ def _pick(arrays: dict[str, np.ndarray], where: str) -> tuple[np.ndarray, np.nda
     return pictures[0], labels
 
 
-def _hashed(array: np.ndarray) -> Iterable[str]:
+def hashed(array: np.ndarray) -> Iterable[str]:
+    """What identifies an array in memory: its shape, kind and content."""
     digest = hashlib.blake2b(digest_size=16)
     for k in range(0, len(array) if array.ndim else 0, 1024):
         digest.update(np.ascontiguousarray(array[k : k + 1024]).data.cast("B"))

@@ -145,39 +145,39 @@ def store(name: str | None, make: Callable[[Path], dict[str, Any]]) -> dict[str,
 def write_pixels(place: Path, blocks: Iterator[np.ndarray], most: int) -> tuple[int, ...]:
     """Write blocks of images one after another into place/pixels.npy; returns the shape of the whole.
 
-    `most` is the number of images at most. Blocks are grey (1 channel) or in colour (3); from the first in colour
-    on, the whole is. Written, not mapped: on a full disk a write to mapped memory kills the process, where a plain
-    write raises.
+    `most` is the number of images at most. Blocks of pictures are grey (1 channel) or in colour (3); from the
+    first in colour on, the whole is. Written, not mapped: on a full disk a write to mapped memory kills the
+    process, where a plain write raises.
     """
-    count, start, tail = 0, 0, ()
+    count, start, tail, kind = 0, 0, (), np.dtype(np.uint8)
     with open(place / "pixels.npy", "w+b") as file:
         for block in blocks:
             if not tail:
-                tail = block.shape[1:]
-                start = _npy_header(file, (most, *tail))
+                tail, kind = block.shape[1:], block.dtype
+                start = _npy_header(file, (most, *tail), kind)
             elif tail[2] < block.shape[3]:
                 tail = block.shape[1:]
-                _colour(file, start, count * prod(tail))
+                _colour(file, start, count * prod(tail) * kind.itemsize, kind)
             file.write(np.ascontiguousarray(np.broadcast_to(block, (len(block), *tail))).data)
             count += len(block)
         if tail:
             file.seek(0)
             # NumPy leaves room in the header for a longer first axis, so a shorter one keeps its length.
-            if _npy_header(file, (count, *tail)) != start:
+            if _npy_header(file, (count, *tail), kind) != start:
                 raise CopyfoldError("NumPy changed the length of a .npy header; this is a fault in copyfold")
         file.flush()
         os.fsync(file.fileno())
     return count, *tail
 
 
-def _colour(file: IO[bytes], start: int, length: int) -> None:
-    """Write every byte of the file from `start` on three times, in place, to be `length` bytes.
+def _colour(file: IO[bytes], start: int, length: int, kind: np.dtype) -> None:
+    """Write every value of the file from `start` on three times, in place, to be `length` bytes.
 
     From the last to the first, so that none is overwritten before it is read.
     """
     for place in reversed(range(0, length // 3, CHUNK)):
         file.seek(start + place)
-        grey = np.frombuffer(file.read(min(CHUNK, length // 3 - place)), np.uint8)
+        grey = np.frombuffer(file.read(min(CHUNK, length // 3 - place)), kind)
         file.seek(start + 3 * place)
         file.write(np.repeat(grey, 3).data)
     file.seek(start + length)
@@ -207,8 +207,8 @@ def space() -> Generator[None]:
         ) from None
 
 
-def _npy_header(file: Any, shape: tuple[int, ...]) -> int:
-    form = {"descr": "|u1", "fortran_order": False, "shape": shape}
+def _npy_header(file: Any, shape: tuple[int, ...], kind: np.dtype) -> int:
+    form = {"descr": kind.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, form)
     return file.tell()
 

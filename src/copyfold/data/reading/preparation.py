@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from copyfold.data.reading.decoding import Refused, fitted, flatten
+from copyfold.data.reading.decoding import Refused
 from copyfold.data.reading.folders import HELD_OUT
+from copyfold.data.reading.masks import Masks
 from copyfold.data.reading.parallel import cores, in_order
-from copyfold.data.reading.sizes import Fit, Sides, cost
+from copyfold.data.reading.sizes import Fit, Sides
 from copyfold.data.reading.sources import Listing, Source
+from copyfold.data.reading.values import Seen, Values, channels_of
 from copyfold.errors import DataError
 from copyfold.types import Progress
 
@@ -109,52 +111,50 @@ def prepared(
     size: Sides,
     channels: int | None,
     fit: Fit,
+    values: Values,
+    masks: Masks | None,
     bad: Bad,
-    costs: list[float],
+    seen: Seen,
     progress: Progress | None,
 ) -> Iterator[np.ndarray]:
-    """Yield uint8 blocks N·H·W·C of the chosen images in order; those unreadable are added to `bad`.
+    """Yield blocks N·H·W·C of the chosen images in order, as stored pixels; those unreadable are added to `bad`.
 
-    What fitting each image to the size costs (see `sizes.cost`) is added to `costs`, in any order.
-
-    With `channels` None a block has 1 channel where all in it are grey, and else 3; after the first of 3, others
-    have either, since the search for colour has ended.
+    With `channels` None a block of pictures has 1 channel where all in it are grey, and else 3; after the first of
+    3, others have either, since the search for colour has ended. DataError where the numbers of channels differ.
     """
-    source.check(chosen)
-    wanted = channels
+    if masks is None:  # else only what is observed must have its place
+        source.check(chosen, values)
+    wanted, counts = channels, set[int]()
+    near = max(size) if masks is None else None  # a mask has the size of the whole image
 
     def decode(indices: np.ndarray) -> tuple[np.ndarray, Bad]:
         nonlocal wanted
         images, refused = [], []
-        for index in indices:
+        for index in map(int, indices):
             try:
-                images.append(_pixels(source, int(index), size, wanted, fit, costs))
+                mask = None if masks is None else masks(index)
+                images.append(values.pixels(source.read(index, near), wanted, size, fit, seen, mask))
             except Refused as error:
-                refused.append((int(index), str(error)))
-        most = max((image.shape[2] for image in images), default=channels or 1)
-        if most == 3:
+                refused.append((index, str(error)))
+        found = {image.shape[2] for image in images}
+        counts.update(found)
+        try:
+            channels_of(counts or {1})
+        except Refused as error:
+            raise DataError(f"{source.where}: {error}") from None
+        most = max(found, default=channels or 1)
+        if most == 3 and wanted is None:
             wanted = 3
-        block = np.empty((len(images), *size, most), np.uint8)
+        block = np.empty((len(images), *size, most), values.dtype)
         for k, image in enumerate(images):
             block[k] = image
+        if values == Values() and images:
+            seen.eight(block)
         return block, refused
 
     for block, refused in _pieces(decode, chosen, "reading images", progress, _threads(source, chosen)):
         bad += refused
         yield block
-
-
-def _pixels(
-    source: Source, index: int, size: Sides, channels: int | None, fit: Fit, costs: list[float]
-) -> np.ndarray:
-    """One image, uint8 H·W·C; with `channels` None of 1 channel if it is grey, else of 3."""
-    pixels = source.ready(index)
-    if pixels is not None and pixels.shape[:2] == size and channels in (None, pixels.shape[2]):
-        costs.append(0.0)
-        return pixels if channels or (pixels != pixels[..., :1]).any() else pixels[..., :1]
-    image = flatten(source.read(index, max(size)), channels)
-    costs.append(cost((image.height, image.width), size, fit))
-    return np.asarray(fitted(image, size, fit)).reshape(*size, -1)
 
 
 def _shapes(source: Source, indices: np.ndarray) -> list[Sides]:
@@ -173,13 +173,14 @@ def _threads(source: Source, chosen: np.ndarray) -> int:
     return 1 if sides and np.median(sides) < SMALL else cores()
 
 
-def refuse(source: Source, listing: Listing, bad: Bad, count: int) -> DataError:
-    """The error that names the images that cannot be read, the first few of them."""
+def refuse(source: Source, listing: Listing, bad: Bad, count: int, advice: str = "") -> DataError:
+    """The error that names the images that cannot be read, the first few of them, and says what to do."""
     named = "; ".join(f"{listing.names[index]} {reason}" for index, reason in bad[:NAMED])
     more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
     return DataError(
         f"{len(bad)} of {count} images in {source.where} cannot be read: {named}{more}: "
-        "mend them, or leave them out with --skip-bad"
+        + (f"{advice}, " if advice else "mend them, ")
+        + "or leave them out with --skip-bad"
     )
 
 

@@ -1,6 +1,5 @@
 """The size of images: how one is written, which one a set is read at, and what fitting images to it costs."""
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias, cast
@@ -160,18 +159,17 @@ def cost(size: Sides, target: Sides, fit: Fit) -> float:
     return max(ratio, 1 / ratio) - 1
 
 
-def costs_said(costs: Sequence[float], fit: Fit, which: str = "the images") -> str:
+def cost_said(share: float, fit: Fit) -> str:
     """What fitting images costs on average, in a sentence; "" where it is nothing to speak of."""
-    share = math.fsum(costs) / len(costs) if costs else 0.0  # fsum: the same in whatever order threads add
     if share < SAID:
         return ""
     if fit == "crop":
-        return (
-            f"the centre is taken: {_percent(share)} of the pixels of {which} are left out (--fit pad keeps all)"
-        )
+        return f"the centre is taken: {_percent(share)} of the pixels of the images are left out (--fit pad keeps all)"
     if fit == "pad":
-        return f"padded with black: {_percent(share)} of the pixels of {which} (--fit crop adds none)"
-    return f"{which} are stretched: their aspect ratio changes by {_percent(share)} (--fit crop or pad keeps it)"
+        return f"padded with black: {_percent(share)} of the pixels of the images (--fit crop adds none)"
+    return (
+        f"the images are stretched: their aspect ratio changes by {_percent(share)} (--fit crop or pad keeps it)"
+    )
 
 
 def _percent(share: float) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from copyfold.data.reading.decoding import Header
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from copyfold.data.reading.values import Given, Values
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,19 @@ class Source(ABC):
         """Size and mode of one image; raises Refused."""
 
     @abstractmethod
-    def read(self, index: int, near: int | None) -> "Image.Image":
-        """One image, upright, in its own mode; raises Refused. `near` is as in `decoding.decode`."""
+    def read(self, index: int, near: int | None) -> "Given":
+        """One image, upright: a picture in its own mode, or numbers H·W·C; raises Refused.
 
-    def ready(self, index: int) -> np.ndarray | None:
-        """One image as uint8 H·W·C of 1 or 3 channels where it is that already, so that Pillow is not needed."""
-        del index
-        return None
+        `near` is as in `decoding.decode`.
+        """
 
-    def check(self, chosen: np.ndarray) -> None:  # noqa: B027 - most sources have nothing to check
+    def check(self, chosen: np.ndarray, values: "Values") -> None:  # noqa: B027 - most have nothing to check
         """Raise DataError where the chosen images as a whole cannot be used."""
+
+    def has_missing(self, chosen: np.ndarray) -> bool:
+        """Whether pixels of the chosen images are known to be missing."""
+        del chosen
+        return False
 
     def value_range(self) -> tuple[float, float] | None:
         """Smallest and largest value, where a source has values of its own rather than coded images."""

@@ -42,7 +42,7 @@ class Codes(Section):
 def _figure(context: Context, drawn: Sample, points: Tensor, probe: Latent) -> Figure:
     """The map, coloured by label, or by brightness where there are no labels."""
     labels, names = drawn.labels, context.photos.classes
-    kinds: Any = drawn.images.mean((1, 2, 3)) if labels is None else labels
+    kinds: Any = drawn.images.nanmean((1, 2, 3)) if labels is None else labels
     if labels is not None and names:
         kinds = [names[label] if label >= 0 else "no label" for label in labels.tolist()]
     coloured = "the brightness of the image" if labels is None else "the label of the image"

@@ -4,6 +4,7 @@ import torch
 
 from copyfold import pictures
 from copyfold.data.sampling import SHOWN
+from copyfold.measures import filled
 from copyfold.probes.geometry import IdentityGap
 from copyfold.report.base import BELOW, Content, Figure, Scale, Section
 from copyfold.report.commands import command
@@ -46,7 +47,7 @@ class Copying(Section):
 def _figure(context: Context, probe: IdentityGap) -> Figure:
     """What the output has beside the image."""
     x = context.few(SHOWN)
-    noisy = probe.corruption(x, context.rng)
+    noisy = probe.corruption(filled(x), context.rng)
     with torch.no_grad(), context.model.using("running"):
         restored = context.model(noisy)
     rows = {"image": x, "with noise": noisy, "output": restored, "output - image": 0.5 + restored - x}

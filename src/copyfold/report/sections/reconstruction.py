@@ -5,7 +5,7 @@ from torch import Tensor
 
 from copyfold import pictures
 from copyfold.data.sampling import SHOWN
-from copyfold.measures import mse, psnr
+from copyfold.measures import filled, mean_image, mse, psnr
 from copyfold.probes.latent import CodeStatistics
 from copyfold.report.base import BELOW, Content, Figure, Scale, Section
 from copyfold.report.context import Context
@@ -65,7 +65,7 @@ class Reconstruction(Section):
         """Encode and decode the images."""
         x = context.x
         with context.model.using("running"):
-            y = torch.cat([context.model(part) for part in x.split(BATCH)])
+            y = torch.cat([context.model(filled(part)) for part in x.split(BATCH)])
         errors = mse(y, x)
         numbers = _numbers(context, y, errors)
         text = (
@@ -76,8 +76,7 @@ class Reconstruction(Section):
 
 
 def _numbers(context: Context, y: Images, errors: Tensor) -> dict[str, float]:
-    x, others = context.x, context.reference.images
-    mean = others.mean(0, dtype=torch.float64).to(x)  # in float32 the mean of equal images is not one of them
+    x, mean = context.x, mean_image(context.reference.images)
     base, varies = mse(mean.expand_as(x), x).mean().item(), _variance(x)
     numbers = {
         "no variance": float(not base),
@@ -95,7 +94,7 @@ def _numbers(context: Context, y: Images, errors: Tensor) -> dict[str, float]:
 
 def _variance(x: Images) -> float:
     """The variance over images, of all pixel values together."""
-    return (x - x[:1]).var(0, correction=0).sum().item()  # from the first: exactly 0 for equal images
+    return (x - mean_image(x)).square().nanmean(0).nansum().item()  # exactly 0 for equal images
 
 
 def _figure(context: Context, y: Images, errors: Tensor) -> Figure:
