@@ -15,7 +15,7 @@ from copyfold.runs import Run
 T = TypeVar("T")
 
 READING = ("fit", "limit", "layout", "skip_bad")
-STREAM = ("size", "fit", "flip", "channels", "buffer", "held_out", "seed", "skip_bad")
+STREAM = ("size", "fit", "flip", "channels", "buffer", "held_out", "seed", "skip_bad", "crop")
 
 
 def flags(parser: ArgumentParser, what: str = "DATA") -> None:
@@ -39,7 +39,10 @@ def own(run: Run) -> Photos | Stream:
 
 
 def given(run: Run, source: str, options: Namespace) -> Photos:
-    """Other photos, in the size and channels of the run's model; none is held out, since none is trained on."""
+    """Other photos, in the size and channels of the run's model; none is held out, since none is trained on.
+
+    For a run on crops, the fixed grid of crops of each.
+    """
     return _read(run, source, {name: options[name] for name in READING} | {"whole": True})
 
 
@@ -57,10 +60,12 @@ def equipped(thing: T, **found: Callable[[], Any]) -> T:
 
 def _read(run: Run, source: str | None, taken: dict[str, Any]) -> Photos:
     channels, height, width = run.model.shape
-    if height != width:
+    cropped = run.recipe.get("crop") is not None
+    if height != width and not cropped:
         raise UsageError(
             f"the model takes images of {height}x{width}, but photos are read as squares: use it from Python"
         )
     taken = {name: value for name, value in taken.items() if value is not None}
+    size = {"crop": (height, width)} if cropped else {"size": height}
     with _screen.progress() as progress:
-        return Photos(source, height, channels=channels, **taken, progress=progress)
+        return Photos(source, **size, channels=channels, **taken, progress=progress)

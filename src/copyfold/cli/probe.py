@@ -1,7 +1,7 @@
 """Run one probe on a trained model; numbers go to stdout, numbers and pictures into the run's findings/.
 
 Probes that compare with training images, fit baselines on them, or search for nearest neighbours, use the run's
-own training images.
+own training images. For a run on crops, the images of DATA are cut into a grid of crops of the same size.
 """
 
 import json

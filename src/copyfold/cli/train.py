@@ -18,6 +18,7 @@ from jsonargparse import Namespace
 from copyfold import catalogue
 from copyfold.cli import _device, _parsing, _screen, _values
 from copyfold.data import Photos, Stream
+from copyfold.data.crops import sides
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 Architecture = Callable[[Shape], Autoencoder]
 
 LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no size up to LARGE takes none
-DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad", "channels")
+DATA = ("size", "crop", "fit", "limit", "flip", "layout", "skip_bad", "channels")
 STREAM = ("buffer", "held_out")
 FOLDER = ("run", "resume", "overwrite")
 
@@ -103,17 +104,20 @@ def _fitted(options: Namespace, progress: Progress) -> Architecture | None:
         return None
     if options.minutes is None and ends:
         return None
-    if options.stream and options.size is None:
+    # What is measured is a square, also for a crop that is none.
+    size = options.size if options.crop is None else max(sides(options.crop, options.size, options.fit))
+    if options.stream and size is None:
         return None  # which is refused
     plan = replace(_plan(options), minutes=options.minutes or MINUTES)
     look = {name: options[name] for name in ("limit", "layout", "seed")}
-    largest = options.size or natural_side(options.data, **look, progress=progress)
-    found = measured_plan(inner, options.objective, plan, largest, options.channels or 3, options.size, wrap)
+    largest = size or natural_side(options.data, **look, progress=progress)
+    found = measured_plan(inner, options.objective, plan, largest, options.channels or 3, size, wrap)
     if found is None:
         return None
     for reason in found.why:
         _screen.log.info("%s", reason)
-    options.size, options.steps, options.minutes = found.size, found.steps, found.minutes
+    options.size = found.size if options.crop is None else None
+    options.steps, options.minutes = found.steps, found.minutes
     options.threads = found.threads or options.threads
     return found.model
 

@@ -1,8 +1,9 @@
 """Photos: any source of images, decoded once into uint8 squares that later runs memory-map."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,10 +12,12 @@ import torch
 
 from copyfold import screen
 from copyfold.data.batches import Batches
-from copyfold.data.reading import cache
+from copyfold.data.crops import Crop, CropBatches, Crops, divide, sides, written
+from copyfold.data.reading import cache, ragged
 from copyfold.data.reading.decoding import Fit
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.preparation import LARGEST, Bad, Choice, choose, median_side, prepared, refuse
+from copyfold.data.reading.ragged import Ragged
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
 from copyfold.errors import UsageError
@@ -30,6 +33,13 @@ Which = Literal["train", "held_out"]
 class Photos:
     """Images to learn from and images held out: uint8 squares, memory-mapped.
 
+    With `crop` they are parts of photographs of any size at their own resolution, unscaled, cut from a
+    memory-mapped cache of the whole photographs. A training batch has crops at random places. An epoch has as many
+    crops of each photograph as fit into it without overlap, and `len(photos)` is their number: a large photograph
+    is used more often than a small one. `train` is a fixed grid of as many crops, read when it is indexed;
+    `held_out` is a part of such a grid, spread over the photographs held out, at most 1,024 crops. A photograph
+    smaller than the crop is left out, and said.
+
     Args:
         source: A folder of images of any depth, a .npy or .npz file, a local dataset in parquet,
             `hf://owner/name[@revision]`, an array or tensor, or None for scikit-learn's digits.
@@ -37,7 +47,8 @@ class Photos:
             that the model takes (`suits`).
         fit: "crop" scales the short side to `size` and takes the centre; "pad" scales the long side and
             pads with black.
-        limit: The largest number of images in `train` and in `held_out`, drawn by seed before decoding.
+        limit: The largest number of images in `train` and in `held_out`, drawn by seed before decoding; with
+            `crop` of photographs, not of crops.
         flip: Mirror every image with probability 1/2 in training (`Batches` does it).
         layout: The axes of an array: NHW, NCHW, NHWC or lsun. Detected unless given; an error where ambiguous.
         skip_bad: Leave unreadable images out instead of raising.
@@ -45,6 +56,8 @@ class Photos:
         seed: For the random choice of held-out images and of those that `limit` takes.
         whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be evaluated.
             They cannot be trained on.
+        crop: The side in pixels of crops at the photographs' own resolution, or their height and width; in place
+            of `size`. The cache then has the photographs whole: three bytes a pixel, one where all are grey.
         suits: Says whether a model takes images of a shape. None means multiples of 16.
         progress: As in `fit`: unless given, a bar as images are read where there is a terminal or a notebook; a
             function is called as progress(what, done, total, numbers).
@@ -58,8 +71,8 @@ class Photos:
 
     shape: Shape
     """Channels, height, width of every image."""
-    train: np.ndarray
-    """The images to train on, uint8 N·H·W·C."""
+    train: np.ndarray | Crops
+    """The images to train on, uint8 N·H·W·C; with `crop` the fixed grid of `Crops`."""
     held_out: np.ndarray
     """The images held out, uint8 N·H·W·C; none where `whole`."""
     whole: bool
@@ -70,9 +83,9 @@ class Photos:
     """Class numbers of `held_out`."""
     classes: tuple[str, ...] | None
     """The names of the classes, where they have names."""
-    names: list[str]
-    """File names or row numbers of `train`."""
-    held_out_names: list[str]
+    names: Sequence[str]
+    """File names or row numbers of `train`; of a crop photo.png[64x64+LEFT+TOP]."""
+    held_out_names: Sequence[str]
     """File names or row numbers of `held_out`."""
     notes: tuple[str, ...]
     """Sentences about automatic choices: size, split, channels, files left out."""
@@ -92,16 +105,26 @@ class Photos:
         channels: int | None = None,
         seed: int = 0,
         whole: bool = False,
+        crop: Crop | None = None,
         suits: Suits | None = None,
         progress: Progress | bool | None = None,
     ) -> None:
         _check(size, fit, limit, seed, channels)
         self.flip, self.whole = flip, whole
+        self.crop = None if crop is None else sides(crop, size, fit)
         with recognise(source, layout) as opened, screen.told(progress) as told:
             make = _Preparation(opened, fit, limit, skip_bad, seed, channels, whole, told)
-            pixels, meta, why = make(size, suits)
-            self.size = pixels.shape[1]
-            self.shape = (pixels.shape[3], self.size, self.size)
+            if self.crop is None:
+                pixels, meta, why = make(size, suits)
+                self.size = pixels.shape[1]
+                self.shape = (pixels.shape[3], self.size, self.size)
+                self.fingerprint, notes = meta["fingerprint"], (why, *meta["notes"])
+                self._divide(pixels, meta)
+            else:
+                images, meta = make.unscaled()
+                self.size, self.shape = None, (images.channels, *self.crop)
+                self.fingerprint = cache.key(meta["fingerprint"], "crops", self.crop)
+                notes = (*meta["notes"], *self._cut(images, meta, seed, opened.where))
             self._recipe = {
                 "data": opened.describe(),
                 "size": self.size,
@@ -113,10 +136,10 @@ class Photos:
                 "channels": channels,
                 "seed": seed,
             } | ({"whole": True} if whole else {})
+            if self.crop is not None:
+                self._recipe["crop"] = written(self.crop)
             where = opened.where
-        self.fingerprint = meta["fingerprint"]
-        self._divide(pixels, meta)
-        self.notes = tuple(note for note in (why, *meta["notes"]) if note)
+        self.notes = tuple(note for note in notes if note)
         for note in self.notes:
             log.info("%s: %s", where, note)
 
@@ -124,6 +147,8 @@ class Photos:
         return len(self.train)
 
     def __repr__(self) -> str:
+        if isinstance(self.train, Crops):
+            return described(self, self.held_out, "crops", f" from {len(self.train.images):,} images")
         return described(self, self.held_out)
 
     def _repr_html_(self) -> str:
@@ -138,7 +163,9 @@ class Photos:
         return dict(self._recipe)
 
     def batches(self, batch: int, seed: int = 0, rank: int = 0, world: int = 1) -> Batches:
-        """The batches to train on, see `Batches`."""
+        """The batches to train on, see `Batches`; with `crop` of random crops, see `CropBatches`."""
+        if isinstance(self.train, Crops):
+            return CropBatches(self.train, batch, seed, self.flip, rank, world)
         return Batches(self.train, batch, seed, self.flip, rank, world)
 
     def images(self, which: Which = "train", count: int | None = None, start: int = 0) -> Images:
@@ -159,11 +186,11 @@ class Photos:
         return Sample(
             as_images(pixels[rows]),
             torch.from_numpy(rows),
-            tuple(names[row] for row in rows),
+            tuple(names[row] for row in rows.tolist()),
             None if labels is None else torch.from_numpy(labels[rows]),
         )
 
-    def _part(self, which: Which) -> tuple[np.ndarray, list[str], np.ndarray | None]:
+    def _part(self, which: Which) -> tuple[np.ndarray | Crops, Sequence[str], np.ndarray | None]:
         """Pixels, names and labels of either part."""
         if which not in get_args(Which):
             raise UsageError(f"which={which!r} is invalid: expected train or held_out")
@@ -181,6 +208,16 @@ class Photos:
         self.labels = None if numbers is None else numbers[:train]
         self.held_out_labels = None if numbers is None else numbers[held]
         self.classes = tuple(meta["classes"]) if meta["classes"] else None
+
+    def _cut(self, images: Ragged, meta: dict[str, Any], seed: int, where: str) -> tuple[str, ...]:
+        """Divide whole images into crops to train on and those held out; returns notes on them."""
+        assert self.crop is not None
+        found = divide(images, meta, self.crop, self.whole, seed, where)
+        self.train, self.held_out = found.train, found.held_out
+        self.names, self.held_out_names = found.names, found.held_out_names
+        self.labels, self.held_out_labels = found.labels, found.held_out_labels
+        self.classes = tuple(meta["classes"]) if meta["classes"] else None
+        return found.notes
 
 
 def natural_side(
@@ -290,41 +327,60 @@ class _Preparation:
             most = max(block.shape[3] for block in blocks)
             pixels = np.concatenate([np.broadcast_to(block, (*block.shape[:3], most)) for block in blocks])
             return pixels, self._describe(pixels.shape, bad)
+        meta = self._kept(side)
+        return cache.pixels(meta["fingerprint"]), meta
+
+    def unscaled(self) -> tuple[Ragged, dict[str, Any]]:
+        """The images at their own sizes and their metadata, from the cache or decoded now."""
+        if self.source.in_memory:
+            bad: Bad = []
+            images = Ragged.joined(image for block in self._blocks(None, self.channels, bad) for image in block)
+            return images, self._describe((len(images), None, None, images.channels), bad)
+        meta = self._kept(None)
+        return Ragged.of(cache.pixels(meta["fingerprint"]), meta["sizes"], meta["channels"]), meta
+
+    def _kept(self, side: int | None) -> dict[str, Any]:
+        """The metadata of what is in the cache, made now where it is not; `side` None is every image's own."""
         meta = self._made(side)
         if meta is None:
             with cache.alone(self.key("making", side)):  # another process of the same training may be preparing it
                 meta = self._made(side) or cache.store(None, partial(self._make, side=side))
-        return cache.pixels(meta["fingerprint"]), meta
+        return meta
 
-    def _made(self, side: int) -> dict[str, Any] | None:
+    def _made(self, side: int | None) -> dict[str, Any] | None:
         """The metadata of the images where they are in the cache; else None."""
         channels = self._known(side)
         return None if channels is None else cache.recall(self._name(side, channels))
 
-    def _make(self, place: Path, side: int) -> dict[str, Any]:
+    def _make(self, place: Path, side: int | None) -> dict[str, Any]:
         bad: Bad = []
         channels = self._known(side)
         blocks = self._blocks(side, channels, bad)
-        shape = cache.write_pixels(place, blocks, len(self.listed()[1].all))
-        meta = self._describe(shape, bad)
+        if side is None:
+            sizes, found = ragged.write(place, blocks)
+            meta = self._describe((len(sizes), None, None, found), bad)
+            meta |= {"sizes": sizes, "channels": found, "shape": [found * sum(map(prod, sizes))]}
+        else:
+            shape = cache.write_pixels(place, blocks, len(self.listed()[1].all))
+            meta, found = self._describe(shape, bad), shape[3]
         if channels is None:
-            cache.store(self.key("channels", side), lambda _: {"channels": shape[3]})
+            cache.store(self.key("channels", side), lambda _: {"channels": found})
         return meta
 
-    def _known(self, side: int) -> int | None:
+    def _known(self, side: int | None) -> int | None:
         """The channels, asked for or found when images of this side were first made."""
         if self.channels:
             return self.channels
         found = cache.recall(self.key("channels", side))
         return found["channels"] if found else None
 
-    def _name(self, side: int, channels: int) -> str:
+    def _name(self, side: int | None, channels: int) -> str:
         return self.key("pixels", side, channels, self.fit, self.skip_bad)
 
-    def _blocks(self, side: int, channels: int | None, bad: Bad) -> Iterator[np.ndarray]:
+    def _blocks(self, side: int | None, channels: int | None, bad: Bad) -> Iterator[np.ndarray]:
         return prepared(self.source, self.listed()[1].all, side, channels, self.fit, bad, self.progress)
 
-    def _describe(self, shape: tuple[int, ...], bad: Bad) -> dict[str, Any]:
+    def _describe(self, shape: Sequence[Any], bad: Bad) -> dict[str, Any]:
         listing, choice = self.listed()
         bad.sort()
         if bad and not self.skip_bad:

@@ -2,15 +2,17 @@
 
 import logging
 import os
+import random
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from copyfold import screen
+from copyfold.data.crops import NAMED, Crop, Crops, drawn, part, sides, too_small, written
 from copyfold.data.photos import Which
 from copyfold.data.reading import cache
 from copyfold.data.reading.decoding import Fit, Refused, decode, flatten, header, square
@@ -18,6 +20,7 @@ from copyfold.data.reading.epochs import Found, Reading, encoded
 from copyfold.data.reading.folders import HELD_OUT
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
+from copyfold.data.reading.ragged import Ragged
 from copyfold.data.reading.shards import Coded, Shards, find
 from copyfold.data.reading.shuffling import AT_ONCE, Piece, Place, generator, interleaved, number, shared, without
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
@@ -26,6 +29,14 @@ from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
 log = logging.getLogger("copyfold")
+
+T = TypeVar("T")
+
+
+class Small(str):
+    """Why an image is left out that is smaller than the crop: no reason to stop."""
+
+    __slots__ = ()
 
 
 class Stream:
@@ -44,7 +55,7 @@ class Stream:
     Args:
         source: A folder of parquet files, or one such file; a folder of image files, the names of which are held
             in memory; or `hf://owner/name[@revision]`, in parquet, of which nothing is kept.
-        size: The side in pixels. It must be given: to find one, all images would have to be read.
+        size: The side in pixels. It or `crop` must be given: to find one, all images would have to be read.
         fit: As in `Photos`: "crop" takes the centre, "pad" adds black.
         flip: Whether training mirrors every image half of the time.
         channels: 1 for grey or 3 for colour; None takes 1 where all images held out are grey.
@@ -52,6 +63,10 @@ class Stream:
         held_out: Images held out, at most a tenth of all.
         seed: Draws what is held out and what `images("train")` shows.
         skip_bad: Put another image of its batch in the place of one that is unreadable, instead of raising.
+        crop: As in `Photos`, in place of `size`: crops of images that are not resized. An epoch has one crop of
+            each image, at a random place that is a function of (seed, epoch, position): several of one decoded
+            image would be in one batch together. An image smaller than the crop is replaced by another of its
+            batch, and said.
         progress: As in `Photos`, as shards are looked at.
 
     Held out are the first images of 16 pieces drawn by seed: of the test split, or else of the validation split,
@@ -86,11 +101,13 @@ class Stream:
         held_out: int = 512,
         seed: int = 0,
         skip_bad: bool = False,
+        crop: Crop | None = None,
         progress: Progress | bool | None = None,
     ) -> None:
-        if size is None:
-            raise UsageError("a stream needs --size: finding a size would read all of its images first")
-        at_least(1, size=size, buffer=buffer, held_out=held_out)
+        if size is None and crop is None:
+            raise UsageError("a stream needs --size or --crop: finding a size would read all of its images first")
+        self.crop = None if crop is None else sides(crop, size, fit)
+        at_least(1, **({} if size is None else {"size": size}), buffer=buffer, held_out=held_out)
         at_least(0, seed=seed)
         one_of(Fit, "fit", fit)
         if channels not in (None, 1, 3):
@@ -100,7 +117,7 @@ class Stream:
         with screen.told(progress) as told:
             self._shards, named, identity = find(source, told)
         self._pieces, places, note = _divide(self._shards, held_out, seed)
-        self._recipe = {
+        self._recipe: dict[str, Any] = {
             "data": named,
             "size": size,
             "fit": fit,
@@ -110,12 +127,15 @@ class Stream:
             "held_out": held_out,
             "seed": seed,
             "skip_bad": skip_bad,
-        }
-        self._hold_out(places, channels)
+        } | ({} if self.crop is None else {"crop": written(self.crop)})
+        self._small = 0
+        self._hold_out(places, channels, held_out)
         few = f"in {len(self._pieces)} row groups only: images in them are shuffled over {buffer} images"
         coarse = len(self._pieces) < AT_ONCE and len(self) > buffer
         self.notes = (note, *self.notes, *[few] * coarse)
-        self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, fit, held_out, seed, skip_bad)
+        cropped = () if self.crop is None else ("crops",)
+        prepared = (self.shape, fit, held_out, seed, skip_bad, *cropped)
+        self.fingerprint = cache.key("stream", cache.digest(identity), *prepared)
         for said in self.notes:
             log.info("%s: %s", self._shards.where, said)
 
@@ -124,7 +144,7 @@ class Stream:
         return _count(self._pieces)
 
     def __repr__(self) -> str:
-        return described(self, self.held_out)
+        return described(self, self.held_out, *(() if self.crop is None else ("crops", ", one of each image")))
 
     def _repr_html_(self) -> str:
         """For a notebook: what they are, and some of those held out, for which nothing is read."""
@@ -175,40 +195,97 @@ class Stream:
         pieces = shared(self._pieces, rank, world, generator(seed, epoch, "deal"))
         return encoded(self._shards, pieces, self.buffer, start, generator(seed, epoch, rank, world))
 
-    def pixels(self, found: Found) -> np.ndarray | str:
-        """One image decoded, uint8 H·W·C, or why it cannot be."""
-        (piece, row), coded = found
-        try:
-            if isinstance(coded, Refused):
-                raise coded
-            image = square(flatten(decode(coded, self.size), self.shape[0]), self.size, self.fit)
-            return np.asarray(image).reshape(self.size, self.size, self.shape[0])
-        except Refused as error:
-            return f"{self._shards.name(piece.part, row)} {error}"
+    def pixels(self, found: Found, rng: random.Random | None = None) -> np.ndarray | str:
+        """One image decoded, uint8 H·W·C, or why it cannot be.
+
+        With `crop` one crop of it, at a place that `rng` draws, or that is always the same.
+        """
+        image = self._image(found)
+        if isinstance(image, str) or self.crop is None:
+            return image
+        (piece, row), _ = found
+        rng = rng or generator(self.seed, "crop", piece.part, row)
+        chance = np.array([rng.random(), rng.random()])
+        top, left = drawn(np.array(image.shape[:2]), self.crop, chance).tolist()
+        return image[top : top + self.crop[0], left : left + self.crop[1]].copy()  # or all of the image stays
 
     def readable(self, images: list[np.ndarray | str]) -> list[np.ndarray]:
         """Those that could be read; DataError for the first that could not, unless they are to be left out."""
         bad = [image for image in images if isinstance(image, str)]
-        if bad and not self.skip_bad:
-            raise DataError(f"{bad[0]}: mend it, or leave such images out with --skip-bad")
+        unreadable = [reason for reason in bad if not isinstance(reason, Small)]
+        if unreadable and not self.skip_bad:
+            raise DataError(f"{unreadable[0]}: mend it, or leave such images out with --skip-bad")
         for reason in bad:
-            log.warning("%s: left out", reason)
+            self._small += isinstance(reason, Small)
+            if not isinstance(reason, Small) or self._small <= NAMED:
+                log.warning("%s: left out", reason)
+            elif self._small == NAMED + 1:
+                log.warning("other images smaller than the crop are left out and not named")
         return [image for image in images if not isinstance(image, str)]
 
-    def _hold_out(self, places: list[Place], channels: int | None) -> None:
+    def _image(self, found: Found) -> np.ndarray | str:
+        """One image decoded, of `size` or, with `crop`, at its own."""
+        (piece, row), coded = found
+        try:
+            if isinstance(coded, Refused):
+                raise coded
+            image = flatten(decode(coded, self.size), self.shape[0])
+        except Refused as error:
+            return f"{self._shards.name(piece.part, row)} {error}"
+        image = image if self.size is None else square(image, self.size, self.fit)
+        pixels = np.asarray(image).reshape(image.height, image.width, self.shape[0])
+        if self.crop is not None and (reason := too_small(pixels.shape, self.crop)):
+            return Small(f"{self._shards.name(piece.part, row)} {reason}")
+        return pixels
+
+    def _hold_out(self, places: list[Place], channels: int | None, most: int) -> None:
         """Decode the images held out, and find the number of channels and of threads from them."""
         found = self._read(places)
         looks = [look for _, image in found if (look := _look(image, channels is None)) is not None]
         if not looks:
             raise DataError(f"none of {len(places)} images of {self._shards.where} can be read")
         grey = channels == 1 or (channels is None and all(grey for _, grey in looks))
-        self.shape = (1 if grey else 3, self.size, self.size)
+        height, width = self.crop or (self.size or 0,) * 2
+        self.shape = (1 if grey else 3, height, width)
         self.workers = 1 if np.median([side for side, _ in looks]) < SMALL else cores()
-        self.held_out, self.held_out_names, _ = self._decoded(found)
+        if self.crop is None:
+            self.held_out, self.held_out_names, _ = self._decoded(found)
+        else:
+            self.held_out, self.held_out_names = self._grid(found, self.crop, most)
         said = "read as grey" if channels == 1 else "every image held out is grey"
         self.notes = (f"{said}: 1 channel" if grey else "3 channels",)
-        if left := len(places) - len(self.held_out):
+        if self.crop is not None:
+            count = len(self.held_out)
+            self.notes += (
+                f"an epoch has one crop of {height}x{width} of each image, at a random place",
+                f"{count:,} crops at fixed places of the images held out",
+            )
+        elif left := len(places) - len(self.held_out):
             self.notes += (f"{left} of the images held out cannot be read and are left out",)
+
+    def _grid(self, found: list[Found], crop: tuple[int, int], most: int) -> tuple[np.ndarray, list[str]]:
+        """At most so many crops of some images, or one of each, out of the grid of each: see `Crops`.
+
+        First one of each image, then a second of each, and so on.
+        """
+        each = max(1, most // len(found))
+        cut: list[tuple[int, int, np.ndarray, str]] = []
+        for k, one in enumerate(found):
+            for image in self.readable([self._image(one)]):
+                (piece, row), _ = one
+                grid = Crops(Ragged.joined([image]), crop)
+                rows = grid.spread(each, number(self.seed, "held out", piece.part, row))
+                places = grid.places(rows).tolist()
+                name = self._shards.name(piece.part, row)
+                for turn, (_, top, left) in enumerate(places):
+                    cut.append((turn, k, grid[int(rows[turn])], part(name, top, left, crop)))
+        if not cut:
+            raise DataError(
+                f"none of {len(found)} images held out of {self._shards.where} is as large as the crop of "
+                f"{crop[0]}x{crop[1]}: give a smaller --crop"
+            )
+        cut.sort(key=lambda one: one[:2])
+        return np.stack([pixels for *_, pixels, _ in cut]), [name for *_, name in cut]
 
     def _read(self, places: Iterable[Place]) -> list[Found]:
         with Reading(self._shards) as read:
@@ -238,7 +315,7 @@ class Stream:
         good = self.readable(images)
         which = [k for k, image in enumerate(images) if not isinstance(image, str)]
         names = [self._shards.name(piece.part, row) for (piece, row), _ in (found[k] for k in which)]
-        empty = np.empty((0, self.size, self.size, self.shape[0]), np.uint8)
+        empty = np.empty((0, *self.shape[1:], self.shape[0]), np.uint8)
         return np.stack(good) if good else empty, names, which
 
 
@@ -278,7 +355,8 @@ class StreamBatches:
         workers = self.stream.workers
         size = max(PIECE, self._own // (2 * workers))  # so that two batches, at least, are on their way
         coded = self.stream.encoded(self.seed, epoch, start * self._own, self.rank, self.world)
-        wanted = islice(coded, (len(self) - start) * self._own)
+        chances = self._chances(epoch, range(start * self._own, len(self) * self._own))
+        wanted = zip(chances, coded, strict=False)  # which end first, so that no image is read in vain
         images = chain.from_iterable(in_order(self._decode, _grouped(wanted, size), workers))
         for position in range(start, len(self)):
             n = epoch * len(self) + position
@@ -289,14 +367,20 @@ class StreamBatches:
             self.n = n + 1
             yield x.permute(0, 3, 1, 2)
 
-    def _decode(self, found: list[Found]) -> list[np.ndarray | str]:
-        return [self.stream.pixels(one) for one in found]
+    def _chances(self, epoch: int, positions: range) -> Iterator[random.Random | None]:
+        """What draws the place of the crop at each position of an epoch."""
+        for k in positions:
+            crop = self.stream.crop is not None
+            yield generator(self.seed, epoch, self.rank, self.world, "crop", k) if crop else None
+
+    def _decode(self, wanted: list[tuple[random.Random | None, Found]]) -> list[np.ndarray | str]:
+        return [self.stream.pixels(found, rng) for rng, found in wanted]
 
     def _whole(self, images: list[np.ndarray | str]) -> Tensor:
         """A batch; where images are unreadable, readable ones take their places, so that n still says which."""
         good = self.stream.readable(images)
         if not good:
-            raise DataError(f"no image of a batch of {len(images)} can be read: {images[0]}")
+            raise DataError(f"no image of a batch of {len(images)} can be used: {images[0]}")
         return torch.from_numpy(np.stack((good * len(images))[: len(images)]))
 
     def _mirrored(self, n: int) -> Tensor:
@@ -342,6 +426,6 @@ def _look(image: Coded, colour: bool) -> tuple[int, bool] | None:
         return None
 
 
-def _grouped(found: Iterator[Found], size: int) -> Iterator[list[Found]]:
+def _grouped(found: Iterator[T], size: int) -> Iterator[list[T]]:
     while group := list(islice(found, size)):
         yield group

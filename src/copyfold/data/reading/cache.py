@@ -118,23 +118,23 @@ def write_pixels(place: Path, blocks: Iterator[np.ndarray], most: int) -> tuple[
         for block in blocks:
             if not tail:
                 tail = block.shape[1:]
-                start = _npy_header(file, (most, *tail))
+                start = npy_header(file, (most, *tail))
             elif tail[2] < block.shape[3]:
                 tail = block.shape[1:]
-                _colour(file, start, count * prod(tail))
+                colour(file, start, count * prod(tail))
             file.write(np.ascontiguousarray(np.broadcast_to(block, (len(block), *tail))).data)
             count += len(block)
         if tail:
             file.seek(0)
             # NumPy leaves room in the header for a longer first axis, so a shorter one keeps its length.
-            if _npy_header(file, (count, *tail)) != start:
+            if npy_header(file, (count, *tail)) != start:
                 raise CopyfoldError("NumPy changed the length of a .npy header; this is a fault in copyfold")
         file.flush()
         os.fsync(file.fileno())
     return count, *tail
 
 
-def _colour(file: IO[bytes], start: int, length: int) -> None:
+def colour(file: IO[bytes], start: int, length: int) -> None:
     """Write every byte of the file from `start` on three times, in place, to be `length` bytes.
 
     From the last to the first, so that none is overwritten before it is read.
@@ -171,7 +171,8 @@ def space() -> Generator[None]:
         ) from None
 
 
-def _npy_header(file: Any, shape: tuple[int, ...]) -> int:
+def npy_header(file: IO[bytes], shape: tuple[int, ...]) -> int:
+    """Write the header of a .npy file of bytes; returns its length, which is the same for any first axis."""
     form = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, form)
     return file.tell()

@@ -109,13 +109,15 @@ def median_side(source: Source, chosen: np.ndarray, progress: Progress | None) -
 def prepared(
     source: Source,
     chosen: np.ndarray,
-    side: int,
+    side: int | None,
     channels: int | None,
     fit: Fit,
     bad: Bad,
     progress: Progress | None,
 ) -> Iterator[np.ndarray]:
     """Yield uint8 blocks N·H·W·C of the chosen images in order; those unreadable are added to `bad`.
+
+    With `side` None every block is one image, at its own size.
 
     With `channels` None a block has 1 channel where all in it are grey, and else 3; after the first of 3, others
     have either, since the search for colour has ended.
@@ -134,23 +136,26 @@ def prepared(
         most = max((image.shape[2] for image in images), default=channels or 1)
         if most == 3:
             wanted = 3
-        block = np.empty((len(images), side, side, most), np.uint8)
+        block = np.empty((len(images), *(images[0].shape[:2] if images else (0, 0)), most), np.uint8)
         for k, image in enumerate(images):
             block[k] = image
         return block, refused
 
-    for block, refused in _pieces(decode, chosen, "reading images", progress, _threads(source, chosen)):
+    size = 1 if side is None else PIECE
+    for block, refused in _pieces(decode, chosen, "reading images", progress, _threads(source, chosen), size):
         bad += refused
         yield block
 
 
-def _pixels(source: Source, index: int, side: int, channels: int | None, fit: Fit) -> np.ndarray:
+def _pixels(source: Source, index: int, side: int | None, channels: int | None, fit: Fit) -> np.ndarray:
     """One image, uint8 H·W·C; with `channels` None of 1 channel if it is grey, else of 3."""
     pixels = source.ready(index)
-    if pixels is not None and pixels.shape[:2] == (side, side) and channels in (None, pixels.shape[2]):
+    sized = pixels is not None and (side is None or pixels.shape[:2] == (side, side))
+    if pixels is not None and sized and channels in (None, pixels.shape[2]):
         return pixels if channels or (pixels != pixels[..., :1]).any() else pixels[..., :1]
-    image = square(flatten(source.read(index, side), channels), side, fit)
-    return np.asarray(image).reshape(side, side, -1)
+    image = flatten(source.read(index, side), channels)
+    image = image if side is None else square(image, side, fit)
+    return np.asarray(image).reshape(image.height, image.width, -1)
 
 
 def _short_sides(source: Source, indices: np.ndarray) -> list[int]:
@@ -185,9 +190,10 @@ def _pieces(
     what: str,
     progress: Progress | None,
     workers: int,
+    size: int = PIECE,
 ) -> Iterator[Any]:
     """work() of the indices piece by piece and in order, in so many threads, telling progress."""
-    pieces = [indices[k : k + PIECE] for k in range(0, len(indices), PIECE)]
+    pieces = [indices[k : k + size] for k in range(0, len(indices), size)]
     done = 0
     for piece, result in zip(pieces, in_order(work, pieces, workers), strict=True):
         done += len(piece)
