@@ -248,16 +248,6 @@ def divide(
     grid, apart = Crops(images.some(train), crop), Crops(images.some(held), crop)
     rows = apart.spread(max(1, min(HELD_OUT, VALUES // int(np.prod(apart.shape[1:])))), seed)
     apart_names = CropNames([names[k] for k in held], apart)
-    notes = (
-        f"{len(grid):,} crops of {crop[0]}x{crop[1]} "
-        + (f"of {len(train):,} images" if whole else f"an epoch, at random places of {len(train):,} images"),
-        *([] if whole else [f"{len(rows):,} crops at fixed places of {len(held):,} images are held out"]),
-    )
-    if len(large) < len(reasons):
-        small = [f"{name} {reason}" for name, reason in zip(names, reasons, strict=True) if reason]
-        more = f"; and {len(small) - NAMED} more" if len(small) > NAMED else ""
-        count = f"{len(small)} image{'s are' if len(small) > 1 else ' is'}"
-        notes += (f"{count} smaller than the crop and left out: {'; '.join(small[:NAMED])}{more}",)
     numbers = None if labels is None else np.asarray(labels, dtype=np.int64)
     return Division(
         grid,
@@ -266,5 +256,22 @@ def divide(
         [apart_names[row] for row in rows.tolist()],
         None if numbers is None else numbers[train].repeat(grid.counts),
         None if numbers is None else numbers[held][apart.owners(rows)],
-        notes,
+        tuple(_notes(grid, apart, None if whole else len(rows), names, reasons)),
     )
+
+
+def _notes(
+    grid: Crops, apart: Crops, held_out: int | None, names: Sequence[str], reasons: Sequence[str]
+) -> Iterator[str]:
+    """Sentences on the crops, and on the images that have a reason to be left out."""
+    size, images = "x".join(map(str, grid.crop)), len(grid.images)
+    if held_out is None:
+        yield f"{len(grid):,} crops of {size} of {images:,} images"
+    else:
+        yield f"{len(grid):,} crops of {size} an epoch, at random places of {images:,} images"
+        yield f"{held_out:,} crops at fixed places of {len(apart.images):,} images are held out"
+    small = [f"{name} {reason}" for name, reason in zip(names, reasons, strict=True) if reason]
+    if small:
+        more = f"; and {len(small) - NAMED} more" if len(small) > NAMED else ""
+        count = f"{len(small):,} image{'s are' if len(small) > 1 else ' is'}"
+        yield f"{count} smaller than the crop and left out: {'; '.join(small[:NAMED])}{more}"

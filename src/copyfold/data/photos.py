@@ -186,7 +186,7 @@ class Photos:
         return Sample(
             as_images(pixels[rows]),
             torch.from_numpy(rows),
-            tuple(names[row] for row in rows.tolist()),
+            tuple(names[int(row)] for row in rows),
             None if labels is None else torch.from_numpy(labels[rows]),
         )
 

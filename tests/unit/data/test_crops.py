@@ -286,8 +286,7 @@ def test_samples_and_images_are_those_of_the_grid(album: Path) -> None:
 def test_all_are_looked_at_where_nothing_is_held_out(album: Path) -> None:
     photos = Photos(album, crop=16, whole=True)
     found = places(photos.train[:])
-    assert [k for k, *_ in found] == sorted(k for k, *_ in found)
-    assert {k for k, *_ in found} == set(range(10))
+    assert list(dict.fromkeys(k for k, *_ in found)) == [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]  # in the order of the files
     assert len(photos.held_out) == len(photos.held_out_names) == 0
 
 
@@ -446,7 +445,7 @@ def test_other_arguments_have_other_fingerprints_and_one_cache_entry(album: Path
         ({"crop": -3}, "crop=-3 is invalid"),
         ({"crop": 16.0}, "crop=16.0 is invalid"),
         ({"crop": True}, "crop=True is invalid"),
-        ({"crop": (16,)}, "is invalid: expected"),
+        ({"crop": (16, 20, 3)}, "is invalid: expected"),
         ({"crop": (16, 0)}, "is invalid: expected"),
         ({"crop": "16x"}, "crop='16x' is invalid"),
     ],

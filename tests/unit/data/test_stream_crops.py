@@ -79,7 +79,8 @@ def test_all_of_an_image_is_used(sharded: Path) -> None:
     assert np.abs(share.mean(0) - 0.5).max() < 0.02
     assert np.abs(share.var(0) - 1 / 12).max() < 0.01
     assert abs(np.corrcoef(share.T)[0, 1]) < 0.05
-    assert set(found[found[:, 0] == found[0, 0], 1]) == set(range(rooms[0, 0] + 1))
+    assert (found[:, 1:] == 0).any(0).all()  # from edge to edge
+    assert (found[:, 1:] == rooms).any(0).all()
 
 
 @pytest.mark.parametrize(("rank", "world", "flip"), [(0, 1, False), (0, 1, True), (1, 2, False)])
@@ -160,24 +161,25 @@ def test_images_smaller_than_the_crop_are_replaced_and_said(
     with caplog.at_level(logging.WARNING, "copyfold"):
         stream = Stream(tmp_path, crop=24, held_out=4)
         batches = stream.batches(12)
-        seen = {k for _ in range(2) for x in batches for k, *_ in places(x)}
+        found = [x for _ in range(2) for x in batches]
+        seen = {k for x in found for k, *_ in places(x)}
     small = {k for k in range(40) if min(size(k)) < 24}
     assert seen.isdisjoint(small)
     assert len(small) > 5
     lines = [record.message for record in caplog.records]
     assert sum("smaller than the crop of 24x24: left out" in line for line in lines) == 5
     assert lines.count("other images smaller than the crop are left out and not named") == 1
-    assert x.shape == (12, 3, 24, 24)
+    assert all(x.shape == (12, 3, 24, 24) for x in found)
     with pytest.raises(DataError, match=r"none of 4 images held out .* is as large as the crop of 100x100"):
         Stream(tmp_path, crop=100, held_out=4)
 
 
 def test_unreadable_images_are_refused_as_ever(tmp_path: Path) -> None:
-    write(tmp_path / "train.parquet", [coded(k) if k % 4 else b"no image" for k in range(20)], 10)
+    write(tmp_path / "train.parquet", [coded(k) if k % 4 != 1 else b"no image" for k in range(20)], 10)
     with pytest.raises(DataError, match=r"row \d+ is not an image .*--skip-bad"):
         list(Stream(tmp_path, crop=16, held_out=1, seed=1).batches(18))
     stream = Stream(tmp_path, crop=16, held_out=1, seed=1, skip_bad=True)
-    assert all(k % 4 for x in stream.batches(9) for k, *_ in places(x))
+    assert all(k % 4 != 1 for x in stream.batches(9) for k, *_ in places(x))
 
 
 def test_invalid_arguments_are_refused(sharded: Path) -> None:
