@@ -1,6 +1,6 @@
 """What images cost: decoding them once, loading them for each step, and that nothing is decoded twice.
 
-    python benchmarks/data.py [DATA ...] [--size 64] [--count 2000] [--rounds 3] [--only first again share]
+    python benchmarks/data.py [DATA ...] [--size 64] [--count 2000] [--rounds 3] [--only first again share crops]
 
 DATA is what `copyfold train` takes as a folder or a dataset of parquet files; by default three made here: a folder
 of JPEG photographs of 640x480, a folder of PNG of 28x28 (taken at 28), and the same PNG in a parquet file.
@@ -12,6 +12,8 @@ first   seconds until the images are in the cache, beside bare loops over the sa
 again   how many images Pillow decodes when the same photos are opened a second time, and in an epoch of training.
 share   time in the source of batches, and in bringing them to [0, 1], of a training step in bf16 (UNet of width
         32, 64x64, batches of 16): medians of the steps of one loop.
+crops   milliseconds of a batch of crops of `--size`, unscaled, of 100 photographs of 480x640, beside a batch of as
+        many whole images of that size, both from caches in memory; the two take turns, medians of the batches.
 """
 
 import argparse
@@ -188,6 +190,32 @@ def share(options: argparse.Namespace) -> None:
     print(f"| step, bf16 | {step:.1f} | |")
 
 
+def crops(options: argparse.Namespace) -> None:
+    """Print milliseconds of a batch, and their ratio."""
+    rng, size = np.random.default_rng(0), options.size
+    with fresh(), tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "large.npy", rng.integers(0, 256, (100, 480, 640, 3), dtype=np.uint8))
+        large = cf.Photos(Path(folder) / "large.npy", crop=size)
+        np.save(Path(folder) / "small.npy", large.train[:])
+        small = cf.Photos(Path(folder) / "small.npy", size=size)
+        sources = {"crops": large.batches(options.batch), "images": small.batches(options.batch)}
+        times: dict[str, list[float]] = {name: [] for name in sources}
+        for turn in range(options.rounds + 1):
+            for name, source in sources.items():
+                batches = iter(source)
+                next(batches)  # which draws the epoch
+                for _ in range(len(source) - 1):
+                    begin = time.perf_counter()
+                    next(batches)
+                    if turn:  # the first reads everything from the disk
+                        times[name].append(time.perf_counter() - begin)
+    cropped, whole = (1000 * statistics.median(found) for found in times.values())
+    print(f"| | ms a batch of {options.batch} of {size}x{size} |\n|---|---:|")
+    print(f"| crops of photographs | {cropped:.3f} |")
+    print(f"| whole images | {whole:.3f} |")
+    print(f"| ratio | {cropped / whole:.2f} |")
+
+
 def epoch(source: Batches, model: Any, optimizer: torch.optim.Optimizer) -> Iterator[list[float]]:
     """For every step: the times before and after loading, after conversion and after the step."""
     batches = iter(source)
@@ -242,12 +270,13 @@ def main() -> None:
     defaults = {"size": 64, "count": 2000, "rounds": 3, "steps": 60, "width": 32, "batch": 16}
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parts = ("first", "again", "share")
+    parts = ("first", "again", "share", "crops")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         given = {str(path): (path, None) for path in options.data}
-        sources = given or (made(Path(folder), options.count) if set(options.only) - {"share"} else {})
+        reading = {"first", "again"} & set(options.only)
+        sources = given or (made(Path(folder), options.count) if reading else {})
         if "first" in options.only:
             columns = ("images", "ours, s", "threads, s", "processes, s", "ours / faster", "where ours goes, s")
             print("| | " + " | ".join((*columns, "headers, s")) + " |")
@@ -262,6 +291,9 @@ def main() -> None:
     if "share" in options.only:
         print()
         share(options)
+    if "crops" in options.only:
+        print()
+        crops(options)
 
 
 if __name__ == "__main__":

@@ -403,6 +403,27 @@ MUTATIONS = [
         "x[mirrored].flip(1)",
         "data/test_batches.py::test_flips_mirror_about_half_of_the_images_and_others_each_epoch",
     ),
+    Mutation(
+        "no crop at the last place",
+        "data/crops.py",
+        "(sizes - np.array(crop) + 1)",
+        "(sizes - np.array(crop))",
+        "data/test_crops.py::test_every_place_in_a_photograph_is_equally_likely",
+    ),
+    Mutation(
+        "a grid of crops counted by its columns",
+        "data/crops.py",
+        "across[:, 1]), 1)",
+        "across[:, 0]), 1)",
+        "data/test_crops.py::test_the_grid_is_evenly_placed_without_overlap",
+    ),
+    Mutation(
+        "one place for all crops of an epoch of a stream",
+        "data/streaming.py",
+        'self.rank, self.world, "crop", k)',
+        'self.rank, self.world, "crop")',
+        "data/test_stream_crops.py::test_all_of_an_image_is_used",
+    ),
     # ---------------------------------------------------------------- studies
     Mutation(
         "bootstrap over images alone",

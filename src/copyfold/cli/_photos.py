@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 READING = ("fit", "limit", "layout", "skip_bad", "range")
 OWN = (*READING, "bits", "masks", "seed")
-STREAM = ("size", "fit", "flip", "channels", "range", "bits", "buffer", "held_out", "seed", "skip_bad")
+STREAM = ("size", "fit", "flip", "channels", "range", "bits", "buffer", "held_out", "seed", "skip_bad", "crop")
 MASKS = "Masks beside the images: a .npy or .npz file, or a folder of masks of their names; 0 is a missing pixel."
 
 
@@ -76,7 +76,10 @@ def own(run: Run, again: _parsing.Again | None) -> Photos | Stream:
 
 
 def given(run: Run, source: str, options: Namespace) -> Photos:
-    """Other photos, in the size, channels, range and bits of the run; none is held out: none is trained on."""
+    """Other photos, in the size, channels, range and bits of the run; none is held out: none is trained on.
+
+    For a run on crops, the fixed grid of crops of each.
+    """
     taken = {name: options[name] for name in (*READING, "masks")}
     taken |= {"range": taken["range"] or run.recipe.get("range"), "bits": run.recipe.get("bits")}
     return _read(run, source, taken | {"whole": True})
@@ -96,7 +99,8 @@ def equipped(thing: T, **found: Callable[[], Any]) -> T:
 
 
 def _read(run: Run, source: str | None, taken: dict[str, Any]) -> Photos:
-    channels, *size = run.model.shape
+    channels, height, width = run.model.shape
+    size = "size" if run.recipe.get("crop") is None else "crop"
     taken = {name: value for name, value in taken.items() if value is not None}
     with _screen.progress() as progress:
-        return Photos(source, (size[0], size[1]), channels=channels, **taken, progress=progress)
+        return Photos(source, **{size: (height, width)}, channels=channels, **taken, progress=progress)

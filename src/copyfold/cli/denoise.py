@@ -1,7 +1,8 @@
 """Denoise photographs with a trained model; every result has its photograph's size, depth and file format.
 
 A convolutional model runs at the photograph's size, in tiles above one megapixel; a fully connected one at the
-size that it was trained at. EXIF data is kept, except the location. All pages of a TIFF are denoised; of an
+size that it was trained at. A convolutional model that was trained on crops (`train --crop`) so sees photographs
+at the scale of its training. EXIF data is kept, except the location. All pages of a TIFF are denoised; of an
 animation the first frame is. What will not come back as it was is said before the first photograph.
 """
 
@@ -31,8 +32,11 @@ def command(arguments: Sequence[str]) -> int:
     out = Path(options.out)
     sources = _sources([Path(image) for image in options.image], out)
     if model.multiple is None:
+        crops = run.recipe.get("crop") is not None
         _screen.log.info(
-            "this model only takes images of %dx%d: photographs are scaled to that size and back", *model.shape[1:]
+            "this model only takes images of %dx%d: photographs are scaled to that size and back%s",
+            *model.shape[1:],
+            ", and it was trained on crops, which are not scaled: a convolutional model fits" if crops else "",
         )
     if model.shape[0] == 1:
         _screen.log.info("this model is greyscale: each channel of a colour photograph is denoised separately")

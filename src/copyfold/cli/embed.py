@@ -2,7 +2,8 @@
 
 The table has one row per image: path; split (train or held_out, for the run's own images); label (if the images
 have labels); code (a list of numbers, all feature maps flattened); error (the mean squared error of the
-reconstruction, per pixel). Images are scaled to the size of the model. In a path, a byte that is no UTF-8 is
+reconstruction, per pixel). Images are scaled to the size of the model; for a run on crops they are cut into a grid
+of crops, unscaled, and the path says which, as in photo.png[64x64+LEFT+TOP]. In a path, a byte that is no UTF-8 is
 written as \\xe9, and a backslash as two.
 """
 
@@ -44,7 +45,8 @@ def command(arguments: Sequence[str]) -> int:
         raise UsageError("a run trained on a stream does not record the names of its images: give DATA to embed")
     model = run.model.to(device)
     model.statistics = options.statistics
-    _screen.log.info("every image is scaled to %dx%d, the image size of the model", *model.shape[1:])
+    way = "scaled to %dx%d" if photos.crop is None else "cut into crops of %dx%d, unscaled"
+    _screen.log.info(f"every image is {way}, the image size of the model", *model.shape[1:])
     _weigh(out, model, len(photos.names) + len(photos.held_out_names))
     columns = _columns(photos, own)
     with _screen.progress() as progress:
@@ -114,7 +116,7 @@ def _rows(
     model: Autoencoder, photos: Photos, columns: list[str], batch: int, progress: Progress
 ) -> Iterator[list[Any]]:
     """The columns of each batch of images, training images first."""
-    parts: list[tuple[Which, list[str], Any]] = [("train", photos.names, photos.labels)]
+    parts: list[tuple[Which, Sequence[str], Any]] = [("train", photos.names, photos.labels)]
     if photos.held_out_names != photos.names:  # a single image is in both parts
         parts.append(("held_out", photos.held_out_names, photos.held_out_labels))
     total, done = sum(len(names) for _, names, _ in parts), 0

@@ -1,7 +1,8 @@
 """Run one probe on a trained model; numbers go to stdout, numbers and pictures into the run's findings/.
 
 Probes that compare with training images, fit baselines on them, or search for nearest neighbours, use the run's
-own training images; of a run that was trained elsewhere, those images of DATA that are not measured.
+own training images; of a run that was trained elsewhere, those images of DATA that are not measured. For a run on
+crops, the images of DATA are cut into a grid of crops of the same size.
 """
 
 import json

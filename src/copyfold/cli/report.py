@@ -3,7 +3,8 @@
 The page begins with its conclusions in sentences. A section for each question follows, with figures and numbers;
 the thresholds behind the sentences are at the end. The report measures held-out images. Training images are the
 reference: baselines are fitted on them, and nearest neighbours are searched among them. If DATA is given, a
-quarter of it is measured and the rest is the reference. Section classes of --import are on the page too.
+quarter of it is measured and the rest is the reference; for a run on crops, DATA is cut into a grid of crops.
+Section classes of --import are on the page too.
 """
 
 from collections.abc import Sequence

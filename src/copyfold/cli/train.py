@@ -19,6 +19,7 @@ from copyfold import catalogue
 from copyfold.cli import _device, _parsing, _screen, _values
 from copyfold.cli import _photos as _photos_options
 from copyfold.data import Photos, Stream
+from copyfold.data.crops import alone
 from copyfold.data.reading.remembered import is_remembered
 from copyfold.data.reading.sizes import Suits, sides
 from copyfold.errors import UsageError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 Architecture = Callable[[Shape], Autoencoder]
 
 LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no size up to LARGE takes none
-DATA = ("size", "fit", "limit", "flip", "layout", "skip_bad", "channels", "range", "bits")
+DATA = ("size", "crop", "fit", "limit", "flip", "layout", "skip_bad", "channels", "range", "bits")
 STREAM = ("buffer", "held_out")
 FOLDER = ("run", "resume", "overwrite")
 
@@ -106,18 +107,21 @@ def _fitted(options: Namespace, progress: Progress) -> Architecture | None:
         return None
     if options.minutes is None and ends:
         return None
-    if options.stream and options.size is None:
+    size = None if options.size is None else sides(options.size)
+    if options.crop is not None:
+        size = alone(options.crop, options.size, options.fit)
+    if options.stream and size is None:
         return None  # which is refused
     plan = replace(_plan(options), minutes=options.minutes or MINUTES)
     look = {name: options[name] for name in ("limit", "layout", "seed")}
-    size = None if options.size is None else sides(options.size)
     largest = size or natural_size(options.data, **look, progress=progress)
     found = measured_plan(inner, options.objective, plan, largest, options.channels or 3, size, wrap)
     if found is None:
         return None
     for reason in found.why:
         _screen.log.info("%s", reason)
-    options.size, options.steps, options.minutes = found.size, found.steps, found.minutes
+    options.size = found.size if options.crop is None else None
+    options.steps, options.minutes = found.steps, found.minutes
     options.threads = found.threads or options.threads
     return found.model
 

@@ -2,13 +2,25 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from copyfold.errors import UsageError
+
+
+class Pixels(Protocol):
+    """Images that are read by their rows: an array N·H·W·C, or what is used like one."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """The images at an array of row numbers, N·H·W·C."""
+        ...
 
 
 class Batches:
@@ -27,7 +39,7 @@ class Batches:
     """
 
     def __init__(
-        self, pixels: np.ndarray, batch: int, seed: int = 0, flip: bool = False, rank: int = 0, world: int = 1
+        self, pixels: Pixels, batch: int, seed: int = 0, flip: bool = False, rank: int = 0, world: int = 1
     ) -> None:
         if batch < 1:
             raise UsageError(f"batch={batch} is invalid: expected a number of images, at least 1")
@@ -38,7 +50,7 @@ class Batches:
                 f"a batch of {min(batch, len(pixels))} images cannot be shared by {world} processes: "
                 f"give a --batch that is a multiple of {world}, of no more than the {len(pixels)} images there are"
             )
-        self._pixels = np.asarray(pixels)
+        self._pixels = np.asarray(pixels) if isinstance(pixels, np.ndarray) else pixels
         self.batch = min(batch, len(pixels))
         self._part = self.batch // world
         self._first = rank * self._part
@@ -51,12 +63,12 @@ class Batches:
 
     def __iter__(self) -> Iterator[Tensor]:
         epoch, start = divmod(self.n, len(self))
-        order, flipped = self._draw(epoch)
+        drawn, flipped = self._draw(epoch)
         for position in range(start, len(self)):
             begin = position * self.batch + self._first
             span = slice(begin, begin + self._part)
             # NumPy gathers in one thread and in 0.1 ms; torch would wake all of its threads, and wait for them.
-            x = torch.from_numpy(self._pixels[order[span]])
+            x = torch.from_numpy(self._read(drawn[span]))
             if self.flip:
                 mirror(x, flipped[span])
             self.n = epoch * len(self) + position + 1
@@ -64,10 +76,17 @@ class Batches:
 
     def _draw(self, epoch: int) -> tuple[np.ndarray, Tensor]:
         """The order of an epoch, and which of its places are mirrored."""
-        hashed = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=8).digest()
-        rng = torch.Generator().manual_seed(int.from_bytes(hashed, "big") >> 1)
+        rng = self._generator(epoch)
         order = torch.randperm(len(self._pixels), generator=rng)
         return order.numpy(), torch.rand(len(order), generator=rng) < 0.5
+
+    def _read(self, drawn: np.ndarray) -> np.ndarray:
+        """The pixels at some places of the order."""
+        return self._pixels[drawn]
+
+    def _generator(self, epoch: int) -> torch.Generator:
+        hashed = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=8).digest()
+        return torch.Generator().manual_seed(int.from_bytes(hashed, "big") >> 1)
 
 
 def mirror(x: Tensor, which: Tensor) -> None:

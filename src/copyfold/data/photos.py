@@ -1,10 +1,11 @@
 """Photos: any source of images, decoded once into stored pixels of one size that later runs memory-map."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property, partial
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,11 +14,13 @@ import torch
 
 from copyfold import screen
 from copyfold.data.batches import Batches
-from copyfold.data.reading import cache, digests
+from copyfold.data.crops import CropBatches, Crops, alone, divide
+from copyfold.data.reading import cache, digests, ragged
 from copyfold.data.reading.masks import Given as GivenMasks
 from copyfold.data.reading.masks import Masks
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.preparation import Bad, Choice, choose, prepared, refuse, shapes
+from copyfold.data.reading.ragged import Ragged
 from copyfold.data.reading.sizes import (
     Aim,
     Fit,
@@ -47,6 +50,13 @@ Which = Literal["train", "held_out"]
 class Photos:
     """Images to learn from and images held out: stored pixels of one height and width, memory-mapped.
 
+    With `crop` they are parts of photographs of any size at their own resolution, unscaled, cut from a
+    memory-mapped cache of the whole photographs. A training batch has crops at random places. An epoch has as many
+    crops of each photograph as fit into it without overlap, and `len(photos)` is their number: a large photograph
+    is used more often than a small one. `train` is a fixed grid of as many crops, read when it is indexed;
+    `held_out` is a part of such a grid, spread over the photographs held out, at most 1,024 crops. A photograph
+    smaller than the crop is left out, and said.
+
     Args:
         source: A folder of images of any depth, a .npy or .npz file, a local dataset in parquet,
             `hf://owner/name[@revision]`, an array or tensor, or None for scikit-learn's digits.
@@ -56,7 +66,8 @@ class Photos:
             without padding (`suits`).
         fit: What is done with images of another shape. "crop" scales to cover `size` and takes the centre; "pad"
             scales to fit into it and pads with black; "stretch" scales both sides apart. A note says what is lost.
-        limit: The largest number of images in `train` and in `held_out`, drawn by seed before decoding.
+        limit: The largest number of images in `train` and in `held_out`, drawn by seed before decoding; with
+            `crop` of photographs, not of crops.
         flip: Mirror every image with probability 1/2 in training (`Batches` does it).
         layout: The axes of an array: NHW, NCHW, NHWC or lsun. Detected unless given, where one axis alone can be
             that of 1, 3 or 4 channels; else an error asks for it.
@@ -72,6 +83,8 @@ class Photos:
         seed: For the random choice of held-out images and of those that `limit` takes.
         whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be evaluated.
             They cannot be trained on.
+        crop: The side in pixels of crops at the photographs' own resolution, or their height and width; in place
+            of `size`. The cache then has the photographs whole: three bytes a pixel, one where all are grey.
         suits: Says whether a model takes images of a shape: True or False, or the shape that it pads them to. None
             means any shape that all images have, and squares of multiples of 16.
         progress: As in `fit`: unless given, a bar as images are read where there is a terminal or a notebook; a
@@ -89,8 +102,9 @@ class Photos:
 
     shape: Shape
     """Channels, height, width of every image."""
-    train: np.ndarray
-    """The images to train on, N·H·W·C: uint8, or uint16 with 16 bits, or float32 where pixels may be missing."""
+    train: np.ndarray | Crops
+    """The images to train on, N·H·W·C: uint8, or uint16 with 16 bits, or float32 where pixels may be missing; with
+    `crop` the fixed grid of `Crops`."""
     held_out: np.ndarray
     """The images held out, in the same way; none where `whole`."""
     whole: bool
@@ -101,14 +115,14 @@ class Photos:
     """Class numbers of `held_out`."""
     classes: tuple[str, ...] | None
     """The names of the classes, where they have names."""
-    names: list[str]
-    """File names or row numbers of `train`."""
-    held_out_names: list[str]
+    names: Sequence[str]
+    """File names or row numbers of `train`; of a crop photo.png[64x64+LEFT+TOP]."""
+    held_out_names: Sequence[str]
     """File names or row numbers of `held_out`."""
     notes: tuple[str, ...]
     """Sentences about automatic choices: size, split, channels, what fitting costs, files left out."""
-    size: int | tuple[int, int]
-    """The side of square images in pixels; else height and width."""
+    size: int | tuple[int, int] | None
+    """The side of square images in pixels; else height and width; None with `crop`."""
     fingerprint: str
     """Hexadecimal: identifies the source's files and how they were prepared."""
 
@@ -128,6 +142,7 @@ class Photos:
         masks: GivenMasks | None = None,
         seed: int = 0,
         whole: bool = False,
+        crop: Size | None = None,
         suits: Suits | None = None,
         progress: Progress | bool | None = None,
     ) -> None:
@@ -135,18 +150,28 @@ class Photos:
         _check(fit, limit, seed, channels)
         values = Values(check_values(range, bits), bits)
         self.flip, self.whole = flip, whole
+        self.crop = None if crop is None else alone(crop, size, fit)
         with recognise(source, layout) as opened, screen.told(progress) as told, ExitStack() as stack:
             found = None if masks is None else Masks(masks, layout, opened)
             if found is not None:
                 stack.callback(found.close)
             make = _Preparation(opened, fit, limit, skip_bad, seed, channels, values, found, whole, told)
-            pixels, meta, why = make(wanted, suits)
-            _, height, width, depth = pixels.shape
-            self.size = simple((height, width))
-            self.shape = (depth, height, width)
+            if self.crop is None:
+                self._pixels, meta, why = make(wanted, suits)
+                _, height, width, depth = self._pixels.shape
+                self.size, self.shape = simple((height, width)), (depth, height, width)
+                self.fingerprint, notes = meta["fingerprint"], (why, *meta["notes"])
+                self._divide(self._pixels, meta)
+            else:
+                images, meta = make.unscaled()
+                self._pixels = images.values
+                self.size, self.shape = None, (images.channels, *self.crop)
+                self.fingerprint = cache.key(meta["fingerprint"], "crops", self.crop)
+                notes = (*meta["notes"], *self._cut(images, meta, seed, opened.where))
+            self._blocks = meta.get("digests")
             self._recipe = {
                 "data": opened.describe(),
-                "size": plain((height, width)),
+                "size": None if self.size is None else plain(sides(self.size)),
                 "fit": fit,
                 "limit": limit,
                 "flip": flip,
@@ -158,11 +183,10 @@ class Photos:
                 "masks": None if found is None else found.where,
                 "seed": seed,
             } | ({"whole": True} if whole else {})
+            if self.crop is not None:
+                self._recipe["crop"] = plain(self.crop)
             where = opened.where
-        self.fingerprint = meta["fingerprint"]
-        self._pixels, self._blocks = pixels, meta.get("digests")
-        self._divide(pixels, meta)
-        self.notes = tuple(note for note in (why, *meta["notes"]) if note)
+        self.notes = tuple(note for note in notes if note)
         for note in self.notes:
             log.info("%s: %s", where, note)
 
@@ -170,6 +194,8 @@ class Photos:
         return len(self.train)
 
     def __repr__(self) -> str:
+        if isinstance(self.train, Crops):
+            return described(self, self.held_out, "crops", f" from {len(self.train.images):,} images")
         return described(self, self.held_out)
 
     def _repr_html_(self) -> str:
@@ -200,7 +226,9 @@ class Photos:
         return dict(self._recipe)
 
     def batches(self, batch: int, seed: int = 0, rank: int = 0, world: int = 1) -> Batches:
-        """The batches to train on, see `Batches`."""
+        """The batches to train on, see `Batches`; with `crop` of random crops, see `CropBatches`."""
+        if isinstance(self.train, Crops):
+            return CropBatches(self.train, batch, seed, self.flip, rank, world)
         return Batches(self.train, batch, seed, self.flip, rank, world)
 
     def images(self, which: Which = "train", count: int | None = None, start: int = 0) -> Images:
@@ -221,11 +249,11 @@ class Photos:
         return Sample(
             as_images(pixels[rows]),
             torch.from_numpy(rows),
-            tuple(names[row] for row in rows),
+            tuple(names[int(row)] for row in rows),
             None if labels is None else torch.from_numpy(labels[rows]),
         )
 
-    def _part(self, which: Which) -> tuple[np.ndarray, list[str], np.ndarray | None]:
+    def _part(self, which: Which) -> tuple[np.ndarray | Crops, Sequence[str], np.ndarray | None]:
         """Pixels, names and labels of either part."""
         if which not in get_args(Which):
             raise UsageError(f"which={which!r} is invalid: expected train or held_out")
@@ -243,6 +271,21 @@ class Photos:
         self.labels = None if numbers is None else numbers[:train]
         self.held_out_labels = None if numbers is None else numbers[held]
         self.classes = tuple(map(readable, meta["classes"])) if meta["classes"] else None
+
+    def _cut(self, images: Ragged, meta: dict[str, Any], seed: int, where: str) -> tuple[str, ...]:
+        """Divide whole images into crops to train on and those held out; returns notes on them."""
+        assert self.crop is not None
+        found = divide(images, meta, self.crop, self.whole, seed, where)
+        self.train, self.held_out = found.train, found.held_out
+        self.names, self.held_out_names = found.names, found.held_out_names
+        self.labels, self.held_out_labels = found.labels, found.held_out_labels
+        self.classes = tuple(map(readable, meta["classes"])) if meta["classes"] else None
+        return found.notes
+
+
+def _plain(size: Sides | None) -> int | str | None:
+    """A size as a recipe has it, or None for every image's own."""
+    return None if size is None else plain(size)
 
 
 def natural_size(
@@ -353,46 +396,66 @@ class _Preparation:
             most = max(block.shape[3] for block in blocks)
             pixels = np.concatenate([np.broadcast_to(block, (*block.shape[:3], most)) for block in blocks])
             return pixels, self._describe(pixels.shape, bad, seen)
+        meta = self._kept(size)
+        return cache.pixels(meta["fingerprint"]), meta
+
+    def unscaled(self) -> tuple[Ragged, dict[str, Any]]:
+        """The images at their own sizes and their metadata, from the cache or decoded now."""
+        if self.source.in_memory:
+            bad: Bad = []
+            blocks = self._blocks(None, self.channels, bad, seen := Seen())
+            images = Ragged.joined(image for block in blocks for image in block)
+            return images, self._describe((len(images), None, None, images.channels), bad, seen)
+        meta = self._kept(None)
+        return Ragged.of(cache.pixels(meta["fingerprint"]), meta["sizes"], meta["channels"]), meta
+
+    def _kept(self, size: Sides | None) -> dict[str, Any]:
+        """The metadata of what is in the cache, made now where it is not; `size` None is every image's own."""
         meta = self._made(size)
         if meta is None:
             # another process of the same training may be preparing it
-            with cache.alone(self.key("making", plain(size))):
+            with cache.alone(self.key("making", _plain(size))):
                 meta = self._made(size) or cache.store(None, partial(self._make, size=size))
-        return cache.pixels(meta["fingerprint"]), meta
+        return meta
 
-    def _made(self, size: Sides) -> dict[str, Any] | None:
+    def _made(self, size: Sides | None) -> dict[str, Any] | None:
         """The metadata of the images where they are in the cache; else None."""
         channels = self._known(size)
         return None if channels is None else cache.recall(self._name(size, channels))
 
-    def _make(self, place: Path, size: Sides) -> dict[str, Any]:
+    def _make(self, place: Path, size: Sides | None) -> dict[str, Any]:
         bad: Bad = []
         channels = self._known(size)
         blocks = self._blocks(size, channels, bad, seen := Seen())
-        shape = cache.write_pixels(place, blocks, len(self.listed()[1].all))
-        meta = self._describe(shape, bad, seen)
+        if size is None:
+            sizes, found = ragged.write(place, blocks)
+            meta = self._describe((len(sizes), None, None, found), bad, seen)
+            meta |= {"sizes": sizes, "channels": found, "shape": [found * sum(map(prod, sizes))]}
+        else:
+            shape = cache.write_pixels(place, blocks, len(self.listed()[1].all))
+            meta, found = self._describe(shape, bad, seen), shape[3]
         if channels is None:
-            cache.store(self.key("channels", plain(size)), lambda _: {"channels": shape[3]})
+            cache.store(self.key("channels", _plain(size)), lambda _: {"channels": found})
         return meta
 
-    def _known(self, size: Sides) -> int | None:
+    def _known(self, size: Sides | None) -> int | None:
         """The channels, asked for or found when images of this size were first made."""
         if self.channels:
             return self.channels
-        found = cache.recall(self.key("channels", plain(size)))
+        found = cache.recall(self.key("channels", _plain(size)))
         return found["channels"] if found else None
 
-    def _name(self, size: Sides, channels: int) -> str:
-        return self.key("pixels", plain(size), channels, self.fit, self.skip_bad)
+    def _name(self, size: Sides | None, channels: int) -> str:
+        return self.key("pixels", _plain(size), channels, self.fit, self.skip_bad)
 
-    def _blocks(self, size: Sides, channels: int | None, bad: Bad, seen: Seen) -> Iterator[np.ndarray]:
+    def _blocks(self, size: Sides | None, channels: int | None, bad: Bad, seen: Seen) -> Iterator[np.ndarray]:
         chosen = self.listed()[1].all
         values = replace(self.values, missing=self.masks is not None or self.source.has_missing(chosen))
         return prepared(
             self.source, chosen, size, channels, self.fit, values, self.masks, bad, seen, self.progress
         )
 
-    def _describe(self, shape: tuple[int, ...], bad: Bad, seen: Seen) -> dict[str, Any]:
+    def _describe(self, shape: Sequence[Any], bad: Bad, seen: Seen) -> dict[str, Any]:
         listing, choice = self.listed()
         bad.sort()
         if bad and not self.skip_bad:
@@ -410,7 +473,7 @@ class _Preparation:
             named = ", ".join(f"{listing.names[index]} {reason}" for index, reason in bad)
             notes.append(f"{len(bad)} unreadable images are left out: {named}")
         return {
-            "fingerprint": self._name((shape[1], shape[2]), shape[3]),
+            "fingerprint": self._name(None if shape[1] is None else (shape[1], shape[2]), shape[3]),
             "shape": list(shape),
             "train": len(train),
             "names": [listing.names[index] for index in rows],

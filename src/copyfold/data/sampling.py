@@ -85,10 +85,11 @@ def stratified(length: int, count: int | None, seed: int = 0) -> np.ndarray:
     return np.sort((rng.integers(ends[:-1], ends[1:]) + rng.integers(length)) % length)
 
 
-def described(photos: Any, held_out: np.ndarray) -> str:
+def described(photos: Any, held_out: np.ndarray, what: str = "images", whence: str = "") -> str:
     """Photos or a stream in a line: where they are from, how many there are and how large they are."""
     source, size = photos.recipe()["data"] or "the digits", "x".join(map(str, photos.shape))
-    return f"{type(photos).__name__}({source}: {len(photos):,} images of {size}, {len(held_out):,} held out)"
+    name, count = type(photos).__name__, f"{len(photos):,} {what} of {size}{whence}"
+    return f"{name}({source}: {count}, {len(held_out):,} held out)"
 
 
 TOPS = {torch.uint8: 255, torch.uint16: 65535}

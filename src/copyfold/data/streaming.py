@@ -2,10 +2,11 @@
 
 import logging
 import os
+import random
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from copyfold import screen
 from copyfold.data.batches import mirror
+from copyfold.data.crops import NAMED, Crops, alone, drawn, part, too_small
 from copyfold.data.photos import Which
 from copyfold.data.reading import cache, digests
 from copyfold.data.reading.decoding import Refused, decode, header
@@ -20,9 +22,10 @@ from copyfold.data.reading.epochs import Found, Reading, encoded
 from copyfold.data.reading.folders import HELD_OUT
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
+from copyfold.data.reading.ragged import Ragged
 from copyfold.data.reading.shards import Coded, Shards, find
 from copyfold.data.reading.shuffling import AT_ONCE, Piece, Place, generator, interleaved, number, shared, without
-from copyfold.data.reading.sizes import Fit, Size, plain, sides, simple
+from copyfold.data.reading.sizes import Fit, Sides, Size, plain, sides, simple
 from copyfold.data.reading.values import Bits, Range, Seen, Values, channels_of
 from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
@@ -31,6 +34,14 @@ from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
 log = logging.getLogger("copyfold")
+
+T = TypeVar("T")
+
+
+class Small(str):
+    """Why an image is left out that is smaller than the crop: no reason to stop."""
+
+    __slots__ = ()
 
 
 class Stream:
@@ -49,8 +60,8 @@ class Stream:
     Args:
         source: A folder of parquet files, or one such file; a folder of image files, the names of which are held
             in memory; or `hf://owner/name[@revision]`, in parquet, of which nothing is kept.
-        size: Height and width in pixels, or the side of a square, as in `Photos`. It must be given: to find one,
-            all images would have to be read.
+        size: Height and width in pixels, or the side of a square, as in `Photos`. It or `crop` must be given: to
+            find a size, all images would have to be read.
         fit: As in `Photos`: "crop" takes the centre, "pad" adds black, "stretch" scales both sides apart.
         flip: Whether training mirrors every image half of the time.
         channels: 1 for grey, 3 for colour, or the source's own number; None takes 1 where all images held out are
@@ -61,6 +72,10 @@ class Stream:
         held_out: Images held out, at most a tenth of all.
         seed: Draws what is held out and what `images("train")` shows.
         skip_bad: Put another image of its batch in the place of one that is unreadable, instead of raising.
+        crop: As in `Photos`, in place of `size`: crops of images that are not resized. An epoch has one crop of
+            each image, at a random place that is a function of (seed, epoch, position): several of one decoded
+            image would be in one batch together. An image smaller than the crop is replaced by another of its
+            batch, and said.
         progress: As in `Photos`, as shards are looked at.
 
     Held out are the first images of 16 pieces drawn by seed: of the test split, or else of the validation split,
@@ -83,7 +98,7 @@ class Stream:
     """Sentences about what was decided: splits, channels, images left out."""
     fingerprint: str
     """Hexadecimal: identifies the source's files and how they are prepared."""
-    size: int | tuple[int, int]
+    size: int | tuple[int, int] | None
     """The side of square images in pixels; else height and width."""
 
     def __init__(
@@ -100,26 +115,28 @@ class Stream:
         held_out: int = 512,
         seed: int = 0,
         skip_bad: bool = False,
+        crop: Size | None = None,
         progress: Progress | bool | None = None,
     ) -> None:
-        if size is None:
-            raise UsageError("a stream needs --size: finding a size would read all of its images first")
-        self._sides = sides(size)
+        if size is None and crop is None:
+            raise UsageError("a stream needs --size or --crop: finding a size would read all of its images first")
+        self.crop = None if crop is None else alone(crop, size, fit)
+        self._sides = None if size is None else sides(size)
         at_least(1, buffer=buffer, held_out=held_out)
         at_least(0, seed=seed)
         one_of(Fit, "fit", fit)
         if channels is not None:
             at_least(1, channels=channels)
         self.values = Values(check_values(range, bits), bits)
-        self.size = simple(self._sides)
+        self.size = None if self._sides is None else simple(self._sides)
         self.flip, self.buffer, self.seed, self.skip_bad = flip, buffer, seed, skip_bad
         self.fit: Fit = fit
         with screen.told(progress) as told:
             self._shards, named, identity = find(source, told)
         self._pieces, places, note = _divide(self._shards, held_out, seed)
-        self._recipe = {
+        self._recipe: dict[str, Any] = {
             "data": named,
-            "size": plain(self._sides),
+            "size": None if self._sides is None else plain(self._sides),
             "fit": fit,
             "flip": flip,
             "channels": channels,
@@ -129,12 +146,14 @@ class Stream:
             "held_out": held_out,
             "seed": seed,
             "skip_bad": skip_bad,
-        }
-        self._hold_out(places, channels)
+        } | ({} if self.crop is None else {"crop": plain(self.crop)})
+        self._small = 0
+        self._hold_out(places, channels, held_out)
         few = f"in {len(self._pieces)} row groups only: images in them are shuffled over {buffer} images"
         coarse = len(self._pieces) < AT_ONCE and len(self) > buffer
         self.notes = (note, *self.notes, *[few] * coarse)
         how = (fit, held_out, seed, skip_bad, *((self.values.range, bits) if self.values != Values() else ()))
+        how = (*how, *(() if self.crop is None else ("crops",)))
         self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, *how)
         for said in self.notes:
             log.info("%s: %s", self._shards.where, said)
@@ -144,7 +163,7 @@ class Stream:
         return _count(self._pieces)
 
     def __repr__(self) -> str:
-        return described(self, self.held_out)
+        return described(self, self.held_out, *(() if self.crop is None else ("crops", ", one of each image")))
 
     def _repr_html_(self) -> str:
         """For a notebook: what they are, and some of those held out, for which nothing is read."""
@@ -201,29 +220,51 @@ class Stream:
         pieces = shared(self._pieces, rank, world, generator(seed, epoch, "deal"))
         return encoded(self._shards, pieces, self.buffer, start, generator(seed, epoch, rank, world))
 
-    def pixels(self, found: Found) -> np.ndarray | str:
-        """One image decoded, as stored pixels H·W·C, or why it cannot be."""
-        (piece, row), coded = found
-        try:
-            if isinstance(coded, Refused):
-                raise coded
-            image = decode(coded, max(self._sides))
-            return self.values.pixels(image, self.shape[0], self._sides, self.fit, self._seen)
-        except Refused as error:
-            return f"{self._shards.name(piece.part, row)} {error}"
+    def pixels(self, found: Found, rng: random.Random | None = None) -> np.ndarray | str:
+        """One image decoded, as stored pixels H·W·C, or why it cannot be.
+
+        With `crop` one crop of it, at a place that `rng` draws, or that is always the same.
+        """
+        image = self._image(found)
+        if isinstance(image, str) or self.crop is None:
+            return image
+        (piece, row), _ = found
+        rng = rng or generator(self.seed, "crop", piece.part, row)
+        chance = np.array([rng.random(), rng.random()])
+        top, left = drawn(np.array(image.shape[:2]), self.crop, chance).tolist()
+        return image[top : top + self.crop[0], left : left + self.crop[1]].copy()  # or all of the image stays
 
     def readable(self, images: list[np.ndarray | str]) -> list[np.ndarray]:
         """Those that could be read; DataError for the first that could not, unless they are to be left out."""
         bad = [image for image in images if isinstance(image, str)]
-        if bad and not self.skip_bad:
+        unreadable = [reason for reason in bad if not isinstance(reason, Small)]
+        if unreadable and not self.skip_bad:
             raise DataError(
-                f"{bad[0]}: {self._seen.advice or 'mend it'}, or leave such images out with --skip-bad"
+                f"{unreadable[0]}: {self._seen.advice or 'mend it'}, or leave such images out with --skip-bad"
             )
         for reason in bad:
-            log.warning("%s: left out", reason)
+            self._small += isinstance(reason, Small)
+            if not isinstance(reason, Small) or self._small <= NAMED:
+                log.warning("%s: left out", reason)
+            elif self._small == NAMED + 1:
+                log.warning("other images smaller than the crop are left out and not named")
         return [image for image in images if not isinstance(image, str)]
 
-    def _hold_out(self, places: list[Place], channels: int | None) -> None:
+    def _image(self, found: Found) -> np.ndarray | str:
+        """One image as stored pixels, of `size` or, with `crop`, at its own."""
+        (piece, row), coded = found
+        try:
+            if isinstance(coded, Refused):
+                raise coded
+            image = decode(coded, max(self._sides) if self._sides else None)
+            pixels = self.values.pixels(image, self.shape[0], self._sides, self.fit, self._seen)
+        except Refused as error:
+            return f"{self._shards.name(piece.part, row)} {error}"
+        if self.crop is not None and (reason := too_small(pixels.shape, self.crop)):
+            return Small(f"{self._shards.name(piece.part, row)} {reason}")
+        return pixels
+
+    def _hold_out(self, places: list[Place], channels: int | None, most: int) -> None:
         """Decode the images held out, and find the number of channels and of threads from them."""
         found, self._seen = self._read(places), Seen()
         looks = [look for _, image in found if (look := self._look(image, channels)) is not None]
@@ -234,15 +275,24 @@ class Stream:
             count = channels or channels_of({each for _, each in looks})
         except Refused as error:
             raise DataError(f"{self._shards.where}: {error}") from None
-        self.shape, grey = (count, *self._sides), count == 1
+        height, width = self.crop or self._sides or (0, 0)
+        self.shape, grey = (count, height, width), count == 1
         self.workers = 1 if np.median([side for side, _ in looks]) < SMALL else cores()
         self._seen = Seen()  # what was looked at is counted once
-        self.held_out, self.held_out_names, _ = self._decoded(found)
+        if self.crop is None:
+            self.held_out, self.held_out_names, _ = self._decoded(found)
+        else:
+            self.held_out, self.held_out_names = self._grid(found, self.crop, most)
         said = "read as grey" if channels == 1 else "every image held out is grey"
         if self.held_out.dtype == np.uint8 and self.values == Values():
             self._seen.eight(self.held_out)
         self.notes = (f"{said}: 1 channel" if grey else f"{count} channels", *self._seen.notes())
-        if left := len(places) - len(self.held_out):
+        if self.crop is not None:
+            self.notes += (
+                f"an epoch has one crop of {height}x{width} of each image, at a random place",
+                f"{len(self.held_out):,} crops at fixed places of the images held out",
+            )
+        elif left := len(places) - len(self.held_out):
             self.notes += (f"{left} of the images held out cannot be read and are left out",)
 
     def _look(self, image: Coded, channels: int | None) -> tuple[int, int] | None:
@@ -255,6 +305,30 @@ class Stream:
             return min(known.width, known.height), found
         except Refused:  # it will be named when all are decoded
             return None
+
+    def _grid(self, found: list[Found], crop: Sides, most: int) -> tuple[np.ndarray, list[str]]:
+        """At most so many crops of some images, or one of each, out of the grid of each: see `Crops`.
+
+        First one of each image, then a second of each, and so on.
+        """
+        each = max(1, most // len(found))
+        cut: list[tuple[int, int, np.ndarray, str]] = []
+        for k, one in enumerate(found):
+            for image in self.readable([self._image(one)]):
+                (piece, row), _ = one
+                grid = Crops(Ragged.joined([image]), crop)
+                rows = grid.spread(each, number(self.seed, "held out", piece.part, row))
+                places = grid.places(rows).tolist()
+                name = self._shards.name(piece.part, row)
+                for turn, (_, top, left) in enumerate(places):
+                    cut.append((turn, k, grid[int(rows[turn])], part(name, top, left, crop)))
+        if not cut:
+            raise DataError(
+                f"none of {len(found)} images held out of {self._shards.where} is as large as the crop of "
+                f"{crop[0]}x{crop[1]}: give a smaller --crop"
+            )
+        cut.sort(key=lambda one: one[:2])
+        return np.stack([pixels for *_, pixels, _ in cut]), [name for *_, name in cut]
 
     def _read(self, places: Iterable[Place]) -> list[Found]:
         with Reading(self._shards) as read:
@@ -284,7 +358,7 @@ class Stream:
         good = self.readable(images)
         which = [k for k, image in enumerate(images) if not isinstance(image, str)]
         names = [self._shards.name(piece.part, row) for (piece, row), _ in (found[k] for k in which)]
-        empty = np.empty((0, *self._sides, self.shape[0]), self.values.dtype)
+        empty = np.empty((0, *self.shape[1:], self.shape[0]), self.values.dtype)
         return np.stack(good) if good else empty, names, which
 
 
@@ -324,7 +398,8 @@ class StreamBatches:
         workers = self.stream.workers
         size = max(PIECE, self._own // (2 * workers))  # so that two batches, at least, are on their way
         coded = self.stream.encoded(self.seed, epoch, start * self._own, self.rank, self.world)
-        wanted = islice(coded, (len(self) - start) * self._own)
+        chances = self._chances(epoch, range(start * self._own, len(self) * self._own))
+        wanted = zip(chances, coded, strict=False)  # which end first, so that no image is read in vain
         images = chain.from_iterable(in_order(self._decode, _grouped(wanted, size), workers))
         for position in range(start, len(self)):
             n = epoch * len(self) + position
@@ -334,14 +409,20 @@ class StreamBatches:
             self.n = n + 1
             yield x.permute(0, 3, 1, 2)
 
-    def _decode(self, found: list[Found]) -> list[np.ndarray | str]:
-        return [self.stream.pixels(one) for one in found]
+    def _chances(self, epoch: int, positions: range) -> Iterator[random.Random | None]:
+        """What draws the place of the crop at each position of an epoch."""
+        for k in positions:
+            crop = self.stream.crop is not None
+            yield generator(self.seed, epoch, self.rank, self.world, "crop", k) if crop else None
+
+    def _decode(self, wanted: list[tuple[random.Random | None, Found]]) -> list[np.ndarray | str]:
+        return [self.stream.pixels(found, rng) for rng, found in wanted]
 
     def _whole(self, images: list[np.ndarray | str]) -> Tensor:
         """A batch; where images are unreadable, readable ones take their places, so that n still says which."""
         good = self.stream.readable(images)
         if not good:
-            raise DataError(f"no image of a batch of {len(images)} can be read: {images[0]}")
+            raise DataError(f"no image of a batch of {len(images)} can be used: {images[0]}")
         return torch.from_numpy(np.stack((good * len(images))[: len(images)]))
 
     def _mirrored(self, n: int) -> Tensor:
@@ -376,6 +457,6 @@ def _count(pieces: Iterable[Piece]) -> int:
     return sum(len(piece.rows) for piece in pieces)
 
 
-def _grouped(found: Iterator[Found], size: int) -> Iterator[list[Found]]:
+def _grouped(found: Iterator[T], size: int) -> Iterator[list[T]]:
     while group := list(islice(found, size)):
         yield group

@@ -161,7 +161,7 @@ def facts(context: Context) -> dict[str, Any]:
         "model": model.name if hasattr(model, "name") else type(model).__name__,
         "summary": str(model.summary()),
         "photos": f"{photos.recipe()['data'] or 'the digits'}, {_divided(context)}, "
-        f"{channels} x {height} x {width}",
+        f"{channels} x {height} x {width}{'' if photos.crop is None else ' crops'}",
         "training": trained,
         "recipe": recipe,
     }

@@ -81,12 +81,12 @@ def _sentence(parts: Sequence[str]) -> str:
 
 def _card(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> str:
     """The model's README: what the model is, its loss, and how to load it."""
-    size = "x".join(map(str, photos.shape))
+    size, what = "x".join(map(str, photos.shape)), "images" if photos.crop is None else "crops"
     return f"""# {type(model).__name__}
 
 {model.summary()}.
 
-Trained by copyfold on {len(photos):,} images of {size} (channels x height x width), pixels in [0, 1].
+Trained by copyfold on {len(photos):,} {what} of {size} (channels x height x width), pixels in [0, 1].
 {_sentence(photos.notes)}
 
 ## The loss

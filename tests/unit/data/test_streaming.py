@@ -343,7 +343,7 @@ def test_unreadable_images_can_be_left_out(spoilt: Path, caplog: pytest.LogCaptu
     for start in range(7):
         batches.n = start
         assert all(torch.equal(x, y) for x, y in zip(batches, whole[start:], strict=True))
-    with pytest.raises(DataError, match=r"no image of a batch of 1 can be read: .*row"):
+    with pytest.raises(DataError, match=r"no image of a batch of 1 can be used: .*row"):
         list(stream.batches(1))
 
 

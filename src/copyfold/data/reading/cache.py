@@ -154,23 +154,23 @@ def write_pixels(place: Path, blocks: Iterator[np.ndarray], most: int) -> tuple[
         for block in blocks:
             if not tail:
                 tail, kind = block.shape[1:], block.dtype
-                start = _npy_header(file, (most, *tail), kind)
+                start = npy_header(file, (most, *tail), kind)
             elif tail[2] < block.shape[3]:
                 tail = block.shape[1:]
-                _colour(file, start, count * prod(tail) * kind.itemsize, kind)
+                colour(file, start, count * prod(tail) * kind.itemsize, kind)
             file.write(np.ascontiguousarray(np.broadcast_to(block, (len(block), *tail))).data)
             count += len(block)
         if tail:
             file.seek(0)
             # NumPy leaves room in the header for a longer first axis, so a shorter one keeps its length.
-            if _npy_header(file, (count, *tail), kind) != start:
+            if npy_header(file, (count, *tail), kind) != start:
                 raise CopyfoldError("NumPy changed the length of a .npy header; this is a fault in copyfold")
         file.flush()
         os.fsync(file.fileno())
     return count, *tail
 
 
-def _colour(file: IO[bytes], start: int, length: int, kind: np.dtype) -> None:
+def colour(file: IO[bytes], start: int, length: int, kind: np.dtype) -> None:
     """Write every value of the file from `start` on three times, in place, to be `length` bytes.
 
     From the last to the first, so that none is overwritten before it is read.
@@ -207,7 +207,8 @@ def space() -> Generator[None]:
         ) from None
 
 
-def _npy_header(file: Any, shape: tuple[int, ...], kind: np.dtype) -> int:
+def npy_header(file: IO[bytes], shape: tuple[int, ...], kind: np.dtype) -> int:
+    """Write the header of a .npy file; returns its length, which is the same for any first axis."""
     form = {"descr": kind.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, form)
     return file.tell()

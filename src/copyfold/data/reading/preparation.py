@@ -108,7 +108,7 @@ def shapes(source: Source, chosen: np.ndarray, progress: Progress | None) -> lis
 def prepared(
     source: Source,
     chosen: np.ndarray,
-    size: Sides,
+    size: Sides | None,
     channels: int | None,
     fit: Fit,
     values: Values,
@@ -119,13 +119,14 @@ def prepared(
 ) -> Iterator[np.ndarray]:
     """Yield blocks N·H·W·C of the chosen images in order, as stored pixels; those unreadable are added to `bad`.
 
-    With `channels` None a block of pictures has 1 channel where all in it are grey, and else 3; after the first of
-    3, others have either, since the search for colour has ended. DataError where the numbers of channels differ.
+    With `size` None every block is one image, at its own size. With `channels` None a block of pictures has 1
+    channel where all in it are grey, and else 3; after the first of 3, others have either, since the search for
+    colour has ended. DataError where the numbers of channels differ.
     """
     if masks is None:  # else only what is observed must have its place
         source.check(chosen, values)
     wanted, counts = channels, set[int]()
-    near = max(size) if masks is None else None  # a mask has the size of the whole image
+    near = max(size) if size and masks is None else None  # a mask has the size of the whole image
 
     def decode(indices: np.ndarray) -> tuple[np.ndarray, Bad]:
         nonlocal wanted
@@ -145,14 +146,15 @@ def prepared(
         most = max(found, default=channels or 1)
         if most == 3 and wanted is None:
             wanted = 3
-        block = np.empty((len(images), *size, most), values.dtype)
+        block = np.empty((len(images), *(images[0].shape[:2] if images else (0, 0)), most), values.dtype)
         for k, image in enumerate(images):
             block[k] = image
         if values == Values() and images:
             seen.eight(block)
         return block, refused
 
-    for block, refused in _pieces(decode, chosen, "reading images", progress, _threads(source, chosen)):
+    together = 1 if size is None else PIECE
+    for block, refused in _pieces(decode, chosen, "reading images", progress, _threads(source, chosen), together):
         bad += refused
         yield block
 
@@ -190,9 +192,10 @@ def _pieces(
     what: str,
     progress: Progress | None,
     workers: int,
+    size: int = PIECE,
 ) -> Iterator[Any]:
     """work() of the indices piece by piece and in order, in so many threads, telling progress."""
-    pieces = [indices[k : k + PIECE] for k in range(0, len(indices), PIECE)]
+    pieces = [indices[k : k + size] for k in range(0, len(indices), size)]
     done = 0
     for piece, result in zip(pieces, in_order(work, pieces, workers), strict=True):
         done += len(piece)
