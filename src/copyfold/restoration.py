@@ -80,11 +80,11 @@ def _match(x: Images, channels: int) -> Tensor:
     """Grey as colour for a colour model; each channel an image of its own for a grey one."""
     if x.shape[1] == channels:
         return x
-    if {x.shape[1], channels} != {1, 3}:
-        raise UsageError(
-            f"images of {x.shape[1]} channels are invalid for this model: expected {channels} channels"
-        )
-    return x.expand(-1, 3, -1, -1) if channels == 3 else x.reshape(-1, 1, *x.shape[2:])
+    if channels == 1:
+        return x.reshape(-1, 1, *x.shape[2:])
+    if (x.shape[1], channels) == (1, 3):
+        return x.expand(-1, 3, -1, -1)
+    raise UsageError(f"images of {x.shape[1]} channels are invalid for this model: expected {channels} channels")
 
 
 def _padded(model: Autoencoder, x: Tensor, multiple: int) -> Tensor:

@@ -15,6 +15,8 @@ from copyfold.cli import main
 from copyfold.data import scenes
 from copyfold.files import unescaped
 
+SMALL = ("--size=16", "--model=MLP", "--precision=32", "--epochs=1", "--no-pictures")
+
 
 def odd(name: bytes) -> str:
     """A name of a file as Python has it."""
@@ -36,7 +38,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def named(pictures, copyfold, tmp_path_factory):
     """A run on them, in a folder with such a name."""
     folder = tmp_path_factory.mktemp("runs") / odd(b"lauf\xe9")
-    line = ("--size=16", "--model=MLP", "--model.hidden=[4]", "--precision=32", "--epochs=1", "--run", folder)
+    line = (
+        "--size=16",
+        "--model=MLP",
+        "--model.hidden=[4]",
+        "--precision=32",
+        "--epochs=1",
+        "--no-pictures",
+        "--run",
+        folder,
+    )
     said = copyfold("train", pictures, *line).done()
     assert said.out[0] == str(folder)
     return folder
@@ -46,8 +57,9 @@ def test_a_run_is_trained_resumed_and_repeated(named, pictures, tmp_path, copyfo
     assert cf.load(named).shape == (3, 16, 16)
     recipe = yaml.safe_load((named / "recipe.yaml").read_text(encoding="utf-8"))
     assert recipe["data"] == str(pictures)
-    copyfold("train", "--run", named, "--resume", "--epochs=2").done()
-    copyfold("train", "--config", named / "recipe.yaml", "--run", tmp_path / odd(b"zwei\xe9")).done()
+    copyfold("train", "--run", named, "--resume", "--epochs=2", "--no-pictures").done()
+    again = ("--config", named / "recipe.yaml", "--no-pictures", "--run", tmp_path / odd(b"zwei\xe9"))
+    copyfold("train", *again).done()
     assert "stra\\xdfe" in (named / "data.json").read_text(encoding="utf-8").replace("\\\\", "\\")
 
 

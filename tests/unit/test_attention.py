@@ -330,7 +330,7 @@ def test_invalid_settings_are_refused():
             "kind='linear' is invalid: expected one of dot, softmax",
         ),
         (cf.AttentionUNet, {"depth": 1, "norm": "power"}, "norm='power'"),
-        (cf.AttentionUNet, {"depth": 31}, "31 poolings"),
+        (cf.AttentionUNet, {"depth": 31}, "depth=31 is invalid"),
         (cf.SingleAttention, {"channels": 0}, "channels=0"),
         (cf.SingleAttention, {"heads": 0}, "heads=0"),
         (cf.SingleAttention, {"dim_head": -1}, "dim_head=-1"),

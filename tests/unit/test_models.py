@@ -313,7 +313,7 @@ def test_images_that_would_mostly_be_padding_are_refused():
         cf.UNet((3, 32, 32), width=1, depth=7)
     with pytest.raises(cf.UsageError, match=r"1024x1024.*4096x4096"):
         cf.UNet((3, 1024, 1024), width=1, depth=12)
-    with pytest.raises(cf.UsageError, match="31 poolings"):
+    with pytest.raises(cf.UsageError, match="depth=31 is invalid"):
         cf.UNet((3, 32, 32), width=1, depth=31)
 
 

@@ -113,9 +113,12 @@ def test_tiles_equal_the_whole_image(name, monkeypatch):
 def test_a_grey_model_restores_each_channel_by_itself():
     model = ready(cf.UNet((1, 16, 16), width=4, depth=2))
     x = torch.rand(2, 3, 18, 22)
-    out = restore(model, x)
-    for channel in range(3):
-        torch.testing.assert_close(out[:, channel : channel + 1], restore(model, x[:, channel : channel + 1]))
+    for images in (x, torch.rand(2, 5, 18, 22)):
+        out = restore(model, images)
+        assert out.shape == images.shape
+        for channel in range(images.shape[1]):
+            one = slice(channel, channel + 1)
+            torch.testing.assert_close(out[:, one], restore(model, images[:, one]))
 
 
 def test_a_colour_model_gets_grey_images_in_three_channels():

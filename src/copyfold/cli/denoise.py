@@ -40,11 +40,11 @@ def command(arguments: Sequence[str]) -> int:
         )
     if model.shape[0] == 1:
         _screen.log.info("this model is greyscale: each channel of a colour photograph is denoised separately")
-    for sentence in differences([source for source, _ in sources]):
-        _screen.log.info("%s", sentence)
     unread: list[str] = []
     unwritten: list[str] = []
     with _screen.progress() as progress:
+        for sentence in differences([source for source, _ in sources], progress):
+            _screen.log.info("%s", sentence)
         for done, (source, name) in enumerate(sources):
             progress("denoising", done, len(sources), {})
             try:

@@ -16,6 +16,7 @@ from copyfold.data.reading import tiff
 from copyfold.data.reading.decoding import Refused, opened
 from copyfold.data.reading.depth import Numbers, numbers
 from copyfold.errors import CopyfoldError, DataError
+from copyfold.types import Progress
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,6 +33,7 @@ COLOURS = "GIFs come back with 256 colours chosen again"
 INK = "CMYK goes through RGB and comes back without black ink (K = 0)"
 FRAMES = "of an animation only the first frame comes back"
 NARROW = "2 or 4 bits come back as 8"
+FOURTH = "a fourth channel of RGB that is not transparency is left out"
 EXTRA = "thumbnails and masks in TIFFs are left out"
 
 
@@ -121,11 +123,13 @@ def _encode(image: "Image.Image", path: Path, source: Path, settings: dict[str, 
         _encode(image, path, source, settings)
 
 
-def differences(files: Sequence[Path]) -> list[str]:
+def differences(files: Sequence[Path], progress: Progress | None = None) -> list[str]:
     """Sentences on what of these files will not come back as it was, as far as their headers say."""
     found: Counter[str] = Counter()
-    for path in files:
+    for done, path in enumerate(files, 1):
         found.update(_differences(path))
+        if progress is not None:
+            progress("looking at images", done, len(files), {})
     return [f"{said} ({count:,} of {len(files):,} images)" for said, count in found.items()]
 
 
@@ -146,6 +150,8 @@ def _differences(path: Path) -> Iterator[str]:
                 yield FRAMES
             if image.format == "TIFF" and tiff.others(path):
                 yield EXTRA
+            if raw.startswith("RGBX") and getattr(image, "tag_v2", {}).get(262) == 2:
+                yield FOURTH
     except Refused:  # it will be named when it is read
         return
 

@@ -222,7 +222,7 @@ class AttentionUNet(Autoencoder):
         super().__init__(shape, output)
         at_least(1, width=width, depth=depth)
         one_of(MapNorm, "norm", norm)
-        sides = self.multiples_of(power(2, depth))[1:]
+        sides = self.multiples_of(power(2, depth=depth))[1:]
         if norm == "instance" and max(sides) == 2**depth:
             raise UsageError(
                 f"norm='instance' is invalid: {depth} halvings of {sides[0]}x{sides[1]} leave a single "

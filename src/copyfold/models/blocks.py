@@ -140,11 +140,12 @@ def double_conv(
     )
 
 
-def power(pool: int, times: int) -> int:
-    """By what so many poolings divide a side; UsageError where there are more than any image has room for."""
-    if times > 30:  # a third-party config may say anything: pool**times would fill the memory
-        raise UsageError(f"{times} poolings are invalid: expected at most 30")
-    return pool**times
+def power(pool: int, **times: int) -> int:
+    """By what so many poolings divide a side; UsageError, naming the argument, for more than any image has room."""
+    ((name, count),) = times.items()
+    if count > 30:  # a third-party config may say anything: pool**count would fill the memory
+        raise UsageError(f"{name}={count} is invalid: expected at most 30")
+    return pool**count
 
 
 class SeesAll(nn.Module):

@@ -37,7 +37,7 @@ class Conv(Chain):
         one_of(Activation, "activation", activation)
         one_of(MapNorm, "norm", norm)
         stages = len(channels)
-        step = power(2, stages)
+        step = power(2, stages=stages)
         _, height, width = self.works_at(*(max(side, step) for side in self.shape[1:]))
         self.channels, self.activation, self.norm = tuple(channels), activation, norm
         if height % step == width % step == 0:

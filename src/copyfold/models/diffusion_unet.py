@@ -50,7 +50,7 @@ class DiffusionUNet(Autoencoder):
         at_least(2, stages=len(multiples))
         at_least(1, **{f"multiples[{k}]": m for k, m in enumerate(multiples)})
         one_of(Residuals, "residual", residual)
-        self.multiple = power(2, len(multiples) - 1)
+        self.multiple = power(2, stages=len(multiples) - 1)
         self.multiples_of(self.multiple)
         self.width, self.multiples, self.residual = width, tuple(multiples), residual
         self.heads, self.dim_head = heads, dim_head

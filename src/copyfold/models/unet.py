@@ -182,7 +182,7 @@ class UNet(Autoencoder):
         at_least(2, pool=pool)
         one_of(Skips, "skips", skips)
         one_of(MapNorm, "norm", norm)
-        step = power(pool, depth)
+        step = power(pool, depth=depth)
         inner = self.works_at(*(_inner(side, pool, step, middle) for side in self.shape[1:]))
         sides = _sides(inner, depth, pool, norm)
         ups = (up,) * depth if isinstance(up, str) else tuple(up)

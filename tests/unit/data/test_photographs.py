@@ -204,14 +204,16 @@ def test_what_will_differ_is_said_with_how_many(tmp_path):
     with tifffile.TiffWriter(tmp_path / "thumbnail.tif") as file:
         for kind in (0, 1):
             file.write(np.asarray(image), photometric="rgb", metadata=None, subfiletype=kind)
+    tifffile.imwrite(tmp_path / "four.tif", WIDE, photometric="rgb", extrasamples=["unspecified"], metadata=None)
     (tmp_path / "broken.png").write_bytes(b"broken")
     said = differences(sorted(tmp_path.iterdir()))
     assert sorted(said) == [
-        "2 or 4 bits come back as 8 (1 of 11 images)",
-        "CMYK goes through RGB and comes back without black ink (K = 0) (1 of 11 images)",
-        "GIFs come back with 256 colours chosen again (1 of 11 images)",
-        "of an animation only the first frame comes back (2 of 11 images)",
-        "palettes come back as full colour (2 of 11 images)",
-        "thumbnails and masks in TIFFs are left out (1 of 11 images)",
+        "2 or 4 bits come back as 8 (1 of 12 images)",
+        "CMYK goes through RGB and comes back without black ink (K = 0) (1 of 12 images)",
+        "GIFs come back with 256 colours chosen again (1 of 12 images)",
+        "a fourth channel of RGB that is not transparency is left out (1 of 12 images)",
+        "of an animation only the first frame comes back (2 of 12 images)",
+        "palettes come back as full colour (2 of 12 images)",
+        "thumbnails and masks in TIFFs are left out (1 of 12 images)",
     ]
     assert differences([tmp_path / "plain.png", tmp_path / "bits.png", tmp_path / "wide.png"]) == []

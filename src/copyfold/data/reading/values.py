@@ -4,6 +4,7 @@ A stored pixel is uint8, or uint16 with bits=16: its value in [0, 1] is stored /
 with missing pixels it is the value itself, float32, and NaN where it is missing.
 """
 
+import math
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -118,22 +119,28 @@ class Seen:
 
     def look(self, numbers: np.ndarray) -> None:
         """How bright an image is, whose numbers have the usual range of their kind; none of them is NaN."""
-        top = TOPS.get(kind(numbers.dtype))
-        if top is None or not numbers.size:
+        name = kind(numbers.dtype)
+        top, before = TOPS.get(name), self.brightest.get(name, (0.0, 0.0, True))
+        if top is None or not numbers.size or not before[2]:  # there is nothing to say of a set that is bright
             return
         bright = numbers >= top * UNUSED
         few = int(bright.sum()) * HOT <= numbers.size
         most = float(numbers.max())
         usual = float(numbers.max(where=~bright, initial=0)) if few else most
-        name = kind(numbers.dtype)
         with self._lock:
             before = self.brightest.get(name, (0.0, 0.0, True))
             self.brightest[name] = max(before[0], most), max(before[1], usual), before[2] and few
 
     def eight(self, pixels: np.ndarray) -> None:
         """How bright pixels are that came in 8 bits."""
-        with self._lock:
-            self.stored = max(self.stored, int(pixels.max(initial=0)))
+        if not self.bright:
+            with self._lock:
+                self.stored = max(self.stored, int(pixels.max(initial=0)))
+
+    @property
+    def bright(self) -> bool:
+        """Whether pixels that came in 8 bits are bright enough for nothing to be said."""
+        return self.stored >= TOPS["u1"] * UNUSED
 
     @property
     def advice(self) -> str:
@@ -149,7 +156,7 @@ class Seen:
             )
         if self.missing:
             said.append(f"{_share(self.missing / self.values)} of the pixel values are missing")
-        found = self.brightest or {"u1": (self.stored, self.stored, self.stored < TOPS["u1"] * UNUSED)}
+        found = self.brightest or {"u1": (self.stored, self.stored, not self.bright)}
         return (*said, *(sentence for name, seen in found.items() if (sentence := _dark(TOPS[name], *seen))))
 
 
@@ -232,8 +239,8 @@ class Values:
         if not isinstance(image, np.ndarray):
             if image.mode not in WIDE_GREY:
                 image = image if image.mode in ("L", "RGB") else flatten(image, 3)
-                bands = image.getextrema()
-                seen.eight(np.array(bands))
+                if not seen.bright:
+                    seen.eight(np.array(image.getextrema()))
                 return
             image = np.asarray(image)[..., None]
         stored = self(image, seen)
@@ -246,26 +253,22 @@ class Values:
             raise Refused(f"holds {numbers.dtype}, which are no numbers of pixels")
         if self == Values() and numbers.dtype == np.uint8:
             return numbers
-        known = self._observed(numbers, mask)
+        known = self._observed(numbers, mask) if self.missing else None
         usable = numbers if known is None else numbers[known]
         low, high = self._span(usable, seen)
         if self.range is None and numbers.dtype != np.uint8:
             seen.look(usable)
         clipped = 0 if self.range is None else int(((usable < low) | (usable > high)).sum())
         seen.count(numbers.size, clipped, numbers.size - usable.size)
-        value = (numbers.astype(np.float64) - low) * (self.top / (high - low))
+        exact = np.float64 if self.missing or self.bits == 16 else np.result_type(numbers.dtype, np.float32)
+        value = ((numbers.astype(exact) - low) * (self.top / (high - low))).clip(0, self.top)
         if known is not None:
-            return np.where(known, value.clip(0, self.top), np.nan).astype(np.float32)
-        value = value.clip(0, self.top)
-        return (value if self.missing else np.rint(value)).astype(self.dtype)
+            return np.where(known, value, np.nan).astype(np.float32)
+        return np.rint(value).astype(self.dtype)
 
-    def _observed(self, numbers: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
-        """Which of the numbers are observed; None where all must be."""
+    def _observed(self, numbers: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """Which of the numbers are observed."""
         found = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros((), bool)
-        if not self.missing:
-            if found.any():
-                raise Refused("holds NaN: say which pixels are observed by masks=, or set them to a number")
-            return None
         if mask is not None and mask.shape[:2] != numbers.shape[:2]:
             sizes = (f"{height}x{width}" for height, width in (mask.shape[:2], numbers.shape[:2]))
             raise Refused("has a mask of {}, and is {}: give masks of the images' size".format(*sizes))
@@ -278,14 +281,18 @@ class Values:
 
     def _span(self, numbers: np.ndarray, seen: Seen) -> Range:
         """The values that are 0 and 1; raises Outside where the numbers need a range and have none."""
+        low = float(numbers.min()) if numbers.dtype.kind == "f" else 0.0
+        if math.isnan(low):
+            raise Refused("holds NaN: say which pixels are observed by masks=, or set them to a number")
         if self.range is not None:
             return self.range
-        top = TOPS.get(kind(numbers.dtype))
-        if kind(numbers.dtype) in ("u1", "u2", "b1"):
-            return 0.0, float(top or 1)
-        low, high = float(numbers.min()), float(numbers.max())
-        if top is not None and low >= -ROUNDING and high <= 1 + ROUNDING:
+        name = kind(numbers.dtype)
+        if name in ("u1", "u2", "b1"):
+            return 0.0, TOPS[name]
+        high = float(numbers.max())
+        if name in TOPS and low >= -ROUNDING and high <= 1 + ROUNDING:
             return 0.0, 1.0
+        low = float(numbers.min())
         if np.isfinite([low, high]).all():
             seen.outside(low, high)
         raise Outside(f"holds {numbers.dtype.name} {outside(numbers.dtype, low, high)}")
