@@ -9,7 +9,7 @@ from PIL import Image
 
 from copyfold.data import Photos, Stream
 from copyfold.data.reading import decoding
-from copyfold.data.reading.sizes import Aim, box, cost, costs_said, inside, nearest, plain, scaled, sides, simple
+from copyfold.data.reading.sizes import Aim, box, cost, cost_said, inside, nearest, plain, scaled, sides, simple
 from copyfold.errors import UsageError
 
 
@@ -102,7 +102,7 @@ def test_a_folder_of_one_shape_keeps_its_aspect_ratio_and_other_shapes_are_cropp
     assert mixed.size == 96
     assert "size 96x96, for a median short side of 100 pixels" in mixed.notes
     assert (
-        "the centre is taken: 67 % of the pixels of the images are left out (--fit pad keeps all)" in mixed.notes
+        "the centre is taken: 67 % of the pixels of the images are left out (fit='pad' keeps all)" in mixed.notes
     )
 
 
@@ -161,9 +161,9 @@ def test_the_cost_is_counted_in_pixels():
 @pytest.mark.parametrize(
     ("fit", "said"),
     [
-        ("crop", "the centre is taken: 70 % of the pixels of the images are left out (--fit pad keeps all)"),
-        ("pad", "padded with black: 70 % of the pixels of the images (--fit crop adds none)"),
-        ("stretch", "the images are stretched: their aspect ratio changes by 237 % (--fit crop or pad keeps it)"),
+        ("crop", "the centre is taken: 70 % of the pixels of the images are left out (fit='pad' keeps all)"),
+        ("pad", "padded with black: 70 % of the pixels of the images (fit='crop' adds none)"),
+        ("stretch", "the images are stretched: their aspect ratio changes by 237 % (fit='crop' keeps it)"),
     ],
 )
 def test_a_spectrogram_is_not_made_square_without_a_word(fit, said):
@@ -176,9 +176,9 @@ def test_a_spectrogram_is_not_made_square_without_a_word(fit, said):
 
 
 def test_the_cost_is_a_mean_over_images_and_small_ones_are_not_mentioned():
-    assert costs_said([0.5, 0.0, 0.25, 0.25], "crop").startswith("the centre is taken: 25 % ")
-    assert costs_said([0.03, 0.01], "crop").startswith("the centre is taken: 2.0 % ")
-    assert costs_said([0.004] * 9, "pad") == costs_said([], "crop") == ""
+    assert cost_said(0.25, "crop").startswith("the centre is taken: 25 % ")
+    assert cost_said(0.02, "crop").startswith("the centre is taken: 2.0 % ")
+    assert cost_said(0.004, "pad") == cost_said(0.0, "crop") == ""
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])

@@ -321,10 +321,10 @@ def test_a_source_may_give_numbers_in_place_of_a_picture() -> None:
     """What a reader of 16-bit colour, or of a TIFF of many channels, hands over."""
     seen = Seen()
     image = RNG.integers(0, 65536, (32, 48, 3)).astype(np.uint16)
-    found = Values(bits=16).pixels(image, None, 16, "crop", seen)
+    found = Values(bits=16).pixels(image, None, (16, 16), "crop", seen)
     assert (found.shape, found.dtype) == ((16, 16, 3), np.uint16)
     expected = scaled(image[None, :, 8:40] / 65535, 16)[0]
     np.testing.assert_allclose(found[:, 1:-1] / 65535, expected[:, 1:-1], atol=2 / 65535)
-    padded = Values(bits=16).pixels(image, None, 48, "pad", seen)
+    padded = Values(bits=16).pixels(image, None, (48, 48), "pad", seen)
     np.testing.assert_array_equal(padded[8:40], image)
     assert not padded[:8].any()
