@@ -14,8 +14,8 @@ from copyfold.runs import Run
 
 T = TypeVar("T")
 
-READING = ("fit", "limit", "layout", "skip_bad")
-STREAM = ("size", "fit", "flip", "channels", "buffer", "held_out", "seed", "skip_bad")
+READING = ("fit", "limit", "layout", "skip_bad", "column")
+STREAM = ("size", "fit", "flip", "channels", "column", "buffer", "held_out", "seed", "skip_bad")
 
 
 def flags(parser: ArgumentParser, what: str = "DATA") -> None:

@@ -1,6 +1,7 @@
 """Photos: any source of images, decoded once into uint8 squares that later runs memory-map."""
 
 import logging
+import operator
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from copyfold import screen
 from copyfold.data.batches import Batches
@@ -27,12 +30,18 @@ Suits = Callable[[Shape], bool]
 Which = Literal["train", "held_out"]
 
 
-class Photos:
+class Photos(Dataset[Any]):
     """Images to learn from and images held out: uint8 squares, memory-mapped.
 
+    A torch Dataset of the images to train on: photos[i] is a float32 tensor C·H·W in [0, 1], or (image, label)
+    where there are labels, as torchvision's data sets have it; `flip` has no effect there. The workers of a
+    DataLoader map the pixels in the cache, which are not copied to them.
+
     Args:
-        source: A folder of images of any depth, a .npy or .npz file, a local dataset in parquet,
-            `hf://owner/name[@revision]`, an array or tensor, or None for scikit-learn's digits.
+        source: A folder of images of any depth, or a .zip of one; a .npy or .npz file; a folder of parquet, or of
+            `save_to_disk`, or a file of them; `hf://owner/name[@revision]`; or None for scikit-learn's digits. In
+            Python also an array or tensor; a list of paths, arrays, tensors or Pillow images; a torch Dataset, of
+            images, of (image, label, ...) or of dicts with an image; a DataLoader, of which the dataset is read.
         size: The side in pixels. Unless given, the median short side, at most 128, moved to the nearest side
             that the model takes (`suits`).
         fit: "crop" scales the short side to `size` and takes the centre; "pad" scales the long side and
@@ -42,6 +51,8 @@ class Photos:
         layout: The axes of an array: NHW, NCHW, NHWC or lsun. Detected unless given; an error where ambiguous.
         skip_bad: Leave unreadable images out instead of raising.
         channels: 1 for grey or 3 for colour; detected unless given.
+        column: The column of images of a table, the array of an .npz, or the key of a dict. Unless given, `image`,
+            or else `img`, or else the only one of images, or else the first, which `notes` say.
         seed: For the random choice of held-out images and of those that `limit` takes.
         whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be evaluated.
             They cannot be trained on.
@@ -49,7 +60,9 @@ class Photos:
         progress: As in `fit`: unless given, a bar as images are read where there is a terminal or a notebook; a
             function is called as progress(what, done, total, numbers).
 
-    The test split of a source is held out, or else its validation split, or else a tenth. There is 1 channel
+    The test split of a source is held out, or else its validation split, or else a tenth. Splits are named by
+    folders, files or arrays, in any spelling (Train, TESTING, dev). What is in memory is identified by a hash of
+    its content; a torch Dataset is read once, so its random transforms stay as they came out. There is 1 channel
     where every image is grey (by its decoded pixels, not by its mode), else 3. The result is cached by path, size
     and modification time of the files, see `cache`.
 
@@ -90,6 +103,7 @@ class Photos:
         layout: str | None = None,
         skip_bad: bool = False,
         channels: int | None = None,
+        column: str | None = None,
         seed: int = 0,
         whole: bool = False,
         suits: Suits | None = None,
@@ -97,31 +111,53 @@ class Photos:
     ) -> None:
         _check(size, fit, limit, seed, channels)
         self.flip, self.whole = flip, whole
-        with recognise(source, layout) as opened, screen.told(progress) as told:
+        with recognise(source, layout, column) as opened, screen.told(progress) as told:
             make = _Preparation(opened, fit, limit, skip_bad, seed, channels, whole, told)
             pixels, meta, why = make(size, suits)
             self.size = pixels.shape[1]
             self.shape = (pixels.shape[3], self.size, self.size)
-            self._recipe = {
-                "data": opened.describe(),
-                "size": self.size,
-                "fit": fit,
-                "limit": limit,
-                "flip": flip,
-                "layout": layout,
-                "skip_bad": skip_bad,
-                "channels": channels,
-                "seed": seed,
-            } | ({"whole": True} if whole else {})
-            where = opened.where
+            self._recipe = (
+                {
+                    "data": opened.describe(),
+                    "size": self.size,
+                    "fit": fit,
+                    "limit": limit,
+                    "flip": flip,
+                    "layout": layout,
+                    "skip_bad": skip_bad,
+                    "channels": channels,
+                    "seed": seed,
+                }
+                | ({"whole": True} if whole else {})
+                | ({"column": column} if column is not None else {})
+            )
+            where, asides = opened.where, opened.asides()
         self.fingerprint = meta["fingerprint"]
         self._divide(pixels, meta)
-        self.notes = tuple(note for note in (why, *meta["notes"]) if note)
+        self.notes = tuple(note for note in (why, *meta["notes"], *asides) if note)
         for note in self.notes:
             log.info("%s: %s", where, note)
 
     def __len__(self) -> int:
         return len(self.train)
+
+    def __getitem__(self, index: int) -> Tensor | tuple[Tensor, int]:
+        """An image to train on, float32 C·H·W in [0, 1]; where there are labels with its own, -1 if missing."""
+        row = operator.index(index)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"index {row} is out of range for {len(self)} images to train on")
+        row %= len(self)
+        image = as_images(self.train[row : row + 1])[0]
+        return image if self.labels is None else (image, int(self.labels[row]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state to pickle: of mapped pixels the file, not the pixels."""
+        parts = {name: cache.where(getattr(self, name)) for name in ("train", "held_out")}
+        return vars(self) | {name: place for name, place in parts.items() if place is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value.mapped() if isinstance(value, cache.Mapped) else value)
 
     def __repr__(self) -> str:
         return described(self, self.held_out)
@@ -189,12 +225,13 @@ def natural_side(
     layout: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    column: str | None = None,
 ) -> int:
     """The side that `Photos` aims at where none is given: the median short side, at most 128.
 
     Headers are read for it, and no image is decoded. DataError where there is no image.
     """
-    with recognise(source, layout) as opened:
+    with recognise(source, layout, column) as opened:
         make = _Preparation(opened, "crop", limit, False, seed, None, False, progress)
         return make.wanted
 

@@ -206,6 +206,8 @@ class _opened:
             file = self.mine = open(file, "rb")  # noqa: SIM115 - closed in __exit__
         file.seek(0)
         prefix = file.read(16)
+        if not prefix:
+            raise Refused("is empty")
         for factory, accept in _readers():
             if accept is not None and accept(prefix) is not True:
                 continue

@@ -6,27 +6,26 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from copyfold.data.reading.decoding import Header, decode, header
 from copyfold.data.reading.sources import Listing, Source
+from copyfold.data.reading.splits import arranged
+from copyfold.data.reading.unread import FOLDERS, NOWHERE, Unread, leftover
 from copyfold.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-HELD_OUT = ("test", "validation", "valid", "val")
-"""Names of splits that are held out; where a source has several, the first of these is."""
 
 File = tuple[str, int, int]
 """A file below a folder: its path from there with forward slashes, its bytes, its time in nanoseconds."""
 
 
-def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk(root: Path, unread: Unread | None = None) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Every file below root that is not hidden, with its path from there; each folder is read once.
 
-    Linked folders are read after all real ones, so a loop of links ends and no folder loses its own name.
+    Linked folders are read after all real ones, so a loop of links ends and no folder loses its own name. What
+    systems leave (`unread.FOLDERS`, ._x.jpg), hidden files and links to nowhere are counted in `unread`.
     """
     waiting, seen = deque([("", root)]), set[tuple[int, int]]()
     while waiting:
@@ -37,24 +36,32 @@ def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
+                if entry.name.startswith(".") or leftover(entry.name):
+                    if unread is not None and entry.is_file():
+                        unread.add(entry.name)
+                elif entry.is_dir():
+                    if entry.name.lower() in FOLDERS:
+                        if unread is not None:
+                            unread.add(entry.name, f"folder {entry.name}")
+                        continue
                     add = waiting.append if entry.is_symlink() else waiting.appendleft
                     add((f"{prefix}{entry.name}/", Path(entry.path)))
                 elif entry.is_file():
                     yield f"{prefix}{entry.name}", entry
+                elif unread is not None:
+                    unread.add(entry.name, NOWHERE if entry.is_symlink() else "no plain file")
 
 
-def files_below(root: Path, extensions: frozenset[str]) -> list[File]:
-    """The files with these extensions in sorted order, with sizes and times."""
+def files_below(root: Path, extensions: frozenset[str], unread: Unread | None = None) -> list[File]:
+    """The files with these extensions in sorted order, with sizes and times; others are counted in `unread`."""
+    found: list[File] = []
     try:
-        found = [
-            (path, status.st_size, status.st_mtime_ns)
-            for path, entry in walk(root)
-            if os.path.splitext(path)[1].lower() in extensions
-            for status in (entry.stat(),)
-        ]
+        for path, entry in walk(root, unread):
+            if os.path.splitext(path)[1].lower() in extensions:
+                status = entry.stat()
+                found.append((path, status.st_size, status.st_mtime_ns))
+            elif unread is not None:
+                unread.add(entry.name)
     except OSError as error:
         raise DataError(f"the folder {root} cannot be read: {error.strerror}: {error.filename}") from None
     return sorted(found, key=lambda file: file[0].split("/"))
@@ -63,18 +70,16 @@ def files_below(root: Path, extensions: frozenset[str]) -> list[File]:
 class Folder(Source):
     """Image files in a folder of any depth, in sorted order, hidden files left out.
 
-    Top-level folders named train and test (or val, valid, validation) are splits; first-level folders below
-    are classes where every image lies in one and there are at least two, as in `datasets`' imagefolder.
+    Splits and classes follow from the names of folders, see `splits.arranged`.
     """
 
     kind = "folder of images"
 
-    def __init__(self, root: Path, files: list[File]) -> None:
+    def __init__(self, root: Path, files: list[File], unread: Unread | None = None) -> None:
         self.root = root
         self.where = str(root)
         self.files = files
-        self.notes: list[str] = []
-        self._splits = self._find_splits()
+        self.unread = Unread() if unread is None else unread
 
     def identity(self) -> Iterable[str]:
         """Path, size and modification time of every file."""
@@ -86,10 +91,11 @@ class Folder(Source):
         if not self.files:
             raise DataError(
                 f"the folder {self.root} contains no images: none of its files ends in .png, .jpg, .webp, .bmp, "
-                ".tif or .gif"
+                ".tif or .gif" + (f"; {self.unread}" if self.unread else "")
             )
-        labels, classes = self._find_labels()
-        return Listing([file[0] for file in self.files], self._splits, labels, classes, self.notes)
+        names = [file[0] for file in self.files]
+        found = arranged(names)
+        return Listing(names, found.splits, found.labels, found.classes, found.notes)
 
     def header(self, index: int) -> Header:
         """Size and mode of one file."""
@@ -99,36 +105,9 @@ class Folder(Source):
         """One file, decoded."""
         return decode(self._path(index), near)
 
+    def coded(self, index: int) -> Path:
+        """The file."""
+        return Path(self._path(index))
+
     def _path(self, index: int) -> str:
         return os.path.join(self.where, self.files[index][0])  # a Path would take longer than opening it
-
-    def _find_splits(self) -> dict[str, np.ndarray]:
-        tops = np.array([file[0].split("/")[0] if "/" in file[0] else "" for file in self.files])
-        everything = np.arange(len(tops))
-        named = [name for name in ("train", *HELD_OUT) if (tops == name).any()]
-        rest = ~np.isin(tops, named)
-        # A lone folder called train among others is a class (of pictures of trains), not a split.
-        if not named or (named == ["train"] and rest.any()):
-            return {"": everything}
-        splits = {name: everything[tops == name] for name in named}
-        if rest.any() and "train" in splits:
-            self.notes.append(f"{int(rest.sum())} images outside of {', '.join(named)} are not used")
-        elif rest.any():
-            splits["train"] = everything[rest]
-        return splits
-
-    def _find_labels(self) -> tuple[list[int] | None, list[str] | None]:
-        """First-level folder names below the splits, as numbers into their sorted list."""
-        found = [""] * len(self.files)
-        for split, indices in self._splits.items():
-            for index in indices:
-                parts = self.files[index][0].split("/")
-                inside = parts[1:] if parts[0] == split else parts
-                if len(inside) < 2:
-                    return None, None
-                found[index] = inside[0]
-        classes = sorted(set(found) - {""})
-        if len(classes) < 2:
-            return None, None
-        number = {name: k for k, name in enumerate(classes)} | {"": -1}
-        return [number[name] for name in found], classes
