@@ -76,7 +76,7 @@ def test_a_list_of_pictures(colour: np.ndarray, cache: Path) -> None:
     assert Photos([image.copy() for image in given]).fingerprint == photos.fingerprint
     given[7].putpixel((3, 3), (1, 2, 3))
     assert Photos(given).fingerprint != photos.fingerprint
-    turned = Image.new("RGB", (40, 20))
+    turned = Image.new("RGB", (40, 20), (9, 8, 7))
     turned.getexif()[0x0112] = 6
     assert Photos([turned] * 4, 16).shape == (3, 16, 16)
     assert survey([turned] * 4).width == (20, 20, 20)  # upright

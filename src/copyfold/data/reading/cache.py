@@ -98,9 +98,7 @@ class Mapped:
         try:
             return np.memmap(self.file, self.dtype, "c", self.offset, self.shape)
         except (OSError, ValueError) as error:
-            raise CopyfoldError(
-                f"the cached images {self.file} are gone ({error}): read the photos again"
-            ) from None
+            raise CopyfoldError(f"the cached images are gone: {error}; read the photos again") from None
 
 
 def where(array: np.ndarray) -> Mapped | None:

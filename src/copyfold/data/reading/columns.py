@@ -45,7 +45,7 @@ def chosen(schema: "pa.Schema", wanted: str | None, first: Callable[[str], Any],
         raise UsageError(f"{where} has no column {wanted!r}: {nearest(wanted, schema.names)}")
     if wanted is not None and wanted not in [*images, *_possible(schema)]:
         raise DataError(
-            f"the column {wanted} of {where} holds {schema.field(wanted).type}, and not encoded images"
+            f"the column {wanted} of {where} holds {schema.field(wanted).type}, and not the bytes of image files"
         )
     if wanted is None and not images:
         raise NoImages(

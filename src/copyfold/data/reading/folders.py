@@ -77,7 +77,7 @@ class Folder(Source):
 
     def __init__(self, root: Path, files: list[File], unread: Unread | None = None) -> None:
         self.root = root
-        self.where = str(root)
+        self.where = self._base = str(root)
         self.files = files
         self.unread = Unread() if unread is None else unread
 
@@ -110,4 +110,4 @@ class Folder(Source):
         return Path(self._path(index))
 
     def _path(self, index: int) -> str:
-        return os.path.join(self.where, self.files[index][0])  # a Path would take longer than opening it
+        return os.path.join(self._base, self.files[index][0])  # a Path would take longer than opening it

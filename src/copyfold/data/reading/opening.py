@@ -149,7 +149,7 @@ def _count(files: list[File], unread: Unread) -> None:
 def _holds_images(source: Parquet) -> bool:
     """Whether there are images in parquet files that lie beside image files, and do not describe these."""
     try:
-        source.layout()
+        source.laid_out()
     except NoImages:
         return False
     return True

@@ -58,6 +58,7 @@ class Files(Shards):
 
     def __init__(self, source: Folder | Zip) -> None:
         self.where = source.where
+        self._base = source.root if isinstance(source, Folder) else source.where
         self._source = source
         listing = source.listing()
         self._names = listing.names
@@ -67,7 +68,7 @@ class Files(Shards):
 
     def name(self, part: int, row: int) -> str:
         """The path of the file."""
-        return os.path.join(self.where, self._names[self._index(part, row)])
+        return os.path.join(self._base, self._names[self._index(part, row)])
 
     def open(self, part: int, pool: ThreadPoolExecutor) -> Callable[[int], Coded]:
         """Files are opened by whoever decodes them; those in a .zip are read here."""
@@ -94,7 +95,7 @@ class Tables(Shards):
 
     def __init__(self, source: Parquet | Hub, progress: Progress | None) -> None:
         self.where = source.where
-        layout = _of_hub(source, progress) if isinstance(source, Hub) else source.layout(progress)
+        layout = _of_hub(source, progress) if isinstance(source, Hub) else source.laid_out(progress)
         self._column = layout.columns.image
         self.notes = (*layout.columns.notes, *source.asides())
         self._groups: list[Group] = []

@@ -61,7 +61,7 @@ class Parquet(Source):
         if self.column is not None:
             yield f"column|{self.column}"
 
-    def layout(self, progress: Progress | None = None) -> Layout:
+    def laid_out(self, progress: Progress | None = None) -> Layout:
         """What is in the files, by their footers."""
         if "_layout" not in vars(self):
             self._layout = laid_out(self._splits[0], self.where, self.column, progress)
@@ -75,7 +75,7 @@ class Parquet(Source):
 
     def listing(self) -> Listing:
         """Rows are called split/number; labels come with their names where the table has them."""
-        layout = self.layout()
+        layout = self.laid_out()
         splits, names = {}, list[str]()
         for split, groups in layout.splits.items():
             rows = sum(group.rows for group in groups)
@@ -118,7 +118,7 @@ class Parquet(Source):
     @cached_property
     def _places(self) -> tuple[Spool, list[int]]:
         """The images of all groups, and the number of the first of each."""
-        layout = self.layout()
+        layout = self.laid_out()
         groups = [group for of_split in layout.splits.values() for group in of_split]
         self._spool = Spool(groups, layout.columns.image)
         return self._spool, np.cumsum([0, *(group.rows for group in groups)])[:-1].tolist()
