@@ -13,7 +13,7 @@ import numpy as np
 from copyfold.data.reading.decoding import Header, Refused
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.reading.parallel import cores, in_order
-from copyfold.data.reading.preparation import LARGEST, PIECE, choose
+from copyfold.data.reading.preparation import LARGEST, PIECE, Choice, choose
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import parted
 from copyfold.errors import DataError
@@ -63,6 +63,8 @@ class Survey:
     duplicates: tuple[tuple[str, ...], ...]
     distinct: int
     """Images with different pixels."""
+    leaked: int
+    """Held-out images that are copies of images trained on."""
     unreadable: tuple[tuple[str, str], ...]
     unread: str
     """What lies beside the images and is not read; empty where there is nothing."""
@@ -126,6 +128,9 @@ class Survey:
             said = "is a copy" if copies == 1 else "are copies"
             groups = [" = ".join([*group[:3], *["..."] * (len(group) > 3)]) for group in self.duplicates]
             yield f"{_many(copies, 'image')} {said} of others, pixel by pixel: {_cut(groups, 5)}"
+            if self.leaked:
+                said = "is a copy" if self.leaked == 1 else "are copies"
+                yield f"{_many(self.leaked, 'held-out image')} {said} of images that are trained on"
         if 0 < readable < FEW:
             yield f"only {_many(readable, 'image')}: too few to learn from"
 
@@ -156,15 +161,16 @@ def survey(
         seen = list(_look(opened, len(listing.names), progress))
         good = [one.header for one in seen if isinstance(one, _Seen)]
         short = [min(header.width, header.height) for header in good]
-        digests: dict[bytes, list[str]] = {}
+        digests: dict[bytes, list[int]] = {}
         bits: dict[int, list[tuple[float, float]]] = {}
-        for name, one in zip(listing.names, seen, strict=True):
+        for row, one in enumerate(seen):
             if isinstance(one, _Seen):
-                digests.setdefault(one.digest, []).append(name)
+                digests.setdefault(one.digest, []).append(row)
                 if one.bits:
                     bits.setdefault(one.bits, []).append(one.span)
         unreadable = [(name, one) for name, one in zip(listing.names, seen, strict=True) if isinstance(one, str)]
         choice = choose(listing, None, 0)
+        drawn = [] if parted(listing.splits).held_out else [choice.notes[0]]
         problem = _problem(opened, len(seen)) if good else ""
         return Survey(
             kind=opened.kind,
@@ -181,11 +187,14 @@ def survey(
             classes=_classes(listing, range(len(seen))),
             unseen=_unseen(listing, choice.train),
             value_range=opened.value_range(),
-            duplicates=tuple(tuple(names) for names in digests.values() if len(names) > 1),
+            duplicates=tuple(
+                tuple(listing.names[row] for row in rows) for rows in digests.values() if len(rows) > 1
+            ),
             distinct=len(digests),
+            leaked=_leaked(digests.values(), choice),
             unreadable=tuple(unreadable),
             unread=str(opened.unread or ""),
-            notes=(*choice.notes, *opened.said),
+            notes=(*drawn, *listing.notes, *opened.said),
             command=_command(source, layout, column, bool(unreadable)) if good and not problem else "",
             problem=problem,
         )
@@ -270,6 +279,13 @@ def _classes(listing: Listing, rows: Iterable[int]) -> dict[str, int] | None:
     names = listing.classes or [str(label) for label in range(max(listing.labels, default=-1) + 1)]
     counted = Counter(listing.labels[row] for row in rows)
     return {name: counted[number] for number, name in enumerate(names)}
+
+
+def _leaked(copies: Iterable[list[int]], choice: Choice) -> int:
+    """How many held-out images have a copy among those trained on."""
+    train, held_out = set(choice.train.tolist()), set(choice.held_out.tolist())
+    groups = [set(rows) for rows in copies if len(rows) > 1]
+    return sum(len(rows & held_out) for rows in groups if rows & train)
 
 
 def _unseen(listing: Listing, train: np.ndarray) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from copyfold.data.reading.decoding import Header, decode, header
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import arranged
-from copyfold.data.reading.unread import FOLDERS, NOWHERE, Unread, leftover
+from copyfold.data.reading.unread import FOLDERS, NOWHERE, Unread
 from copyfold.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def walk(root: Path, unread: Unread | None = None) -> Iterator[tuple[str, os.Dir
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or leftover(entry.name):
+                if entry.name.startswith((".", "~$")):
                     if unread is not None and entry.is_file():
                         unread.add(entry.name)
                 elif entry.is_dir():

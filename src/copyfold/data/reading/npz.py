@@ -38,12 +38,12 @@ def picked(
     images = {"": wanted} if wanted is not None else _named(shapes, IMAGES, lambda shape: len(shape) in (3, 4))
     if not images:
         pictures = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
-        if len(pictures) != 1:
+        images = {"": pictures[0]} if len(pictures) == 1 else _named(shapes, IMAGES, lambda _: True)
+        if not images:  # those that are called so are read, and refused by their shapes
             raise DataError(
                 f"{where} holds the arrays {listed(sorted(shapes)) or '(none)'}: call the images 'images', or say "
                 "which they are with --column"
             )
-        images = {"": pictures[0]}
     if "" in images and len(images) > 1:  # images beside x_train: the splits are the whole
         images = {split: name for split, name in images.items() if split}
     names = _named(dict.fromkeys(shapes, ()), LABELS, lambda _: True)
