@@ -6,22 +6,33 @@ import torch
 
 from copyfold import catalogue, runs
 from copyfold.data import Photos, Stream
+from copyfold.data.reading.opening import Given
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder, check_reloadable
 from copyfold.objectives.base import Objective
 from copyfold.training.plan import Plan
 from copyfold.training.solving import check_solvable
+from copyfold.types import Progress
 
 _AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
 
 
-def check_kinds(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> None:
-    """UsageError for what is no model, objective or photos at all."""
+def check_kinds(model: Autoencoder, objective: Objective) -> None:
+    """UsageError for what is no model or objective at all."""
     for thing, base in ((model, Autoencoder), (objective, Objective)):
         if not isinstance(thing, base):
             raise UsageError(f"{thing!r} is invalid: expected an instance of {base.__name__}, as in {_AS[base]}")
-    if not hasattr(photos, "batches"):
-        raise UsageError(f"photos={photos!r} is invalid: expected Photos, as in Photos({photos!r})")
+
+
+def as_photos(
+    photos: Photos | Stream | Given, model: Autoencoder, progress: Progress | bool | None
+) -> Photos | Stream:
+    """Photos as they are; of any other source, its photos in the size and channels of the model."""
+    if photos is None or isinstance(photos, Photos | Stream):
+        return Photos() if photos is None else photos
+    channels, height, width = model.shape
+    size: Any = height if height == width else (height, width)
+    return Photos(photos, size, channels=channels, progress=progress)
 
 
 def check(model: Autoencoder, objective: Objective, photos: Photos | Stream, plan: Plan) -> None:

@@ -13,13 +13,14 @@ import torch
 
 from copyfold import runs, screen
 from copyfold.data import Photos, Stream
+from copyfold.data.reading.opening import Given
 from copyfold.errors import CopyfoldError, Diverged, UsageError
 from copyfold.models.base import Autoencoder, load
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical, Objective
 from copyfold.training.callbacks import Callback, Callbacks
 from copyfold.training.checkpointing import Checkpoints, finished, read
-from copyfold.training.checks import check, check_kinds, check_resumed
+from copyfold.training.checks import as_photos, check, check_kinds, check_resumed
 from copyfold.training.closing import close
 from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
@@ -56,7 +57,7 @@ def _with_plan_fields(function: Callable[..., runs.Run]) -> Callable[..., runs.R
 def fit(
     model: Autoencoder,
     objective: Objective | None = None,
-    photos: Photos | Stream | None = None,
+    photos: Photos | Stream | Given = None,
     run: str | Path | None = None,
     *,
     resume: bool = False,
@@ -80,7 +81,8 @@ def fit(
     Args:
         model: What to train; its shape must be that of the photos.
         objective: The loss to minimise: plain reconstruction unless given.
-        photos: What to train on: the digits unless given.
+        photos: What to train on; or a source, as `Photos` takes it, which is read in the size and channels of the
+            model. The digits unless given.
         run: The run's folder; runs/ARCHITECTURE-TIME unless given.
         resume: Continue from the run's last checkpoint, or start from scratch where there is none.
         overwrite: Delete the run that is in the folder, if there is one.
@@ -101,8 +103,9 @@ def fit(
     when SIGINT or SIGTERM came.
     """
     check_names("fit", plan, inspect.signature(fit).parameters)
-    objective, photos = objective or Classical(), photos or Photos()
-    check_kinds(model, objective, photos)
+    objective = objective or Classical()
+    check_kinds(model, objective)
+    photos = as_photos(photos, model, progress)
     chosen = Plan(**plan).resolved(model)
     check_logger(log)
     for callback in callbacks:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from copyfold import runs
 from copyfold.data import Photos, Stream
+from copyfold.data.reading.opening import Given
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.training.callbacks import Callback
@@ -16,7 +17,7 @@ from copyfold.types import Precision, Progress
 def fit(
     model: Autoencoder,
     objective: Objective | None = None,
-    photos: Photos | Stream | None = None,
+    photos: Photos | Stream | Given = None,
     run: str | Path | None = None,
     *,
     resume: bool = False,

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,22 +19,7 @@ from copyfold.data.reading.tables import ARROW, PARQUET, Hub, Parquet, Saved, ar
 from copyfold.data.reading.unread import Unread
 from copyfold.errors import DataError, UsageError
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-Given = (
-    str
-    | os.PathLike[str]
-    | np.ndarray
-    | torch.Tensor
-    | Sequence[str | os.PathLike[str]]
-    | Sequence[np.ndarray]
-    | Sequence[torch.Tensor]
-    | Sequence["Image.Image"]
-    | Dataset[Any]
-    | DataLoader[Any]
-    | None
-)
+Given = str | os.PathLike[str] | np.ndarray | torch.Tensor | Sequence[Any] | Dataset[Any] | DataLoader[Any] | None
 """What can be given as a source, see `Photos`."""
 
 MEMORY = " in memory"  # how the description of what was given from Python ends, in a recipe

@@ -123,6 +123,8 @@ class Tables(Shards):
 
 def find(given: Given, column: str | None, progress: Progress | None) -> tuple[Shards, object, list[str]]:
     """The shards of a source, what stands for it in a recipe, and what changes when its images do."""
+    if not isinstance(given, str | os.PathLike | list | tuple):
+        raise UsageError(f"a stream reads files, and cannot read a {type(given).__name__}: use Photos")
     source = recognise(given, None, column)
     if isinstance(source, Folder | Zip):
         return Files(source), source.describe(), list(source.identity())
