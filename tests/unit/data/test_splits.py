@@ -69,6 +69,17 @@ def test_defects_are_classes_of_the_test_split() -> None:
     assert classes == ["good", "scratch"]
 
 
+def test_a_split_may_be_without_classes() -> None:
+    paths = spread("train/cat", "train/dog", "test")
+    result = arranged(paths)
+    assert result.classes == ["cat", "dog"]
+    assert dict(zip(paths, result.labels, strict=True)) == {
+        path: -1 if path.startswith("test") else int("dog" in path) for path in paths
+    }
+    assert arranged([*paths, "train/1.png"]).labels is None
+    assert arranged(spread("train", "test")).labels is None
+
+
 def test_splits_below_a_folder_of_each_kind() -> None:
     splits, classes = found("cable/train/good", "cable/test/cut", "pill/train/good", "pill/test/cut")
     assert splits == {

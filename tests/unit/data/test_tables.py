@@ -268,17 +268,34 @@ def test_bytes_that_are_images_are_found_by_looking(tmp_path: Path) -> None:
 def test_tables_without_images_name_their_columns(tmp_path: Path) -> None:
     wide = put(tmp_path / "wide.parquet", **{f"pixel{k}": [1, 2] for k in range(784)})
     with pytest.raises(
-        DataError, match=r"no column of images among pixel0, .* pixel7 and 776 more: expected"
+        DataError, match=r"no column of images among pixel0 .int64., .* pixel7 .int64. and 776 more: expected"
     ) as caught:
         Photos(wide)
     assert len(str(caught.value)) < 600
     names = put(tmp_path / "names.parquet", image=["a.png", "b.png"], n=[1, 2])
-    with pytest.raises(DataError, match="no column of images among image, n"):
+    with pytest.raises(DataError, match=r"no column of images among image \(string\), n \(int64\)"):
         Photos(names)
     with pytest.raises(DataError, match=r"the column image of .* holds string, and not the bytes of image files"):
         Photos(names, column="image")
     with pytest.raises(DataError, match="holds no rows"):
         Photos(put(tmp_path / "empty.parquet", image=pa.array([], pa.binary())))
+
+
+def test_a_file_that_states_more_rows_than_it_can_have_is_refused(tmp_path: Path) -> None:
+    nothing = pa.nulls(200_000, pa.binary())
+    with pytest.raises(DataError, match=r"cannot be read: it states 200,000 rows, in \d{3} bytes"):
+        Photos(put(tmp_path / "a.parquet", image=nothing))
+
+
+def test_an_arrow_file_with_broken_offsets_is_refused(tmp_path: Path) -> None:
+    table(range(30)).save_to_disk(str(tmp_path / "one"))
+    path = next((tmp_path / "one").glob("*.arrow"))
+    content = path.read_bytes()
+    sizes = np.cumsum([0, *(len(coded(k)) for k in range(30))]).astype("<i4").tobytes()
+    assert content.count(sizes) == 1
+    path.write_bytes(content.replace(sizes, sizes[:-4] + np.int32(2**30).tobytes()))
+    with pytest.raises(DataError, match=r"arrow cannot be read: .*"):
+        Photos(tmp_path / "one")
 
 
 def test_columns_that_some_shards_lack(tmp_path: Path) -> None:

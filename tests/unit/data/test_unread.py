@@ -36,7 +36,7 @@ def test_what_systems_leave_is_no_image(folder: Path) -> None:
     assert after.fingerprint == before.fingerprint
     assert "1 file is not read: 1 link to nowhere" in after.notes
     unread = survey(folder).unread
-    assert unread.startswith("14 files are not read: 7 left by a system or a program, 2 folder @eaDir")
+    assert unread.startswith("14 files are not read: 7 left by a system or a program, 2 folders @eaDir")
     assert "1 .txt" in unread
     assert "1 link to nowhere" in unread
 
@@ -44,6 +44,12 @@ def test_what_systems_leave_is_no_image(folder: Path) -> None:
 def test_a_folder_of_nothing_but_other_formats_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"whatever")
     with pytest.raises(DataError, match=r"contains no images: .*; 1 file is not read: 1 \.heic; convert"):
+        Photos(tmp_path)
+
+
+def test_a_folder_of_one_archive_says_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 file is not read: 1 \.zip; give the \.zip file itself"):
         Photos(tmp_path)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "target", "class", "category")
 NAMED = 8
+SHORT = 24  # letters of a type
 
 
 class NoImages(DataError):
@@ -49,8 +50,8 @@ def chosen(schema: "pa.Schema", wanted: str | None, first: Callable[[str], Any],
         )
     if wanted is None and not images:
         raise NoImages(
-            f"{where} has no column of images among {listed(schema.names)}: expected one with the bytes of image "
-            "files, such as PNG or JPEG"
+            f"{where} has no column of images among {listed(_typed(schema))}: expected one with the bytes of an "
+            "image file in each row, such as PNG or JPEG"
         )
     image = wanted or next((name for name in IMAGE_COLUMNS if name in images), images[0])
     others = [name for name in images if name != image]
@@ -81,6 +82,12 @@ def listed(names: Sequence[str]) -> str:
     """Names in a row, the first of them where they are many."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+def _typed(schema: "pa.Schema") -> list[str]:
+    """Names with what the columns hold, in short."""
+    kinds = [(field.name, str(field.type)) for field in schema]
+    return [f"{name} ({kind if len(kind) < SHORT else kind[:SHORT] + '...'})" for name, kind in kinds]
 
 
 def _images(schema: "pa.Schema", features: dict[str, dict[str, Any]], first: Callable[[str], Any]) -> list[str]:

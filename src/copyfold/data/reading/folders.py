@@ -91,7 +91,7 @@ class Folder(Source):
         if not self.files:
             raise DataError(
                 f"the folder {self.root} contains no images: none of its files ends in .png, .jpg, .webp, .bmp, "
-                ".tif or .gif" + (f"; {self.unread}" if self.unread else "")
+                ".tif or .gif" + (f"; {self.unread}{self.unread.alone()}" if self.unread else "")
             )
         names = [file[0] for file in self.files]
         found = arranged(names)

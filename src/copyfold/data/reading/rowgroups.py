@@ -1,5 +1,6 @@
 """Files of tables, parquet and arrow, in groups of rows: what is in them, and reading their encoded images."""
 
+import os
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FOOTERS = 4  # files whose footers are read at once
 CHUNK = 32  # rows that are read at once
 BUFFER = 2**20  # bytes of a file that are; without it, pyarrow holds a whole row group for each that is open
+LEAST = 10_000  # rows that are believed of any file; of more, each needs a byte of it
 NONE, NAMES_FILE = -1, -2  # lengths of images that are none
 
 
@@ -162,12 +164,17 @@ class _Parquet:
 
             system, path = fsspec.url_to_fs(file)
             content = stack.enter_context(system.open(path))
+            self._size = int(system.size(path) or 0)
+        else:
+            self._size = os.path.getsize(file)
         self._file = stack.enter_context(parquet.ParquetFile(content, buffer_size=BUFFER, pre_buffer=False))
         self.schema: pa.Schema = self._file.schema_arrow
 
     def rows(self) -> list[int]:
         """Rows of each row group."""
         metadata = self._file.metadata
+        if metadata.num_rows > max(LEAST, self._size):
+            raise ValueError(f"it states {metadata.num_rows:,} rows, in {self._size:,} bytes")
         return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
     def chunks(self, number: int, column: str) -> "Iterator[pa.Array]":
@@ -201,6 +208,7 @@ class _Arrow:
         """A column of a batch."""
         batch = next(batch for k, batch in enumerate(self._batches()) if k == number)
         values = batch.column(batch.schema.get_field_index(column))
+        values.validate(full=True)  # arrow trusts a file's offsets, and would read beyond its end
         for start in range(0, len(values), CHUNK):
             yield values.slice(start, CHUNK)
 

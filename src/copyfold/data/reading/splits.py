@@ -184,7 +184,10 @@ def _arranged(
             below = parts[level + 1 :]
             # seg_train/seg_train/buildings: the split's folder within itself
             inside[index] = parts[outer:level] + (below[1:] if below[:1] == [name] else below)
-    labels, classes = _classes(inside, np.concatenate(list(splits.values())))
+    # A whole split may be without classes, as test images are in a contest.
+    without = [name for name, rows in splits.items() if not any(inside[row] for row in rows.tolist())]
+    classed = [rows for name, rows in splits.items() if name not in without]
+    labels, classes = _classes(inside, np.concatenate(classed)) if classed else (None, None)
     return Arranged(splits, labels, classes, notes)
 
 

@@ -56,6 +56,11 @@ class Unread:
         """All of it in one sentence; empty where everything is read."""
         return _sentence(self.counts)
 
+    def alone(self) -> str:
+        """Advice where there is nothing but files that would be read by themselves."""
+        there = [kind for kind in (".zip", ".npz", ".npy") if self.counts[kind]]
+        return f"; give the {there[0]} file itself" if there else ""
+
     def wanted(self) -> str:
         """The same of what may hold images: files of the system and notes beside images are left out."""
         images = {kind: count for kind, count in self.counts.items() if kind in PICTURES | HOLDERS | {NOWHERE}}
@@ -94,4 +99,6 @@ def _sentence(counts: Counter[str]) -> str:
 def _counted(kind: str, count: int) -> str:
     if kind == NOWHERE:
         return f"{count:,} {'link' if count == 1 else 'links'} to nowhere"
+    if kind.startswith("folder ") and count > 1:
+        return f"{count:,} folders {kind.removeprefix('folder ')}"
     return f"{count:,} {kind}"
