@@ -452,10 +452,16 @@ def test_loading_a_class_of_another_module_gives_a_warning(tmp_path, caplog, def
     assert "Strided came from elsewhere, and is taken as known.Strided" in caplog.text
 
 
-def test_what_is_no_source_in_place_of_photos_is_refused():
+def test_a_source_in_place_of_photos_is_read_as_the_model_takes_it(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    run = cf.fit(cf.Linear((1, 8, 8)), None, torch.rand(40, 3, 12, 12, generator=rng), tmp_path / "a", epochs=1)
+    assert run.recipe["data"].startswith("the array 40x3x12x12 float32")
+    assert (run.recipe["size"], run.recipe["channels"]) == (8, 1)
     with pytest.raises(cf.DataError, match=r"there is no folder or file .*my/photos"):
         cf.fit(cf.Linear((1, 8, 8)), photos="my/photos")
-    with pytest.raises(cf.UsageError, match="3 is not a source of images: give a path"):
+    with pytest.raises(cf.UsageError, match="Linear is a model, and not images"):
+        cf.fit(cf.Linear((1, 8, 8)), None, cf.Linear((1, 8, 8)))
+    with pytest.raises(cf.UsageError, match="the source is of type int"):
         cf.fit(cf.Linear((1, 8, 8)), photos=3)
 
 

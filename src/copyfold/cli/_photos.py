@@ -20,9 +20,12 @@ from copyfold.runs import Run
 
 T = TypeVar("T")
 
-READING = ("fit", "limit", "layout", "skip_bad", "range")
+READING = ("fit", "limit", "layout", "skip_bad", "range", "column")
 OWN = (*READING, "bits", "masks", "seed")
-STREAM = ("size", "fit", "flip", "channels", "range", "bits", "buffer", "held_out", "seed", "skip_bad", "crop")
+STREAM = (
+    *("size", "crop", "fit", "flip", "channels", "range", "bits", "column"),
+    *("buffer", "held_out", "seed", "skip_bad"),
+)
 MASKS = "Masks beside the images: a .npy or .npz file, or a folder of masks of their names; 0 is a missing pixel."
 
 

@@ -1,6 +1,7 @@
-"""Describe a folder of images, an array or a dataset: sizes, modes, unreadable files.
+"""Describe images: sizes, modes, values, duplicates, splits, unreadable files.
 
-Every image is decoded, so that truncated files are found before training.
+Every image is decoded, so that truncated files are found before training. Said is also what is not read, which
+images would be trained on and held out, and the command that does it.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,11 @@ def command(arguments: Sequence[str]) -> int:
     parser = _parsing.parser("data", __doc__)
     parser.add_argument("data", nargs="?", help="The images, given as for train; the digits if omitted.")
     parser.add_argument("--layout", type=str | None, help="How to read an array: NHW, NCHW, NHWC or lsun.")
+    parser.add_argument(
+        "--column", type=str | None, help="The column of images of a table, or the array of an .npz."
+    )
     options = _parsing.parse(parser, arguments)
     with _screen.progress() as progress:
-        found = survey(options.data, layout=options.layout, progress=progress)
+        found = survey(options.data, layout=options.layout, column=options.column, progress=progress)
     print("\n".join(found.lines()))
     return 0 if found.count > len(found.unreadable) else 3

@@ -1,8 +1,8 @@
 """Train an autoencoder on a folder of images, an array or a dataset.
 
-DATA is a folder of images, a .npy or .npz array, a local parquet dataset, or hf://owner/name for a dataset of the
-Hugging Face Hub. Without it, the digits of scikit-learn are used. The run's folder gets the model, the recipe, the
-log and pictures; `copyfold train --config RUN/recipe.yaml` repeats the training.
+DATA is a folder of images or a .zip of one, a .npy or .npz array, a local parquet dataset, or hf://owner/name for
+a dataset of the Hugging Face Hub. Without it, the digits of scikit-learn are used. The run's folder gets the
+model, the recipe, the log and pictures; `copyfold train --config RUN/recipe.yaml` repeats the training.
 """
 
 import inspect
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Architecture = Callable[[Shape], Autoencoder]
 
 LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no size up to LARGE takes none
-DATA = ("size", "crop", "fit", "limit", "flip", "layout", "skip_bad", "channels", "range", "bits")
+DATA = ("size", "crop", "fit", "limit", "flip", "layout", "skip_bad", "channels", "range", "bits", "column")
 STREAM = ("buffer", "held_out")
 FOLDER = ("run", "resume", "overwrite")
 
@@ -113,7 +113,7 @@ def _fitted(options: Namespace, progress: Progress) -> Architecture | None:
     if options.stream and size is None:
         return None  # which is refused
     plan = replace(_plan(options), minutes=options.minutes or MINUTES)
-    look = {name: options[name] for name in ("limit", "layout", "seed")}
+    look = {name: options[name] for name in ("limit", "layout", "seed", "column")}
     largest = size or natural_size(options.data, **look, progress=progress)
     found = measured_plan(inner, options.objective, plan, largest, options.channels or 3, size, wrap)
     if found is None:

@@ -1,6 +1,7 @@
 """Photos: any source of images, decoded once into stored pixels of one size that later runs memory-map."""
 
 import logging
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,6 +12,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from copyfold import screen
 from copyfold.data.batches import Batches
@@ -47,7 +50,7 @@ log = logging.getLogger("copyfold")
 Which = Literal["train", "held_out"]
 
 
-class Photos:
+class Photos(Dataset[Any]):
     """Images to learn from and images held out: stored pixels of one height and width, memory-mapped.
 
     With `crop` they are parts of photographs of any size at their own resolution, unscaled, cut from a
@@ -57,9 +60,15 @@ class Photos:
     `held_out` is a part of such a grid, spread over the photographs held out, at most 1,024 crops. A photograph
     smaller than the crop is left out, and said.
 
+    A torch Dataset of the images to train on: photos[i] is a float32 tensor C·H·W in [0, 1], or (image, label)
+    where there are labels, as torchvision's data sets have it; `flip` has no effect there. The workers of a
+    DataLoader map the pixels in the cache, which are not copied to them.
+
     Args:
-        source: A folder of images of any depth, a .npy or .npz file, a local dataset in parquet,
-            `hf://owner/name[@revision]`, an array or tensor, or None for scikit-learn's digits.
+        source: A folder of images of any depth, or a .zip of one; a .npy or .npz file; a folder of parquet, or of
+            `save_to_disk`, or a file of them; `hf://owner/name[@revision]`; or None for scikit-learn's digits. In
+            Python also an array or tensor; a list of paths, arrays, tensors or Pillow images; a torch Dataset, of
+            images, of (image, label, ...) or of dicts with an image; a DataLoader, of which the dataset is read.
         size: Height and width in pixels: (48, 64), or "48x64"; one number for a square. Unless given, images that
             all have one shape keep it, scaled to a longer side of 128 where it is longer; images of several
             shapes become squares, of the median short side, at most 128, moved to the nearest that the model takes
@@ -80,6 +89,8 @@ class Photos:
         masks: Which pixels are observed, where some are missing: an array N·H·W or in the images' layout, or the
             path of one, or of a folder of masks of the images' names. 0 is missing. So is NaN, in an array of
             floats or where there are masks.
+        column: The column of images of a table, the array of an .npz, or the key of a dict. Unless given, `image`,
+            or else `img`, or else the only one of images, or else the first, which `notes` say.
         seed: For the random choice of held-out images and of those that `limit` takes.
         whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be evaluated.
             They cannot be trained on.
@@ -90,7 +101,9 @@ class Photos:
         progress: As in `fit`: unless given, a bar as images are read where there is a terminal or a notebook; a
             function is called as progress(what, done, total, numbers).
 
-    The test split of a source is held out, or else its validation split, or else a tenth. There is 1 channel
+    The test split of a source is held out, or else its validation split, or else a tenth. Splits are named by
+    folders, files or arrays, in any spelling (Train, TESTING, dev). What is in memory is identified by a hash of
+    its content; a torch Dataset is read once, so its random transforms stay as they came out. There is 1 channel
     where every image is grey (by its decoded pixels, not by its mode), else 3. The result is cached by path, size
     and modification time of the files, with digests, some of which are checked when it is opened again:
     COPYFOLD_CHECK_CACHE=1 in the environment checks all of it, at about a second per GB. Missing pixels are NaN in
@@ -140,6 +153,7 @@ class Photos:
         range: Range | None = None,
         bits: Bits = 8,
         masks: GivenMasks | None = None,
+        column: str | None = None,
         seed: int = 0,
         whole: bool = False,
         crop: Size | None = None,
@@ -151,7 +165,7 @@ class Photos:
         values = Values(check_values(range, bits), bits)
         self.flip, self.whole = flip, whole
         self.crop = None if crop is None else alone(crop, size, fit)
-        with recognise(source, layout) as opened, screen.told(progress) as told, ExitStack() as stack:
+        with recognise(source, layout, column) as opened, screen.told(progress) as told, ExitStack() as stack:
             found = None if masks is None else Masks(masks, layout, opened)
             if found is not None:
                 stack.callback(found.close)
@@ -169,7 +183,7 @@ class Photos:
                 self.fingerprint = cache.key(meta["fingerprint"], "crops", self.crop)
                 notes = (*meta["notes"], *self._cut(images, meta, seed, opened.where))
             self._blocks = meta.get("digests")
-            self._recipe = {
+            self._recipe: dict[str, Any] = {
                 "data": opened.describe(),
                 "size": None if self.size is None else plain(sides(self.size)),
                 "fit": fit,
@@ -182,16 +196,38 @@ class Photos:
                 "bits": bits,
                 "masks": None if found is None else found.where,
                 "seed": seed,
-            } | ({"whole": True} if whole else {})
+            }
+            if whole:
+                self._recipe["whole"] = True
+            if column is not None:
+                self._recipe["column"] = column
             if self.crop is not None:
                 self._recipe["crop"] = plain(self.crop)
-            where = opened.where
-        self.notes = tuple(note for note in notes if note)
+            where, asides = opened.where, opened.asides()
+        self.notes = tuple(note for note in (*notes, *asides) if note)
         for note in self.notes:
             log.info("%s: %s", where, note)
 
     def __len__(self) -> int:
         return len(self.train)
+
+    def __getitem__(self, index: int) -> Tensor | tuple[Tensor, int]:
+        """An image to train on, float32 C·H·W in [0, 1]; where there are labels with its own, -1 if missing."""
+        row = operator.index(index)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"index {row} is out of range for {len(self)} images to train on")
+        row %= len(self)
+        image = as_images(self.train[row : row + 1])[0]
+        return image if self.labels is None else (image, int(self.labels[row]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state to pickle: of mapped pixels the file, not the pixels."""
+        parts = {name: cache.where(getattr(self, name)) for name in ("train", "held_out")}
+        return vars(self) | {name: place for name, place in parts.items() if place is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value.mapped() if isinstance(value, cache.Mapped) else value)
 
     def __repr__(self) -> str:
         if isinstance(self.train, Crops):
@@ -294,12 +330,13 @@ def natural_size(
     layout: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    column: str | None = None,
 ) -> Sides:
     """Height and width that `Photos` aims at where no size is given, before a model is asked.
 
     Headers are read for it, and no image is decoded. DataError where there is no image.
     """
-    with recognise(source, layout) as opened:
+    with recognise(source, layout, column) as opened:
         make = _Preparation(opened, "crop", limit, False, seed, None, Values(), None, False, progress)
         return make.aim.size
 

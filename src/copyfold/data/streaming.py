@@ -3,7 +3,7 @@
 import logging
 import os
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -19,13 +19,13 @@ from copyfold.data.photos import Which
 from copyfold.data.reading import cache, digests
 from copyfold.data.reading.decoding import Refused, decode, header
 from copyfold.data.reading.epochs import Found, Reading, encoded
-from copyfold.data.reading.folders import HELD_OUT
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
 from copyfold.data.reading.ragged import Ragged
 from copyfold.data.reading.shards import Coded, Shards, find
 from copyfold.data.reading.shuffling import AT_ONCE, Piece, Place, generator, interleaved, number, shared, without
 from copyfold.data.reading.sizes import Fit, Sides, Size, plain, sides, simple
+from copyfold.data.reading.splits import parted
 from copyfold.data.reading.values import Bits, Range, Seen, Values, channels_of
 from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
@@ -58,8 +58,9 @@ class Stream:
     parquet file, or 16 files of a folder: row groups of 100 to 1,000 images shuffle well.
 
     Args:
-        source: A folder of parquet files, or one such file; a folder of image files, the names of which are held
-            in memory; or `hf://owner/name[@revision]`, in parquet, of which nothing is kept.
+        source: A folder of parquet files or of `save_to_disk`, or one such file; a folder of image files, a list
+            of them or a .zip, the names of which are held in memory; or `hf://owner/name[@revision]`, in parquet,
+            of which nothing is kept.
         size: Height and width in pixels, or the side of a square, as in `Photos`. It or `crop` must be given: to
             find a size, all images would have to be read.
         fit: As in `Photos`: "crop" takes the centre, "pad" adds black, "stretch" scales both sides apart.
@@ -68,6 +69,7 @@ class Stream:
             grey.
         range: As in `Photos`. There are no missing pixels in a stream.
         bits: As in `Photos`.
+        column: The column of images of a table, chosen as by `Photos` unless given.
         buffer: Encoded images to draw from, in every process.
         held_out: Images held out, at most a tenth of all.
         seed: Draws what is held out and what `images("train")` shows.
@@ -103,7 +105,7 @@ class Stream:
 
     def __init__(
         self,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         size: Size | None = None,
         *,
         fit: Fit = "crop",
@@ -111,6 +113,7 @@ class Stream:
         channels: int | None = None,
         range: Range | None = None,
         bits: Bits = 8,
+        column: str | None = None,
         buffer: int = 4096,
         held_out: int = 512,
         seed: int = 0,
@@ -132,7 +135,7 @@ class Stream:
         self.flip, self.buffer, self.seed, self.skip_bad = flip, buffer, seed, skip_bad
         self.fit: Fit = fit
         with screen.told(progress) as told:
-            self._shards, named, identity = find(source, told)
+            self._shards, named, identity = find(source, column, told)
         self._pieces, places, note = _divide(self._shards, held_out, seed)
         self._recipe: dict[str, Any] = {
             "data": named,
@@ -146,12 +149,16 @@ class Stream:
             "held_out": held_out,
             "seed": seed,
             "skip_bad": skip_bad,
-        } | ({} if self.crop is None else {"crop": plain(self.crop)})
+        }
+        if column is not None:
+            self._recipe["column"] = column
+        if self.crop is not None:
+            self._recipe["crop"] = plain(self.crop)
         self._small = 0
         self._hold_out(places, channels, held_out)
         few = f"in {len(self._pieces)} row groups only: images in them are shuffled over {buffer} images"
         coarse = len(self._pieces) < AT_ONCE and len(self) > buffer
-        self.notes = (note, *self.notes, *[few] * coarse)
+        self.notes = (note, *self.notes, *[few] * coarse, *self._shards.notes)
         how = (fit, held_out, seed, skip_bad, *((self.values.range, bits) if self.values != Values() else ()))
         how = (*how, *(() if self.crop is None else ("crops",)))
         self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, *how)
@@ -432,21 +439,22 @@ class StreamBatches:
 
 def _divide(shards: Shards, held_out: int, seed: int) -> tuple[list[Piece], list[Place], str]:
     """The pieces to train on, the places held out, and a sentence on which they are."""
-    splits = shards.splits
-    held_name = next((name for name in HELD_OUT if name in splits), None)
-    rest = [name for name in splits if name not in HELD_OUT]
-    used = ["train"] if "train" in rest else rest or list(splits)
-    train = [piece for name in used for piece in splits[name]]
-    apart = held_name is not None and bool(rest)
-    pieces = splits[held_name] if held_name is not None and apart else train
+    splits = parted(shards.splits)
+    train = [piece for name in splits.train for piece in shards.splits[name]]
+    held = [piece for name in splits.held_out for piece in shards.splits[name]]
+    apart = bool(splits.held_out)
+    pieces = held if apart else train
     count = _count(pieces)
     if _count(train) < 2:
         raise DataError(f"{shards.where} holds {_count(train)} images: a stream needs 2 or more")
     most = count if apart else max(1, round(count * HELD_OUT_SHARE))
     places = list(islice(interleaved(_drawn(pieces, seed, "held out")), min(held_out, most)))
+    unused = "".join(f"; the split {name} is not used" for name in splits.unused)
     if apart:
-        return train, places, f"{len(places)} of {count} images of the split {held_name} are held out"
-    return without(train, places), places, f"{len(places)} of {count} images are held out, drawn by seed {seed}"
+        named = " and ".join(splits.held_out)
+        return train, places, f"{len(places)} of {count} images of the split {named} are held out{unused}"
+    note = f"{len(places)} of {count} images are held out, drawn by seed {seed}{unused}"
+    return without(train, places), places, note
 
 
 def _drawn(pieces: list[Piece], seed: int, purpose: str) -> list[Piece]:

@@ -154,9 +154,6 @@ def test_ambiguous_npz_files_are_refused(tmp_path: Path, colour: np.ndarray) -> 
     np.savez(tmp_path / "a.npz", one=colour, two=colour)
     with pytest.raises(DataError, match="holds the arrays one, two"):
         Photos(tmp_path / "a.npz")
-    np.savez(tmp_path / "b.npz", images=colour, labels=np.arange(3))
-    with pytest.raises(DataError, match="labels"):
-        Photos(tmp_path / "b.npz")
 
 
 def test_pickles_and_rubbish_are_refused(tmp_path: Path) -> None:

@@ -59,7 +59,94 @@ def test_data_without_readable_images_is_described(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("text")
     found = survey(tmp_path)
     assert found.size == 0
+    assert found.command == ""
     assert found.lines()[-2:] == [
         "1 image cannot be read",
         "a.png is not an image in a format that is read here (PNG, JPEG, WEBP, BMP, TIFF, GIF)",
     ]
+
+
+def test_splits_and_classes_are_told_as_they_are_used(tmp_path: Path) -> None:
+    for name, count in {"Train/good": 5, "Test/good": 2, "Test/scratch": 3, "val/good": 1, "else/x": 1}.items():
+        (tmp_path / name).mkdir(parents=True)
+        for k in range(count):
+            Image.new("RGB", (16, 16), (k, len(name), 3)).save(tmp_path / name / f"{k}.png")
+    lines = survey(tmp_path).lines()
+    assert "splits: Train 5 (trained on), Test 5 (held out), val 1 (not used)" in lines
+    assert "2 classes: good 8, scratch 3" in lines
+    assert "held out, and not trained on: scratch" in lines
+    assert "1 image outside of Train, Test, val is not used" in lines
+    assert lines[-1] == f"to train on it: copyfold train {tmp_path}"
+
+
+def test_shapes_values_and_copies(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(20):
+        pixels = rng.integers(0, 201, (16, 16 + 8 * (k % 2), 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k:02d}.png")
+    deep = np.full((16, 16), 4095, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.open(tmp_path / "03.png").save(tmp_path / "copy.bmp")  # another file, the same pixels
+    (tmp_path / "copy of 03.png").write_bytes((tmp_path / "03.png").read_bytes())
+    found = survey(tmp_path)
+    assert found.shapes == {(24, 16): 12, (16, 16): 11}
+    assert found.duplicates == (("03.png", "copy of 03.png", "copy.bmp"),)
+    lines = found.lines()
+    assert "2 shapes (width x height): 24x16 12, 16x16 11" in lines
+    assert "2 images are copies of others, pixel by pixel: 03.png = copy of 03.png = copy.bmp" in lines
+    assert "values: 0 to 200 in 8 bits, of 0 to 255, 4,095 to 4,095 in 16 bits, of 0 to 65,535" in lines
+
+
+def test_held_out_images_that_are_trained_on_are_told(tmp_path: Path) -> None:
+    for k in range(6):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        (tmp_path / "test").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), (k, 2, 3)).save(tmp_path / "train" / f"{k}.png")
+        Image.new("RGB", (8, 8), (k + 4, 2, 3)).save(tmp_path / "test" / f"{k}.png")
+    found = survey(tmp_path)
+    assert found.leaked == 2
+    assert "2 held-out images are copies of images that are trained on" in found.lines()
+
+
+def test_images_that_are_all_alike_are_told(tmp_path: Path) -> None:
+    for value, said in {0: "all images are black", 255: "all images are white", 9: "all images are equal"}.items():
+        for k in range(3):
+            Image.new("L", (16, 16), value).save(tmp_path / f"{k}.png")
+        lines = survey(tmp_path).lines()
+        assert sum(line.startswith("all images are") for line in lines) == 1
+        assert any(line.startswith(said) for line in lines)
+        assert any(line.startswith("all images") for line in survey(np.full((9, 8, 8), value, np.uint8)).lines())
+    (tmp_path / "0.png").unlink()
+    assert "only 2 images: too few to learn from" in survey(tmp_path).lines()
+
+
+def test_the_command_has_what_was_given(tmp_path: Path, folder: Path) -> None:
+    assert survey().command == "copyfold train"
+    (folder / "bad.png").write_text("text")
+    spaced = folder.rename(tmp_path / "my photos")
+    assert survey(spaced).command == f"copyfold train '{spaced}' --skip-bad"
+    np.savez(tmp_path / "a.npz", one=np.zeros((9, 3, 16, 3), np.uint8), two=np.zeros((9, 4, 4), np.uint8))
+    found = survey(tmp_path / "a.npz", layout="NHWC", column="one")
+    assert found.command == f"copyfold train {tmp_path / 'a.npz'} --layout NHWC --column one"
+    np.save(tmp_path / "b.npy", np.linspace(-2, 3, 9 * 64).reshape(9, 8, 8))
+    lines = survey(tmp_path / "b.npy").lines()
+    assert lines[-1].startswith("cannot be trained on as it is: ")
+    assert "values from -2 to 3" in lines[-1]
+
+
+def test_long_lists_are_cut(tmp_path: Path) -> None:
+    for k in range(30):
+        (tmp_path / f"class{k:02d}").mkdir()
+        Image.new("RGB", (8 + k, 8)).save(tmp_path / f"class{k:02d}" / "a.png")
+        (tmp_path / f"class{k:02d}" / "bad.png").write_text("text")
+    lines = survey(tmp_path).lines()
+    assert len(lines) < 40
+    assert any(line.startswith("30 classes: class00 2,") and line.endswith("and 18 more") for line in lines)
+    assert any(line.startswith("30 shapes (width x height): ") and line.endswith("and 18 more") for line in lines)
+    assert "and 10 more" in lines
+
+
+def test_transparency_and_palettes_have_values_of_their_colours(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (5, 6, 7, 255)).save(tmp_path / "a.png")
+    Image.new("RGB", (8, 8), (9, 6, 7)).quantize(4).save(tmp_path / "b.png")
+    assert survey(tmp_path).bits == {8: (5, 9)}

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -13,9 +14,11 @@ import torch
 
 from copyfold.catalogue import nearest
 from copyfold.data.reading.decoding import Header
+from copyfold.data.reading.labels import Labels
+from copyfold.data.reading.npz import Content, joined, picked
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.values import ROUNDING, Values, kind, option, outside
-from copyfold.errors import DataError, UsageError
+from copyfold.errors import CopyfoldError, DataError, UsageError
 
 CHANNELS = (1, 3, 4)
 """Sizes of an axis that is taken for that of the channels where no layout is given."""
@@ -76,22 +79,27 @@ class Array(Source):
     kind = "array"
 
     def __init__(
-        self, where: str, layout: str | None, identity: Callable[[], Iterable[str]], load: Callable[[], Any]
+        self,
+        where: str,
+        layout: str | None,
+        identity: Callable[[], Iterable[str]],
+        load: Callable[[], Content],
+        column: str | None = None,
     ) -> None:
         self.where = where
         self.layout = layout
+        self.column = column
         self._identity = identity
         self._load = load
 
     @cached_property
-    def _content(self) -> tuple[np.ndarray, np.ndarray | None]:
-        array, labels = self._load()
-        if array.dtype.kind not in "buif":
-            raise DataError(f"{self.where} holds {array.dtype}: images are numbers, such as uint8 or float32")
-        arranged = arrange(array, self.layout, self.where)
-        if labels is not None and (labels.shape != arranged.shape[:1] or labels.dtype.kind not in "iu"):
-            raise DataError(f"the labels in {self.where} are not one integer for each image")
-        return arranged, labels
+    def _content(self) -> tuple[np.ndarray, Content]:
+        content = self._load()
+        if content.array.dtype.kind not in "buif":
+            raise DataError(
+                f"{self.where} holds {content.array.dtype}: images are numbers, such as uint8 or float32"
+            )
+        return arrange(content.array, self.layout, self.where), content
 
     @property
     def array(self) -> np.ndarray:
@@ -104,9 +112,10 @@ class Array(Source):
 
     def listing(self) -> Listing:
         """The images by number; raises DataError where the array cannot be one of images."""
-        array, labels = self._content
-        names = [f"{index:0{len(str(len(array) - 1))}d}" for index in range(len(array))]
-        return Listing(names, {"": np.arange(len(array))}, None if labels is None else labels.tolist())
+        array, content = self._content
+        labels = content.labels
+        notes = [labels.note] if labels.note else []
+        return Listing(numbered(len(array)), content.splits, labels.numbers, labels.classes, notes)
 
     def check(self, chosen: np.ndarray, values: Values) -> None:
         """Raise DataError, with the range that was found and the option to give, where values need a range."""
@@ -146,16 +155,25 @@ class Array(Source):
 
 
 class Memory(Array):
-    """An array or tensor in memory."""
+    """An array or tensor in memory, alone or with labels, numbered from 0 to the number of images."""
 
     in_memory = True
 
-    def __init__(self, data: np.ndarray | torch.Tensor, layout: str | None) -> None:
+    def __init__(
+        self,
+        data: np.ndarray | torch.Tensor,
+        layout: str | None,
+        labels: Labels | None = None,
+        where: str | None = None,
+    ) -> None:
         if isinstance(data, torch.Tensor):
             data = data.detach().cpu()
             data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
-        where = f"the array {'x'.join(map(str, data.shape))} {data.dtype} in memory"
-        super().__init__(where, layout, lambda: hashed(self.array), lambda: (data, None))
+        named = where or f"the array {'x'.join(map(str, data.shape))} {data.dtype}"
+        count = len(data) if data.ndim else 0
+        labels = labels or Labels(None)
+        content = Content(data, {"": np.arange(count)}, labels)
+        super().__init__(f"{named} in memory", layout, lambda: hashed(self.array, labels), lambda: content)
 
 
 class Digits(Array):
@@ -169,30 +187,38 @@ class Digits(Array):
 
     def listing(self) -> Listing:
         """The digits with their labels, 0 to 9."""
-        listing = super().listing()
-        return Listing(listing.names, listing.splits, listing.labels, [str(digit) for digit in range(10)])
+        return replace(super().listing(), classes=[str(digit) for digit in range(10)])
 
     def describe(self) -> None:
         """The digits are what no data at all means."""
 
 
-def array_file(path: Path, layout: str | None) -> Array:
-    """Images in a .npy (memory-mapped) or .npz file."""
+def array_file(path: Path, layout: str | None, column: str | None = None) -> Array:
+    """Images in a .npy (memory-mapped) or .npz file; `column` is the array of an .npz."""
     status = os.stat(path)
     identity = (str(path), str(status.st_size), str(status.st_mtime_ns))
-    return Array(str(path), layout, lambda: identity, lambda: load_file(path))
+    named = identity if column is None else (*identity, f"column|{column}")
+    return Array(str(path), layout, lambda: named, lambda: load_file(path, column), column)
 
 
-def load_file(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The images of a .npy or .npz file as they lie there, and labels where there are any."""
+def numbered(count: int) -> list[str]:
+    """Names for images that have none: their numbers, of equal length."""
+    return [f"{index:0{len(str(count - 1))}d}" for index in range(count)]
+
+
+def load_file(path: Path, column: str | None = None) -> Content:
+    """The images of a .npy or .npz file as they lie there, with labels where there are any."""
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return loaded, None
+            if column is not None:
+                raise UsageError(f"column={column!r} is invalid: {path} is one array, and has no columns")
+            return joined({"": loaded}, {}, str(path))
         with loaded:
-            return _pick(dict(loaded), str(path))
+            shapes = {name: _shape(loaded, name) for name in loaded.files}
+            return picked(shapes, loaded.__getitem__, column, str(path))
     except (OSError, ValueError, EOFError, KeyError) as error:
-        if isinstance(error, DataError):
+        if isinstance(error, CopyfoldError):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "pickle" in reason:  # NumPy's advice is to unpickle the file, which runs untrusted code
@@ -200,34 +226,34 @@ def load_file(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise DataError(f"{path} is not an array file that can be read: {reason}") from None
 
 
-def _pick(arrays: dict[str, np.ndarray], where: str) -> tuple[np.ndarray, np.ndarray | None]:
-    labels = next((arrays[name] for name in ("labels", "y") if name in arrays), None)
-    named = next((arrays[name] for name in ("images", "x") if name in arrays), None)
-    if named is not None:
-        return named, labels
-    pictures = [array for array in arrays.values() if array.ndim in (3, 4)]
-    if len(pictures) != 1:
-        raise DataError(
-            f"{where} holds the arrays {', '.join(sorted(arrays)) or '(none)'}: call the images 'images'"
-        )
-    return pictures[0], labels
+def _shape(loaded: Any, name: str) -> tuple[int, ...]:
+    """The shape of an array of an .npz, by its header."""
+    try:
+        with loaded.zip.open(f"{name}.npy") as file:
+            form = np.lib.format
+            first = form.read_magic(file) == (1, 0)
+            return (form.read_array_header_1_0 if first else form.read_array_header_2_0)(file)[0]
+    except (KeyError, ValueError, EOFError):
+        return ()
 
 
-def hashed(array: np.ndarray) -> Iterable[str]:
-    """What identifies an array in memory: its shape, kind and content."""
+def hashed(array: np.ndarray, labels: Labels | None = None) -> Iterable[str]:
+    """What identifies an array in memory: its shape, kind and content, and its labels."""
     digest = hashlib.blake2b(digest_size=16)
     for k in range(0, len(array) if array.ndim else 0, 1024):
         digest.update(np.ascontiguousarray(array[k : k + 1024]).data.cast("B"))
-    return str(array.shape), str(array.dtype), digest.hexdigest()
+    yield from (str(array.shape), str(array.dtype), digest.hexdigest())
+    if labels is not None and labels.numbers is not None:
+        yield f"labels|{labels.numbers}|{labels.classes}"
 
 
 def _digits_version() -> Iterable[str]:
     return "digits", version("scikit-learn")
 
 
-def _load_digits() -> tuple[np.ndarray, np.ndarray]:
+def _load_digits() -> Content:
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
     pixels = np.asarray(pixels, dtype=np.float32) / 16
-    return pixels.reshape(-1, 8, 8), np.asarray(labels, dtype=np.int64)
+    return joined({"": pixels.reshape(-1, 8, 8)}, {"": np.asarray(labels, dtype=np.int64)}, "the digits")

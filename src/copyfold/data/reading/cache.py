@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -114,6 +115,36 @@ def pixels(name: str) -> np.ndarray:
     """The images of an entry, N·H·W·C, memory-mapped; writing to them changes only this process's memory."""
     # Copy on write, because torch refuses to share memory that it may not write to.
     return np.load(folder() / name / "pixels.npy", mmap_mode="c", allow_pickle=False)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Where pixels lie that are memory-mapped: what is pickled in their place, for a worker to map them again."""
+
+    file: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
+
+    def mapped(self) -> np.ndarray:
+        """The pixels; raises CopyfoldError where the file is gone."""
+        try:
+            return np.memmap(self.file, self.dtype, "c", self.offset, self.shape)
+        except (OSError, ValueError) as error:
+            raise CopyfoldError(f"the cached images are gone: {error}; read the photos again") from None
+
+
+def where(array: np.ndarray) -> Mapped | None:
+    """The place of pixels that `pixels` has mapped, or of some in a row; None for those in memory."""
+    whole: Any = array
+    while isinstance(whole.base, np.memmap):
+        whole = whole.base
+    if not isinstance(whole, np.memmap) or whole.filename is None or not array.size:
+        return None
+    if not array.flags.c_contiguous:
+        return None
+    address = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    return Mapped(str(whole.filename), whole.offset + address, array.shape, array.dtype.str)
 
 
 def store(name: str | None, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:

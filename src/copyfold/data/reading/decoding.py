@@ -263,6 +263,8 @@ class opened:
         prefix = file.read(16)
         if prefix.startswith(b"MM\0+"):  # which Pillow takes for a broken TIFF
             raise _odd("big-endian BigTIFF")
+        if not prefix:
+            raise Refused("is empty")
         for factory, accept in _readers():
             if accept is not None and accept(prefix) is not True:
                 continue

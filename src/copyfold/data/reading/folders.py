@@ -7,28 +7,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from copyfold.data.reading import tiff
 from copyfold.data.reading.decoding import Header, decode, header
 from copyfold.data.reading.sources import Listing, Source
+from copyfold.data.reading.splits import arranged
+from copyfold.data.reading.unread import FOLDERS, NOWHERE, Unread
 from copyfold.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-HELD_OUT = ("test", "validation", "valid", "val")
-"""Names of splits that are held out; where a source has several, the first of these is."""
 
 File = tuple[str, int, int]
 """A file below a folder: its path from there with forward slashes, its bytes, its time in nanoseconds."""
 
 
-def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk(root: Path, unread: Unread | None = None) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Every file below root that is not hidden, with its path from there; each folder is read once.
 
-    Linked folders are read after all real ones, so a loop of links ends and no folder loses its own name.
+    Linked folders are read after all real ones, so a loop of links ends and no folder loses its own name. What
+    systems leave (`unread.FOLDERS`, ._x.jpg), hidden files and links to nowhere are counted in `unread`.
     """
     waiting, seen = deque([("", root)]), set[tuple[int, int]]()
     while waiting:
@@ -39,24 +38,32 @@ def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
+                if entry.name.startswith((".", "~$")):
+                    if unread is not None and entry.is_file():
+                        unread.add(entry.name)
+                elif entry.is_dir():
+                    if entry.name.lower() in FOLDERS:
+                        if unread is not None:
+                            unread.add(entry.name, f"folder {entry.name}")
+                        continue
                     add = waiting.append if entry.is_symlink() else waiting.appendleft
                     add((f"{prefix}{entry.name}/", Path(entry.path)))
                 elif entry.is_file():
                     yield f"{prefix}{entry.name}", entry
+                elif unread is not None:
+                    unread.add(entry.name, NOWHERE if entry.is_symlink() else "no plain file")
 
 
-def files_below(root: Path, extensions: frozenset[str]) -> list[File]:
-    """The files with these extensions in sorted order, with sizes and times."""
+def files_below(root: Path, extensions: frozenset[str], unread: Unread | None = None) -> list[File]:
+    """The files with these extensions in sorted order, with sizes and times; others are counted in `unread`."""
+    found: list[File] = []
     try:
-        found = [
-            (path, status.st_size, status.st_mtime_ns)
-            for path, entry in walk(root)
-            if os.path.splitext(path)[1].lower() in extensions
-            for status in (entry.stat(),)
-        ]
+        for path, entry in walk(root, unread):
+            if os.path.splitext(path)[1].lower() in extensions:
+                status = entry.stat()
+                found.append((path, status.st_size, status.st_mtime_ns))
+            elif unread is not None:
+                unread.add(entry.name)
     except OSError as error:
         raise DataError(f"the folder {root} cannot be read: {error.strerror}: {error.filename}") from None
     return sorted(found, key=lambda file: file[0].split("/"))
@@ -65,18 +72,17 @@ def files_below(root: Path, extensions: frozenset[str]) -> list[File]:
 class Folder(Source):
     """Image files in a folder of any depth, in sorted order, hidden files left out.
 
-    Top-level folders named train and test (or val, valid, validation) are splits; first-level folders below
-    are classes where every image lies in one and there are at least two, as in `datasets`' imagefolder. Each page
-    of a TIFF file of several is an image: stack.tif#0003 is the fourth. Of an animation the first frame is.
+    Splits and classes follow from the names of folders, see `splits.arranged`. Each page of a TIFF file of several
+    is an image: stack.tif#0003 is the fourth. Of an animation the first frame is.
     """
 
     kind = "folder of images"
 
-    def __init__(self, root: Path, files: list[File]) -> None:
+    def __init__(self, root: Path, files: list[File], unread: Unread | None = None) -> None:
         self.root = root
         self.where = self._base = str(root)
         self.files = files
-        self.notes: list[str] = []
+        self.unread = Unread() if unread is None else unread
         self._pages: dict[str, tiff.Page] = {}
 
     def identity(self) -> Iterable[str]:
@@ -89,10 +95,11 @@ class Folder(Source):
         if not self.files:
             raise DataError(
                 f"the folder {self.root} contains no images: none of its files ends in .png, .jpg, .webp, .bmp, "
-                ".tif or .gif"
+                ".tif or .gif" + (f"; {self.unread}{self.unread.alone()}" if self.unread else "")
             )
-        labels, classes = self._find_labels()
-        return Listing(self.names, self._splits, labels, classes, [*self.notes, *self._stacks()])
+        found = arranged(self.names)
+        notes = [*found.notes, *self._stacks()]
+        return Listing(self.names, found.splits, found.labels, found.classes, notes)
 
     def _stacks(self) -> list[str]:
         """A sentence on TIFF files of several pages, where there are any."""
@@ -134,38 +141,6 @@ class Folder(Source):
         if name in self._pages:
             return self._pages[name]
         return os.path.join(self._base, name)  # a Path would take longer than opening it
-
-    @cached_property
-    def _splits(self) -> dict[str, np.ndarray]:
-        tops = np.array([name.split("/")[0] if "/" in name else "" for name in self.names])
-        everything = np.arange(len(tops))
-        named = [name for name in ("train", *HELD_OUT) if (tops == name).any()]
-        rest = ~np.isin(tops, named)
-        # A lone folder called train among others is a class (of pictures of trains), not a split.
-        if not named or (named == ["train"] and rest.any()):
-            return {"": everything}
-        splits = {name: everything[tops == name] for name in named}
-        if rest.any() and "train" in splits:
-            self.notes.append(f"{int(rest.sum())} images outside of {', '.join(named)} are not used")
-        elif rest.any():
-            splits["train"] = everything[rest]
-        return splits
-
-    def _find_labels(self) -> tuple[list[int] | None, list[str] | None]:
-        """First-level folder names below the splits, as numbers into their sorted list."""
-        found = [""] * len(self.names)
-        for split, indices in self._splits.items():
-            for index in indices:
-                parts = self.names[index].split("/")
-                inside = parts[1:] if parts[0] == split else parts
-                if len(inside) < 2:
-                    return None, None
-                found[index] = inside[0]
-        classes = sorted(set(found) - {""})
-        if len(classes) < 2:
-            return None, None
-        number = {name: k for k, name in enumerate(classes)} | {"": -1}
-        return [number[name] for name in found], classes
 
 
 class Stack(Folder):

@@ -39,7 +39,7 @@ class Masks:
                 status = path.stat()
             except OSError as error:
                 raise DataError(f"the masks {path} cannot be read: {error.strerror}") from None
-            self._array = _arranged(load_file(path)[0], layout, self.where)
+            self._array = _arranged(load_file(path).array, layout, self.where)
             self._identity = (self.where, str(status.st_size), str(status.st_mtime_ns))
         else:
             self._source = recognise(given, None)

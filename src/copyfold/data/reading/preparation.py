@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from copyfold.data.reading.decoding import Refused
-from copyfold.data.reading.folders import HELD_OUT
 from copyfold.data.reading.masks import Masks
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.sizes import Fit, Sides
 from copyfold.data.reading.sources import Listing, Source
+from copyfold.data.reading.splits import parted
 from copyfold.data.reading.values import Seen, Values, channels_of
 from copyfold.errors import DataError
 from copyfold.types import Progress
@@ -61,25 +61,22 @@ def choose(listing: Listing, limit: int | None, seed: int, whole: bool = False) 
     rng = np.random.default_rng(seed)
     if whole:
         return _all(listing, limit, rng, seed)
-    held_name = next((name for name in HELD_OUT if name in listing.splits), None)
-    rest = [name for name in listing.splits if name not in HELD_OUT]
-    if held_name is not None and rest:
-        used = ["train"] if "train" in rest else rest
-        train = np.concatenate([listing.splits[name] for name in used])
-        held_out = rng.permutation(listing.splits[held_name])
-        note = f"the split {held_name} is held out"
+    splits = parted(listing.splits)
+    train = np.concatenate([listing.splits[name] for name in splits.train])
+    if splits.held_out:
+        held_out = rng.permutation(np.concatenate([listing.splits[name] for name in splits.held_out]))
+        many = len(splits.held_out) > 1
+        named = " and ".join(splits.held_out)
+        note = f"the splits {named} are held out" if many else f"the split {named} is held out"
     else:
-        used = ["train"] if "train" in rest else list(listing.splits)
-        everything = np.concatenate([listing.splits[name] for name in used])
-        order = rng.permutation(everything)
+        order = rng.permutation(train)
         count = max(1, round(len(order) * HELD_OUT_SHARE))
         train, held_out = np.sort(order[count:]), order[:count]
         note = f"{count} of {len(order)} images are held out, drawn by seed {seed}"
         if len(order) == 1:  # anything else would leave nothing to do
             train, held_out = order, order[:0]
             note = "the only image is trained on and held out alike"
-    unused = set(listing.splits) - set(used) - {held_name}
-    notes = (note, *listing.notes, *(f"the split {name} is not used" for name in sorted(unused)))
+    notes = (note, *listing.notes, *(f"the split {name} is not used" for name in sorted(splits.unused)))
     if limit is not None and limit < len(train):
         notes += (f"limited to {limit} of {len(train)} images to train on, drawn by seed {seed}",)
         train = np.sort(rng.permutation(train)[:limit])

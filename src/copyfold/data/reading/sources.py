@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from copyfold.data.reading.decoding import Header
+from copyfold.data.reading.unread import Unread
 
 if TYPE_CHECKING:
     from copyfold.data.reading.values import Given, Values
@@ -39,6 +40,12 @@ class Source(ABC):
 
     in_memory = False
     """Whether the pixels are in memory already, so that keeping them on disk would gain nothing."""
+
+    unread: Unread | None = None
+    """Files beside the images that are not read, where it is a folder or an archive."""
+
+    said: tuple[str, ...] = ()
+    """Sentences about what was given that do not follow from the images, and so are not cached with them."""
 
     side: int | None = None
     """The side to take, in pixels, where the images' own size is not the one to learn from."""
@@ -77,6 +84,11 @@ class Source(ABC):
     def describe(self) -> object:
         """What stands in a recipe as the data: a path, an id, or None for the digits."""
         return self.where
+
+    def asides(self) -> tuple[str, ...]:
+        """Sentences about what is not read and how the source was taken, as it is now."""
+        wanted = self.unread.wanted() if self.unread else ""
+        return (*self.said, *([wanted] if wanted else []))
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing
         """Let go of temporary files."""

@@ -1,7 +1,6 @@
-"""Datasets of the Hugging Face kind: a local folder of parquet files, or an id on the Hub."""
+"""Images in the rows of tables: local parquet and arrow files, read by pyarrow, and data sets on the Hub."""
 
-import tempfile
-from abc import abstractmethod
+import os
 from bisect import bisect_right
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -11,75 +10,165 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from copyfold.data.reading import cache
-from copyfold.data.reading.decoding import Header, Refused, decode, header
+from copyfold.data.reading.columns import Columns, chosen, encoded
+from copyfold.data.reading.decoding import Header, decode, header
 from copyfold.data.reading.folders import File
+from copyfold.data.reading.labels import class_numbers
+from copyfold.data.reading.rowgroups import Layout, Spool, column_values, laid_out, reason
 from copyfold.data.reading.sources import Listing, Source
+from copyfold.data.reading.splits import TRAIN, of_files
+from copyfold.data.reading.unread import Unread
 from copyfold.errors import DataError
+from copyfold.types import Progress
 
 if TYPE_CHECKING:
     from PIL import Image
 
 PARQUET = frozenset({".parquet"})
-IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "labels", "fine_label")
+ARROW = frozenset({".arrow"})
+SAVED = frozenset({"dataset_info.json", "dataset_dict.json", "state.json"})
+"""Files by which a folder is known for one of `save_to_disk`."""
+
+CACHED = ("cache-", "tmp", "indices")
+"""How arrow files begin in which `datasets` keeps what it computed: they are no part of the set."""
+
+FRONT = 2**16  # bytes of a README that may be its configuration
 
 
-class Table(Source):
-    """Images in the rows of a dataset, which is loaded only when a row is wanted."""
+class Parquet(Source):
+    """A local folder of parquet files, or of arrow files as `save_to_disk` writes them, or one such file.
 
-    @abstractmethod
-    def _load(self) -> Any:
-        """All splits, by name."""
+    Splits follow from the names of folders and files, see `splits.of_files`, and from nothing that a file says: a
+    README.md is not obeyed, and a row cannot name another file. Nothing is asked of the network.
+    """
 
-    def _trusted(self) -> list[Path]:
-        """Folders of which a row may name a file instead of holding the image itself."""
-        return []
+    kind = "parquet dataset"
+
+    def __init__(
+        self, path: Path, files: list[File], column: str | None = None, unread: Unread | None = None
+    ) -> None:
+        self.where = str(path)
+        self.path = path
+        self.files = files
+        self.column = column
+        self.unread = Unread() if unread is None else unread
+        self._spool: Spool | None = None
+
+    def identity(self) -> Iterable[str]:
+        """Path, size and modification time of every file."""
+        yield str(self.path)
+        yield from (f"{path}|{size}|{time}" for path, size, time in self.files)
+        if self.column is not None:
+            yield f"column|{self.column}"
+
+    def laid_out(self, progress: Progress | None = None) -> Layout:
+        """What is in the files, by their footers."""
+        if "_layout" not in vars(self):
+            self._layout = laid_out(self._splits[0], self.where, self.column, progress)
+        return self._layout
+
+    def asides(self) -> tuple[str, ...]:
+        """Also the files that are in no split, where others are."""
+        beside = len(self._splits[1])
+        said = f"{beside} {'file is' if beside == 1 else 'files are'} not used: the names of others say splits"
+        return (*super().asides(), *[said] * bool(beside))
+
+    def listing(self) -> Listing:
+        """Rows are called split/number; labels come with their names where the table has them."""
+        layout = self.laid_out()
+        splits, names = {}, list[str]()
+        for split, groups in layout.splits.items():
+            rows = sum(group.rows for group in groups)
+            splits[split] = np.arange(len(names), len(names) + rows)
+            names += [f"{split}/{row:0{len(str(rows - 1))}d}" for row in range(rows)]
+        groups = [group for of_split in layout.splits.values() for group in of_split]
+        column = layout.columns.label
+        values = None if column is None else column_values(groups, column)
+        return _listing(names, splits, layout.columns, values, self.where)
+
+    def header(self, index: int) -> Header:
+        """Size and mode of one row's image."""
+        return header(self.coded(index))
+
+    def read(self, index: int, near: int | None) -> "Image.Image":
+        """One row's image, decoded."""
+        return decode(self.coded(index), near)
+
+    def coded(self, index: int) -> bytes:
+        """The encoded image in a row."""
+        groups, starts = self._places
+        group = bisect_right(starts, index) - 1
+        return groups(group, index - starts[group])
+
+    def close(self) -> None:
+        """Remove the temporary file of encoded images."""
+        if self._spool is not None:
+            self._spool.close()
 
     @cached_property
-    def _splits(self) -> dict[str, Any]:
-        with quiet():
-            loaded = self._load()
-            splits = dict(loaded) if isinstance(loaded, dict) else {"": loaded}
-            # One look-up per split gives the Arrow table as it lies on the disk: nothing is read or decoded.
-            return {name: (rows, rows.with_format("arrow")[:]) for name, rows in splits.items() if len(rows)}
+    def _splits(self) -> tuple[dict[str, list[str]], list[str]]:
+        """The files of every split, and those of none."""
+        if self.path.is_file():
+            return {TRAIN: [str(self.path)]}, []
+        paths = [file[0] for file in self.files]
+        _check_configurations(self.path, paths)
+        splits, beside = of_files(paths, (self.path / "dataset_dict.json").is_file())
+        return {split: [str(self.path / path) for path in found] for split, found in splits.items()}, beside
 
     @cached_property
-    def _columns(self) -> tuple[str, str | None]:
-        if not self._splits:
-            raise DataError(f"{self.where} holds no rows")
-        rows, _ = next(iter(self._splits.values()))
-        kinds = {name: type(feature).__name__ for name, feature in rows.features.items()}
-        images = [name for name, kind in kinds.items() if kind == "Image"]
-        images += [name for name in IMAGE_COLUMNS if name in kinds]
-        if not images:
-            raise DataError(f"{self.where} has no column of images among {', '.join(kinds)}")
-        labels = [name for name in LABEL_COLUMNS if kinds.get(name) == "ClassLabel"]
-        labels += [name for name, kind in kinds.items() if kind == "ClassLabel"]
-        plain = {name: getattr(feature, "dtype", "") for name, feature in rows.features.items()}
-        labels += [name for name in LABEL_COLUMNS if plain.get(name, "").startswith("int")]
-        return images[0], labels[0] if labels else None
+    def _places(self) -> tuple[Spool, list[int]]:
+        """The images of all groups, and the number of the first of each."""
+        layout = self.laid_out()
+        groups = [group for of_split in layout.splits.values() for group in of_split]
+        self._spool = Spool(groups, layout.columns.image)
+        return self._spool, np.cumsum([0, *(group.rows for group in groups)])[:-1].tolist()
 
-    @cached_property
-    def _images(self) -> tuple[list[Any], list[int]]:
-        """The pieces that the column of images lies in, and the number of the first image of each."""
-        column, _ = self._columns
-        pieces = [piece for _, table in self._splits.values() for piece in table.column(column).chunks]
-        return pieces, np.cumsum([0, *map(len, pieces)])[:-1].tolist()
+
+class Saved(Parquet):
+    """A folder that `save_to_disk` of `datasets` has written."""
+
+    kind = "saved dataset"
+
+
+def arrow_files(files: list[File]) -> list[File]:
+    """Those of a saved set, without what `datasets` has computed from it and left there."""
+    return [file for file in files if not file[0].rpartition("/")[2].startswith(CACHED)]
+
+
+class Hub(Source):
+    """A dataset on the Hub, hf://owner/name[@revision]: all that uses the network.
+
+    Its identity is its id: a dataset that changes under the same id is not noticed; name a revision.
+    """
+
+    kind = "Hub dataset"
+
+    def __init__(self, address: str, column: str | None = None) -> None:
+        self.where = address
+        self.name, _, revision = address.removeprefix("hf://").partition("@")
+        self.revision = revision or None
+        self.column = column
+        if not self.name or self.name.count("/") > 1 or not all(self.name.split("/")):
+            raise DataError(f"{address} is not a dataset on the Hub: write hf://owner/name")
+
+    def identity(self) -> Iterable[str]:
+        """The id and the revision asked for."""
+        yield from (self.name, self.revision or "")
+        if self.column is not None:
+            yield f"column|{self.column}"
 
     def listing(self) -> Listing:
         """Rows are called split/number; labels come with their names where the dataset has them."""
-        column = self._columns[1]
-        splits, names, labels = {}, [], []
-        for split, (_, table) in self._splits.items():
+        columns = self._columns
+        splits, names = {}, list[str]()
+        for split, table in self._tables.items():
             rows = table.num_rows
             splits[split] = np.arange(len(names), len(names) + rows)
             names += [f"{split or 'row'}/{row:0{len(str(rows - 1))}d}" for row in range(rows)]
-            if column is not None:
-                labels += [-1 if label is None else label for label in table.column(column).to_pylist()]
-        rows, _ = next(iter(self._splits.values()))
-        classes = getattr(rows.features[column], "names", None) if column is not None else None
-        return Listing(names, splits, labels if column is not None else None, classes and list(classes))
+        column, values = columns.label, None
+        if column is not None:
+            values = [value for table in self._tables.values() for value in table.column(column).to_pylist()]
+        return _listing(names, splits, columns, values, self.where)
 
     def header(self, index: int) -> Header:
         """Size and mode of one row's image."""
@@ -89,79 +178,38 @@ class Table(Source):
         """One row's image, decoded."""
         return decode(self._coded(index), near)
 
-    def _coded(self, index: int) -> bytes | Path:
-        """The coded image in a row: its bytes, or a file that the library itself has downloaded."""
-        pieces, starts = self._images
-        place = bisect_right(starts, index) - 1
-        value = pieces[place][index - starts[place]].as_py()
-        content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
-        if isinstance(content, bytes):
-            return content
-        if isinstance(path, str):
-            real = Path(path).resolve()
-            if any(real.is_relative_to(folder.resolve()) for folder in self._trusted()):
-                return real
-            raise Refused("names a file instead of holding an image")
-        raise Refused("holds no image")
+    @cached_property
+    def _splits(self) -> dict[str, Any]:
+        """All splits that have rows, as `datasets` has them."""
+        with quiet():
+            loaded = self._load()
+            splits = dict(loaded) if isinstance(loaded, dict) else {"": loaded}
+            return {name: rows for name, rows in splits.items() if len(rows)}
 
+    @cached_property
+    def _tables(self) -> dict[str, Any]:
+        """Their Arrow tables as they lie on the disk: nothing is read or decoded."""
+        with quiet():
+            return {name: rows.with_format("arrow")[:] for name, rows in self._splits.items()}
 
-class Parquet(Table):
-    """A local folder of parquet files, or one such file."""
+    @cached_property
+    def _columns(self) -> Columns:
+        if not self._tables:
+            raise DataError(f"{self.where} holds no rows")
+        table = next(iter(self._tables.values()))
 
-    kind = "parquet dataset"
+        def first(name: str) -> Any:
+            values = (value.as_py() for value in table.column(name))
+            return next((value for value in values if value is not None), None)
 
-    def __init__(self, path: Path, files: list[File]) -> None:
-        self.where = str(path)
-        self.path = path
-        self.files = files
-        self._copies: tempfile.TemporaryDirectory[str] | None = None
+        schema = next(iter(self._splits.values())).features.arrow_schema
+        return chosen(schema, self.column, first, self.where)
 
-    def identity(self) -> Iterable[str]:
-        """Path, size and modification time of every parquet file."""
-        yield str(self.path)
-        yield from (f"{path}|{size}|{time}" for path, size, time in self.files)
-
-    def close(self) -> None:
-        """Remove the copy that `datasets` makes of every parquet file it opens."""
-        if self._copies is not None:
-            self._copies.cleanup()
-
-    def _load(self) -> Any:
-        import datasets
-
-        with cache.space():
-            self._copies = tempfile.TemporaryDirectory(
-                prefix=cache.UNFINISHED, dir=cache.folder(), ignore_cleanup_errors=True
-            )
-            copies = self._copies.name
-            try:
-                if self.path.is_file():
-                    return datasets.load_dataset("parquet", data_files=str(self.path), cache_dir=copies)
-                return datasets.load_dataset(str(self.path), cache_dir=copies)
-            except Exception as error:
-                if cache.is_full(error):
-                    raise
-                raise DataError(f"{self.where} cannot be read as a dataset: {first_line(error)}") from None
-
-
-class Hub(Table):
-    """A dataset on the Hub, hf://owner/name[@revision]: all that uses the network.
-
-    Its identity is its id: a dataset that changes under the same id is not noticed; name a revision.
-    """
-
-    kind = "Hub dataset"
-
-    def __init__(self, address: str) -> None:
-        self.where = address
-        self.name, _, revision = address.removeprefix("hf://").partition("@")
-        self.revision = revision or None
-        if not self.name or self.name.count("/") > 1 or not all(self.name.split("/")):
-            raise DataError(f"{address} is not a dataset on the Hub: write hf://owner/name")
-
-    def identity(self) -> Iterable[str]:
-        """The id and the revision asked for."""
-        return self.name, self.revision or ""
+    @cached_property
+    def _images(self) -> tuple[list[Any], list[int]]:
+        """The pieces that the column of images lies in, and the number of the first image of each."""
+        pieces = [piece for table in self._tables.values() for piece in table.column(self._columns.image).chunks]
+        return pieces, np.cumsum([0, *map(len, pieces)])[:-1].tolist()
 
     def _load(self) -> Any:
         import datasets
@@ -170,30 +218,88 @@ class Hub(Table):
             return datasets.load_dataset(self.name, revision=self.revision)
         except Exception as error:
             raise DataError(
-                f"the Hub dataset {self.name} cannot be loaded: {first_line(error)}; "
+                f"the Hub dataset {self.name} cannot be loaded: {reason(error)}; "
                 "see that the name is right and the network is there"
             ) from None
 
-    def _trusted(self) -> list[Path]:
-        from datasets import config
+    def _coded(self, index: int) -> bytes | Path:
+        """The encoded image in a row: its bytes, or a file that the library itself has downloaded."""
+        pieces, starts = self._images
+        place = bisect_right(starts, index) - 1
+        value = pieces[place][index - starts[place]].as_py()
+        content = encoded(value)
+        if isinstance(content, bytes):
+            return content
+        path = value.get("path") if isinstance(value, dict) else None
+        if isinstance(path, str):
+            from datasets import config
 
-        return [Path(config.HF_CACHE_HOME), Path(config.HF_DATASETS_CACHE)]
+            real = Path(path).resolve()
+            trusted = (Path(config.HF_CACHE_HOME), Path(config.HF_DATASETS_CACHE))
+            if any(real.is_relative_to(folder.resolve()) for folder in trusted):
+                return real
+        raise content
 
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Keep `datasets` from drawing its own progress bars."""
+    """Keep `datasets` from drawing progress bars and from logging what is raised as an error anyway."""
     import datasets
+    from datasets.utils import logging
 
-    drawn = datasets.are_progress_bars_disabled()
+    drawn, level = datasets.are_progress_bars_disabled(), logging.get_verbosity()
     datasets.disable_progress_bars()
+    logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if not drawn:
             datasets.enable_progress_bars()
 
 
-def first_line(error: Exception) -> str:
-    """What an error says first, or what it is called."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+def _listing(
+    names: list[str], splits: dict[str, np.ndarray], columns: Columns, values: list[Any] | None, where: str
+) -> Listing:
+    notes = list(columns.notes)
+    if values is None:
+        return Listing(names, splits, notes=notes)
+    found = class_numbers(values, len(names), f"the column {columns.label} of {where}")
+    if found.note:
+        notes.append(found.note)
+    classes = columns.classes or found.classes
+    if found.numbers and classes and max(found.numbers) >= len(classes):  # more numbers than names
+        classes = None
+    return Listing(names, splits, found.numbers, classes, notes)
+
+
+def _check_configurations(root: Path, paths: list[str]) -> None:
+    """DataError where a README divides a folder into several data sets, which are not one."""
+    configurations = _configurations(root / "README.md")
+    if len(configurations) < 2:
+        return
+    folders = sorted({path.split("/")[0] for path in paths if "/" in path})
+    named = [str(root / folder) for folder in folders]
+    many = f": {', '.join(folders)}" if len(folders) > 1 else f", {', '.join(configurations)}"
+    advice = f"give one of them, as in {named[0]}" if len(folders) > 1 else "give the files of one"
+    raise DataError(f"{root} holds {len(configurations)} data sets, as its README.md says{many}: {advice}")
+
+
+def _configurations(readme: Path) -> list[str]:
+    """The names of the configurations in the front matter of a README; none where it is unreadable."""
+    import yaml
+
+    try:
+        with open(readme, encoding="utf-8", errors="replace") as file:
+            text = file.read(FRONT)
+        if not text.startswith("---") or "configs" not in text:
+            return []
+        front = yaml.safe_load(text.split("---")[1])
+        return [str(config.get("config_name")) for config in front["configs"] if isinstance(config, dict)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
+        return []
+
+
+def is_saved(root: Path, names: Iterable[str]) -> bool:
+    """Whether a folder is one of `save_to_disk`."""
+    return any(os.path.exists(root / name) for name in SAVED) and any(name.endswith(".arrow") for name in names)
