@@ -141,7 +141,7 @@ def double_conv(
 
 
 def power(pool: int, **times: int) -> int:
-    """By what so many poolings divide a side; UsageError for more than any image has room for."""
+    """By what so many poolings divide a side; UsageError, naming the argument, where they are more than 30."""
     ((name, count),) = times.items()
     if count > 30:  # a third-party config may say anything: pool**count would fill the memory
         raise UsageError(f"{name}={count} is invalid: expected at most 30")
