@@ -41,8 +41,6 @@ def mse(a: Tensor, b: Tensor) -> PerImage:
     """
     errors = _difference(a, b).square()
     missing = b.flatten(1).isnan()
-    if not missing.any():
-        return errors.mean(dim=1)
     return torch.where(missing, 0, errors).sum(dim=1) / (~missing).sum(dim=1).clamp(min=1)
 
 
