@@ -167,6 +167,7 @@ def test_errors_leave_missing_pixels_of_the_second_images_out(x: Images) -> None
     y[0, 0, 0, 0] = NAN  # a model that diverged is not excused
     assert measures.mse(y, x)[0].isnan()
     assert measures.mse(y, torch.where(torch.arange(8) == 5, NAN, x))[0].isnan()
+    assert measures.mse(y, y)[0].isnan()
 
 
 def test_the_mean_image_is_of_observed_pixels(x: Images) -> None:
