@@ -40,12 +40,11 @@ def mean_image(x: Images) -> Float[Tensor, "c h w"]:
 def mse(a: Tensor, b: Tensor) -> PerImage:
     """Mean squared error per pixel value: ||a - b||^2 / D, of D = c h w values.
 
-    Pixels missing in b, NaN, are left out, and D is the number of the others; 0 where there are none.
+    Pixels missing in b, NaN, are left out, and D is the number of the others; 0 where there are none. NaN in a, as
+    of a model that diverged, is not left out.
     """
     errors = _difference(a, b).square()
-    missing = b.flatten(1).isnan()
-    if not missing.any():
-        return errors.mean(dim=1)
+    missing = b.flatten(1).isnan() & ~a.flatten(1).isnan()
     return torch.where(missing, 0, errors).sum(dim=1) / (~missing).sum(dim=1).clamp(min=1)
 
 

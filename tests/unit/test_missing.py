@@ -167,6 +167,7 @@ def test_errors_leave_missing_pixels_of_the_second_images_out(x: Images) -> None
     y[0, 0, 0, 0] = NAN  # a model that diverged is not excused
     assert measures.mse(y, x)[0].isnan()
     assert measures.mse(y, torch.where(torch.arange(8) == 5, NAN, x))[0].isnan()
+    assert measures.mse(y, y)[0].isnan()
 
 
 def test_the_mean_image_is_of_observed_pixels(x: Images) -> None:
@@ -314,3 +315,17 @@ def test_solving_sees_sixteen_bits(tmp_path: Path) -> None:
     with torch.no_grad():
         left = measures.mse(run.model(x), x).mean() / x.var()
     assert left < 0.2
+
+
+def test_a_training_in_sixteen_bits_of_eight_bit_pictures_is_the_same_to_the_bit(tmp_path: Path) -> None:
+    pictures = cf.scenes(200, 16)
+    runs = []
+    for bits in (8, 16):
+        torch.manual_seed(0)
+        photos = cf.Photos(pictures, bits=bits, flip=True)
+        model = cf.UNet(photos.shape, width=4, depth=1)
+        # long enough for running averages to be estimated again
+        runs.append(cf.fit(model, None, photos, tmp_path / str(bits), epochs=24, batch=64, progress=False))
+    for (name, a), b in zip(runs[0].model.state_dict().items(), runs[1].model.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert runs[0].history["held_out_loss"] == runs[1].history["held_out_loss"]
