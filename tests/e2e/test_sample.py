@@ -128,14 +128,13 @@ def test_the_ends_of_an_interpolation_are_the_images_and_the_next_ones(run, tmp_
 
 
 @pytest.fixture
-def with_model(run, tmp_path):
+def with_model(copied):
     """The run, with another model in it."""
 
     def made(model):
-        folder = shutil.copytree(run, tmp_path / "copied", dirs_exist_ok=True)
-        shutil.rmtree(folder / "model")
-        model.save(folder / "model")
-        return folder
+        shutil.rmtree(copied / "model")
+        model.save(copied / "model")
+        return copied
 
     return made
 

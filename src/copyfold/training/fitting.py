@@ -174,6 +174,7 @@ def _train(
         compare(run, images)
         kept = read(run, model, plan, len(source))
         if finished(run, kept, plan, len(source)):
+            remember(run.folder, photos.recipe()["data"])  # as of a run that was moved
             model.load_state_dict(load(run.folder).state_dict())
             return 0
     with Signals(clock := Clock(plan.limit)), _explained(run, plan), launched(plan) as fabric:

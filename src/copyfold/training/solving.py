@@ -87,6 +87,7 @@ def solve(
     if resume and run.history:
         compare(run, images)
         _take_over(model, run)
+        remember(run.folder, photos.recipe()["data"])
         log.info("%s is finished already: it was solved, which takes no steps", run.folder)
         return
     started = time.monotonic()

@@ -118,7 +118,8 @@ def test_a_stream_has_a_digest_of_what_it_holds_out(folder: Path, tmp_path: Path
     stream = Stream(folder, 16, held_out=3)
     moved = shutil.copytree(folder, tmp_path / "moved", copy_function=shutil.copyfile)
     assert Stream(moved, 16, held_out=3).digest == stream.digest
-    assert len({Stream(moved, 16, held_out=3, seed=seed).digest for seed in range(4)}) > 1
+    Image.new("RGB", (32, 32), (1, 2, 3)).save(moved / stream.held_out_names[0].removeprefix(f"{folder}/"))
+    assert Stream(moved, 16, held_out=3).digest != stream.digest
 
 
 def test_opening_looks_at_six_blocks_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
