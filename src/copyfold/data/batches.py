@@ -63,12 +63,12 @@ class Batches:
 
     def __iter__(self) -> Iterator[Tensor]:
         epoch, start = divmod(self.n, len(self))
-        drawn, flipped = self._draw(epoch)
+        order, flipped = self._draw(epoch)
         for position in range(start, len(self)):
             begin = position * self.batch + self._first
             span = slice(begin, begin + self._part)
             # NumPy gathers in one thread and in 0.1 ms; torch would wake all of its threads, and wait for them.
-            x = torch.from_numpy(self._read(drawn[span]))
+            x = torch.from_numpy(self._pixels[order[span]])
             if self.flip:
                 mirror(x, flipped[span])
             self.n = epoch * len(self) + position + 1
@@ -79,10 +79,6 @@ class Batches:
         rng = self._generator(epoch)
         order = torch.randperm(len(self._pixels), generator=rng)
         return order.numpy(), torch.rand(len(order), generator=rng) < 0.5
-
-    def _read(self, drawn: np.ndarray) -> np.ndarray:
-        """The pixels at some places of the order."""
-        return self._pixels[drawn]
 
     def _generator(self, epoch: int) -> torch.Generator:
         hashed = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=8).digest()

@@ -180,7 +180,7 @@ class CropBatches(Batches):
     def __init__(
         self, crops: Crops, batch: int, seed: int = 0, flip: bool = False, rank: int = 0, world: int = 1
     ) -> None:
-        super().__init__(crops, batch, seed, flip, rank, world)
+        super().__init__(_Places(crops), batch, seed, flip, rank, world)
         self.crops = crops
 
     def _draw(self, epoch: int) -> tuple[np.ndarray, Tensor]:
@@ -191,8 +191,18 @@ class CropBatches(Batches):
         chance = torch.rand(len(order), 2, generator=rng, dtype=torch.float64).numpy()
         return self.crops.drawn(order, chance), flipped
 
-    def _read(self, drawn: np.ndarray) -> np.ndarray:
-        return self.crops.images.cut(drawn, *self.crops.crop)
+
+class _Places:
+    """As many crops as `Crops` has, read by image, top and left."""
+
+    def __init__(self, crops: Crops) -> None:
+        self._crops = crops
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def __getitem__(self, places: np.ndarray) -> np.ndarray:
+        return self._crops.images.cut(places, *self._crops.crop)
 
 
 @dataclass(frozen=True)
