@@ -253,6 +253,8 @@ class _directory:
             raise Refused(f"is {width}x{height}, more than {MEGAPIXELS} megapixels")
         if width * height * channels > VALUES:
             raise Refused(f"is {width}x{height} of {channels} channels, more than {VALUES:,} numbers")
+        if not width * height * channels or prod(page.chunked) != len(page.dataoffsets):
+            raise Refused("is a TIFF of which pieces are missing")  # tifffile would make them up, one by one
         what = f"is a TIFF of {channels} channels of {page.dtype}"
         if page.dtype is None or page.dtype.kind not in "buif" or page.dtype.itemsize > 8:
             raise Refused(f"{what}, which is not read here")
