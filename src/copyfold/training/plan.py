@@ -93,7 +93,8 @@ class Plan:
         one_of(Precision, "precision", self.precision)
         if self.optimizer is not None and not isinstance(self.optimizer, Optimizer):
             raise UsageError(
-                f"optimizer={self.optimizer!r} is invalid: expected one of copyfold's, as in optimizer=cf.Muon()"
+                f"optimizer={self.optimizer!r} is invalid: expected an instance of a subclass of Optimizer, as in "
+                "optimizer=cf.Muon()"
             )
         one_of(Schedule, "schedule", self.schedule)
         for name in ("epochs", "steps", "patience", "save_steps", "threads"):
