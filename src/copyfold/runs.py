@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ __all__ = ["Run"]
 
 Row = dict[str, float]
 
+LAST = 10  # rows of a log that a notebook shows
+
 _OURS = (
     "model", "best", "checkpoints", "films", "findings", "recipe.yaml", "log.csv", "data.json", "env.json",
     "last.ckpt", "report.html", "report.json", "tensorboard",
@@ -40,6 +43,23 @@ class Column(list[float]):
 class History(list[Row]):
     """The rows of a log, a list of dicts; a name gives a column: `history["loss"]`, `history["loss"].steps`."""
 
+    def __repr__(self) -> str:
+        return f"History({len(self)} rows: {', '.join(self._names)})" if self else "History(0 rows)"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the last rows."""
+        from copyfold.pictures import sheet, shown
+
+        rows = [[f"{row[name]:.4g}" if name in row else "" for name in self._names] for row in self[-LAST:]]
+        return shown(
+            f"{self!r}, the last {len(rows)}" if len(self) > LAST else repr(self), sheet(self._names, rows)
+        )
+
+    @property
+    def _names(self) -> list[str]:
+        """The names of its columns, as they come."""
+        return list(dict.fromkeys(name for row in self for name in row))
+
     @overload
     def __getitem__(self, key: SupportsIndex) -> Row: ...
     @overload
@@ -51,8 +71,7 @@ class History(list[Row]):
         if isinstance(key, str):
             rows = [row for row in self if key in row]
             if not rows:
-                names = {name for row in self for name in row}
-                hint = nearest(key, names) if names else "it is empty"
+                hint = nearest(key, self._names) if self else "it is empty"
                 raise UsageError(f"the log has no column {key!r}: {hint}")
             return Column((row[key] for row in rows), (row["step"] for row in rows))
         return History(super().__getitem__(key)) if isinstance(key, slice) else super().__getitem__(key)
@@ -127,7 +146,10 @@ class Run:
             text = path.read_text(encoding="utf-8")
             whole = text[: text.rfind("\n") + 1]  # a row that a crash cut off is none
             read = csv.DictReader(whole.splitlines())
-            return History({k: float(v) for k, v in row.items() if v} for row in read)
+            rows = History({k: float(v) for k, v in row.items() if v} for row in read)
+            if not all(math.isfinite(row.get("step", math.nan)) for row in rows):
+                raise ValueError("a row has no step")
+            return rows
         except (ValueError, TypeError) as error:
             raise UsageError(f"{path} is not the log of a run: {error}; start again with --overwrite") from None
 

@@ -18,6 +18,7 @@ FIRST = not any(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK"
 
 DRAWN = 0.1  # seconds from one drawing of a bar to the next
 MOMENT = 0.5  # seconds that work takes before a bar is worth drawing
+BAR = 28  # characters of a line for the bar itself, the count and the time left, at least
 LINE = 60.0  # seconds from one line to the next, at least
 
 
@@ -167,7 +168,10 @@ def _on(bars: Any) -> Progress:
     def show(what: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
         if what not in tasks:
             tasks[what] = bars.add_task(what, total=total, said="")
-        bars.update(tasks[what], completed=done, total=total, said=", ".join(_parts(numbers)))
+        parts = _parts(numbers)
+        while parts and len(", ".join(parts)) > bars.console.width - len(what) - BAR:
+            del parts[0]  # the loss comes last
+        bars.update(tasks[what], completed=done, total=total, said=", ".join(parts))
 
     return show
 

@@ -1,9 +1,11 @@
 """The command line fits what is not named to the machine, and draws what was learned once."""
 
 import pytest
+import torch
 import yaml
 
 import copyfold as cf
+from copyfold.report import illustration
 from copyfold.training import suggestion
 
 
@@ -55,6 +57,21 @@ def test_what_is_named_stays(slow, photos, tmp_path, copyfold):
 def test_nothing_is_measured_where_there_is_nothing_to_fit(line, slow, photos, tmp_path, copyfold):
     copyfold("train", photos, "--size=16", *line, "--batch=4", "--run", tmp_path / "a").done()
     assert slow == []
+
+
+def test_what_is_solved_has_no_minutes(slow, photos, tmp_path, copyfold):
+    said = copyfold("train", photos, "--solve", "--size=16", "--run", tmp_path / "a")
+    said.refused(2, "solve finds PCA, and UNet is not linear: give a Linear")
+    assert slow == []
+
+
+def test_what_it_learned_is_drawn_with_the_threads_of_training(photos, tiny, tmp_path, copyfold, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", seen.append)
+    monkeypatch.setattr(illustration, "illustrate", lambda run, photos: seen.append("drawn") or [])
+    copyfold("train", photos, *tiny, "--steps=1", "--threads=1", "--run", tmp_path / "a").done()
+    assert seen[-3:] == [1, "drawn", 4]
 
 
 def test_more_minutes_bring_more_steps_to_a_run_that_goes_on(slow, photos, tmp_path, copyfold):

@@ -126,6 +126,15 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(trained, tmp_path):
     assert [row["run"] for row in rows] == [str(trained[0] / "mlp8"), str(other)]
 
 
+@pytest.mark.parametrize("recipe", ["model: MLP\nlr: {a: 1}\n", "{model: {class_path: [1], init_args: 2}, 1: 2}"])
+def test_a_recipe_that_was_edited_by_hand_is_shown_as_it_is(trained, tmp_path, recipe):
+    edited = shutil.copytree(trained[0] / "mlp8", tmp_path / "edited")
+    (edited / "recipe.yaml").write_text(recipe)
+    found = cf.compare([trained[0] / "mlp8", edited])
+    assert [row["parameters"] for row in found.rows] == [found.rows[0]["parameters"]] * 2
+    assert {"run", "model", "objective"} <= set(found.rows[0])
+
+
 def test_what_cannot_be_compared_is_refused_in_one_line(trained, tmp_path):
     run = trained[0] / "mlp8"
     for given, message in (

@@ -47,6 +47,27 @@ def test_a_history_is_a_list_of_rows_and_gives_columns_by_name(tmp_path):
         runs.History()["loss"]
 
 
+def test_a_history_is_shown_by_its_columns_and_in_a_notebook_by_its_last_rows(tmp_path):
+    history = runs.History(ROWS)
+    assert repr(history) == "History(2 rows: epoch, step, loss, mse, held_out_loss)"
+    assert repr(runs.History()) == "History(0 rows)"
+    assert "<td>0.3333</td><td>1e-09</td><td></td></tr>" in history._repr_html_()
+    many = runs.History({"step": float(k)} for k in range(500))
+    assert len(many._repr_html_()) < 1000
+    assert "<td>499</td>" in many._repr_html_()
+    assert runs.History()._repr_html_().count("<tr>") == 1
+
+
+def test_a_log_whose_rows_have_no_step_is_none(tmp_path):
+    run = runs.Run(tmp_path)
+    for text in ("epoch,loss\n1,2\n", "step,loss\nnan,2\n"):
+        (tmp_path / "log.csv").write_text(text)
+        with pytest.raises(
+            cf.UsageError, match=r"log.csv is not the log of a run: a row has no step; start again "
+        ):
+            run.history["loss"]
+
+
 def test_a_history_is_a_table_of_pandas_where_that_is_installed(tmp_path, monkeypatch):
     run = runs.Run(tmp_path)
     run.write_history(ROWS)

@@ -1,6 +1,7 @@
 """Progress as it is drawn: on a terminal, in a notebook, and in a log file."""
 
 import io
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -86,6 +87,20 @@ def test_on_a_terminal_there_is_a_bar_with_the_numbers_which_stays_where_it_is_t
         assert "4/4" in written
         assert "loss 3.25" in written
         assert written.removesuffix("\x1b[?25h").endswith("\n") == stays  # the cursor is shown again last
+
+
+def test_on_eighty_columns_the_bar_and_the_time_left_are_seen_before_all_numbers_are(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "80")
+    numbers = {"step": 1052, "epoch": 17.33, "loss": 25.26, "held_out_mse": 0.02299}
+    with screen.drawn(stays=True) as told:
+        told("training (seconds)", 0, 180, numbers)
+        told("training (seconds)", 180, 180, numbers)
+    plain = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", sys.stderr.getvalue())
+    last = [line for line in plain.splitlines() if line.strip()][-1]
+    for word in ("training (seconds)", "━━━", "180/180", "0:00:00", "loss 25.26, held-out mse 0.02299"):
+        assert word in last
+    assert "…" not in last
 
 
 def test_a_notebook_has_one_bar_for_each_kind_of_work(notebook, capfd):

@@ -192,3 +192,32 @@ def test_a_plan_as_it_is_brings_a_linear_one_near_pca(tmp_path):
     run = cf.fit(cf.Linear(photos.shape, 10), photos=photos, run=tmp_path / "a", epochs=12, precision="32")
     exact = solved(tmp_path / "b", photos, 10)
     assert run.history[-1]["held_out_mse"] < 1.05 * exact.history[-1]["held_out_mse"]
+
+
+def test_a_code_of_one_number_is_the_first_component(tmp_path):
+    photos = Photos(size=8)
+    is_pca(solved(tmp_path, photos, 1), photos.images("train"), photos.images("held_out"))
+
+
+def test_images_that_are_all_the_same_have_no_variance_to_explain(tmp_path):
+    photos = Photos(np.full((20, 8, 8, 1), 51, np.uint8), 8)
+    run = solved(tmp_path, photos, 1)
+    assert explained(run)["explained_variance_ratio"] == [0.0]
+    with torch.no_grad():
+        assert run.model(photos.images("held_out")).allclose(torch.tensor(0.2))
+
+
+def test_a_single_image_is_refused_in_plain_words(tmp_path):
+    one = Photos(np.zeros((1, 8, 8, 1), np.uint8), 8)
+    with pytest.raises(cf.UsageError, match=r"^solve finds PCA, and a single image has no .*: give more images$"):
+        solved(tmp_path, one, 1)
+
+
+def test_the_run_of_another_model_is_refused_in_one_line(tmp_path):
+    photos = Photos(size=8)
+    solved(tmp_path / "a", photos, 3)
+    with pytest.raises(
+        cf.UsageError, match=r"^.* is of another model, Linear with shape=.*latent_dim=3, .*$"
+    ) as said:
+        cf.fit(cf.Linear(photos.shape, 4), photos=photos, run=tmp_path / "a", solve=True, resume=True)
+    assert "\n" not in str(said.value)

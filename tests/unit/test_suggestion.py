@@ -113,8 +113,19 @@ def test_a_suggestion_says_how_many_steps_and_why():
     assert found.why == (
         "3 minutes are about 910 steps of a UNet of width 16 and depth 2 at 48 pixels here, 178 ms each",
     )
+    assert suggestion(cf.UNet, Rung(96, 32, 3), 2.01, Plan(minutes=60)).why[0].endswith("pixels here, 2 s each")
+    found_one = suggestion(cf.AttentionUNet, Rung(32, 8, 2), 0.9, Plan(minutes=0.001))
+    assert found_one.why[0].startswith("0.001 minutes are about 1 step of an AttentionUNet of width 8 and")
+    assert found_one.why[1].startswith("1 step is too few to learn to copy: ")
     net = found.model((1, 48, 48))
     assert (net.shape, net.width, net.depth) == ((1, 48, 48), 16, 2)
+
+
+def test_the_plan_of_a_suggestion_has_what_was_named_so_that_what_is_trained_is_what_was_measured():
+    plan = Plan(minutes=3, batch=8, optimizer=cf.Adam(), precision="32", threads=2)
+    found = suggestion(cf.UNet, Rung(32, 8, 2), 0.1, plan).plan
+    named = {"optimizer": cf.Adam(), "precision": "32", "threads": 2}
+    assert found == {"steps": 1600, "minutes": 3, "batch": 8, **named}
 
 
 def test_too_few_steps_are_warned_of_with_the_minutes_that_would_do():
@@ -211,9 +222,10 @@ def test_the_clock_guards_a_plan_of_steps_and_leads_its_schedule_only_where_it_i
 def test_a_training_past_its_guard_stops_and_says_so(tmp_path, caplog):
     photos = cf.Photos(scenes(40, 8), 8)
     net = cf.MLP(photos.shape, hidden=(4,), latent_dim=2)
-    with caplog.at_level(logging.INFO, "copyfold"):
+    with caplog.at_level(logging.WARNING, "copyfold"):  # which Python shows without being asked
         run = cf.fit(net, None, photos, tmp_path / "r", steps=10**6, minutes=1e-4, precision="32")
     assert 0 < run.history[-1]["step"] < 10**6
     assert torch.load(run.checkpoint, weights_only=True)["seconds"] >= 1.15 * 0.006
-    assert "1.15 times the 0.0001 minutes were over at step" in caplog.text
+    assert "of 1,000,000: 1.15 times the 0.0001 minutes are over" in caplog.text
+    assert "it has not yet learned to copy" in caplog.text
     assert "go on with --resume and more --minutes" in caplog.text

@@ -490,6 +490,7 @@ def test_a_truncated_row_of_the_log_is_ignored(tmp_path):
         ({"sync": True}, "give --devices"),
         ({"average": 1.0}, "between 0 and 1"),
         ({"clip": 0.0}, "above 0"),
+        ({"minutes": "3"}, "minutes='3' is invalid: expected a number above 0"),
         ({"keep": 0}, "at least 1"),
         ({"patience": 0}, "at least 1"),
         ({"save_minutes": -1.0}, "expected a number of at least 0"),

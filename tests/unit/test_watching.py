@@ -125,6 +125,10 @@ def test_a_callback_that_fails_ends_training_and_nothing_is_saved(tmp_path):
 def test_what_is_no_function_is_refused_before_training(tmp_path):
     with pytest.raises(cf.UsageError, match=r"^callbacks has 3: expected functions"):
         fit(tmp_path / "a", callbacks=[3])
+    with pytest.raises(
+        cf.UsageError, match=r"^callbacks=.*print.* is invalid: expected a list of functions, callb"
+    ):
+        fit(tmp_path / "a", callbacks=print)
     assert not (tmp_path / "a").exists()
 
 
@@ -194,7 +198,22 @@ def test_a_logger_that_fails_is_named(tmp_path):
     assert logger.status == ["failed"]
 
 
-@pytest.mark.parametrize("log", ["wandb", 3, object()])
+def test_a_logger_that_fails_to_connect_is_named(tmp_path):
+    class Offline:
+        @property
+        def experiment(self):
+            raise ConnectionError("no server")
+
+        def log_metrics(self, metrics, step=None):
+            pass
+
+    with pytest.raises(
+        cf.CopyfoldError, match=r"^the logger Offline failed at step 4: ConnectionError: no server; "
+    ):
+        fit(tmp_path / "a", log=Offline())
+
+
+@pytest.mark.parametrize("log", ["wandb", 3, object(), CSVLogger])
 def test_what_is_no_logger_is_refused_before_training(tmp_path, log):
     with pytest.raises(cf.UsageError, match=r"is invalid: expected tensorboard, or a logger with log_metrics$"):
         fit(tmp_path / "a", log=log)

@@ -222,7 +222,7 @@ class Photos(Dataset[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         """The state to pickle: of mapped pixels the file, not the pixels."""
-        parts = {name: cache.where(getattr(self, name)) for name in ("train", "held_out")}
+        parts = {name: cache.where(getattr(self, name)) for name in ("train", "held_out", "_pixels")}
         return vars(self) | {name: place for name, place in parts.items() if place is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from copyfold.pictures.grids import grid, save_picture
 from copyfold.pictures.grids import png as png
 from copyfold.pictures.notebook import Clip as Clip
 from copyfold.pictures.notebook import embedded as embedded
+from copyfold.pictures.notebook import sheet as sheet
 from copyfold.pictures.notebook import shown as shown
 from copyfold.pictures.notebook import table as table
 

@@ -1,7 +1,7 @@
 """What a notebook shows of an object: pieces of HTML that need no other file."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -41,6 +41,13 @@ def table(rows: Mapping[str, object]) -> str:
     """Names and what they stand for."""
     cells = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
     return f"<table>{''.join(cells)}</table>"
+
+
+def sheet(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells under the names of their columns."""
+    heads = "".join(f"<th>{escape(name)}</th>" for name in names)
+    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    return f"<table><tr>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def _image(kind: str, data: bytes, alt: str) -> str:

@@ -159,11 +159,11 @@ def _differing(values: Mapping[str, Any], name: str) -> Iterator[tuple[str, Cell
     """
     if not _vary(values.values()):
         return
-    kinds = {value.get("class_path") if isinstance(value, Mapping) else None for value in values.values()}
+    kinds = {str(value["class_path"]) if _of_class(value) else None for value in values.values()}
     if len(kinds) > 1 or None in kinds:
         yield name, {run: _said(value) for run, value in values.items()}
         return
-    given = {run: value.get("init_args", {}) for run, value in values.items()}
+    given = {run: _arguments(value) for run, value in values.items()}
     for option in dict.fromkeys(option for options in given.values() for option in options):
         yield from _differing({run: given[run].get(option) for run in given}, f"{name}.{option}")
 
@@ -172,12 +172,23 @@ def _said(value: Any) -> Any:
     """A setting as one reads it: classes by name, with the options that are not at their defaults."""
     if isinstance(value, list):
         return f"[{', '.join(str(_said(item)) for item in value)}]"
-    if not isinstance(value, Mapping) or "class_path" not in value:
+    if not _of_class(value):
         return value
     usual = _usual(str(value["class_path"]))
-    options = {name: item for name, item in value.get("init_args", {}).items() if item != usual.get(name, ...)}
+    options = {name: item for name, item in _arguments(value).items() if item != usual.get(name, ...)}
     given = ", ".join(f"{name}={_said(item)}" for name, item in options.items())
     return f"{value['class_path']}({given})" if given else value["class_path"]
+
+
+def _of_class(value: Any) -> bool:
+    """Whether a setting is a class with its options, as a recipe that training wrote has all of them."""
+    return isinstance(value, Mapping) and "class_path" in value
+
+
+def _arguments(value: Any) -> Mapping[str, Any]:
+    """The options of a class in a recipe; none where a recipe that was edited by hand has none."""
+    found = value.get("init_args") if isinstance(value, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 @cache
@@ -223,7 +234,7 @@ def _notes(found: Sequence[runs.Run]) -> list[str]:
     """What makes the numbers of these runs hard to compare, in sentences."""
     datas = [run.data for run in found]
     key = "held_out_digest" if all(data.get("held_out_digest") for data in datas) else "fingerprint"
-    corruptions = [run.recipe.get("objective", {}).get("init_args", {}).get("corruption") for run in found]
+    corruptions = [_arguments(run.recipe.get("objective")).get("corruption") for run in found]
     devices = sorted({str(run.machine.get("device", "unknown")) for run in found})
     notes = {
         "The numbers are of different images: the runs do not hold out the same ones, so left and PSNR say little "

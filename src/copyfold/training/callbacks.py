@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
-from copyfold.errors import CopyfoldError
+from copyfold.errors import CopyfoldError, UsageError
 from copyfold.probes.base import still
 from copyfold.runs import Run
 from copyfold.training.state import TrainState
@@ -15,6 +15,15 @@ Event: TypeAlias = Literal["step", "epoch", "save", "end"]
 
 Callback: TypeAlias = Callable[[Event, TrainState], object]
 """Called as callback(event, state); `state.stop()` ends training after the step."""
+
+
+def check(callbacks: Sequence[Callback]) -> None:
+    """UsageError for what is no list of functions."""
+    if callable(callbacks):
+        raise UsageError(f"callbacks={callbacks!r} is invalid: expected a list of functions, callbacks=[f]")
+    for callback in callbacks:
+        if not callable(callback):
+            raise UsageError(f"callbacks has {callback!r}: expected functions, called as callback(event, state)")
 
 
 class Callbacks:

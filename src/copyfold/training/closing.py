@@ -35,22 +35,24 @@ def close(
     if codes:
         run.write_finding("codes.json", {name: value.tolist() for name, value in codes.items()})
     unstable = relapse(rows, plan.lr) or jumps(rows, plan.lr)
-    for sentence in [
-        _ended(rows[-1]) if rows else "no step was trained",
+    log.info("%s", _ended(rows[-1]) if rows else "no step was trained")
+    for sentence in [  # as warnings, which Python shows where nobody has set up logging
         *_guarded(plan, state, plan.last(metrics.length)),
         *(unstable or overfitting(rows) or _not_learned(rows, objective, photos, state)),
         *code_warnings(codes, any(penalty.sparse for penalty in penalties), outside),
-        *([] if state.clock.signum else above_pca(state.model, objective, photos)),
     ]:
+        log.warning("%s", sentence)
+    for sentence in [] if state.clock.signum else above_pca(state.model, objective, photos):
         log.info("%s", sentence)
 
 
 def _ended(row: runs.Row) -> str:
-    """Steps, epochs, seconds, loss and held-out error at the end, in one line."""
+    """Steps, epochs, seconds, loss, and the errors on training and held-out images at the end, in one line."""
     step, epoch, seconds = row["step"], row["epoch"], row["seconds"]
-    numbers = {"loss": row.get("loss"), "held-out error per pixel": row.get("held_out_mse")}
+    numbers = {"loss": row.get("loss"), "error per pixel": row.get("mse"), "held out": row.get("held_out_mse")}
     said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items() if value is not None)
-    return f"trained {step:,.0f} steps, {epoch:.4g} epochs, in {seconds:,.1f} seconds" + (said and f": {said}")
+    counted = f"trained {step:,.0f} step{'s' * (step != 1)}, {epoch:.4g} epoch{'s' * (epoch != 1)}"
+    return f"{counted}, in {seconds:,.1f} seconds" + (said and f": {said}")
 
 
 def _guarded(plan: Plan, state: TrainState, last: int | None) -> list[str]:
@@ -60,8 +62,8 @@ def _guarded(plan: Plan, state: TrainState, last: int | None) -> list[str]:
     if state.clock.seconds < 60 * plan.limit:
         return []
     return [
-        f"{GRACE} times the {plan.minutes:g} minutes were over at step {state.step:,} of {last:,}: the machine "
-        "was slower than the plan expects; go on with --resume and more --minutes"
+        f"stopped at step {state.step:,} of {last:,}: {GRACE} times the {plan.minutes:g} minutes are over, and "
+        "the machine was slower than the plan expects; go on with --resume and more --minutes"
     ]
 
 

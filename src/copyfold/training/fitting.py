@@ -20,6 +20,7 @@ from copyfold.models.base import Autoencoder, load
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical, Objective
 from copyfold.training.callbacks import Callback, Callbacks
+from copyfold.training.callbacks import check as check_callbacks
 from copyfold.training.checkpointing import Checkpoints, check_state, finished, read
 from copyfold.training.checks import check, check_kinds, check_resumed
 from copyfold.training.closing import close
@@ -76,9 +77,10 @@ def fit(
     The fields of `Plan` say how to train, as in fit(model, epochs=10, batch=64, lr=1e-3). A Linear can be solved
     exactly instead: fit(model, solve=True) sets its weights to PCA.
 
-    The same seed, threads and machine give bit-identical results, also where training was stopped and resumed; not
-    where `minutes` with a cosine schedule makes the learning rate depend on the clock, nor on a GPU in general,
-    some of whose sums have no fixed order (torch.use_deterministic_algorithms gives them one).
+    The same seed, threads and machine give bit-identical results, also where training was stopped and resumed;
+    not where `minutes` with a cosine schedule makes the learning rate depend on the clock, nor on a GPU in
+    general, some of whose sums have no fixed order (torch.use_deterministic_algorithms gives them one). Several
+    trainings at once need a process each: threads of one process would share torch's random numbers.
 
     Args:
         model: What to train; its shape must be that of the photos.
@@ -109,9 +111,7 @@ def fit(
     check_kinds(model, objective)
     chosen = Plan(**plan).resolved(model)
     check_logger(log)
-    for callback in callbacks:
-        if not callable(callback):
-            raise UsageError(f"callbacks has {callback!r}: expected functions, called as callback(event, state)")
+    check_callbacks(callbacks)
     if chosen.solve and (callbacks or log is not None):
         raise UsageError("solve takes no training steps, for which callbacks and log are: leave them out")
     if plan.get("precision", "auto") == "auto" and not chosen.solve:

@@ -40,7 +40,7 @@ def check(log: Log | None) -> None:
             raise UsageError(f"log={log!r} is invalid: expected tensorboard, or a logger with log_metrics")
         if importlib.util.find_spec("tensorboard") is None:
             raise UsageError("log='tensorboard' needs TensorBoard: pip install copyfold[tensorboard]")
-    elif not callable(getattr(log, "log_metrics", None)):
+    elif isinstance(log, type) or not callable(getattr(log, "log_metrics", None)):
         raise UsageError(f"log={log!r} is invalid: expected tensorboard, or a logger with log_metrics")
 
 
@@ -55,7 +55,8 @@ class Sent:
     @property
     def takes_pictures(self) -> bool:
         """Whether the logger shows pictures."""
-        return callable(getattr(getattr(self.logger, "experiment", None), "add_image", None))
+        with named(self.what, self.state, self.run):  # a logger may connect to its server only here
+            return callable(getattr(getattr(self.logger, "experiment", None), "add_image", None))
 
     def recipe(self, recipe: Mapping[str, Any]) -> None:
         """Send every choice that makes the run."""

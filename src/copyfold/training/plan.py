@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Literal, TypeAlias
 
 import torch
@@ -93,7 +94,8 @@ class Plan:
         one_of(Precision, "precision", self.precision)
         if self.optimizer is not None and not isinstance(self.optimizer, Optimizer):
             raise UsageError(
-                f"optimizer={self.optimizer!r} is invalid: expected one of copyfold's, as in optimizer=cf.Muon()"
+                f"optimizer={self.optimizer!r} is invalid: expected an instance of a subclass of Optimizer, as in "
+                "optimizer=cf.Muon()"
             )
         one_of(Schedule, "schedule", self.schedule)
         for name in ("epochs", "steps", "patience", "save_steps", "threads"):
@@ -103,8 +105,9 @@ class Plan:
             at_least(0, warm_up=self.warm_up)
         not_negative(self, save_minutes=self.save_minutes)
         for name in ("minutes", "lr", "clip"):
-            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
-                raise UsageError(f"{name}={value} is invalid: expected a number above 0")
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Real) and 0 < value < math.inf):
+                raise UsageError(f"{name}={value!r} is invalid: expected a number above 0")
         if self.average is not None and not 0 < self.average < 1:
             raise UsageError(f"average={self.average} is invalid: expected a decay between 0 and 1, such as 0.999")
         if self.batch % (self.world * self.accumulate):

@@ -61,6 +61,8 @@ def check_solvable(model: Autoencoder, objective: Objective, photos: Photos | St
             "Classical() as it is, or train by steps"
         )
     most = _most(model, len(photos))
+    if most == 0:
+        raise UsageError("solve finds PCA, and a single image has no principal component: give more images")
     if model.latent_dim > most:
         raise UsageError(
             f"latent_dim={model.latent_dim} is invalid for solve: {len(photos)} images of {prod(model.shape)} "
@@ -185,7 +187,7 @@ def _exact(rows: Iterable[Tensor], count: int, centred: bool) -> Components:
     covariance = (moment - n * mean.outer(mean)) / (n - centred)
     d = len(mean)
     variances, directions = eigh(covariance.numpy(), subset_by_index=(d - count, d - 1))
-    found = torch.from_numpy(np.ascontiguousarray(directions.T[::-1]))
+    found = torch.from_numpy(directions.T[::-1].copy())  # torch takes no view that runs backwards
     variances = torch.from_numpy(variances[::-1].copy()).clamp(min=0)
     return Components(found, variances, mean, float(covariance.trace()))
 
@@ -244,8 +246,10 @@ def _take_over(model: Linear, run: runs.Run) -> None:
     """Give the model the weights of a run that was solved; UsageError where that is of another model."""
     saved = load(run.folder)
     if (type(saved), saved.config) != (type(model), model.config):
+        given = ", ".join(f"{name}={value}" for name, value in saved.config.items())
         raise UsageError(
-            f"{run.folder} is of another model, {saved!r}: leave out --model, or start again with --overwrite"
+            f"{run.folder} is of another model, {type(saved).__name__} with {given}: leave out --model, or start "
+            "again with --overwrite"
         )
     model.load_state_dict(saved.state_dict())
 

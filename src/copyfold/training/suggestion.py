@@ -3,8 +3,8 @@
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -47,6 +47,7 @@ SHARE = 0.9  # of the minutes are steps; the rest is held-out images, running av
 MINUTES = 3.0
 UNCOUNTED = 2  # steps before those that are measured: the first make room for what all need
 SPENT = 0.01  # of the minutes, measuring of one network ends; a step that is being measured is waited for
+OWN = ("steps", "minutes", "batch")  # of a plan, what a suggestion says itself
 TRIED, CHOSEN = 3, 8  # throw-away steps of each network that is tried, and more of the one that is chosen
 
 
@@ -90,6 +91,8 @@ class Suggestion:
     """Sentences: what was chosen, and what will not do."""
     wrap: Callable[[Autoencoder], Autoencoder] | None = None
     """What is put around the network, such as a Variational."""
+    named: Mapping[str, Any] = field(default_factory=dict)
+    """The other fields of the plan that were named, such as the optimiser."""
 
     def model(self, shape: Shape) -> Autoencoder:
         """The network for images of this shape, which may have another size than was measured."""
@@ -97,8 +100,8 @@ class Suggestion:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """What `fit` is given: the steps, the minutes that guard them, the batch, and the threads where said."""
-        found = {"steps": self.steps, "minutes": self.minutes, "batch": self.batch}
+        """What `fit` is given: the steps, the minutes that guard them, the batch, threads, what was named."""
+        found = {"steps": self.steps, "minutes": self.minutes, "batch": self.batch, **self.named}
         return found if self.threads is None else found | {"threads": self.threads}
 
 
@@ -249,20 +252,25 @@ def suggestion(
             "other programs are using the cores, where one thread is the fastest: training has --threads 1"
         )
     threads = 1 if hindered else None
-    return Suggestion(architecture, *rung, steps, plan.minutes, plan.batch, threads, seconds, tuple(said), wrap)
+    others = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name not in OWN}
+    named = {name: value for name, value in others.items() if value != getattr(Plan, name)}
+    batch = plan.batch
+    return Suggestion(architecture, *rung, steps, plan.minutes, batch, threads, seconds, tuple(said), wrap, named)
 
 
 def _reasons(name: str, rung: Rung, seconds: float, steps: int, plan: Plan) -> Iterator[str]:
     assert plan.minutes is not None
     deep = "" if rung.depth is None else f" and depth {rung.depth}"
+    article = "an" if name[0] in "AEIOaeio" else "a"  # "a UNet"
     size = rung.size if isinstance(rung.size, int) else written(rung.size)
-    network = f"{name} of width {rung.width}{deep} at {size} pixels"
+    network = f"{article} {name} of width {rung.width}{deep} at {size} pixels"
     minutes = f"{plan.minutes:g} minute{'s' * (plan.minutes != 1)}"
+    counted = f"{steps:,} step{'s' * (steps != 1)}"
     needed = steps * seconds / 60
     if plan.steps is None:
-        yield f"{minutes} are about {steps:,} steps of a {network} here, {1000 * seconds:.3g} ms each"
+        yield f"{minutes} are about {counted} of {network} here, {_time(seconds)} each"
     else:
-        yield f"{steps:,} steps of a {network} take about {needed:.2g} minutes here"
+        yield f"{counted} of {network} take about {_time(60 * needed)} here"
         if needed > GRACE * plan.minutes:
             yield (
                 f"that is more than the {minutes} of the plan, and training stops at {GRACE} times those: give "
@@ -271,7 +279,7 @@ def _reasons(name: str, rung: Rung, seconds: float, steps: int, plan: Plan) -> I
     if steps < LEAST:
         least = _rounded_up(LEAST * seconds / SHARE / 60)
         more = f"at least {LEAST} --steps" if plan.steps else f"--minutes {least:g}, or a smaller --size or width"
-        yield f"{steps:,} steps are too few to learn to copy: give {more}"
+        yield f"{counted} {'is' if steps == 1 else 'are'} too few to learn to copy: give {more}"
 
 
 def step_time(model: Autoencoder, objective: Objective, plan: Plan, steps: int) -> float:
@@ -311,6 +319,18 @@ def _built(
 
 def _name(architecture: Callable[..., Autoencoder]) -> str:
     return getattr(getattr(architecture, "func", architecture), "__name__", "the architecture")
+
+
+def _time(seconds: float) -> str:
+    """A time in the unit that fits: 178 ms, 2 s, 10 minutes."""
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    return f"{seconds:.2g} s" if seconds < 99.5 else f"{_plain(seconds / 60)} minutes"
+
+
+def _plain(value: float) -> str:
+    """Two digits, and no exponent."""
+    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
 
 
 def _rounded(steps: float) -> int:

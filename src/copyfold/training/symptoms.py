@@ -9,6 +9,8 @@ from copyfold.types import Images
 
 UNLEARNED = 0.15
 """Of the variance of held-out images: where more is left, few copies of photographs are recognised."""
+ALIKE = 1.1
+"""Times what PCA leaves with as many numbers as the code has: no longer training brings such a code much more."""
 COMPONENTS = 100
 """Principal components to compare with where the code has more numbers than the images have."""
 RELAPSE = 3
@@ -22,7 +24,7 @@ JUMP, JUMPS, MEANT = 2.0, 3, 10
 
 
 def not_learned(rows: list[Row], variance: float, components: int, linear: float, whole_code: bool) -> list[str]:
-    """A warning where the copy leaves more of the variance than 15 %, and more than PCA does.
+    """A warning where the copy leaves more of the variance than 15 %, and more than PCA does, or its equal.
 
     `variance` is the squared error per pixel of the mean training image on held-out images; `linear` is what
     `components` principal components leave of it, which are as many as the code has numbers where `whole_code`.
@@ -31,7 +33,7 @@ def not_learned(rows: list[Row], variance: float, components: int, linear: float
     if not errors or variance <= 0:
         return []
     left = errors[-1][1] / variance
-    if left <= max(UNLEARNED, linear):
+    if left <= max(UNLEARNED, linear * (ALIKE if whole_code else 1)):
         return []
     share = f"{left:.0%}" if left < 1 else "all, and more,"
     of_code = ", as many as the code has numbers," if whole_code else ""
@@ -52,8 +54,8 @@ def overfitting(rows: list[Row]) -> list[str]:
     if last <= OVERFIT * seen or last <= RISEN * lowest:
         return []
     return [
-        f"it overfits: the error per pixel is {last:.4f} on held-out images and "
-        f"{seen:.4f} on training images, and was {lowest:.4f} at step {lowest_step:.0f}: best/ has the weights of "
+        f"it overfits: the error per pixel is {last:.3g} on held-out images and "
+        f"{seen:.3g} on training images, and was {lowest:.3g} at step {lowest_step:.0f}: best/ has the weights of "
         "the lowest loss; give more images, --flip, or --patience 10"
     ]
 
@@ -67,8 +69,8 @@ def relapse(rows: list[Row], lr: float | None) -> list[str]:
     if errors[-1][1] <= RELAPSE * best:
         return []
     return [
-        f"training became unstable: the held-out error per pixel is {errors[-1][1]:.4f}, and was "
-        f"{best:.4f} at step {step:.0f}: train again with an --lr below {lr:g}, or with a norm"
+        f"training became unstable: the held-out error per pixel is {errors[-1][1]:.3g}, and was "
+        f"{best:.3g} at step {step:.0f}: train again with an --lr below {lr:g}, or with a norm"
     ]
 
 

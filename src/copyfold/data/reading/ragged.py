@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,16 @@ class Ragged:
         flat = [np.broadcast_to(image, (*image.shape[:2], channels)).reshape(-1) for image in found]
         values = np.concatenate(flat) if flat else np.empty(0, np.uint8)
         return cls.of(values, [image.shape[:2] for image in found], channels)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state to pickle: of mapped values the file, not the values."""
+        return vars(self) | {"values": cache.where(self.values) or self.values}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        values = state["values"]
+        vars(self).update(
+            state | {"values": np.asarray(values.mapped() if isinstance(values, cache.Mapped) else values)}
+        )
 
     def __len__(self) -> int:
         return len(self.sizes)
