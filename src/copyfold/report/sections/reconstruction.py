@@ -22,11 +22,6 @@ class Reconstruction(Section):
     order = 10
     scales = (
         Scale(
-            "no variance",
-            "1 where all images are the same, so that nothing tells them apart that a code could keep; else 0",
-            ((BELOW, ""), (1, "The images are all the same, so there is no variance between them to keep.")),
-        ),
-        Scale(
             "kept",
             "1 - mse(D(E(x)), x) / mse(mean of the reference, x), over the images measured",
             (
@@ -48,6 +43,11 @@ class Reconstruction(Section):
                 (BELOW, ", and its output is nearly the same whatever the input is."),
                 (0.05, " (PSNR {psnr:.1f} dB)."),
             ),
+        ),
+        Scale(
+            "no variance",
+            "1 where all images are the same, so that nothing tells them apart that a code could keep; else 0",
+            ((BELOW, ""), (1, "The images are all the same, so there is no variance between them to keep.")),
         ),
         Scale(
             "active units",
