@@ -107,6 +107,8 @@ def test_a_list_of_paths_keeps_its_order(folder: Path) -> None:
     assert Photos(paths[::-1], whole=True).fingerprint != photos.fingerprint
     assert isinstance(photos.train, np.memmap)  # cached, as a folder is
     assert len(Stream(paths, 16)) == 11
+    with pytest.raises(DataError, match=r"a list of 12 files in .* was given from Python and is not kept"):
+        Photos(photos.recipe()["data"])
     paths[3].write_bytes(paths[4].read_bytes())
     assert Photos(paths, whole=True).fingerprint != photos.fingerprint
 

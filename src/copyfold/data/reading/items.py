@@ -76,6 +76,10 @@ class Listed(Folder):
         super().__init__(root, [_file(path, root) for path in paths])
         self.where = f"a list of {len(paths)} files in {root}"
 
+    def describe(self) -> str:
+        """In words: a recipe does not repeat the paths."""
+        return f"{self.where}, a list in memory"
+
     def identity(self) -> Iterable[str]:
         """Path, size and modification time of every file, in order."""
         yield "list"
