@@ -1,5 +1,6 @@
 """What can be given in Python: lists, torch data sets, loaders; and what is no source, in one sentence."""
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +69,19 @@ def test_arrays_of_several_shapes_are_read_each_in_its_own(cache: Path) -> None:
     assert survey(given).value_range == (0, 77)
 
 
+def test_small_images_of_two_axes_are_grey() -> None:
+    assert Photos([np.full((5, 4), k, np.uint8) for k in range(9)], 4).shape == (1, 4, 4)
+    assert Photos([np.full((5 + k % 2, 3), k, np.uint8) for k in range(9)], 3).shape == (1, 3, 3)
+
+
+def test_tensors_of_every_kind_are_read(colour: np.ndarray) -> None:
+    grey = torch.from_numpy(colour[..., 0]).float() / 255
+    same = Photos(grey).fingerprint
+    assert Photos(grey.clone().requires_grad_()).fingerprint == same
+    assert Photos(grey.to_sparse()).fingerprint == same
+    assert Photos(grey.to(torch.bfloat16)).shape == (1, 16, 16)
+
+
 def test_a_list_of_pictures(colour: np.ndarray, cache: Path) -> None:
     given = [Image.fromarray(pixels) for pixels in colour]
     photos = Photos(given)
@@ -93,6 +107,8 @@ def test_a_list_of_paths_keeps_its_order(folder: Path) -> None:
     assert Photos(paths[::-1], whole=True).fingerprint != photos.fingerprint
     assert isinstance(photos.train, np.memmap)  # cached, as a folder is
     assert len(Stream(paths, 16)) == 11
+    with pytest.raises(DataError, match=r"a list of 12 files in .* was given from Python and is not kept"):
+        Photos(photos.recipe()["data"])
     paths[3].write_bytes(paths[4].read_bytes())
     assert Photos(paths, whole=True).fingerprint != photos.fingerprint
 
@@ -184,6 +200,10 @@ WRONG = {
     "set": ({"a", "b"}, r"set, which has no order: give sorted\(\.\.\.\)"),
     "bytes": (b"ab", "of type bytes"),
     "number": (3, "of type int"),
+    "file": (io.BytesIO(b"a"), r"an open file \(BytesIO\): give its path"),
+    "class": (Linear, "the source is the class Linear"),
+    "no values": (torch.empty(4, 8, 8, device="meta"), "a tensor torch.float32 on meta cannot be read"),
+    "empty path": ("", "the path of the images is empty: give a folder, or . for this one"),
     "iterable dataset": (Endless(), "Endless has no length"),
     "loader of it": (DataLoader(Endless()), "Endless has no length"),
     "mixed": ([np.zeros((4, 4)), Image.new("L", (4, 4))], r"holds arrays \(item 0\) and Pillow images \(item 1\)"),

@@ -298,6 +298,12 @@ def test_an_arrow_file_with_broken_offsets_is_refused(tmp_path: Path) -> None:
         Photos(tmp_path / "one")
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table([pngs(1, 2), pngs(3, 4)], names=["image", "image"]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet has several columns called image: rename all but one"):
+        Photos(tmp_path / "a.parquet")
+
+
 def test_columns_that_some_shards_lack(tmp_path: Path) -> None:
     put(tmp_path / "set" / "train-0.parquet", image=pngs(1, 2), label=[0, 1])
     put(tmp_path / "set" / "train-1.parquet", extra=pngs(8, 8), image=pngs(3, 4), label=[0, 1])

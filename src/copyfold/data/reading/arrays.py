@@ -167,8 +167,7 @@ class Memory(Array):
         where: str | None = None,
     ) -> None:
         if isinstance(data, torch.Tensor):
-            data = data.detach().cpu()
-            data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
+            data = as_array(data)
         named = where or f"the array {'x'.join(map(str, data.shape))} {data.dtype}"
         count = len(data) if data.ndim else 0
         labels = labels or Labels(None)
@@ -199,6 +198,16 @@ def array_file(path: Path, layout: str | None, column: str | None = None) -> Arr
     identity = (str(path), str(status.st_size), str(status.st_mtime_ns))
     named = identity if column is None else (*identity, f"column|{column}")
     return Array(str(path), layout, lambda: named, lambda: load_file(path, column), column)
+
+
+def as_array(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor of any device, type and layout as NumPy has it; UsageError where it has no values."""
+    try:
+        tensor = tensor.detach().to_dense().cpu()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    except (RuntimeError, TypeError) as error:  # a meta tensor, or one of a type that NumPy does not have
+        reason = next(iter(str(error).splitlines()), "")
+        raise UsageError(f"a tensor {tensor.dtype} on {tensor.device} cannot be read: {reason}") from None
 
 
 def numbered(count: int) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 import numpy as np
 import torch
 
-from copyfold.data.reading.arrays import Memory, numbered
+from copyfold.data.reading.arrays import Memory, as_array, numbered
 from copyfold.data.reading.columns import IMAGE_COLUMNS, LABEL_COLUMNS, listed
 from copyfold.data.reading.decoding import Header, decode, header, upright
 from copyfold.data.reading.folders import File, Folder
@@ -77,6 +77,10 @@ class Listed(Folder):
         super().__init__(root, [_file(path, root) for path in paths])
         self.where = f"a list of {len(paths)} files in {root}"
 
+    def describe(self) -> str:
+        """In words: a recipe does not repeat the paths."""
+        return f"{self.where}, a list in memory"
+
     def identity(self) -> Iterable[str]:
         """Path, size and modification time of every file, in order."""
         yield "list"
@@ -138,9 +142,8 @@ class Arrays(Source):
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, array in enumerate(arrays):
             groups.setdefault((array.shape, array.dtype.str), []).append(index)
-        self._parts = [
-            Memory(np.stack([arrays[k] for k in rows]), layout, None, where) for rows in groups.values()
-        ]
+        stacks = [np.stack([arrays[k] for k in rows]) for rows in groups.values()]
+        self._parts = [Memory(stack, _layout(stack[0], layout), None, where) for stack in stacks]
         self._places = np.empty((len(arrays), 2), np.int64)
         for part, rows in enumerate(groups.values()):
             self._places[rows] = [(part, row) for row in range(len(rows))]
@@ -233,7 +236,7 @@ def _made(
         shape = "x".join(map(str, images[wrong].shape)) or "a number"
         raise DataError(f"item {wrong} of {where} is {shape}: an image has two or three axes")
     if len({(image.shape, image.dtype) for image in images}) == 1:
-        source = Memory(np.stack(images), layout, labels, where)
+        source = Memory(np.stack(images), _layout(images[0], layout), labels, where)
         source.column = column
         return source
     return Arrays(images, where, layout, labels, column)
@@ -269,8 +272,7 @@ def _could_be(value: Any) -> bool:
 def _image(thing: Any, index: int, where: str) -> Any:
     """An image as it is kept: tensors as arrays."""
     if isinstance(thing, torch.Tensor):
-        thing = thing.detach().cpu()
-        return (thing.float() if thing.dtype == torch.bfloat16 else thing).numpy()
+        return as_array(thing)
     if is_picture(thing) or isinstance(thing, np.ndarray | bytes | str | os.PathLike):
         return thing
     raise UsageError(
@@ -300,6 +302,11 @@ def _labels(given: Any, values: list[Any], where: str) -> Labels:
     if found.classes is None and found.numbers and max(found.numbers) < len(names):
         return Labels(found.numbers, list(names))
     return found
+
+
+def _layout(image: np.ndarray, layout: str | None) -> str | None:
+    """The layout of a stack of such images: of two axes they can only be grey."""
+    return "NHW" if image.ndim == 2 and layout is None else layout
 
 
 def _kind(image: Any) -> str:

@@ -79,6 +79,10 @@ def _wrong(given: Any) -> str | None:
         return f"the source is a {name} of {keys}: give one of its values"
     if isinstance(given, set | frozenset):
         return f"the source is a {name}, which has no order: give sorted(...) of it"
+    if hasattr(given, "read"):
+        return f"the source is an open file ({name}): give its path"
+    if isinstance(given, type):
+        return f"the source is the class {given.__name__}"
     if isinstance(given, Iterator):
         return f"the source is a {name}, which can be read only once: give list(...) of it"
     if isinstance(given, bytes | bytearray) or not (hasattr(given, "__len__") and hasattr(given, "__getitem__")):
@@ -92,6 +96,8 @@ def _at(given: str | os.PathLike[str], layout: str | None, column: str | None) -
         return Hub(given, column)
     if isinstance(given, str) and "://" in given:
         raise DataError(f"{given} is an address: only hf://owner/name is read from there; download it")
+    if not os.fspath(given):
+        raise DataError("the path of the images is empty: give a folder, or . for this one")
     path = Path(os.path.abspath(Path(given).expanduser()))
     if path.is_dir():
         return _folder(path, column)

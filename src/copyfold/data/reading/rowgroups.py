@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ def laid_out(
         raise DataError(f"{where} holds no rows")
     first = next(iter(splits.values()))[0]
     whole = found[first.file][0]
+    if twice := [name for name, count in Counter(whole.names).items() if count > 1]:
+        raise DataError(f"{first.file} has several columns called {twice[0]}: rename all but one")
     full = {name: schema for name, (schema, groups) in found.items() if groups}
     shared = [name for name in whole.names if all(name in schema.names for schema in full.values())]
     try:
