@@ -17,7 +17,8 @@ from copyfold.data.batches import mirror
 from copyfold.data.crops import NAMED, Crops, alone, drawn, part, too_small
 from copyfold.data.photos import Which
 from copyfold.data.reading import cache, digests
-from copyfold.data.reading.decoding import Refused, decode, header
+from copyfold.data.reading.decoding import Refused, header
+from copyfold.data.reading.depth import decoded
 from copyfold.data.reading.epochs import Found, Reading, encoded
 from copyfold.data.reading.parallel import cores, in_order
 from copyfold.data.reading.preparation import HELD_OUT_SHARE, PIECE, SMALL
@@ -263,7 +264,7 @@ class Stream:
         try:
             if isinstance(coded, Refused):
                 raise coded
-            image = decode(coded, max(self._sides) if self._sides else None)
+            image = decoded(coded, max(self._sides) if self._sides else None, self.values.deep)
             pixels = self.values.pixels(image, self.shape[0], self._sides, self.fit, self._seen)
         except Refused as error:
             return f"{self._shards.name(piece.part, row)} {error}"
@@ -308,7 +309,8 @@ class Stream:
             if isinstance(image, Refused):
                 return None
             known = header(image)
-            found = channels or self.values.pixels(decode(image), None, None, self.fit, self._seen).shape[2]
+            read = decoded(image, None, self.values.deep)
+            found = channels or self.values.pixels(read, None, None, self.fit, self._seen).shape[2]
             return min(known.width, known.height), found
         except Refused:  # it will be named when all are decoded
             return None

@@ -219,12 +219,13 @@ def survey(
 def _look(source: Source, count: int, values: Seen, progress: Progress | None) -> Iterator[_Seen | str]:
     """Every image after decoding it, or the reason why that failed."""
     how = Values(missing=source.has_missing(np.arange(count)))
+    coded = source.value_range() is None
 
     def look(piece: range) -> list[_Seen | str]:
         found: list[_Seen | str] = []
         for index in piece:
             try:
-                found.append(_seen(source, index, how, values))
+                found.append(_seen(source, index, how, values, coded))
             except Refused as error:
                 found.append(str(error))
         return found
@@ -237,14 +238,15 @@ def _look(source: Source, count: int, values: Seen, progress: Progress | None) -
         yield from found
 
 
-def _seen(source: Source, index: int, how: Values, values: Seen) -> _Seen:
-    image = source.read(index, None)  # the header alone would not show that the rest is missing
+def _seen(source: Source, index: int, how: Values, values: Seen, coded: bool) -> _Seen:
     header = source.header(index)
+    image = source.read(index, None, header.deep)  # the header alone would not show that the rest is missing
+    with suppress(*([] if coded else [Outside])):  # an array's values are described, whatever they are
+        how.look(image, values)
     if isinstance(image, np.ndarray):
-        with suppress(Outside):  # an array's values are described, whatever they are
-            how.look(image, values)
-        return _Seen(header, _digest((image.shape, image.dtype.str), np.ascontiguousarray(image).data.cast("B")))
-    how.look(image, values)
+        digest = _digest((image.shape, image.dtype.str), np.ascontiguousarray(image).data.cast("B"))
+        bits = 8 * image.dtype.itemsize if coded else 0
+        return _Seen(header, digest, bits, (float(image.min()), float(image.max())))
     shown = image.convert("RGBA" if image.has_transparency_data else "RGB") if image.mode == "P" else image
     digest = _digest((shown.mode, shown.size), shown.tobytes())
     return _Seen(header, digest, DEEP.get(image.mode, 8), _extremes(shown))

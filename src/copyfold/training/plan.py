@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from numbers import Real
 from typing import Literal, TypeAlias
 
 import torch
@@ -106,7 +105,7 @@ class Plan:
         not_negative(self, save_minutes=self.save_minutes)
         for name in ("minutes", "lr", "clip"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Real) and 0 < value < math.inf):
+            if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
                 raise UsageError(f"{name}={value!r} is invalid: expected a number above 0")
         if self.average is not None and not 0 < self.average < 1:
             raise UsageError(f"average={self.average} is invalid: expected a decay between 0 and 1, such as 0.999")

@@ -17,7 +17,7 @@ from PIL import Image
 from copyfold import files
 from copyfold.data import Photos
 from copyfold.data.reading import cache as store
-from copyfold.data.reading import decoding, folders
+from copyfold.data.reading import decoding, depth, folders
 from copyfold.errors import CopyfoldError
 
 
@@ -25,7 +25,7 @@ from copyfold.errors import CopyfoldError
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are opened, by header or to decode."""
     names: list[str] = []
-    for name in ("header", "decode"):
+    for name in ("header", "decoded"):
         function = getattr(folders, name)
         monkeypatch.setattr(
             folders,
@@ -222,7 +222,7 @@ def test_grey_photos_are_decoded_once_and_found_again(
 def test_a_given_size_avoids_reading_headers(
     nearly_grey: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folders, "decode", decoding.decode)
+    monkeypatch.setattr(folders, "decoded", depth.decoded)
     Photos(nearly_grey, size=16)
     assert len(opened) <= 16  # a few, to know whether threads help
     Photos(nearly_grey)

@@ -461,7 +461,7 @@ def test_a_second_opening_decodes_nothing_and_reads_nothing_whole(
 ) -> None:
     first = Photos(album, crop=16)
     opened: list[object] = []
-    for name in ("decode", "header"):
+    for name in ("decoded", "header"):
         monkeypatch.setattr(folders, name, lambda *given, name=name: opened.append(given))
     second, other = Photos(album, crop=16), Photos(album, crop=20)  # the same photographs
     assert opened == []

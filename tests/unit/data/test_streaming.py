@@ -91,8 +91,8 @@ def test_a_resume_at_any_batch_continues_exactly(sharded: Path, rank: int, world
 def test_a_resume_does_not_decode_what_was_seen(sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Stream(sharded, 8, buffer=8, held_out=10)
     decoded, opened = [], []
-    decode, chunks = streaming.decode, shards.Tables._chunks
-    monkeypatch.setattr(streaming, "decode", lambda *args: decoded.append(1) or decode(*args))
+    decode, chunks = streaming.decoded, shards.Tables._chunks
+    monkeypatch.setattr(streaming, "decoded", lambda *args: decoded.append(1) or decode(*args))
     monkeypatch.setattr(shards.Tables, "_chunks", lambda *args: opened.append(args[1:]) or chunks(*args))
     batches = stream.batches(10)
     assert len(list(batches)) == 20

@@ -87,8 +87,8 @@ def test_a_single_parquet_file_holds_out_a_tenth(parquet: Path) -> None:
 
 def test_limit_decodes_only_the_chosen_rows(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    real_decode = tables.decode
-    monkeypatch.setattr(tables, "decode", lambda *arguments: decoded.append(arguments) or real_decode(*arguments))
+    real = tables.decoded
+    monkeypatch.setattr(tables, "decoded", lambda *arguments: decoded.append(arguments) or real(*arguments))
     photos = Photos(parquet, limit=4)
     assert (len(photos), len(photos.held_out)) == (4, 4)
     assert len(decoded) == 8

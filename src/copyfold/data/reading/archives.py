@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from copyfold.data.reading.decoding import MEGAPIXELS, Header, Refused, decode, header
+from copyfold.data.reading.decoding import MEGAPIXELS, Header, Refused, header
+from copyfold.data.reading.depth import decoded
 from copyfold.data.reading.folders import IMAGES
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import arranged
@@ -14,7 +15,7 @@ from copyfold.data.reading.unread import FOLDERS, Unread, leftover
 from copyfold.errors import DataError
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from copyfold.data.reading.values import Given
 
 ARRAYS = frozenset({".npy", ".npz"})
 OTHERS = frozenset({".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
@@ -71,9 +72,9 @@ class Zip(Source):
         except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
             raise Refused(f"cannot be unpacked: {error}") from None
 
-    def read(self, index: int, near: int | None) -> "Image.Image":
+    def read(self, index: int, near: int | None, deep: bool = False) -> "Given":
         """One file, decoded."""
-        return decode(self.coded(index), near)
+        return decoded(self.coded(index), near, deep)
 
     def coded(self, index: int) -> bytes:
         """One file, unpacked; raises Refused."""

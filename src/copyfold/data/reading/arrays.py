@@ -142,7 +142,7 @@ class Array(Source):
         _, height, width, channels = self.array.shape
         return Header(width, height, {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels"))
 
-    def read(self, index: int, near: int | None) -> np.ndarray:
+    def read(self, index: int, near: int | None, deep: bool = False) -> np.ndarray:
         """The numbers of one image."""
         return self.array[index]
 

@@ -52,6 +52,8 @@ class Header:
     height: int
     mode: str
     animated: bool = False
+    deep: bool = False
+    """Whether it has colours of 16 bits, of which a picture has the upper 8."""
 
 
 def decode(file: Readable, near: int | None = None) -> "Image.Image":
@@ -61,15 +63,20 @@ def decode(file: Readable, near: int | None = None) -> "Image.Image":
     libjpeg then computes only the coarse frequencies, several times faster than decoding all of them.
     """
     try:
-        with opened(file) as image:
-            if near is not None and image.format == "JPEG" and min(image.size) >= 4 * near:
-                image.draft(None, (2 * near, 2 * near))
-            image.load()
-            return upright(image)
+        return picture(file, near)
     except Refused as refused:
         if refused.tiff:
             return _from_numbers(file)
         raise
+
+
+def picture(file: Readable, near: int | None = None) -> "Image.Image":
+    """The same of what Pillow opens alone; Refused says of TIFF files of other kinds that they are some."""
+    with opened(file) as image:
+        if near is not None and image.format == "JPEG" and min(image.size) >= 4 * near:
+            image.draft(None, (2 * near, 2 * near))
+        image.load()
+        return upright(image)
 
 
 def header(file: Readable) -> Header:
@@ -85,6 +92,8 @@ def header(file: Readable) -> Header:
 
 
 def _header(file: Readable) -> Header:
+    from copyfold.data.reading.depth import wide
+
     with opened(file) as image:
         width, height = image.size
         # A PNG reads its pixels to look for EXIF behind them, and a TIFF's size is upright already.
@@ -96,7 +105,7 @@ def _header(file: Readable) -> Header:
             if turned in (5, 6, 7, 8):
                 width, height = height, width
         animated = image.format in ANIMATED and getattr(image, "is_animated", False)
-        return Header(width, height, image.mode, animated)
+        return Header(width, height, image.mode, animated, bool(wide(image)))
 
 
 def upright(image: "Image.Image") -> "Image.Image":

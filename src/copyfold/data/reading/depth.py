@@ -17,7 +17,16 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from copyfold.data.reading.decoding import MEGAPIXELS, ORIENTATION, WIDE_GREY, Header, Refused, opened, upright
+from copyfold.data.reading.decoding import (
+    MEGAPIXELS,
+    ORIENTATION,
+    WIDE_GREY,
+    Header,
+    Refused,
+    opened,
+    picture,
+    upright,
+)
 from copyfold.data.reading.tiff import Page
 from copyfold.data.reading.tiff import opened as page_opened
 
@@ -92,7 +101,7 @@ def numbers(file: Readable) -> Numbers:
     """
     try:
         with opened(file) as image:
-            wide = _wide(image)
+            stored = wide(image)
             kind, format = image.mode, image.format or ""
             tags = getattr(image, "tag_v2", {})
             bits, form, span = _first(tags.get(BITS)), _first(tags.get(FORMAT)), _range(tags)
@@ -101,10 +110,10 @@ def numbers(file: Readable) -> Numbers:
             return _tiff(file)
         raise
     # Pillow reads planes by rules of its own, and divides by the transparency: high and low bytes would not fit.
-    if wide and (tags.get(PLANAR) == 2 or wide.startswith("RGBa")):
+    if stored and (tags.get(PLANAR) == 2 or stored.startswith("RGBa")):
         return _tiff(file)
-    if wide:
-        return _sixteen(file, kind, format, wide)
+    if stored:
+        return _sixteen(file, kind, format, stored)
     with opened(file) as image:
         image.load()
         found = upright(image)
@@ -118,6 +127,20 @@ def numbers(file: Readable) -> Numbers:
     return Numbers(array, alpha, kind, format, array.shape[2] - alpha == 3, span, found, inverted=light)
 
 
+def decoded(file: Readable, near: int | None, deep: bool) -> "Image.Image | np.ndarray":
+    """An image to be read at 8 bits as a picture, and as its numbers if `deep`, or if it is no picture for Pillow.
+
+    Transparency is composited on white in the numbers. `near` is as in `decoding.decode`; raises Refused.
+    """
+    if not deep:
+        try:
+            return picture(file, near)
+        except Refused as refused:
+            if not refused.tiff:
+                raise
+    return numbers(file).opaque()
+
+
 def tiff_header(file: Readable) -> Header:
     """Size and kind of a TIFF that Pillow does not open; raises Refused."""
     with _directory(file) as page:
@@ -127,7 +150,7 @@ def tiff_header(file: Readable) -> Header:
         return Header(height, width, name) if turned else Header(width, height, name)
 
 
-def _wide(image: "ImageFile.ImageFile") -> str:
+def wide(image: "ImageFile.ImageFile") -> str:
     """How the file stores colours of 16 bits, in Pillow's words, as RGB;16B; "" where it does not."""
     args = image.tile[0].args if image.tile else ""
     raw = args if isinstance(args, str) else args[0] if args else ""

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from copyfold.data.reading import tiff
-from copyfold.data.reading.decoding import Header, decode, header
+from copyfold.data.reading.decoding import Header, header
+from copyfold.data.reading.depth import decoded
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import arranged
 from copyfold.data.reading.unread import FOLDERS, NOWHERE, Unread
 from copyfold.errors import DataError
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from copyfold.data.reading.values import Given
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
@@ -131,9 +132,9 @@ class Folder(Source):
         """Size and mode of one file."""
         return header(self.coded(index))
 
-    def read(self, index: int, near: int | None) -> "Image.Image":
+    def read(self, index: int, near: int | None, deep: bool = False) -> "Given":
         """One file, decoded."""
-        return decode(self.coded(index), near)
+        return decoded(self.coded(index), near, deep)
 
     def coded(self, index: int) -> str | tiff.Page:
         """Where an image is: the path of its file, or a page in one."""

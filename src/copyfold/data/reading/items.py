@@ -12,7 +12,8 @@ import torch
 
 from copyfold.data.reading.arrays import Memory, as_array, numbered
 from copyfold.data.reading.columns import IMAGE_COLUMNS, LABEL_COLUMNS, listed
-from copyfold.data.reading.decoding import Header, decode, header, upright
+from copyfold.data.reading.decoding import Header, header, upright
+from copyfold.data.reading.depth import decoded
 from copyfold.data.reading.folders import File, Folder
 from copyfold.data.reading.labels import Labels, class_numbers
 from copyfold.data.reading.sources import Listing, Source
@@ -21,6 +22,8 @@ from copyfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from copyfold.data.reading.values import Given
 
 IMAGE_KEYS = (*IMAGE_COLUMNS, "images", "pixel_values", "x")
 LABEL_KEYS = (*LABEL_COLUMNS, "y")
@@ -121,10 +124,10 @@ class Pictures(Source):
         picture = self._pictures[index]
         return header(picture) if isinstance(picture, bytes) else Header(*picture.size, picture.mode)
 
-    def read(self, index: int, near: int | None) -> "Image.Image":
+    def read(self, index: int, near: int | None, deep: bool = False) -> "Given":
         """One picture."""
         picture = self._pictures[index]
-        return decode(picture, near) if isinstance(picture, bytes) else picture
+        return decoded(picture, near, deep) if isinstance(picture, bytes) else picture
 
 
 class Arrays(Source):
@@ -187,7 +190,7 @@ class Arrays(Source):
         part, row = self._places[index].tolist()
         return self._parts[part].header(row)
 
-    def read(self, index: int, near: int | None) -> np.ndarray:
+    def read(self, index: int, near: int | None, deep: bool = False) -> np.ndarray:
         """The numbers of one array."""
         part, row = self._places[index].tolist()
         return self._parts[part].read(row, near)

@@ -131,7 +131,7 @@ def prepared(
         for index in map(int, indices):
             try:
                 mask = None if masks is None else masks(index)
-                images.append(values.pixels(source.read(index, near), wanted, size, fit, seen, mask))
+                images.append(values.pixels(source.read(index, near, values.deep), wanted, size, fit, seen, mask))
             except Refused as error:
                 refused.append((index, str(error)))
         found = {image.shape[2] for image in images}

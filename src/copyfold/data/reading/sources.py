@@ -63,10 +63,10 @@ class Source(ABC):
         """Size and mode of one image; raises Refused."""
 
     @abstractmethod
-    def read(self, index: int, near: int | None) -> "Given":
+    def read(self, index: int, near: int | None, deep: bool = False) -> "Given":
         """One image, upright: a picture in its own mode, or numbers H·W·C; raises Refused.
 
-        `near` is as in `decoding.decode`.
+        `near` is as in `decoding.decode`; `deep` asks for numbers at the depth of the file, where it has one.
         """
 
     def check(self, chosen: np.ndarray, values: "Values") -> None:  # noqa: B027 - most have nothing to check

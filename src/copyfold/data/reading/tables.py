@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from copyfold.data.reading.columns import Columns, chosen, encoded
-from copyfold.data.reading.decoding import Header, decode, header
+from copyfold.data.reading.decoding import Header, header
+from copyfold.data.reading.depth import decoded
 from copyfold.data.reading.folders import File
 from copyfold.data.reading.labels import class_numbers
 from copyfold.data.reading.rowgroups import Layout, Spool, column_values, laid_out, reason
@@ -22,7 +23,7 @@ from copyfold.errors import DataError
 from copyfold.types import Progress
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from copyfold.data.reading.values import Given
 
 PARQUET = frozenset({".parquet"})
 ARROW = frozenset({".arrow"})
@@ -90,9 +91,9 @@ class Parquet(Source):
         """Size and mode of one row's image."""
         return header(self.coded(index))
 
-    def read(self, index: int, near: int | None) -> "Image.Image":
+    def read(self, index: int, near: int | None, deep: bool = False) -> "Given":
         """One row's image, decoded."""
-        return decode(self.coded(index), near)
+        return decoded(self.coded(index), near, deep)
 
     def coded(self, index: int) -> bytes:
         """The encoded image in a row."""
@@ -174,9 +175,9 @@ class Hub(Source):
         """Size and mode of one row's image."""
         return header(self._coded(index))
 
-    def read(self, index: int, near: int | None) -> "Image.Image":
+    def read(self, index: int, near: int | None, deep: bool = False) -> "Given":
         """One row's image, decoded."""
-        return decode(self._coded(index), near)
+        return decoded(self._coded(index), near, deep)
 
     @cached_property
     def _splits(self) -> dict[str, Any]:

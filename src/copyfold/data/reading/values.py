@@ -196,6 +196,11 @@ class Values:
         return np.dtype(np.float32 if self.missing else np.uint16 if self.bits == 16 else np.uint8)
 
     @property
+    def deep(self) -> bool:
+        """Whether images are to be read at their own depth, rather than as pictures of 8 bits."""
+        return self != Values()
+
+    @property
     def top(self) -> float:
         """The stored pixel that is 1."""
         return 1.0 if self.missing else 65535.0 if self.bits == 16 else 255.0

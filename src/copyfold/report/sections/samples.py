@@ -4,7 +4,7 @@ import torch
 
 from copyfold import pictures
 from copyfold.data.sampling import SHOWN
-from copyfold.measures import spread
+from copyfold.measures import filled, spread
 from copyfold.probes.nearest import Nearest
 from copyfold.probes.quality import Quality
 from copyfold.report.base import BELOW, Content, Figure, Scale, Section
@@ -98,10 +98,10 @@ def _numbers(context: Context, made: Images, distances: tuple[float, float]) -> 
     probe = Quality(context.reference.images, floor=context.x)
     quality = probe(context.model, made, context.rng).numbers
     nearest = f"distance to the nearest {context.reference_word} image"
-    alike = any(_alike(images) for images in (context.x, context.reference.images))
+    alike = any(_alike(filled(images)) for images in (context.x, context.reference.images))
     ratios = {
         "sliced Wasserstein ratio": quality["sliced Wasserstein"] / quality["sliced Wasserstein, real"],
-        "variety": spread(made)[0] / spread(context.x)[0].clamp(min=1e-12),
+        "variety": spread(made)[0] / spread(filled(context.x))[0].clamp(min=1e-12),
     }
     numbers = {
         "no variety": float(alike),
