@@ -121,12 +121,12 @@ def _remembered(request: pytest.FixtureRequest) -> None:
     """The note that this user trained the run, which each test's own cache lacks."""
     if "run" in request.fixturenames:
         folder = request.getfixturevalue("run")
-        remember(folder, runs.open(folder).recipe["data"])
+        remember(folder, runs.open(folder).recipe)
 
 
 @pytest.fixture
 def copied(run: Path, tmp_path: Path) -> Path:
     """The run, to be written to, as if it had been trained there."""
     folder = shutil.copytree(run, tmp_path / "copied")
-    remember(folder, runs.open(run).recipe["data"])
+    remember(folder, runs.open(run).recipe)
     return folder

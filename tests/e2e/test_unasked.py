@@ -6,6 +6,7 @@ import shutil
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -131,7 +132,7 @@ def test_no_file_causes_a_call(name, mine, tmp_path, copyfold, monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         rename(mine, "hf://evil/tracker")
-        remember(mine, "hf://evil/tracker")  # which is not done: only places on this machine are noted
+        remember(mine, {"data": "hf://evil/tracker"})  # which is not done: only places on this machine are noted
         line = lines(mine, tmp_path / "out")[name]
         copyfold(*line).refused(2, "hf://evil/tracker", "a file from others may name any place")
         server.shutdown()
@@ -173,9 +174,9 @@ def test_the_command_that_is_named_has_the_imports_too(downloaded, folder, tmp_p
 def test_a_note_is_of_a_run_and_its_images(tmp_path, monkeypatch):
     run, other = tmp_path / "run", tmp_path / "other"
     for data in (None, 3, "hf://a/b", "relative", "an array in memory"):
-        remember(run, data)
+        remember(run, {"data": data})
         assert not is_remembered(run, data)
-    remember(run, "/some/where")
+    remember(run, {"data": "/some/where"})
     assert is_remembered(run, "/some/where")
     assert not is_remembered(other, "/some/where")
     assert not is_remembered(run, "/some/where/else")
@@ -187,5 +188,20 @@ def test_a_note_is_of_a_run_and_its_images(tmp_path, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COPYFOLD_CACHE", str(tmp_path / "file"))
-    remember(tmp_path, "/some/where")
+    remember(tmp_path, {"data": "/some/where"})
     assert not is_remembered(tmp_path, "/some/where")
+
+
+def test_masks_that_only_a_recipe_names_are_not_opened(folder, tmp_path, copyfold, monkeypatch):
+    scans, masks, run = tmp_path / "scans.npy", tmp_path / "masks.npy", tmp_path / "masked"
+    np.save(scans, scenes(40, size=8, seed=2))
+    np.save(masks, np.ones((40, 8, 8), bool))
+    line = ("train", scans, *TINY, "--epochs=1", "--objective.fidelity=Observed", "--no-pictures", "--run", run)
+    copyfold(*line, "--masks", masks).done()
+    embed = ("embed", run, "--out", tmp_path / "codes.parquet")
+    copyfold(*embed).done()
+    monkeypatch.setenv("COPYFOLD_CACHE", str(tmp_path / "another's cache"))
+    copyfold(*embed).refused(2, "names the images")
+    copyfold(*embed[:2], scans, *embed[2:]).refused(2, f"names the masks '{masks}'", "name them by --masks")
+    copyfold(*embed[:2], scans, *embed[2:], "--masks", masks).done()
+    copyfold("train", "--config", run / "recipe.yaml", scans, "--run", tmp_path / "new").refused(2, "by --masks")

@@ -12,7 +12,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import docstring_parser
 import yaml
@@ -148,10 +148,13 @@ def again(command: str, arguments: Sequence[str], *more: str) -> str:
     return shlex.join(["copyfold", command, *arguments, *imports, *more])
 
 
-def unasked(recipe: str, data: object, again: Again) -> str:
-    """The error about images that only a recipe names, with the command that names them."""
-    said = f"{recipe} names the images {data!r}, and a file from others may name any place"
+def unasked(recipe: str, data: object, again: Again | None, what: Literal["data", "masks"] = "data") -> str:
+    """The error about images or masks that only a recipe names, with the command that names them."""
+    named = "images" if what == "data" else "masks"
+    said = f"{recipe} names the {named} {data!r}, and a file from others may name any place"
     word = str(data)
+    if what == "masks" or again is None:
+        return f"{said}: if you want these to be read, name them by --masks"
     if not word.isprintable() or not (os.path.isabs(word) or word.startswith("hf://")):
         return f"{said}: give the images yourself, {again('DATA')}"
     return f"{said}: if you want these to be read, name them, {again(word)}"

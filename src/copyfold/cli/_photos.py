@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -53,13 +53,20 @@ def is_own(run: Run, source: str | None, options: Namespace) -> bool:
         return source is None
     usual = inspect.signature(Photos).parameters
     named = source if source.startswith("hf://") else os.path.abspath(Path(source).expanduser())
-    return named == run.recipe.get("data") and all(options[name] == usual[name].default for name in READING)
+    alone = options.get("masks") is None
+    return (
+        alone and named == run.recipe.get("data") and all(options[name] == usual[name].default for name in READING)
+    )
 
 
 def may_open(run: Run) -> bool:
     """Whether the images that a run's recipe names may be read unasked: the digits, or what the user gave it."""
-    data = run.recipe.get("data")
-    return data is None or is_remembered(run.folder, data)
+    return _may_open(run, "data") and _may_open(run, "masks")
+
+
+def _may_open(run: Run, name: Literal["data", "masks"]) -> bool:
+    place = run.recipe.get(name)
+    return place is None or is_remembered(run.folder, place)
 
 
 def own(run: Run, again: _parsing.Again | None) -> Photos | Stream:
@@ -69,8 +76,9 @@ def own(run: Run, again: _parsing.Again | None) -> Photos | Stream:
     they may be opened.
     """
     recipe = run.recipe
-    if again is not None and not may_open(run):
-        raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe["data"], again))
+    for name in ("data", "masks") if again is not None else ("masks",):
+        if not _may_open(run, name):
+            raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe[name], again, name))
     if recipe.get("stream"):
         taken = {name: recipe[name] for name in STREAM if name in recipe}
         with _screen.progress() as progress:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from jsonargparse import Namespace
@@ -165,29 +165,31 @@ def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
     recipe = Path(given.get("--run") or "") / "recipe.yaml"
     if "--resume" not in given or "--config" in given or not given.get("--run") or not recipe.is_file():
         options = _parsing.parse(parser, arguments)
-        _check_images(options, bool(others), arguments)
+        _check_images(options, bool(others), "--masks" in given, arguments)
         return options, set(given)
     added = any(word.flag.endswith("+") for word in words)
     there = _parsing.loaded(recipe) if added else {}
     words = [word for word in words if not (word.flag.endswith("+") and _has(there, word))]
     flags = [word.flag if word.value is None else f"{word.flag}={word.value}" for word in words]
     options = _parsing.parse(parser, [f"--config={recipe}", *flags, *others])
-    _check_images(options, bool(others), arguments)
+    _check_images(options, bool(others), "--masks" in given, arguments)
     if "--minutes" in given and "--steps" not in given and options.steps and options.minutes:
         before = _parsing.loaded(recipe).get("minutes") or options.minutes
         options.steps = max(1, round(options.steps * options.minutes / before))
     return options, set(given)
 
 
-def _check_images(options: Namespace, named: bool, arguments: Sequence[str]) -> None:
-    """Refuse images that only a recipe names, unless this user's own training wrote it there."""
-    if named or options.data is None:
-        return
-    files = [Path(_parsing.recipe_file(name)) for name in options.config]
-    file = next(file for file in reversed(files) if "data" in _parsing.loaded(file))
-    if not is_remembered(file.parent, options.data):
-        again = partial(_parsing.again, "train", arguments)
-        raise UsageError(_parsing.unasked(str(file), options.data, again))
+def _check_images(options: Namespace, named: bool, masked: bool, arguments: Sequence[str]) -> None:
+    """Refuse images and masks that only a recipe names, unless this user's own training wrote them there."""
+    files = [Path(_parsing.recipe_file(name)) for name in reversed(options.config or [])]
+    given: dict[Literal["data", "masks"], bool] = {"data": named, "masks": masked}
+    for name, there in given.items():
+        if there or options[name] is None:
+            continue
+        file = next(file for file in files if name in _parsing.loaded(file))
+        if not is_remembered(file.parent, options[name]):
+            again = partial(_parsing.again, "train", arguments)
+            raise UsageError(_parsing.unasked(str(file), options[name], again, name))
 
 
 def _has(recipe: Mapping[str, Any], word: _parsing.Word) -> bool:

@@ -174,7 +174,7 @@ def _train(
         compare(run, images)
         kept = read(run, model, plan, len(source))
         if finished(run, kept, plan, len(source)):
-            remember(run.folder, photos.recipe()["data"])  # as of a run that was moved
+            remember(run.folder, photos.recipe())  # as of a run that was moved
             model.load_state_dict(load(run.folder).state_dict())
             return 0
     with Signals(clock := Clock(plan.limit)), _explained(run, plan), launched(plan) as fabric:
@@ -194,7 +194,7 @@ def _train(
         kept = None  # as large as three models
         if first:  # nothing of a run is overwritten before all that it is resumed from has been checked
             describe(run, model, objective, photos, images, plan, log)
-        remember(run.folder, photos.recipe()["data"])
+        remember(run.folder, photos.recipe())
         loss = Loss(model, objective, memory)
         averages = RunningAverages(objective, photos, plan, fabric, memory)
         sent = Sent(log if first else None, state, run)

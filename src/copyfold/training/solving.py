@@ -89,7 +89,7 @@ def solve(
     if resume and run.history:
         compare(run, images)
         _take_over(model, run)
-        remember(run.folder, photos.recipe()["data"])
+        remember(run.folder, photos.recipe())
         log.info("%s is finished already: it was solved, which takes no steps", run.folder)
         return
     started = time.monotonic()
@@ -104,7 +104,7 @@ def solve(
         seen = photos.held_out[stratified(len(photos.held_out), EVALUATED)]
         row |= {f"held_out_{name}": value for name, value in _measured(model, objective, as_images(seen)).items()}
     describe(run, model, objective, photos, images, plan)
-    remember(run.folder, photos.recipe()["data"])
+    remember(run.folder, photos.recipe())
     model.save(run.folder / "model")
     shares = found.variances / (found.total or 1.0)  # of images that are all the same there is no variance
     numbers = {"explained_variance": found.variances, "explained_variance_ratio": shares}

@@ -8,8 +8,10 @@ this machine and for this user, that a training of this run was given them.
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from copyfold.data.reading import cache
 from copyfold.errors import CopyfoldError
@@ -18,18 +20,19 @@ from copyfold.files import write_text
 FOLDER = "runs"
 
 
-def remember(run: str | os.PathLike[str], data: object) -> None:
-    """Note that a training of the run in this folder was given these images, where they are files on this machine.
+def remember(run: str | os.PathLike[str], recipe: Mapping[str, Any]) -> None:
+    """Note that a training of the run in this folder was given the images, and masks, that a recipe names.
 
-    Where the cache cannot be written there is no note, and the images must be named again.
+    Files on this machine only. Where the cache cannot be written there is no note, and they must be named again.
     """
-    if isinstance(data, str) and os.path.isabs(data):
-        with suppress(CopyfoldError, OSError):
-            write_text(_file(run, data), json.dumps(_note(run, data)) + "\n")
+    for data in (recipe["data"], recipe.get("masks")):
+        if isinstance(data, str) and os.path.isabs(data):
+            with suppress(CopyfoldError, OSError):
+                write_text(_file(run, data), json.dumps(_note(run, data)) + "\n")
 
 
 def is_remembered(run: str | os.PathLike[str], data: object) -> bool:
-    """Whether this user's own training of the run in this folder was given these images.
+    """Whether this user's own training of the run in this folder was given these images, or masks.
 
     Not of a run that was moved, nor of a link that leads elsewhere by now. The images are not looked at unless
     there is a note.
