@@ -50,7 +50,7 @@ def _at_hand(name: str) -> Path:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Write file names that are not UTF-8 in what a test printed as \\udce9: several processes send each other text."""
+    """Write file names that are not UTF-8 as \\udce9 in what a test printed: processes send each other text."""
     report = yield
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
