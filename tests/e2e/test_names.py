@@ -11,8 +11,10 @@ from PIL import Image
 from pyarrow import parquet
 
 import copyfold as cf
+from copyfold import runs
 from copyfold.cli import main
 from copyfold.data import scenes
+from copyfold.data.reading.remembered import remember
 from copyfold.files import unescaped
 
 SMALL = ("--size=16", "--model=MLP", "--precision=32", "--epochs=1", "--no-pictures")
@@ -35,7 +37,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def named(pictures, copyfold, tmp_path_factory):
+def trained(pictures, copyfold, tmp_path_factory):
     """A run on them, in a folder with such a name."""
     folder = tmp_path_factory.mktemp("runs") / odd(b"lauf\xe9")
     line = (
@@ -51,6 +53,13 @@ def named(pictures, copyfold, tmp_path_factory):
     said = copyfold("train", pictures, *line).done()
     assert said.out[0] == str(folder)
     return folder
+
+
+@pytest.fixture
+def named(trained):
+    """The run, with the note that this user trained it, which each test's own cache lacks."""
+    remember(trained, runs.open(trained).recipe)
+    return trained
 
 
 def test_a_run_is_trained_resumed_and_repeated(named, pictures, tmp_path, copyfold):
