@@ -50,10 +50,11 @@ def option(name: str, value: object = None) -> str:
 
     Without a value its name, --size or size; with True --skip-bad or skip_bad=True.
     """
+    text = f"{value:g}" if isinstance(value, float) else str(value)
     if not _flags.get():
-        return name if value is None else f"{name}={value!r}"
+        return name if value is None else f"{name}={value!r}" if isinstance(value, str) else f"{name}={text}"
     flag = "--" + name.replace("_", "-")
-    return flag if value is None or value is True else f"{flag} {value}"
+    return flag if value is None or value is True else f"{flag} {text}"
 
 
 def one_of(choices: object, name: str, value: object) -> None:

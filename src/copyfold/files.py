@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from copyfold.errors import CopyfoldError
+from copyfold.errors import CopyfoldError, option
 
 log = logging.getLogger("copyfold")
 
@@ -43,7 +43,7 @@ def written(path: str | Path) -> Generator[Path]:
         temporary.replace(path)
     except OSError as error:
         full = error.errno in _FULL
-        advice = "free some space and continue with --resume" if full else "choose another path"
+        advice = f"free some space and continue with {option('resume', True)}" if full else "choose another path"
         raise (Full if full else CopyfoldError)(
             f"cannot write {path}: {error.strerror or error}; the file that was there is unchanged; {advice}"
         ) from error
@@ -144,7 +144,9 @@ def locked(path: str | Path, wait: bool = False) -> Generator[None]:
             holder = path.read_text()
         taken = f"{path.parent} is in use by process {holder or 'unknown'}"
         if not wait:
-            raise CopyfoldError(f"{taken}: wait for it, or train into another folder with --run") from None
+            raise CopyfoldError(
+                f"{taken}: wait for it, or train into another folder with {option('run')}"
+            ) from None
         log.info("%s: waiting for it", taken)
         held = lock.acquire()
     with held:

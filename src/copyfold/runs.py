@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 import yaml
 
 from copyfold.catalogue import nearest
-from copyfold.errors import CopyfoldError, UsageError
+from copyfold.errors import CopyfoldError, UsageError, option
 from copyfold.files import locked, sweep, write_text, written
 from copyfold.models.base import Autoencoder, load
 
@@ -151,7 +151,9 @@ class Run:
                 raise ValueError("a row has no step")
             return rows
         except (ValueError, TypeError) as error:
-            raise UsageError(f"{path} is not the log of a run: {error}; start again with --overwrite") from None
+            raise UsageError(
+                f"{path} is not the log of a run: {error}; start again with {option('overwrite', True)}"
+            ) from None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -202,7 +204,8 @@ class Run:
                 file.write(line.encode())
         except OSError as error:
             raise CopyfoldError(
-                f"cannot write {path}: {error.strerror or error}; free some space and continue with --resume"
+                f"cannot write {path}: {error.strerror or error}; free some "
+                f"space and continue with {option('resume', True)}"
             ) from error
 
     def write_finding(self, name: str, numbers: Mapping[str, Any]) -> None:
@@ -249,12 +252,16 @@ def prepare(folder: str | Path, resume: bool = False, overwrite: bool = False) -
     """A run to write to: a new folder, or with `resume` or `overwrite` one that has a run in it."""
     run = Run(folder)
     if run.folder.exists() and not run.folder.is_dir():
-        raise UsageError(f"{folder} is a file, not a folder: give another --run")
+        raise UsageError(f"{folder} is a file, not a folder: give another {option('run')}")
     if run.leftovers and not resume:
         if not overwrite:
-            raise UsageError(f"{folder} is not empty: give --resume to continue, --overwrite, or another --run")
+            raise UsageError(
+                f"{folder} is not empty: give {option('resume', True)} to continue, "
+                f"{option('overwrite', True)}, or another {option('run')}"
+            )
         if not (run.folder / "recipe.yaml").is_file():
             raise UsageError(
-                f"{folder} holds {run.leftovers[0]} and no run, so it is not overwritten: give another --run"
+                f"{folder} holds {run.leftovers[0]} and no run, so it is "
+                f"not overwritten: give another {option('run')}"
             )
     return run

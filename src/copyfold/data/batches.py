@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, option
 
 
 class Pixels(Protocol):
@@ -48,7 +48,8 @@ class Batches:
         if min(batch, len(pixels)) % world:
             raise UsageError(
                 f"a batch of {min(batch, len(pixels))} images cannot be shared by {world} processes: "
-                f"give a --batch that is a multiple of {world}, of no more than the {len(pixels)} images there are"
+                f"give a {option('batch')} that is a multiple of {world}, of "
+                f"no more than the {len(pixels)} images there are"
             )
         self._pixels = np.asarray(pixels) if isinstance(pixels, np.ndarray) else pixels
         self.batch = min(batch, len(pixels))

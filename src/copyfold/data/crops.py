@@ -14,7 +14,7 @@ from torch import Tensor
 from copyfold.data.batches import Batches
 from copyfold.data.reading.ragged import Ragged
 from copyfold.data.reading.sizes import Sides, Size, sides
-from copyfold.errors import DataError, UsageError
+from copyfold.errors import DataError, UsageError, option
 
 HELD_OUT, VALUES = 1024, 2**26  # crops held out at most, and values of them all: 67 MB
 NAMED = 5
@@ -231,7 +231,7 @@ def divide(images: Ragged, meta: dict[str, Any], crop: Sides, whole: bool, seed:
     if not len(train):
         raise DataError(
             f"none of {meta['train']} images {'' if whole else 'to train on '}in {where} is as large as the crop: "
-            f"{names[0]} {reasons[0]}; give a smaller --crop"
+            f"{names[0]} {reasons[0]}; give a smaller {option('crop')}"
         )
     if not whole and not len(held):  # they are too small, or there is a single image
         train, held = (train[:-1], train[-1:]) if len(train) > 1 else (train, train)

@@ -40,7 +40,7 @@ from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.values import Bits, Range, Seen, Values
 from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
-from copyfold.errors import UsageError, one_of
+from copyfold.errors import UsageError, one_of, option
 from copyfold.files import readable
 from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
@@ -398,7 +398,8 @@ class _Preparation:
         best = nearest(aim, pixels.shape[3], suits)
         if best is None:
             raise UsageError(
-                f"the model takes no images near {written(aim.size)} with {pixels.shape[3]} channels: give --size"
+                f"the model takes no images near {written(aim.size)} with "
+                f"{pixels.shape[3]} channels: give {option('size')}"
             )
         if best != first:
             pixels, meta = self.pixels(best)

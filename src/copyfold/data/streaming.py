@@ -30,7 +30,7 @@ from copyfold.data.reading.splits import parted
 from copyfold.data.reading.values import Bits, Range, Seen, Values, channels_of
 from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
-from copyfold.errors import DataError, UsageError, at_least, one_of
+from copyfold.errors import DataError, UsageError, at_least, one_of, option
 from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
@@ -123,7 +123,10 @@ class Stream:
         progress: Progress | bool | None = None,
     ) -> None:
         if size is None and crop is None:
-            raise UsageError("a stream needs --size or --crop: finding a size would read all of its images first")
+            raise UsageError(
+                f"a stream needs {option('size')} or {option('crop')}: finding "
+                "a size would read all of its images first"
+            )
         self.crop = None if crop is None else alone(crop, size, fit)
         self._sides = None if size is None else sides(size)
         at_least(1, buffer=buffer, held_out=held_out)
@@ -248,7 +251,8 @@ class Stream:
         unreadable = [reason for reason in bad if not isinstance(reason, Small)]
         if unreadable and not self.skip_bad:
             raise DataError(
-                f"{unreadable[0]}: {self._seen.advice or 'mend it'}, or leave such images out with --skip-bad"
+                f"{unreadable[0]}: {self._seen.advice or 'mend it'}, or leave "
+                f"such images out with {option('skip_bad', True)}"
             )
         for reason in bad:
             self._small += isinstance(reason, Small)
@@ -334,7 +338,7 @@ class Stream:
         if not cut:
             raise DataError(
                 f"none of {len(found)} images held out of {self._shards.where} is as large as the crop of "
-                f"{crop[0]}x{crop[1]}: give a smaller --crop"
+                f"{crop[0]}x{crop[1]}: give a smaller {option('crop')}"
             )
         cut.sort(key=lambda one: one[:2])
         return np.stack([pixels for *_, pixels, _ in cut]), [name for *_, name in cut]

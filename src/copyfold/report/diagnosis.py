@@ -11,7 +11,7 @@ from typing import Any
 from copyfold import catalogue, screen
 from copyfold.data import Photos, Stream
 from copyfold.data.reading.sizes import simple
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, option
 from copyfold.files import write_text
 from copyfold.models.base import Autoencoder
 from copyfold.report.base import Content, Scale, Section
@@ -200,7 +200,7 @@ def _check(model: Autoencoder, photos: Photos | Stream) -> None:
     if bad:
         raise UsageError(
             f"{len(bad)} weight tensors of the model are NaN or infinite, the first in {bad[0]}: nothing can be "
-            "said of it; train again, from scratch, with a smaller --lr"
+            f"said of it; train again, from scratch, with a smaller {option('lr')}"
         )
 
 

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from copyfold.corruptions import noise_like
-from copyfold.errors import UsageError, at_least, not_negative, one_of
+from copyfold.errors import UsageError, at_least, not_negative, one_of, option
 from copyfold.models.base import Autoencoder
 from copyfold.samplers.base import Sampler, on_maps
 from copyfold.types import Code, Film, Images
@@ -85,7 +85,9 @@ def following(z: Code) -> Code:
     """For each image the code of the next one, for the last the first's. UsageError for a single image."""
     first = z[0] if isinstance(z, tuple) else z
     if len(first) < 2:
-        raise UsageError("1 image is invalid for a film from each image to the next: give at least 2 (--count 2)")
+        raise UsageError(
+            f"1 image is invalid for a film from each image to the next: give at least 2 ({option('count', 2)})"
+        )
     return on_maps(lambda m: m.roll(-1, 0), z)
 
 

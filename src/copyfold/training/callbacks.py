@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
-from copyfold.errors import CopyfoldError, UsageError
+from copyfold.errors import CopyfoldError, UsageError, option
 from copyfold.probes.base import still
 from copyfold.runs import Run
 from copyfold.training.state import TrainState
@@ -65,7 +65,7 @@ def named(what: str, state: TrainState, run: Run) -> Generator[None]:
         said = (str(error).splitlines() or [""])[0]
         raise CopyfoldError(
             f"{what} failed at step {state.step}: {type(error).__name__}: {said}; {run.folder} keeps the last "
-            "checkpoint: correct it, and go on with --resume"
+            f"checkpoint: correct it, and go on with {option('resume', True)}"
         ) from error
 
 

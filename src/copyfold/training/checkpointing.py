@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from copyfold import runs
-from copyfold.errors import CopyfoldError, Diverged, UsageError
+from copyfold.errors import CopyfoldError, Diverged, UsageError, option
 from copyfold.files import written
 from copyfold.models.base import Autoencoder
 from copyfold.training.early_stopping import EarlyStopping
@@ -106,7 +106,7 @@ class Checkpoints:
         if free < needed:
             raise CopyfoldError(
                 f"{self.run.folder} has {free / 1e6:,.0f} MB free and a checkpoint needs {needed / 1e6:,.0f}: "
-                "the last checkpoint is unchanged; free some space and continue with --resume"
+                f"the last checkpoint is unchanged; free some space and continue with {option('resume', True)}"
             )
 
     def _keep(self) -> None:
@@ -130,7 +130,7 @@ def _write(run: runs.Run, checkpoint: dict[str, Any]) -> None:
     except RuntimeError as error:  # torch hides the disk's error
         raise CopyfoldError(
             f"cannot write {run.checkpoint}: {error}; the checkpoint before it is unchanged; free some space and "
-            "continue with --resume"
+            f"continue with {option('resume', True)}"
         ) from error
 
 
@@ -148,17 +148,19 @@ def read(run: runs.Run, model: Autoencoder, plan: Plan, batches: int) -> dict[st
         model.load_state_dict({k.removeprefix("model."): v for k, v in kept["state_dict"].items()})
     except (RuntimeError, TypeError, AttributeError):
         raise UsageError(
-            f"{path} is of another model: leave out --model to continue with it, or start again with --overwrite"
+            f"{path} is of another model: leave out {option('model')} to continue "
+            f"with it, or start again with {option('overwrite', True)}"
         ) from None
     if (expected := kept["batches"]) != batches:
         raise UsageError(
             f"{path} is of epochs of {expected} batches, and these images make {batches}: continue with the same "
-            "--batch, or start again with --overwrite"
+            f"{option('batch')}, or start again with {option('overwrite', True)}"
         )
     if (averaged := kept["average"] is not None) != (plan.average is not None):
         raise UsageError(
             f"{path} has {'an' if averaged else 'no'} average of the weights: continue "
-            f"{'with' if averaged else 'without'} --average, or start again with --overwrite"
+            f"{'with' if averaged else 'without'} {option('average')}, "
+            f"or start again with {option('overwrite', True)}"
         )
     if averaged and not _averages(kept["average"], model):
         raise UsageError(f"{path} has an average of other weights: {_instead(run)}")
@@ -188,10 +190,11 @@ def _instead(run: runs.Run, usable: Callable[[dict[str, Any]], object] = bool) -
         except Unfit:
             continue
         words = shlex.join(["cp", str(kept), str(run.checkpoint)])
-        return f"continue from the newest of its checkpoints/ that is whole: {words}, then --resume again"
+        again = option("resume", True)
+        return f"continue from the newest of its checkpoints/ that is whole: {words}, then {again} again"
     return (
         f"train a new run with the weights of its model/, by fit(cf.load({str(run.folder)!r}), photos=...) in "
-        "Python, or start again with --overwrite"
+        f"Python, or start again with {option('overwrite', True)}"
     )
 
 
@@ -249,7 +252,7 @@ def finished(run: runs.Run, kept: dict[str, Any], plan: Plan, batches: int) -> b
         if planned is not None and done >= planned:
             more = f"--{name} than {getattr(plan, name):g}"
             if name == "steps" and plan.minutes is not None:  # on the command line more steps come with them
-                more = f"--minutes than {plan.minutes:g}, or {more},"
+                more = f"{option('minutes')} than {plan.minutes:g}, or {more},"
             log.info("%s is finished already: give more %s to continue", run.folder, more)
             return True
     return False

@@ -6,7 +6,7 @@ import torch
 
 from copyfold import catalogue, runs
 from copyfold.data import Photos, Stream
-from copyfold.errors import DataError, UsageError
+from copyfold.errors import DataError, UsageError, option
 from copyfold.models.base import Autoencoder, check_reloadable
 from copyfold.objectives.base import Objective
 from copyfold.training.plan import Plan
@@ -55,7 +55,7 @@ def check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pla
     count = min(plan.batch, len(photos))
     if count % (plan.world * plan.accumulate):
         raise UsageError(
-            f"{count} images are fewer than a batch and cannot be shared: give a --batch of fewer images"
+            f"{count} images are fewer than a batch and cannot be shared: give a {option('batch')} of fewer images"
         )
 
 
@@ -67,8 +67,9 @@ def check_resumed(run: runs.Run, plan: Plan) -> None:
     if solved != plan.solve:
         ways = ("trained by steps", "solved")
         raise UsageError(
-            f"{run.folder} was {ways[solved]} and cannot be {ways[plan.solve]} from there: give another --run, or "
-            "start again with --overwrite"
+            f"{run.folder} was {ways[solved]} and cannot be {ways[plan.solve]} "
+            f"from there: give another {option('run')}, or "
+            f"start again with {option('overwrite', True)}"
         )
 
 

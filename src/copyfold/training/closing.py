@@ -7,6 +7,7 @@ from copyfold import runs
 from copyfold.corruptions import Clean
 from copyfold.data import Photos, Stream
 from copyfold.data.sampling import EVALUATED
+from copyfold.errors import option
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import code_warnings
 from copyfold.training.metrics_log import MetricsLog
@@ -63,7 +64,8 @@ def _guarded(plan: Plan, state: TrainState, last: int | None) -> list[str]:
         return []
     return [
         f"stopped at step {state.step:,} of {last:,}: {GRACE} times the {plan.minutes:g} minutes are over, and "
-        "the machine was slower than the plan expects; go on with --resume and more --minutes"
+        "the machine was slower than the plan expects; go on with "
+        f"{option('resume', True)} and more {option('minutes')}"
     ]
 
 

@@ -15,7 +15,7 @@ from copyfold import runs, screen
 from copyfold.data import Photos, Stream
 from copyfold.data.reading.opening import Given
 from copyfold.data.reading.remembered import remember
-from copyfold.errors import CopyfoldError, Diverged, UsageError
+from copyfold.errors import CopyfoldError, Diverged, UsageError, option
 from copyfold.models.base import Autoencoder, load
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical, Objective
@@ -218,15 +218,16 @@ def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
         yield
     except Diverged as error:
         raise Diverged(
-            f"{error}: {run.folder} keeps the last good state; continue with --resume and a lower "
-            f"--lr than {plan.lr:g}" + (", or --precision 32" if plan.precision in ("bf16", "16") else "")
+            f"{error}: {run.folder} keeps the last good state; continue with {option('resume', True)} and a lower "
+            f"{option('lr')} than {plan.lr:g}"
+            + (f", or {option('precision', '32')}" if plan.precision in ("bf16", "16") else "")
         ) from None
     except RuntimeError as error:
         if plan.world == 1 or not PEER.search(str(error)):
             raise
         raise CopyfoldError(
             "another process of this training has ended, and says why itself unless it was killed: "
-            f"{run.folder} keeps the last checkpoint, continue with --resume"
+            f"{run.folder} keeps the last checkpoint, continue with {option('resume', True)}"
         ) from error
 
 

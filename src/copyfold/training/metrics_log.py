@@ -12,7 +12,7 @@ from torch import Tensor
 
 from copyfold import runs
 from copyfold.data.sampling import DIAGNOSED, EVALUATED, SHOWN, as_images, stratified
-from copyfold.errors import Diverged
+from copyfold.errors import Diverged, option
 from copyfold.measures import filled
 from copyfold.probes.base import still
 from copyfold.probes.latent import CodeStatistics
@@ -219,7 +219,7 @@ class Pace:
             self.said = True
             log.info(
                 "a step takes %.2g s and took %.2g s before: another program is using the same cores; "
-                "wait for it, or continue with --resume and a smaller --threads",
+                f"wait for it, or continue with {option('resume', True)} and a smaller {option('threads')}",
                 pace,
                 self.usual,
             )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, option
 
 
 class Unfit(ValueError):
@@ -76,7 +76,7 @@ def _require_kind(optimizer: torch.optim.Optimizer, before: list[dict[str, Any]]
     if [group.keys() for group in settings(optimizer)] != [group.keys() for group in before]:
         raise UsageError(
             "the checkpoint is of another optimizer: continue with the one in recipe.yaml, as by --optimizer "
-            "Adam, or start again with --overwrite"
+            f"Adam, or start again with {option('overwrite', True)}"
         )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from copyfold.catalogue import nearest
-from copyfold.errors import UsageError, at_least, not_negative, one_of
+from copyfold.errors import UsageError, at_least, not_negative, one_of, option
 from copyfold.models.dense import Linear
 from copyfold.training.optimizers import Adam, Muon, Optimizer
 from copyfold.types import Precision
@@ -112,10 +112,12 @@ class Plan:
         if self.batch % (self.world * self.accumulate):
             raise UsageError(
                 f"a batch of {self.batch} images cannot be shared by {self.world} devices in {self.accumulate} "
-                f"parts: give a --batch that is a multiple of {self.world * self.accumulate}"
+                f"parts: give a {option('batch')} that is a multiple of {self.world * self.accumulate}"
             )
         if self.sync and self.world == 1:
-            raise UsageError("sync takes statistics over all devices, and there is one: give --devices too")
+            raise UsageError(
+                f"sync takes statistics over all devices, and there is one: give {option('devices')} too"
+            )
         stepped = [field.name for field in fields(self) if field.name not in SOLVED]
         given = [name for name in stepped if getattr(self, name) != getattr(type(self), name)]
         if self.solve and given:

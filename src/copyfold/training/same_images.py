@@ -12,7 +12,7 @@ from typing import Any, cast
 from copyfold import runs
 from copyfold.data import Photos, Sample, Stream
 from copyfold.data.sampling import EVALUATED, as_images, stratified
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, option
 from copyfold.measures import mean_image, mse
 
 log = logging.getLogger("copyfold")
@@ -91,7 +91,7 @@ def compare(run: runs.Run, images: Measured) -> None:
     raise UsageError(
         f"{run.checkpoint} is of other images: {'; '.join(said)}: continue with the same images and options; or "
         f"train a new run on these, with its weights by fit(cf.load({str(run.folder)!r}), photos=...) in Python, "
-        "or from scratch with another --run or --overwrite"
+        f"or from scratch with another {option('run')} or {option('overwrite', True)}"
     )
 
 
@@ -101,7 +101,9 @@ def _sizes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     shape, was = now["shape"], before.get("shape")
     if isinstance(was, list) and len(cast("list[Any]", was)) == len(shape):
         if was[0] != shape[0]:
-            said.append(f"they have {_plural(shape[0], 'channel')}, and had {was[0]} (--channels {was[0]})")
+            said.append(
+                f"they have {_plural(shape[0], 'channel')}, and had {was[0]} ({option('channels', was[0])})"
+            )
         if was[1:] != shape[1:]:
             said.append(f"they are {shape[1]}x{shape[2]}, and were {was[1]}x{was[2]}")
     if any(before.get(name) != now[name] for name in ("train", "held_out")):

@@ -15,7 +15,7 @@ from copyfold.corruptions import Clean
 from copyfold.data import Photos, Stream
 from copyfold.data.reading.remembered import remember
 from copyfold.data.sampling import EVALUATED, as_images, stratified, to_values
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, option
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder, load
 from copyfold.models.dense import Linear
@@ -248,8 +248,9 @@ def _take_over(model: Linear, run: runs.Run) -> None:
     if (type(saved), saved.config) != (type(model), model.config):
         given = ", ".join(f"{name}={value}" for name, value in saved.config.items())
         raise UsageError(
-            f"{run.folder} is of another model, {type(saved).__name__} with {given}: leave out --model, or start "
-            "again with --overwrite"
+            f"{run.folder} is of another model, {type(saved).__name__} with "
+            f"{given}: leave out {option('model')}, or start "
+            f"again with {option('overwrite', True)}"
         )
     model.load_state_dict(saved.state_dict())
 

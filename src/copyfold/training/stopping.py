@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from copyfold import runs
+from copyfold.errors import option
 from copyfold.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, signum: int, run: runs.Run) -> None:
         self.exit_code = 128 + signum
         super().__init__(
-            f"stopped by {signal.Signals(signum).name}; {run.folder} is saved: continue with --resume"
+            f"stopped by {signal.Signals(signum).name}; {run.folder} is "
+            f"saved: continue with {option('resume', True)}"
         )
 
 

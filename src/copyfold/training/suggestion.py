@@ -14,7 +14,7 @@ from copyfold.data import Photos, Stream
 from copyfold.data.photos import natural_size
 from copyfold.data.reading.opening import Given
 from copyfold.data.reading.sizes import Sides, scaled, simple, written
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, option
 from copyfold.models.base import Autoencoder
 from copyfold.models.unet import UNet
 from copyfold.objectives.base import Classical, Objective
@@ -249,7 +249,8 @@ def suggestion(
     said = list(_reasons(_name(architecture), rung, seconds, steps, plan))
     if hindered:
         said.append(
-            "other programs are using the cores, where one thread is the fastest: training has --threads 1"
+            "other programs are using the cores, where one thread is the "
+            f"fastest: training has {option('threads', 1)}"
         )
     threads = 1 if hindered else None
     others = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name not in OWN}
@@ -274,11 +275,12 @@ def _reasons(name: str, rung: Rung, seconds: float, steps: int, plan: Plan) -> I
         if needed > GRACE * plan.minutes:
             yield (
                 f"that is more than the {minutes} of the plan, and training stops at {GRACE} times those: give "
-                "more --minutes, fewer --steps, or a smaller --size or width"
+                f"more {option('minutes')}, fewer {option('steps')}, or a smaller {option('size')} or width"
             )
     if steps < LEAST:
         least = _rounded_up(LEAST * seconds / SHARE / 60)
-        more = f"at least {LEAST} --steps" if plan.steps else f"--minutes {least:g}, or a smaller --size or width"
+        other = f"{option('minutes', least)}, or a smaller {option('size')} or width"
+        more = f"at least {LEAST} {option('steps')}" if plan.steps else other
         yield f"{counted} {'is' if steps == 1 else 'are'} too few to learn to copy: give {more}"
 
 

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import torch
 
+from copyfold.errors import option
 from copyfold.runs import Row
 from copyfold.types import Images
 
@@ -39,8 +40,9 @@ def not_learned(rows: list[Row], variance: float, components: int, linear: float
     of_code = ", as many as the code has numbers," if whole_code else ""
     return [
         f"it has not yet learned to copy: {share} of the held-out images' variance is left, and {components} "
-        f"principal components{of_code} leave {linear:.0%}: train longer (more --minutes, --steps or --epochs), "
-        "or with a smaller --size or width, whose steps are faster"
+        f"principal components{of_code} leave {linear:.0%}: train longer (more "
+        f"{option('minutes')}, {option('steps')} or {option('epochs')}), "
+        f"or with a smaller {option('size')} or width, whose steps are faster"
     ]
 
 
@@ -56,7 +58,7 @@ def overfitting(rows: list[Row]) -> list[str]:
     return [
         f"it overfits: the error per pixel is {last:.3g} on held-out images and "
         f"{seen:.3g} on training images, and was {lowest:.3g} at step {lowest_step:.0f}: best/ has the weights of "
-        "the lowest loss; give more images, --flip, or --patience 10"
+        f"the lowest loss; give more images, {option('flip', True)}, or {option('patience', 10)}"
     ]
 
 
@@ -70,7 +72,7 @@ def relapse(rows: list[Row], lr: float | None) -> list[str]:
         return []
     return [
         f"training became unstable: the held-out error per pixel is {errors[-1][1]:.3g}, and was "
-        f"{best:.3g} at step {step:.0f}: train again with an --lr below {lr:g}, or with a norm"
+        f"{best:.3g} at step {step:.0f}: train again with an {option('lr')} below {lr:g}, or with a norm"
     ]
 
 
@@ -82,7 +84,10 @@ def jumps(rows: list[Row], lr: float | None) -> list[str]:
     count = sum(after > JUMP * before > 0 for before, after in pairwise(means))
     if count < JUMPS:
         return []
-    return [f"the loss doubled {count} times from one row of log.csv to the next: train with an --lr below {lr:g}"]
+    return [
+        f"the loss doubled {count} times from one row of log.csv to the "
+        f"next: train with an {option('lr')} below {lr:g}"
+    ]
 
 
 def pca_left(training: Images, held_out: Images, components: int) -> tuple[float, float]:

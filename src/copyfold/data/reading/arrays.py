@@ -17,8 +17,9 @@ from copyfold.data.reading.decoding import Header
 from copyfold.data.reading.labels import Labels
 from copyfold.data.reading.npz import Content, joined, picked
 from copyfold.data.reading.sources import Listing, Source
-from copyfold.data.reading.values import ROUNDING, Values, kind, option, outside
-from copyfold.errors import CopyfoldError, DataError, UsageError
+from copyfold.data.reading.values import ROUNDING, Values, kind, outside
+from copyfold.data.reading.values import option as ranged
+from copyfold.errors import CopyfoldError, DataError, UsageError, option
 
 CHANNELS = (1, 3, 4)
 """Sizes of an axis that is taken for that of the channels where no layout is given."""
@@ -49,7 +50,9 @@ def arrange(array: np.ndarray, layout: str | None, where: str) -> np.ndarray:
         raise DataError(f"{where} has shape {shape}, and layout {layout} needs {axes} axes")
     arranged = view(array)
     if 0 in arranged.shape:
-        raise DataError(f"{where} of shape {shape}, read as {layout}, has no pixels: give another --layout")
+        raise DataError(
+            f"{where} of shape {shape}, read as {layout}, has no pixels: give another {option('layout')}"
+        )
     return arranged
 
 
@@ -59,14 +62,16 @@ def _guess(shape: tuple[int, ...], text: str, where: str) -> str:
     if len(shape) == 3:
         raise DataError(
             f"{where} of shape {text} may be one image H·W·C or {shape[0]} narrow grey ones: "
-            "give --layout NHW, or an array of four axes"
+            f"give {option('layout', 'NHW')}, or an array of four axes"
         )
     if len(shape) != 4:
         raise DataError(f"{where} has shape {text}: images are N·H·W, N·C·H·W or N·H·W·C")
     first, last = shape[1] in CHANNELS, shape[3] in CHANNELS
     if first == last:
         why = "may be N·C·H·W or N·H·W·C" if first else "has no axis of 1, 3 or 4 channels"
-        raise DataError(f"{where} of shape {text} {why}: give --layout NCHW or NHWC")
+        raise DataError(
+            f"{where} of shape {text} {why}: give {option('layout', 'NCHW')} or {option('layout', 'NHWC')}"
+        )
     return "NCHW" if first else "NHWC"
 
 
@@ -127,7 +132,7 @@ class Array(Source):
         if self.array.dtype.kind == "f" and low >= -ROUNDING and high <= 1 + ROUNDING:
             return
         said = f"{self.where} holds {self.array.dtype} {outside(self.array.dtype, low, high)}"
-        raise DataError(f"{said}: give {option(low, high)}" if np.isfinite([low, high]).all() else said)
+        raise DataError(f"{said}: give {ranged(low, high)}" if np.isfinite([low, high]).all() else said)
 
     def has_missing(self, chosen: np.ndarray) -> bool:
         """Whether a value is NaN."""

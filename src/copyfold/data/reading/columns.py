@@ -57,7 +57,11 @@ def chosen(schema: "pa.Schema", wanted: str | None, first: Callable[[str], Any],
     others = [name for name in images if name != image]
     label, classes = _label(schema, features)
     plural = "columns" if len(others) > 1 else "column"
-    notes = (f"the column {image} is read, and not the {plural} {listed(others)} (--column)",) if others else ()
+    notes = (
+        (f"the column {image} is read, and not the {plural} {listed(others)} (column=, --column)",)
+        if others
+        else ()
+    )
     return Columns(image, label, classes, () if wanted else notes)
 
 

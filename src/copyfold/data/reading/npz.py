@@ -10,7 +10,7 @@ from copyfold.catalogue import nearest
 from copyfold.data.reading.columns import listed
 from copyfold.data.reading.labels import Labels, class_numbers
 from copyfold.data.reading.splits import ROLE
-from copyfold.errors import DataError, UsageError
+from copyfold.errors import DataError, UsageError, option
 
 IMAGES = ("images", "image", "imgs", "img", "x", "data")
 LABELS = ("labels", "label", "y", "targets", "target", "classes")
@@ -42,7 +42,7 @@ def picked(
         if not images:  # those that are called so are read, and refused by their shapes
             raise DataError(
                 f"{where} holds the arrays {listed(sorted(shapes)) or '(none)'}: call the images 'images', or say "
-                "which they are with --column"
+                f"which they are with {option('column')}"
             )
     if "" in images and len(images) > 1:  # images beside x_train: the splits are the whole
         images = {split: name for split, name in images.items() if split}

@@ -15,7 +15,7 @@ from copyfold.data.reading.sizes import Fit, Sides
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import parted
 from copyfold.data.reading.values import Seen, Values, channels_of
-from copyfold.errors import DataError
+from copyfold.errors import DataError, option
 from copyfold.types import Progress
 
 HELD_OUT_SHARE = 0.1
@@ -179,7 +179,7 @@ def refuse(source: Source, listing: Listing, bad: Bad, count: int, advice: str =
     return DataError(
         f"{len(bad)} of {count} images in {source.where} cannot be read: {named}{more}: "
         + (f"{advice}, " if advice else "mend them, ")
-        + "or leave them out with --skip-bad"
+        + f"or leave them out with {option('skip_bad', True)}"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from copyfold.errors import UsageError, option
+from copyfold.errors import UsageError
 from copyfold.types import Shape
 
 Size: TypeAlias = int | tuple[int, int] | str
@@ -163,13 +163,12 @@ def cost_said(share: float, fit: Fit) -> str:
     """What fitting images costs on average, in a sentence; "" where it is nothing to speak of."""
     if share < SAID:
         return ""
-    said = _percent(share)
+    said = _percent(share)  # in words for Python and the command line: notes are cached
     if fit == "crop":
-        other = option("fit", "pad")
-        return f"the centre is taken: {said} of the pixels of the images are left out ({other} keeps all)"
+        return f"the centre is taken: {said} of the pixels of the images are left out (fit pad keeps all)"
     if fit == "pad":
-        return f"padded with black: {said} of the pixels of the images ({option('fit', 'crop')} adds none)"
-    return f"the images are stretched: their aspect ratio changes by {said} ({option('fit', 'crop')} keeps it)"
+        return f"padded with black: {said} of the pixels of the images (fit crop adds none)"
+    return f"the images are stretched: their aspect ratio changes by {said} (fit crop or pad keeps it)"
 
 
 def _percent(share: float) -> str:
