@@ -229,7 +229,8 @@ with locked(sys.argv[1]):
 
 def test_waiting_for_a_lock_is_logged_and_can_be_interrupted(tmp_path):
     code = """
-import logging, sys
+import logging, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores for what it runs in the background
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 with locked(sys.argv[1], wait=True):
     print("held")
