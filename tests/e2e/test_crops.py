@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 import copyfold as cf
 from copyfold.data import scenes
+from copyfold.data.reading.remembered import remember
 from copyfold.data.sampling import as_images
 
 TINY = ("--model.width=4", "--model.depth=2", "--precision=32", "--schedule=constant", "--batch=8")
@@ -53,6 +54,7 @@ def test_a_resumed_training_and_a_repeated_recipe_are_the_same(folder, run, copy
 
 def test_own_and_other_photographs_are_looked_at_in_crops(folder, run, copyfold, tmp_path):
     run = shutil.copytree(run, tmp_path / "run")
+    remember(run, cf.runs.open(run).recipe)
     copyfold("report", run, folder).done()
     assert "3 x 16 x 16 crops" in (run / "report.html").read_text()
     said = copyfold("probe", run, "--probe=Nearest", "--count=4").done()
@@ -108,7 +110,6 @@ def test_a_stream_of_crops_is_trained_on_and_reported(folder, copyfold, tmp_path
 def test_a_crop_and_a_size_are_refused_together(folder, copyfold, tmp_path):
     new = ("--run", tmp_path / "new")
     copyfold("train", folder, "--crop=16", "--size=16", *TINY, *new).refused(2, "crop=16 and size=16", "together")
-    copyfold("train", folder, "--crop=15", *TINY, "--epochs=1", *new).refused(2, "multiples of 4")
     copyfold("train", folder, "--crop=16x24", *TINY, "--epochs=1", *new, "--no-pictures").done()
     assert cf.load(tmp_path / "new").shape == (3, 16, 24)
     copyfold("probe", tmp_path / "new", "--count=2").done()

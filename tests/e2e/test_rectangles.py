@@ -11,8 +11,9 @@ from PIL import Image
 from pyarrow import parquet
 
 import copyfold as cf
-from copyfold import catalogue
+from copyfold import catalogue, runs
 from copyfold.data import scenes
+from copyfold.data.reading.remembered import remember
 from copyfold.models.base import Autoencoder
 from copyfold.training import suggestion
 
@@ -30,7 +31,7 @@ def array(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def wide(array, copyfold, tmp_path_factory):
+def trained(array, copyfold, tmp_path_factory):
     """A run of a U-Net on them, with pictures; tests must not write to it."""
     folder = tmp_path_factory.mktemp("runs") / "wide"
     with pytest.MonkeyPatch.context() as patch:
@@ -42,6 +43,13 @@ def wide(array, copyfold, tmp_path_factory):
     assert "13x22 is padded to 16x24 inside the model, and cropped back" in text
     assert "left out" not in text
     return folder
+
+
+@pytest.fixture
+def wide(trained):
+    """The run, with the note that this user trained it, which each test's own cache lacks."""
+    remember(trained, runs.open(trained).recipe)
+    return trained
 
 
 def recipe(folder) -> dict:
@@ -73,7 +81,7 @@ def test_a_size_and_a_fit_can_be_given(size, fit, array, tmp_path, copyfold):
     said = "\n".join(copyfold("train", array, *line, "--run", tmp_path / "r").done().err)
     found = recipe(tmp_path / "r")
     assert (found["size"], found["fit"]) == (20 if size == "20" else "8x20", fit)
-    words = {"crop": "are left out (--fit pad", "pad": "padded with black", "stretch": "are stretched"}
+    words = {"crop": "are left out (fit pad", "pad": "padded with black", "stretch": "are stretched"}
     assert [word for word in words.values() if word in said] == [words[fit]]
 
 

@@ -71,7 +71,7 @@ def test_an_error_before_writing_is_raised_unchanged(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "advice"),
-    [(errno.ENOSPC, "--resume"), (errno.EDQUOT, "--resume"), (errno.EFBIG, "--resume"), (errno.EACCES, "another")],
+    [(errno.ENOSPC, "resume=True"), (errno.EDQUOT, "resume=True"), (errno.EFBIG, "resume=True"), (errno.EACCES, "another")],
 )
 def test_disk_errors_say_what_to_do(number, advice, tmp_path):
     path = tmp_path / "a.txt"
@@ -230,7 +230,7 @@ with locked(sys.argv[1]):
 def test_waiting_for_a_lock_is_logged_and_can_be_interrupted(tmp_path):
     code = """
 import logging, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores for what it runs in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 with locked(sys.argv[1], wait=True):
     print("held")

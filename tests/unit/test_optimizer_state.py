@@ -205,7 +205,7 @@ def test_parts_of_other_kinds_are_refused(part, runs, tmp_path):
         if value is ...:
             del kept[part]
         torch.save(kept, folder / "last.ckpt")
-        with pytest.raises(UsageError, match=r"last\.ckpt .*--overwrite"):
+        with pytest.raises(UsageError, match=r"last\.ckpt .*overwrite=True"):
             fit(folder, 2, resume=True)
 
 
@@ -233,5 +233,5 @@ def test_a_damaged_checkpoint_names_the_newest_that_is_whole(damage, runs, tmp_p
     with pytest.raises(UsageError) as said:
         fit(folder, 2, resume=True)
     assert f"last.ckpt cannot be read ({'it is empty' if damage == 'empty' else ''}" in str(said.value)
-    assert f"cp {older} {folder / 'last.ckpt'}, then --resume again" in str(said.value)
+    assert f"cp {older} {folder / 'last.ckpt'}, then resume=True again" in str(said.value)
     assert "()" not in str(said.value)

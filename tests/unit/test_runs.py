@@ -132,11 +132,11 @@ def test_only_new_empty_or_run_folders_may_be_written(tmp_path):
     runs.prepare(folder)
     (folder / "notes.txt").write_text("mine")
     for how in ({}, {"overwrite": True}):
-        with pytest.raises(cf.UsageError, match="another --run"):
+        with pytest.raises(cf.UsageError, match="another run"):
             runs.prepare(folder, **how)
     runs.prepare(folder, resume=True)
     runs.Run(folder).write_recipe({})
-    with pytest.raises(cf.UsageError, match="--resume to continue, --overwrite"):
+    with pytest.raises(cf.UsageError, match="resume=True to continue, overwrite=True"):
         runs.prepare(folder)
     for how in ({"overwrite": True}, {"resume": True}, {"overwrite": True, "resume": True}):
         runs.prepare(folder, **how)

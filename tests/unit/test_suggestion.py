@@ -104,7 +104,7 @@ def test_one_thread_is_taken_where_several_wait_for_each_other_on_busy_cores(mon
     assert unhindered(Plan(threads=2), lambda plan: 0.04 if plan.threads == 1 else 0.7).threads == 2  # as named
     found = suggestion(cf.UNet, Rung(32, 8, 2), 0.04, busy, hindered=True)
     assert found.plan["threads"] == 1
-    assert "--threads 1" in found.why[-1]
+    assert "threads=1" in found.why[-1]
 
 
 def test_a_suggestion_says_how_many_steps_and_why():
@@ -130,7 +130,7 @@ def test_the_plan_of_a_suggestion_has_what_was_named_so_that_what_is_trained_is_
 
 def test_too_few_steps_are_warned_of_with_the_minutes_that_would_do():
     _, warned = suggestion(cf.UNet, Rung(32, 8, 2), 1.0, Plan(minutes=1)).why
-    assert "54 steps are too few to learn to copy: give --minutes 5.6" in warned
+    assert "54 steps are too few to learn to copy: give minutes=5.6" in warned
     assert len(suggestion(cf.UNet, Rung(32, 8, 2), 1.0, Plan(minutes=5.6)).why) == 1
 
 
@@ -228,4 +228,4 @@ def test_a_training_past_its_guard_stops_and_says_so(tmp_path, caplog):
     assert torch.load(run.checkpoint, weights_only=True)["seconds"] >= 1.15 * 0.006
     assert "of 1,000,000: 1.15 times the 0.0001 minutes are over" in caplog.text
     assert "it has not yet learned to copy" in caplog.text
-    assert "go on with --resume and more --minutes" in caplog.text
+    assert "go on with resume=True and more minutes" in caplog.text

@@ -52,7 +52,7 @@ def test_overfitting_is_said_only_where_the_held_out_error_has_risen():
 
 def test_an_error_that_rises_far_again_is_said():
     (found,) = relapse(rows("held_out_mse", 0.02, 0.003, 0.05), 2e-3)
-    for word in ("is 0.05,", "0.003 at step 200", "--lr below 0.002"):
+    for word in ("is 0.05,", "0.003 at step 200", "lr below 0.002"):
         assert word in found
     (found,) = relapse(rows("held_out_mse", 2e-5, 3e-6, 4e20), 2e-3)  # small and large numbers are readable too
     assert "is 4e+20, and was 3e-06 at" in found
@@ -64,7 +64,7 @@ def test_a_loss_that_doubles_again_and_again_is_said():
     wild = [9.0, 3.0, 8.0, 3.0, 7.0, 2.0, 9.0]
     (said,) = jumps(rows("loss", *wild), 0.5)
     assert "doubled 3 times" in said
-    assert "--lr below 0.5" in said
+    assert "lr below 0.5" in said
     assert jumps(rows("loss", *wild[:5]), 0.5) == []  # twice may be chance
     assert jumps(rows("loss", *wild, every=1), 0.5) == []  # single batches differ that much
 

@@ -176,7 +176,7 @@ class ErrorAndAngle(Fidelity):
 
 @dataclass(frozen=True)
 class Observed(Fidelity):
-    """Another fidelity of the pixels that are observed: those missing, NaN in x, are left out.
+    """Another fidelity, of the observed pixels: those missing, NaN, are left out.
 
         -log p(x_observed|z) = sum_{observed pixels} -log p(x_i|z)
 

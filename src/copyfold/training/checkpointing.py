@@ -250,7 +250,7 @@ def finished(run: runs.Run, kept: dict[str, Any], plan: Plan, batches: int) -> b
     }
     for name, (done, planned) in ends.items():
         if planned is not None and done >= planned:
-            more = f"--{name} than {getattr(plan, name):g}"
+            more = f"{option(name)} than {getattr(plan, name):g}"
             if name == "steps" and plan.minutes is not None:  # on the command line more steps come with them
                 more = f"{option('minutes')} than {plan.minutes:g}, or {more},"
             log.info("%s is finished already: give more %s to continue", run.folder, more)

@@ -40,10 +40,11 @@ def close(
     for sentence in [  # as warnings, which Python shows where nobody has set up logging
         *_guarded(plan, state, plan.last(metrics.length)),
         *(unstable or overfitting(rows) or _not_learned(rows, objective, photos, state)),
-        *code_warnings(codes, any(penalty.sparse for penalty in penalties), outside),
+        *code_warnings(codes, any(penalty.sparse for penalty in penalties)),
     ]:
         log.warning("%s", sentence)
-    for sentence in [] if state.clock.signum else above_pca(state.model, objective, photos):
+    above = [] if state.clock.signum else above_pca(state.model, objective, photos)
+    for sentence in (*code_warnings({}, outside=outside), *above):
         log.info("%s", sentence)
 
 

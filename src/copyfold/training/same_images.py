@@ -120,7 +120,7 @@ def _options(before: Any, now: Mapping[str, Any]) -> list[str]:
         return []
     was = cast("Mapping[str, Any]", before)
     return [
-        f"--{name} is {value}, and was {was[name]}"
+        f"{name} is {value}, and was {was[name]}"
         for name, value in now.items()
         if name in was and was[name] != value and name != "skip_bad"
     ]

@@ -65,9 +65,9 @@ def test_a_fourth_channel_is_transparency() -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((5, 3, 16, 3), "N·C·H·W or N·H·W·C.*--layout"),
-        ((5, 16, 16, 2), "no axis of 1, 3 or 4 channels.*--layout"),
-        ((16, 16, 3), "one image H·W·C or 16 narrow.*--layout"),
+        ((5, 3, 16, 3), "N·C·H·W or N·H·W·C.*layout="),
+        ((5, 16, 16, 2), "no axis of 1, 3 or 4 channels.*layout="),
+        ((16, 16, 3), "one image H·W·C or 16 narrow.*layout="),
         ((16, 16), "has shape 16x16"),
         ((0, 16, 16, 3), "no pixels"),
     ],

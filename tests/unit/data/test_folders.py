@@ -215,7 +215,7 @@ def test_unreadable_images_are_named(damaged: Path, cache: Path) -> None:
     message = str(caught.value)
     assert message.startswith(f"3 of 100 images in {damaged} cannot be read: ")
     assert all(f"{name}.jpg " in message for name in (10, 20, 30))
-    assert "--skip-bad" in message
+    assert "skip_bad=True" in message
     assert "\n" not in message
     assert not list(cache.glob(".making*"))
 

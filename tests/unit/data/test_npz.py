@@ -50,7 +50,7 @@ def test_a_validation_split_beside_a_test_split_is_not_used(tmp_path: Path) -> N
 
 def test_a_column_is_an_array(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", one=images(12, 1), two=images(12, 2))
-    with pytest.raises(DataError, match=r"holds the arrays one, two: call the images 'images', or .* --column"):
+    with pytest.raises(DataError, match=r"holds the arrays one, two: call the images 'images', or .* column"):
         Photos(tmp_path / "a.npz")
     photos = Photos(tmp_path / "a.npz", column="two")
     assert set(photos.train.flat) == {2}

@@ -239,16 +239,16 @@ def test_the_column_called_image_is_read(tmp_path: Path, columns: tuple[str, str
     name, other = sorted(columns, key=lambda name: name not in ("image", "img"))
     for photos in (Photos(path), Stream(path, 16)):
         assert photos.shape == (3, 16, 16)
-        assert f"the column {name} is read, and not the column {other} (--column)" in photos.notes
+        assert f"the column {name} is read, and not the column {other} (column=, --column)" in photos.notes
     for photos in (Photos(path, column=other), Stream(path, 16, column=other)):
         assert photos.shape == (1, 16, 16)
         assert photos.recipe()["column"] == other
-        assert not any("--column" in note for note in photos.notes)
+        assert not any("column=" in note for note in photos.notes)
 
 
 def test_of_columns_of_other_names_the_first_is_read_and_said(tmp_path: Path) -> None:
     path = declared(tmp_path / "set", "before", "after", "between")
-    assert "the column before is read, and not the columns after, between (--column)" in Photos(path).notes
+    assert "the column before is read, and not the columns after, between (column=, --column)" in Photos(path).notes
     with pytest.raises(UsageError, match=r"has no column 'aftr': did you mean after\?"):
         Photos(path, column="aftr")
 
