@@ -71,7 +71,7 @@ def test_an_error_before_writing_is_raised_unchanged(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "advice"),
-    [(errno.ENOSPC, "resume=True"), (errno.EDQUOT, "resume=True"), (errno.EFBIG, "resume=True"), (errno.EACCES, "another")],
+    [*((full, "resume=True") for full in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)), (errno.EACCES, "another")],
 )
 def test_disk_errors_say_what_to_do(number, advice, tmp_path):
     path = tmp_path / "a.txt"

@@ -248,7 +248,8 @@ def test_the_column_called_image_is_read(tmp_path: Path, columns: tuple[str, str
 
 def test_of_columns_of_other_names_the_first_is_read_and_said(tmp_path: Path) -> None:
     path = declared(tmp_path / "set", "before", "after", "between")
-    assert "the column before is read, and not the columns after, between (column=, --column)" in Photos(path).notes
+    said = "the column before is read, and not the columns after, between (column=, --column)"
+    assert said in Photos(path).notes
     with pytest.raises(UsageError, match=r"has no column 'aftr': did you mean after\?"):
         Photos(path, column="aftr")
 
