@@ -18,7 +18,7 @@ from copyfold.data.reading.preparation import PIECE, Choice, choose
 from copyfold.data.reading.sizes import Aim, Sides, simple, written
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import parted
-from copyfold.data.reading.values import Outside, Seen, Values, number
+from copyfold.data.reading.values import Outside, Range, Seen, Values, number, reaching
 from copyfold.errors import DataError
 from copyfold.types import Progress
 
@@ -74,7 +74,8 @@ class Survey:
     notes: tuple[str, ...]
     """Sentences on what is taken, and on the values: a range to give, pixels that miss."""
     command: str
-    """The command that trains on it; empty for what was given from Python, or cannot be used as it is."""
+    """The command that trains on it, with the range that it needs; empty for what was given from Python, and where
+    none trains on it."""
     problem: str
     """Why it cannot be used as it is; empty where it can."""
     animated: int = 0
@@ -88,7 +89,7 @@ class Survey:
                 lines.append(f"{name}: {spread}")
             shapes = {f"{width}x{height}": count for (width, height), count in self.shapes.items()}
             lines.append(f"{_many(len(shapes), 'shape')} (width x height): {_counts(shapes)}")
-            taken = self.size if isinstance(self.size, int) else written(self.size)
+            taken = self.size if isinstance(self.size, int) else f"{written(self.size)} (height x width)"
             lines += [f"modes: {_counts(self.modes)}", f"size taken where none is given: about {taken}"]
         if self.value_range is not None:
             lines.append("values: {} to {}".format(*map(number, self.value_range)))
@@ -181,6 +182,9 @@ def survey(
         choice = choose(listing, None, 0)
         drawn = [] if parted(listing.splits).held_out else [choice.notes[0]]
         problem = _problem(opened, len(seen)) if good else ""
+        needed = reaching(values.low, values.high) if problem and values.advice else None
+        missing = opened.has_missing(np.arange(len(seen)))
+        usable = good and (not problem or (needed and not _problem(opened, len(seen), needed)))
         return Survey(
             kind=opened.kind,
             where=opened.where,
@@ -207,10 +211,11 @@ def survey(
                 *drawn,
                 *listing.notes,
                 *opened.said,
-                *([values.advice] if values.advice else []),
+                *([values.advice] if values.advice and values.advice not in problem else []),
+                *(["some of the pixel values are missing (NaN)"] if missing and not values.missing else []),
                 *values.notes(),
             ),
-            command=_command(source, layout, column, bool(unreadable)) if good and not problem else "",
+            command=_command(source, layout, column, needed, missing, bool(unreadable)) if usable else "",
             problem=problem,
             animated=sum(header.animated for header in good),
         )
@@ -267,22 +272,29 @@ def _extremes(image: "Image.Image") -> tuple[float, float]:
     return _around([(float(low), float(high)) for low, high in spans])  # type: ignore[misc]
 
 
-def _problem(source: Source, count: int) -> str:
+def _problem(source: Source, count: int, range: Range | None = None) -> str:
     """Why the values of an array cannot be pixels."""
     try:
-        source.check(np.arange(count), Values())
+        source.check(np.arange(count), Values(range))
     except DataError as error:
         return str(error)
     return ""
 
 
-def _command(source: Given, layout: str | None, column: str | None, bad: bool) -> str:
+def _command(
+    source: Given, layout: str | None, column: str | None, range: Range | None, missing: bool, bad: bool
+) -> str:
+    """What to type; missing pixels are left out of the loss, as every other loss refuses them."""
     if source is not None and not isinstance(source, str | os.PathLike):
         return ""
     words = ["copyfold", "train"] + ([] if source is None else [os.fspath(source)])
     words += [
         word for flag, value in (("--layout", layout), ("--column", column)) if value for word in (flag, value)
     ]
+    if range is not None:
+        words += ["--range", *map(number, range)]
+    if missing:
+        words += ["--objective.fidelity", "Observed"]
     return shlex.join(words + ["--skip-bad"] * bad)
 
 

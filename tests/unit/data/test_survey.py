@@ -42,7 +42,7 @@ def test_a_folder_is_described(folder: Path) -> None:
 def test_an_array_of_any_values_is_described() -> None:
     found = survey(np.linspace(-2, 3, 10 * 20 * 30).reshape(10, 20, 30))
     assert (found.count, found.value_range, found.size) == (10, (-2.0, 3.0), (20, 30))
-    assert "size taken where none is given: about 20x30" in found.lines()
+    assert "size taken where none is given: about 20x30 (height x width)" in found.lines()
     assert found.width == (30, 30, 30)
     assert "values: -2 to 3" in found.lines()
     assert found.unreadable == ()
@@ -130,8 +130,23 @@ def test_the_command_has_what_was_given(tmp_path: Path, folder: Path) -> None:
     assert found.command == f"copyfold train {tmp_path / 'a.npz'} --layout NHWC --column one"
     np.save(tmp_path / "b.npy", np.linspace(-2, 3, 9 * 64).reshape(9, 8, 8))
     lines = survey(tmp_path / "b.npy").lines()
-    assert lines[-1].startswith("cannot be trained on as it is: ")
-    assert "values from -2 to 3" in lines[-1]
+    assert lines[-2].startswith("cannot be trained on as it is: ")
+    assert "values from -2 to 3" in lines[-2]
+    assert lines[-1] == f"to train on it: copyfold train {tmp_path / 'b.npy'} --range -2 3"
+    assert "\n".join(lines).count("give range=") == 1
+
+
+def test_the_command_leaves_missing_pixels_out(tmp_path: Path) -> None:
+    values = np.linspace(-1000, 3000, 9 * 64, dtype=np.float32).reshape(9, 8, 8)
+    values[3, 2:5] = np.nan
+    np.save(tmp_path / "ct.npy", values)
+    found = survey(tmp_path / "ct.npy")
+    assert found.command.endswith("ct.npy --range -1000 3000 --objective.fidelity Observed")
+    assert "some of the pixel values are missing (NaN)" in found.lines()
+    np.save(tmp_path / "ct.npy", (values + 1000) / 4000)
+    found = survey(tmp_path / "ct.npy")
+    assert found.command.endswith("ct.npy --objective.fidelity Observed")
+    assert "4.2 % of the pixel values are missing" in found.lines()
 
 
 def test_long_lists_are_cut(tmp_path: Path) -> None:

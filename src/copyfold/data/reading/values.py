@@ -49,10 +49,14 @@ def number(value: float) -> str:
     return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.9g}"
 
 
+def reaching(low: float, high: float) -> Range:
+    """The range from the smallest value to the largest; that of a single value reaches to 0, or to 1."""
+    return (low, high) if low < high else (min(low, 0), max(high, 0) or float(low == 0))
+
+
 def option(low: float, high: float) -> str:
-    """How a range is given, in Python and on the command line; one of a single value reaches to 0, or to 1."""
-    if low == high:
-        low, high = min(low, 0), max(high, 0) or float(low == 0)
+    """How the range of these values is given, in Python and on the command line."""
+    low, high = reaching(low, high)
     return f"range=({number(low)}, {number(high)}) (--range {number(low)} {number(high)})"
 
 
