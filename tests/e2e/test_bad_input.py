@@ -290,7 +290,7 @@ ARRAYS = {
     "negative": (np.full((4, 8, 8), -0.5), ("-0.5", "[0, 1]")),
     "not a number": (np.full((4, 8, 8), np.nan), ("NaN", "[0, 1]")),
     "infinite": (np.full((4, 8, 8), np.inf), ("inf", "[0, 1]")),
-    "ambiguous": (np.zeros((4, 3, 8, 3), np.uint8), ("4x3x8x3", "--layout NCHW or NHWC")),
+    "ambiguous": (np.zeros((4, 3, 8, 3), np.uint8), ("4x3x8x3", "--layout NCHW or --layout NHWC")),
     "whole numbers": (np.full((4, 8, 8), 7), ("int64", "uint8")),
     "one number": (np.float32(1), ("N·H·W",)),
     "empty": (np.zeros((0, 8, 8), np.uint8), ("0x8x8", "no pixels")),

@@ -48,7 +48,7 @@ def test_a_column_is_chosen_and_kept_in_the_recipe(tiny, tmp_path, copyfold):
     table = pa.table({"before": [png(pixels) for pixels in scenes(20, 16)], "after": grey})
     parquet.write_table(table, tmp_path / "pairs.parquet")
     said = copyfold("data", tmp_path / "pairs.parquet").done().out
-    assert "the column before is read, and not the column after (--column)" in said
+    assert "the column before is read, and not the column after (column=, --column)" in said
     said = copyfold("data", tmp_path / "pairs.parquet", "--column=after").done().out
     assert "modes: L 20" in said
     assert said[-1].endswith("pairs.parquet --column after")

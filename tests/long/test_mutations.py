@@ -92,8 +92,8 @@ MUTATIONS = [
     Mutation(
         "logits of probabilities",
         "objectives/fidelities.py",
-        "binary_cross_entropy_with_logits(logits, x,",
-        "binary_cross_entropy_with_logits(torch.sigmoid(logits), x,",
+        'binary_cross_entropy_with_logits(logits, x, reduction="sum")',
+        'binary_cross_entropy_with_logits(torch.sigmoid(logits), x, reduction="sum")',
         "test_objectives.py::test_bernoulli_is_the_cross_entropy_and_equals_torch_s_on_binary_images",
     ),
     Mutation(
@@ -399,8 +399,8 @@ MUTATIONS = [
     Mutation(
         "images upside down",
         "data/batches.py",
-        "x[mirrored].flip(2)",
-        "x[mirrored].flip(1)",
+        "x[which].flip(2)",
+        "x[which].flip(1)",
         "data/test_batches.py::test_flips_mirror_about_half_of_the_images_and_others_each_epoch",
     ),
     Mutation(

@@ -221,8 +221,9 @@ class Photos(Dataset[Any]):
         return image if self.labels is None else (image, int(self.labels[row]))
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state to pickle: of mapped pixels the file, not the pixels."""
-        parts = {name: cache.where(getattr(self, name)) for name in ("train", "held_out", "_pixels")}
+        """The state to pickle: of mapped pixels the file, not the pixels; `Crops` see to theirs."""
+        arrays = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        parts = {name: cache.where(value) for name, value in arrays.items()}
         return vars(self) | {name: place for name, place in parts.items() if place is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

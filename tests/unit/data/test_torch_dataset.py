@@ -77,3 +77,14 @@ def test_a_pickle_whose_cache_is_gone_says_so(folder: Path, cache: Path) -> None
     (cache / photos.fingerprint / "pixels.npy").unlink()
     with pytest.raises(CopyfoldError, match="the cached images are gone"):
         pickle.loads(content)
+
+
+def test_a_pickle_of_crops_has_the_place_of_the_photographs(folder: Path) -> None:
+    photos = Photos(folder, crop=16)
+    content = pickle.dumps(photos)
+    assert len(content) < 10_000 + photos.held_out.nbytes
+    again = pickle.loads(content)
+    np.testing.assert_array_equal(again.train[:], photos.train[:])
+    assert again.names[3] == photos.names[3]
+    loader = DataLoader(photos, batch_size=5, num_workers=1, multiprocessing_context="spawn")
+    torch.testing.assert_close(torch.cat([x for x, _ in loader]), photos.images(), rtol=0, atol=0)
