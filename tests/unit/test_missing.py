@@ -243,6 +243,7 @@ def test_photos_with_missing_pixels_are_refused_without_observed(tmp_path: Path)
     assert all(
         word in str(caught.value) for word in ("NaN", "masks=", "fidelity=Observed()", "--objective.fidelity")
     )
+    assert "[0, 1]" not in str(caught.value)  # they are missing, not outside
     assert not (tmp_path / "r").exists()
 
 

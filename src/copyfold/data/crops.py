@@ -250,16 +250,20 @@ def divide(images: Ragged, meta: dict[str, Any], crop: Sides, whole: bool, seed:
     )
 
 
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"
+
+
 def _notes(
     grid: Crops, apart: Crops, held_out: int | None, names: Sequence[str], reasons: Sequence[str]
 ) -> Iterator[str]:
     """Sentences on the crops, and on the images that have a reason to be left out."""
     size, images = "x".join(map(str, grid.crop)), len(grid.images)
     if held_out is None:
-        yield f"{len(grid):,} crops of {size} of {images:,} images"
+        yield f"{len(grid):,} crops of {size} of {_images(images)}"
     else:
-        yield f"{len(grid):,} crops of {size} an epoch, at random places of {images:,} images"
-        yield f"{held_out:,} crops at fixed places of {len(apart.images):,} images are held out"
+        yield f"{len(grid):,} crops of {size} an epoch, at random places of {_images(images)}"
+        yield f"{held_out:,} crops at fixed places of {_images(len(apart.images))} are held out"
     small = [f"{name} {reason}" for name, reason in zip(names, reasons, strict=True) if reason]
     if small:
         more = f"; and {len(small) - NAMED} more" if len(small) > NAMED else ""

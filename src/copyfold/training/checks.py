@@ -36,9 +36,9 @@ def check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pla
         raise UsageError("photos read with whole=True hold nothing out: train on Photos(...) without it")
     if getattr(photos, "missing", False) and not getattr(objective, "leaves_out", False):
         raise DataError(
-            "pixels of the photos are missing, NaN or masked, where float images are in [0, 1], and the objective "
-            "compares them all: leave them out by Classical(fidelity=Observed()) (--objective.fidelity Observed); "
-            "masks= (--masks PATH) or NaN say which are missing; or set them to a number"
+            "pixels of the photos are missing, as masks= (--masks PATH) or NaN say, and the objective compares "
+            "them all: leave them out by Classical(fidelity=Observed()) (--objective.fidelity Observed), or set "
+            "them to a number"
         )
     objective.check(model)
     _check_objective(objective, model)

@@ -422,7 +422,7 @@ def test_what_photos_say_of_their_crops(album: Path) -> None:
     count = f"{len(photos)} crops of 3x16x16 from 9 images, {len(photos.held_out)} held out)"
     assert repr(photos) == f"Photos({album}: {count}"
     assert f"{len(photos)} crops of 16x16 an epoch, at random places of 9 images" in photos.notes
-    assert f"{len(photos.held_out)} crops at fixed places of 1 images are held out" in photos.notes
+    assert f"{len(photos.held_out)} crops at fixed places of 1 image are held out" in photos.notes
     assert "<img" in photos._repr_html_()
 
 
