@@ -23,7 +23,7 @@ T = TypeVar("T")
 READING = ("fit", "limit", "layout", "skip_bad", "range", "column")
 OWN = (*READING, "bits", "masks", "seed")
 STREAM = (
-    *("size", "crop", "fit", "flip", "channels", "range", "bits", "column"),
+    *("size", "crop", "fit", "flip", "turn", "channels", "range", "bits", "column"),
     *("buffer", "held_out", "seed", "skip_bad"),
 )
 MASKS = "Masks beside the images: a .npy or .npz file, or a folder of masks of their names; 0 is a missing pixel."

@@ -37,7 +37,20 @@ if TYPE_CHECKING:
 Architecture = Callable[[Shape], Autoencoder]
 
 LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no size up to LARGE takes none
-DATA = ("size", "crop", "fit", "limit", "flip", "layout", "skip_bad", "channels", "range", "bits", "column")
+DATA = (
+    "size",
+    "crop",
+    "fit",
+    "limit",
+    "flip",
+    "turn",
+    "layout",
+    "skip_bad",
+    "channels",
+    "range",
+    "bits",
+    "column",
+)
 STREAM = ("buffer", "held_out")
 FOLDER = ("run", "resume", "overwrite")
 

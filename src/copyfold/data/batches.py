@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from copyfold.errors import UsageError, option
+from copyfold.types import Shape
 
 
 class Pixels(Protocol):
@@ -28,7 +29,8 @@ class Batches:
 
         epoch, position = divmod(n, len(self))
 
-    The order and the flips of each epoch are drawn by a generator that is seeded by a hash of (seed, epoch).
+    The order, the flips and the quarter turns of each epoch are drawn by a generator that is seeded by a hash of
+    (seed, epoch).
     Iterating yields the rest of the epoch that `n` is in, and advances `n`: set `n` to resume.
     An incomplete last batch is dropped; fewer images than `batch` make one batch of all of them.
 
@@ -39,7 +41,14 @@ class Batches:
     """
 
     def __init__(
-        self, pixels: Pixels, batch: int, seed: int = 0, flip: bool = False, rank: int = 0, world: int = 1
+        self,
+        pixels: Pixels,
+        batch: int,
+        seed: int = 0,
+        flip: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        turn: bool = False,
     ) -> None:
         if batch < 1:
             raise UsageError(f"batch={batch} is invalid: expected a number of images, at least 1")
@@ -56,7 +65,7 @@ class Batches:
         self._part = self.batch // world
         self._first = rank * self._part
         self.seed = seed
-        self.flip = flip
+        self.flip, self.turn = flip, turn
         self.n = 0
 
     def __len__(self) -> int:
@@ -64,7 +73,9 @@ class Batches:
 
     def __iter__(self) -> Iterator[Tensor]:
         epoch, start = divmod(self.n, len(self))
-        order, flipped = self._draw(epoch)
+        rng = self._generator(epoch)
+        order, flipped = self._draw(rng)
+        turns = quarter_turns(len(order), rng) if self.turn else None
         for position in range(start, len(self)):
             begin = position * self.batch + self._first
             span = slice(begin, begin + self._part)
@@ -72,12 +83,13 @@ class Batches:
             x = torch.from_numpy(self._pixels[order[span]])
             if self.flip:
                 mirror(x, flipped[span])
+            if turns is not None:
+                turn(x, turns[span])
             self.n = epoch * len(self) + position + 1
             yield x.permute(0, 3, 1, 2)
 
-    def _draw(self, epoch: int) -> tuple[np.ndarray, Tensor]:
+    def _draw(self, rng: torch.Generator) -> tuple[np.ndarray, Tensor]:
         """The order of an epoch, and which of its places are mirrored."""
-        rng = self._generator(epoch)
         order = torch.randperm(len(self._pixels), generator=rng)
         return order.numpy(), torch.rand(len(order), generator=rng) < 0.5
 
@@ -90,6 +102,27 @@ def mirror(x: Tensor, which: Tensor) -> None:
     """Mirror some images of N·H·W·C in place."""
     x = x.view(torch.int16) if x.dtype == torch.uint16 else x  # torch puts nothing into a part of a uint16
     x[which] = x[which].flip(2)
+
+
+def quarter_turns(count: int, rng: torch.Generator) -> Tensor:
+    """How many quarter turns each of some images gets: 0 to 3, all equally likely."""
+    return torch.randint(4, (count,), generator=rng)
+
+
+def turn(x: Tensor, turns: Tensor) -> None:
+    """Turn images of N·H·W·C with H = W in place, each by its number of quarter turns."""
+    x = x.view(torch.int16) if x.dtype == torch.uint16 else x
+    for k in (1, 2, 3):
+        x[turns == k] = x[turns == k].rot90(k, (1, 2))
+
+
+def check_turn(turn: bool, shape: Shape) -> None:
+    """UsageError where images are to be turned that are not square."""
+    if turn and shape[1] != shape[2]:
+        raise UsageError(
+            f"{option('turn', True)} is invalid for images of {shape[1]}x{shape[2]}: expected square ones, as quarter "
+            f"turns of others have another shape; give a {option('size')} of one number, or leave it out"
+        )
 
 
 class Source(Protocol):

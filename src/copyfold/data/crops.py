@@ -173,19 +173,25 @@ class CropBatches(Batches):
     """Batches of random crops; a pure function of the seed and n, as `Batches`.
 
     An epoch has as many crops of an image as `Crops`, and so uses a large photograph more often than a small one.
-    Their order, their places and their flips are drawn for the whole epoch by a generator that is seeded by a hash
+    Their order, their places, flips and quarter turns are drawn for the whole epoch by a generator that is seeded by a hash
     of (seed, epoch): which crop is at a position of the epoch does not depend on the size of the batches.
     """
 
     def __init__(
-        self, crops: Crops, batch: int, seed: int = 0, flip: bool = False, rank: int = 0, world: int = 1
+        self,
+        crops: Crops,
+        batch: int,
+        seed: int = 0,
+        flip: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        turn: bool = False,
     ) -> None:
-        super().__init__(_Places(crops), batch, seed, flip, rank, world)
+        super().__init__(_Places(crops), batch, seed, flip, rank, world, turn)
         self.crops = crops
 
-    def _draw(self, epoch: int) -> tuple[np.ndarray, Tensor]:
+    def _draw(self, rng: torch.Generator) -> tuple[np.ndarray, Tensor]:
         """Image, top and left at every position of an epoch, and which are mirrored."""
-        rng = self._generator(epoch)
         order = torch.randperm(len(self.crops), generator=rng).numpy()
         flipped = torch.rand(len(order), generator=rng) < 0.5
         chance = torch.rand(len(order), 2, generator=rng, dtype=torch.float64).numpy()

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from copyfold import screen
-from copyfold.data.batches import Batches
+from copyfold.data.batches import Batches, check_turn
 from copyfold.data.crops import CropBatches, Crops, alone, divide
 from copyfold.data.reading import cache, digests, ragged
 from copyfold.data.reading.masks import Given as GivenMasks
@@ -61,7 +61,7 @@ class Photos(Dataset[Any]):
     smaller than the crop is left out, and said.
 
     A torch Dataset of the images to train on: photos[i] is a float32 tensor C·H·W in [0, 1], or (image, label)
-    where there are labels, as torchvision's data sets have it; `flip` has no effect there. The workers of a
+    where there are labels, as torchvision's data sets have it; `flip` and `turn` have no effect there. The workers of a
     DataLoader map the pixels in the cache, which are not copied to them.
 
     Args:
@@ -78,6 +78,7 @@ class Photos(Dataset[Any]):
         limit: The largest number of images in `train` and in `held_out`, drawn by seed before decoding; with
             `crop` of photographs, not of crops.
         flip: Mirror every image with probability 1/2 in training (`Batches` does it).
+        turn: Turn every image by 0 to 3 quarter turns in training, drawn at random; of square images.
         layout: The axes of an array: NHW, NCHW, NHWC or lsun. Detected unless given, where one axis alone can be
             that of 1, 3 or 4 channels; else an error asks for it.
         skip_bad: Leave unreadable images out instead of raising.
@@ -147,6 +148,7 @@ class Photos(Dataset[Any]):
         fit: Fit = "crop",
         limit: int | None = None,
         flip: bool = False,
+        turn: bool = False,
         layout: str | None = None,
         skip_bad: bool = False,
         channels: int | None = None,
@@ -163,7 +165,7 @@ class Photos(Dataset[Any]):
         wanted = None if size is None else sides(size)
         _check(fit, limit, seed, channels)
         values = Values(check_values(range, bits), bits)
-        self.flip, self.whole = flip, whole
+        self.flip, self.turn, self.whole = flip, turn, whole
         self.crop = None if crop is None else alone(crop, size, fit)
         with recognise(source, layout, column) as opened, screen.told(progress) as told, ExitStack() as stack:
             found = None if masks is None else Masks(masks, layout, opened)
@@ -189,6 +191,7 @@ class Photos(Dataset[Any]):
                 "fit": fit,
                 "limit": limit,
                 "flip": flip,
+                "turn": turn,
                 "layout": layout,
                 "skip_bad": skip_bad,
                 "channels": channels,
@@ -204,6 +207,7 @@ class Photos(Dataset[Any]):
             if self.crop is not None:
                 self._recipe["crop"] = plain(self.crop)
             where, asides = opened.where, opened.asides()
+        check_turn(turn, self.shape)
         self.notes = tuple(note for note in (*notes, *asides) if note)
         for note in self.notes:
             log.info("%s: %s", where, note)
@@ -265,8 +269,8 @@ class Photos(Dataset[Any]):
     def batches(self, batch: int, seed: int = 0, rank: int = 0, world: int = 1) -> Batches:
         """The batches to train on, see `Batches`; with `crop` of random crops, see `CropBatches`."""
         if isinstance(self.train, Crops):
-            return CropBatches(self.train, batch, seed, self.flip, rank, world)
-        return Batches(self.train, batch, seed, self.flip, rank, world)
+            return CropBatches(self.train, batch, seed, self.flip, rank, world, self.turn)
+        return Batches(self.train, batch, seed, self.flip, rank, world, self.turn)
 
     def images(self, which: Which = "train", count: int | None = None, start: int = 0) -> Images:
         """Return `count` images (None: all) from `start` on, as float32 N·C·H·W in [0, 1], NaN where pixels miss.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from copyfold import screen
-from copyfold.data.batches import mirror
+from copyfold.data.batches import check_turn, mirror, quarter_turns, turn
 from copyfold.data.crops import NAMED, Crops, alone, drawn, part, too_small
 from copyfold.data.photos import Which
 from copyfold.data.reading import cache, digests
@@ -66,6 +66,7 @@ class Stream:
             find a size, all images would have to be read.
         fit: As in `Photos`: "crop" takes the centre, "pad" adds black, "stretch" scales both sides apart.
         flip: Whether training mirrors every image half of the time.
+        turn: Whether it turns every image by 0 to 3 quarter turns, drawn at random; of square images.
         channels: 1 for grey, 3 for colour, or the source's own number; None takes 1 where all images held out are
             grey.
         range: As in `Photos`. There are no missing pixels in a stream.
@@ -111,6 +112,7 @@ class Stream:
         *,
         fit: Fit = "crop",
         flip: bool = False,
+        turn: bool = False,
         channels: int | None = None,
         range: Range | None = None,
         bits: Bits = 8,
@@ -136,7 +138,7 @@ class Stream:
             at_least(1, channels=channels)
         self.values = Values(check_values(range, bits), bits)
         self.size = None if self._sides is None else simple(self._sides)
-        self.flip, self.buffer, self.seed, self.skip_bad = flip, buffer, seed, skip_bad
+        self.flip, self.turn, self.buffer, self.seed, self.skip_bad = flip, turn, buffer, seed, skip_bad
         self.fit: Fit = fit
         with screen.told(progress) as told:
             self._shards, named, identity = find(source, column, told)
@@ -146,6 +148,7 @@ class Stream:
             "size": None if self._sides is None else plain(self._sides),
             "fit": fit,
             "flip": flip,
+            "turn": turn,
             "channels": channels,
             "range": None if self.values.range is None else list(self.values.range),
             "bits": bits,
@@ -163,6 +166,7 @@ class Stream:
         few = f"in {len(self._pieces)} row groups only: images in them are shuffled over {buffer} images"
         coarse = len(self._pieces) < AT_ONCE and len(self) > buffer
         self.notes = (note, *self.notes, *[few] * coarse, *self._shards.notes)
+        check_turn(turn, self.shape)
         how = (fit, held_out, seed, skip_bad, *((self.values.range, bits) if self.values != Values() else ()))
         how = (*how, *(() if self.crop is None else ("crops",)))
         self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, *how)
@@ -418,7 +422,9 @@ class StreamBatches:
             n = epoch * len(self) + position
             x = self._whole(list(islice(images, self._own)))
             if self.stream.flip:
-                mirror(x, self._mirrored(n))
+                mirror(x, torch.rand(self._own, generator=self._generator(n, "flip")) < 0.5)
+            if self.stream.turn:
+                turn(x, quarter_turns(self._own, self._generator(n, "turn")))
             self.n = n + 1
             yield x.permute(0, 3, 1, 2)
 
@@ -438,9 +444,8 @@ class StreamBatches:
             raise DataError(f"no image of a batch of {len(images)} can be used: {images[0]}")
         return torch.from_numpy(np.stack((good * len(images))[: len(images)]))
 
-    def _mirrored(self, n: int) -> Tensor:
-        rng = torch.Generator().manual_seed(number(self.seed, n, self.rank, self.world, "flip"))
-        return torch.rand(self._own, generator=rng) < 0.5
+    def _generator(self, n: int, purpose: str) -> torch.Generator:
+        return torch.Generator().manual_seed(number(self.seed, n, self.rank, self.world, purpose))
 
 
 def _divide(shards: Shards, held_out: int, seed: int) -> tuple[list[Piece], list[Place], str]:

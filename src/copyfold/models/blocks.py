@@ -84,6 +84,35 @@ class BatchNorm(nn.Module):
         return f"{len(self.weight)}, statistics={self.statistics!r}"
 
 
+class ScaleNorm(BatchNorm):
+    r"""Batch normalisation without additive constants: it neither subtracts a mean nor adds a bias.
+
+        y = x / sqrt(v + eps) * weight        v the mean of x^2 per channel, over batch and positions
+
+    With running statistics y(a x) = a y(x). Averages are recorded as `BatchNorm` records them. Mohan et al., 2020
+    (arXiv:1906.05478), who divide by the standard deviation.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(channels, eps, momentum)
+        self.register_parameter("bias", None)
+        self.register_buffer("running_mean", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Divide x by the chosen root mean square; in training mode record that of x."""
+        variances = self.get_buffer("running_var")
+        records = self.training and self.recording
+        v = variances.clone() if records else variances
+        if self.statistics == "batch" or records:
+            squares = x.to(variances.dtype).square().mean([d for d in range(x.dim()) if d != 1])
+            squares = _Mean.apply(squares) if self.synchronised and self.training else squares
+            v = squares if self.statistics == "batch" else v
+            if records:
+                variances.lerp_(squares.detach(), self.momentum)
+        scale = self.weight * (v + self.eps).rsqrt()
+        return x * scale.to(x.dtype).view([1, -1] + [1] * (x.dim() - 2))
+
+
 class _Mean(torch.autograd.Function):
     """The mean of a tensor over all processes; the gradient of a mean is the mean of the gradients."""
 
@@ -115,6 +144,30 @@ def norm(kind: str, channels: int) -> nn.Module:
             return nn.GroupNorm(1, channels)  # over channels and positions; for vectors the same as nn.LayerNorm
         case _:
             return nn.Identity()
+
+
+def without_constants(model: nn.Module) -> None:
+    """Take every additive constant out of a model, in place, so that D(a x) = a D(x) for a > 0.
+
+    Convolutions and linear layers lose their biases, batch norms their means and biases (the law is then one of
+    running statistics). UsageError where a layer is not such a map even so: bias = False refuses those.
+    """
+    if getattr(model, "output", "linear") != "linear":
+        raise UsageError("bias=False is invalid with output='sigmoid': expected output='linear'")
+    for name, module in list(model.named_modules()):
+        if isinstance(module, _CURVED):
+            raise UsageError(
+                f"bias=False is invalid with {type(module).__name__}: expected layers with D(a x) = a D(x), which "
+                "are those with the norm none or batch, and the activation identity or relu"
+            )
+        if isinstance(module, BatchNorm):
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, ScaleNorm(len(module.weight)))
+        elif isinstance(getattr(module, "bias", None), nn.Parameter):
+            module.register_parameter("bias", None)
+
+
+_CURVED = (nn.GroupNorm, nn.InstanceNorm2d, nn.GELU, nn.SELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
 
 def activation(name: str) -> nn.Module:

@@ -7,7 +7,7 @@ from torch import nn
 
 from copyfold.errors import at_least, numbers, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
-from copyfold.models.blocks import Activation, MapNorm, activation, norm, power
+from copyfold.models.blocks import Activation, MapNorm, activation, norm, power, without_constants
 from copyfold.types import Code, Images, Shape, Statistics
 
 
@@ -19,7 +19,8 @@ class Conv(Chain):
     2 in its place, to the size before. The code is the last map, channels[-1] x h x w. channels=(16, 32, 64) on
     28x28 is Murphy's network with its 3x3x64 bottleneck (section 20.3); (16,) is one convolution and one
     up-convolution; the largest number of stages that a side allows leads to a single position. A shorter side is
-    padded to 2^stages pixels, and cropped back.
+    padded to 2^stages pixels, and cropped back. bias = False leaves every additive constant out, so that
+    D(a x) = a D(x) for a > 0; see `UNet`.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Conv(Chain):
         norm: MapNorm = "none",
         output: Output = "linear",
         statistics: Statistics = "batch",
+        bias: bool = True,
     ) -> None:
         super().__init__(shape, output)
         numbers(channels=channels)
@@ -49,6 +51,9 @@ class Conv(Chain):
         for stage, width in zip(ups[1:], channels[:-1], strict=True):
             stage.extend([_norm(norm, width), _activation(activation)])
         self.decoder = nn.Sequential(*reversed(ups))
+        self.bias = bias
+        if not bias:
+            without_constants(self)
         self.statistics = statistics
 
     def encode(self, x: Images) -> Code:

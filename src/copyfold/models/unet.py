@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Output
-from copyfold.models.blocks import Activation, MapNorm, activation, double_conv, down, power
+from copyfold.models.blocks import Activation, MapNorm, activation, double_conv, down, power, without_constants
 from copyfold.types import Code, Images, Shape, Statistics
 
 Skips: TypeAlias = Literal["none", "self", "concat"]
@@ -160,6 +160,12 @@ class UNet(Autoencoder):
     pool = 3 shrinks maps faster, as in its "contractive" one (which has no contractive penalty): the up stages
     upsample by 3, and pad to the size of their level where a side was not a multiple. (The script's upsample by
     2 and pad with zeros to three times the size.)
+    residual = True (with "concat") adds the image itself to the output, D(E(x)) = x + head(...), so that the layers
+    learn the difference alone: sooner good at denoising (Zhang et al., 2017, arXiv:1608.03981). The image is then
+    the last map of the code.
+    bias = False leaves every additive constant out, so that D(a x) = a D(x) for a > 0 (with norm = "batch" under
+    running statistics): a denoiser of one range of noise then works at other levels (Mohan et al., 2020,
+    arXiv:1906.05478). It takes norm = "none" or "batch" and output = "linear".
     With pool = 2, sides that are not multiples of 2^depth are padded to those, and cropped back, and so are sides
     shorter than pool^depth; `middle` may need larger multiples.
     """
@@ -176,6 +182,8 @@ class UNet(Autoencoder):
         pool: int = 2,
         output: Output = "linear",
         statistics: Statistics = "batch",
+        bias: bool = True,
+        residual: bool = False,
     ) -> None:
         super().__init__(shape, output)
         at_least(1, width=width, depth=depth)
@@ -188,6 +196,11 @@ class UNet(Autoencoder):
         ups = (up,) * depth if isinstance(up, str) else tuple(up)
         for how in ups:
             one_of(Upsampling, "up", how)
+        if residual and (skips != "concat" or output != "linear"):
+            raise UsageError(
+                f"residual=True is invalid with skips={skips!r} and output={output!r}: expected skips='concat' and "
+                "output='linear'"
+            )
         if len(ups) != depth:
             raise UsageError(f"up={list(ups)} is invalid: expected one entry per level, {depth} in all")
         self.width, self.depth, self.skips, self.norm, self.middle, self.pool = (
@@ -212,15 +225,20 @@ class UNet(Autoencoder):
             }
             | {"head": nn.Conv2d(width, self.shape[0], 1)}
         )
+        self.bias, self.residual = bias, residual
+        if not bias:
+            without_constants(self)
         self.statistics = statistics
 
     def encode(self, x: Images) -> Code:
         """The deepest map (or its `middle`'s vector), with "concat" followed by the maps above it."""
-        x, above = self.encoder["stem"](self.padded(x)), ()
+        image = self.padded(x)
+        x, above = self.encoder["stem"](image), ()
         for k in range(1, self.depth + 1):
             above = (x, *above) if self.skips == "concat" else above
             x = self.encoder[f"down{k}"](x)
         z = self.encoder["squeeze"](x)
+        above = (*above, image) if self.residual else above
         return (z, *above) if self.skips == "concat" else z
 
     def logits(self, z: Code) -> Images:
@@ -229,7 +247,8 @@ class UNet(Autoencoder):
         x = self.decoder["expand"](z)
         for k in range(1, self.depth + 1):
             x = self.decoder[f"up{k}"](x, above[k - 1] if above else None)
-        return self.cropped(self.decoder["head"](x))
+        x = self.decoder["head"](x)
+        return self.cropped(above[-1] + x if self.residual else x)
 
     @classmethod
     def tiny(cls) -> "Autoencoder":

@@ -229,6 +229,7 @@ def _recipe(model: Autoencoder, objective: Objective, photos: Photos, plan: dict
         "objective": catalogue.describe(objective),
         "images": hashlib.blake2b(photos.train.tobytes(), digest_size=8).hexdigest(),
         "flip": photos.flip,
+        **({"turn": True} if photos.turn else {}),
         **({} if photos.crop is None else {"crop": photos.crop}),
         "plan": catalogue.describe(plan),
         "code": code_digest(model, objective),

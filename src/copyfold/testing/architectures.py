@@ -133,9 +133,9 @@ def _records_statistics(model: Autoencoder, x: Images) -> None:
     """Batch norms record running averages in training, whichever statistics they use."""
     for statistics in BOTH:
         with model.using(statistics), torch.no_grad():
-            before = {n: norm.get_buffer("running_mean").clone() for n, norm in _norms(model)}
+            before = {n: norm.get_buffer("running_var").clone() for n, norm in _norms(model)}
             model(x)
-        idle = [n for n, norm in _norms(model) if same(norm.get_buffer("running_mean"), before[n])]
+        idle = [n for n, norm in _norms(model) if same(norm.get_buffer("running_var"), before[n])]
         require(
             not idle,
             f"{type(model).__name__}: the batch norm {first(idle)} records no running averages in training "

@@ -114,4 +114,4 @@ def _average(norm: Any, stack: ExitStack) -> None:
 
 def _records(norm: Any) -> bool:
     """Whether a norm records averages, as it is; one that is frozen does not."""
-    return norm.training and norm.running_mean is not None and norm.momentum != 0
+    return norm.training and norm.running_var is not None and norm.momentum != 0
