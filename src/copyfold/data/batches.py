@@ -84,7 +84,7 @@ class Batches:
             if self.flip:
                 mirror(x, flipped[span])
             if turns is not None:
-                turn(x, turns[span])
+                rotate(x, turns[span])
             self.n = epoch * len(self) + position + 1
             yield x.permute(0, 3, 1, 2)
 
@@ -109,7 +109,7 @@ def quarter_turns(count: int, rng: torch.Generator) -> Tensor:
     return torch.randint(4, (count,), generator=rng)
 
 
-def turn(x: Tensor, turns: Tensor) -> None:
+def rotate(x: Tensor, turns: Tensor) -> None:
     """Turn images of N·H·W·C with H = W in place, each by its number of quarter turns."""
     x = x.view(torch.int16) if x.dtype == torch.uint16 else x
     for k in (1, 2, 3):
@@ -120,8 +120,8 @@ def check_turn(turn: bool, shape: Shape) -> None:
     """UsageError where images are to be turned that are not square."""
     if turn and shape[1] != shape[2]:
         raise UsageError(
-            f"{option('turn', True)} is invalid for images of {shape[1]}x{shape[2]}: expected square ones, as quarter "
-            f"turns of others have another shape; give a {option('size')} of one number, or leave it out"
+            f"{option('turn', True)} is invalid for images of {shape[1]}x{shape[2]}: expected square ones, as a "
+            f"turn changes the shape of others; give a {option('size')} of one number, or leave it out"
         )
 
 

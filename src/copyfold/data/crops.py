@@ -173,8 +173,8 @@ class CropBatches(Batches):
     """Batches of random crops; a pure function of the seed and n, as `Batches`.
 
     An epoch has as many crops of an image as `Crops`, and so uses a large photograph more often than a small one.
-    Their order, their places, flips and quarter turns are drawn for the whole epoch by a generator that is seeded by a hash
-    of (seed, epoch): which crop is at a position of the epoch does not depend on the size of the batches.
+    Their order, places, flips and turns are drawn for the whole epoch by a generator that is seeded by a hash of
+    (seed, epoch): which crop is at a position of the epoch does not depend on the size of the batches.
     """
 
     def __init__(

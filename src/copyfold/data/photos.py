@@ -61,8 +61,8 @@ class Photos(Dataset[Any]):
     smaller than the crop is left out, and said.
 
     A torch Dataset of the images to train on: photos[i] is a float32 tensor C·H·W in [0, 1], or (image, label)
-    where there are labels, as torchvision's data sets have it; `flip` and `turn` have no effect there. The workers of a
-    DataLoader map the pixels in the cache, which are not copied to them.
+    where there are labels, as torchvision's data sets have it; `flip` and `turn` have no effect there. The workers
+    of a DataLoader map the pixels in the cache, which are not copied to them.
 
     Args:
         source: A folder of images of any depth, or a .zip of one; a .npy or .npz file; a folder of parquet, or of

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from copyfold import screen
-from copyfold.data.batches import check_turn, mirror, quarter_turns, turn
+from copyfold.data.batches import check_turn, mirror, quarter_turns, rotate
 from copyfold.data.crops import NAMED, Crops, alone, drawn, part, too_small
 from copyfold.data.photos import Which
 from copyfold.data.reading import cache, digests
@@ -424,7 +424,7 @@ class StreamBatches:
             if self.stream.flip:
                 mirror(x, torch.rand(self._own, generator=self._generator(n, "flip")) < 0.5)
             if self.stream.turn:
-                turn(x, quarter_turns(self._own, self._generator(n, "turn")))
+                rotate(x, quarter_turns(self._own, self._generator(n, "turn")))
             self.n = n + 1
             yield x.permute(0, 3, 1, 2)
 

@@ -160,9 +160,9 @@ class UNet(Autoencoder):
     pool = 3 shrinks maps faster, as in its "contractive" one (which has no contractive penalty): the up stages
     upsample by 3, and pad to the size of their level where a side was not a multiple. (The script's upsample by
     2 and pad with zeros to three times the size.)
-    residual = True (with "concat") adds the image itself to the output, D(E(x)) = x + head(...), so that the layers
-    learn the difference alone: sooner good at denoising (Zhang et al., 2017, arXiv:1608.03981). The image is then
-    the last map of the code.
+    residual = True (with "concat") adds the image itself to the output, D(E(x)) = x + head(...): the layers learn
+    the difference alone, and are sooner good at denoising (Zhang et al., 2017, arXiv:1608.03981). The image is
+    then the last map of the code.
     bias = False leaves every additive constant out, so that D(a x) = a D(x) for a > 0 (with norm = "batch" under
     running statistics): a denoiser of one range of noise then works at other levels (Mohan et al., 2020,
     arXiv:1906.05478). It takes norm = "none" or "batch" and output = "linear".
@@ -198,8 +198,8 @@ class UNet(Autoencoder):
             one_of(Upsampling, "up", how)
         if residual and (skips != "concat" or output != "linear"):
             raise UsageError(
-                f"residual=True is invalid with skips={skips!r} and output={output!r}: expected skips='concat' and "
-                "output='linear'"
+                f"residual=True is invalid with skips={skips!r} and output={output!r}: expected skips='concat' "
+                "and output='linear'"
             )
         if len(ups) != depth:
             raise UsageError(f"up={list(ups)} is invalid: expected one entry per level, {depth} in all")
