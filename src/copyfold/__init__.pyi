@@ -73,6 +73,7 @@ from copyfold.probes.base import Probe as Probe
 from copyfold.probes.base import Reading as Reading
 from copyfold.probes.base import layers as layers
 from copyfold.probes.denoising import Denoising as Denoising
+from copyfold.probes.eigenbasis import Eigenbasis as Eigenbasis
 from copyfold.probes.evidence import Evidence as Evidence
 from copyfold.probes.geometry import IdentityGap as IdentityGap
 from copyfold.probes.geometry import SpectralNorm as SpectralNorm

@@ -129,7 +129,14 @@ def jacobian(function: Map, x: Tensor) -> tuple[Map, Map]:
 
 
 def singular_values(function: Map, x: Tensor, starts: Tensor, iterations: int) -> Tensor:
-    """The largest singular values of the function's Jacobian at each image, b x k, in descending order.
+    """The largest singular values of the function's Jacobian at each image, b x k, in descending order."""
+    return singular_vectors(function, x, starts, iterations)[0]
+
+
+def singular_vectors(function: Map, x: Tensor, starts: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """The largest singular values of the function's Jacobian at each image, b x k, and the v_i, b x k x c x h x w.
+
+        J = sum_i s_i u_i v_i^T,   s_1 >= s_2 >= ...
 
     `starts` are k random directions, k x b x c x h x w. They and their images under powers of J^T J, `iterations`
     blocks in all, span a block Krylov space (Musco and Musco, 2015, arXiv:1504.05477). The values are those of J
@@ -148,7 +155,9 @@ def singular_values(function: Map, x: Tensor, starts: Tensor, iterations: int) -
         images += [push(v) for v in added]
         block = torch.stack([pull(u) for u in images[-len(added) :]])
     pushed = torch.stack([u.flatten(1) for u in images], dim=2)
-    return torch.linalg.svdvals(pushed)[:, : len(starts)]
+    _, values, within = torch.linalg.svd(pushed, full_matrices=False)
+    directions = (within[:, : len(starts)] @ space.mT).reshape(b, -1, *x.shape[1:])
+    return values[:, : len(starts)], directions
 
 
 def require_independent(model: Autoencoder, probe: str, instead: str) -> None:
