@@ -18,7 +18,7 @@ from copyfold.types import Images, Statistics
 
 @dataclass(frozen=True)
 class Eigenbasis(Probe):
-    r"""The basis in which a denoiser shrinks an image, and its effective rank at each noise level.
+    r"""The basis in which a denoiser shrinks an image, and its effective rank.
 
         J = dD/dx~ = sum_i s_i u_i v_i^T at x~ = x + std eta,   rank = ||J||_F^2 = sum_i s_i^2
 
@@ -29,7 +29,8 @@ class Eigenbasis(Probe):
 
     - "singular values", b x `vectors`, the largest at the last of the `levels`, found in a block Krylov space
       of `iterations` blocks, hence from below.
-    - "rank, std S" for each level S, a standard deviation, Hutchinson's estimate from `draws` random signs v: the mean of ||J^T v||^2.
+    - "rank, std S" for each level S, a standard deviation: Hutchinson's estimate, the mean of ||J^T v||^2 over
+      `draws` of random signs v.
     - "off the basis, std S", ||J x~ - D(x~)|| / ||D(x~)||: what constants and curvature add, 0 where D(a x) =
       a D(x).
 
