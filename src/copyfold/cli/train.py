@@ -182,7 +182,7 @@ def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
 
 
 def _by_adam(options: Namespace, given: Iterable[str]) -> None:
-    """Have a recipe with a learning rate and no optimiser mean what it meant when written, by version 0.1 or before.
+    """Have a recipe with a learning rate and no optimiser mean what it meant when it was written, by version 0.1.
 
     There was only Adam then, at a constant rate; Muon, of today's U-Nets, takes rates twenty times as large.
     """
