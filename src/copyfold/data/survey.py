@@ -180,7 +180,8 @@ def survey(
                     bits.setdefault(one.bits, []).append(one.span)
         unreadable = [(name, one) for name, one in zip(listing.names, seen, strict=True) if isinstance(one, str)]
         choice = choose(listing, None, 0)
-        drawn = [] if parted(listing.splits).held_out else [choice.notes[0]]
+        bad = {row for row, one in enumerate(seen) if isinstance(one, str)}
+        drawn = choice.said(bad)[:1] if choice.drawn is not None and good else ()
         problem = _problem(opened, len(seen)) if good else ""
         needed = reaching(values.low, values.high) if problem and values.advice else None
         missing = opened.has_missing(np.arange(len(seen)))
