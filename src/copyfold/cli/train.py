@@ -81,6 +81,7 @@ def _draw(run: "Run", photos: Photos | Stream, threads: int | None) -> None:
     if drawn(run):
         return
     _screen.log.info("drawing what it learned: the loss, and noise removed from held-out images (--no-pictures)")
+    _photos_options.tell_missing(photos)
     run.model.to(_device.chosen("auto"))
     former = torch.get_num_threads()
     torch.set_num_threads(min(threads or former, former))

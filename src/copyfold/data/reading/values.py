@@ -154,7 +154,7 @@ class Seen:
     @property
     def deep(self) -> Range | None:
         """The range to give where whole numbers of more than 8 bits leave nearly all of theirs unused."""
-        most, usual, few = self.brightest.get("u2", (0.0, 0.0, False))
+        _, usual, few = self.brightest.get("u2", (0.0, 0.0, False))
         return (0, _filling(usual)) if few and usual > 0 else None
 
     def notes(self) -> tuple[str, ...]:
