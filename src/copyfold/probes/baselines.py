@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product, starmap
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -249,7 +249,7 @@ class Wavelet(Baseline):
         return pywt.waverec2([coarse, *kept], self.wavelet)
 
 
-_fits: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+_fits: Any = WeakTensorKeyDictionary()
 
 
 def _fits_of(clean: Images) -> dict[tuple[str, int], PCAWiener]:
