@@ -1,5 +1,6 @@
 """The errors of copyfold. A message is one line: what, where, why, what to do. Each kind has an exit code."""
 
+import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -55,6 +56,16 @@ def option(name: str, value: object = None) -> str:
         return name if value is None else f"{name}={value!r}" if isinstance(value, str) else f"{name}={text}"
     flag = "--" + name.replace("_", "-")
     return flag if value is None or value is True else f"{flag} {text}"
+
+
+def of_model(name: str, value: object = None) -> str:
+    """The same of an argument of the model: --model.output sigmoid, or output='sigmoid' in Python."""
+    return option(f"model.{name}" if _flags.get() else name, value)
+
+
+def worded(text: str) -> str:
+    """A text in which an option is written {fit=pad}, so that it can be kept, with `option` in its place."""
+    return re.sub(r"\{(\w+)=(\w+)\}", lambda found: option(found[1], found[2]), text)
 
 
 def one_of(choices: object, name: str, value: object) -> None:

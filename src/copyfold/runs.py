@@ -24,6 +24,7 @@ __all__ = ["Run"]
 
 Row = dict[str, float]
 
+ENDS = 3  # numbers of a column that are shown of its beginning, and of its end
 LAST = 10  # rows of a log that a notebook shows
 
 _OURS = (
@@ -38,6 +39,12 @@ class Column(list[float]):
     def __init__(self, values: Iterable[float], steps: Iterable[float]) -> None:
         super().__init__(values)
         self.steps: list[float] = list(steps)
+
+    def __repr__(self) -> str:
+        if len(self) <= 2 * ENDS:
+            return f"Column({super().__repr__()})"
+        first, last = (", ".join(f"{value:.4g}" for value in part) for part in (self[:ENDS], self[-ENDS:]))
+        return f"Column({len(self):,} numbers: {first}, ..., {last})"
 
 
 class History(list[Row]):

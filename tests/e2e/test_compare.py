@@ -30,5 +30,7 @@ def test_what_cannot_be_compared_is_refused(run, tmp_path, copyfold):
     copyfold("compare").refused(2, "RUNS")
     copyfold("compare", run).refused(2, "at least 2 runs")
     copyfold("compare", run, run).refused(2, "given twice")
-    copyfold("compare", run, tmp_path).refused(2, "is not a run")
+    copyfold("compare", tmp_path, tmp_path / "no").refused(2, "is not a run")
+    said = copyfold("compare", run, tmp_path, "--out", tmp_path / "out").done()
+    assert f"Left out: {tmp_path} is not a run: there is no recipe.yaml in it." in said.out
     copyfold("compare", run, tmp_path, "--left").refused(2, "--left")

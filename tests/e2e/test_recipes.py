@@ -8,6 +8,7 @@ import yaml
 
 from copyfold import catalogue, runs
 from copyfold.cli import _parsing, train
+from copyfold.training.optimizers import Adam, Muon
 
 RECIPES = _parsing.recipes()
 FAST = ("--epochs=1", "--limit=32", "--precision=32")
@@ -28,6 +29,40 @@ def test_every_recipe_has_a_comment_and_builds(name):
     model = train._architecture(options.model, options.core)
     options.objective.check(model((1, 64, 64)))
     assert {"model"} <= set(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_of_copyfold_names_the_optimiser_of_its_rate(name, caplog):
+    caplog.set_level("INFO", "copyfold")
+    given = yaml.safe_load((_parsing.RECIPES / f"{name}.yaml").read_text())
+    assert "lr" not in given or "optimizer" in given
+    options, _ = train._options([f"--config={name}"])
+    assert options.schedule == given.get("schedule", "cosine")
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "optimizer", "schedule", "told"),
+    [
+        ("lr: 0.001\nschedule: constant", (), Adam(), "constant", True),  # as version 0.1 wrote it
+        ("lr: 0.001", (), Adam(), "constant", True),
+        ("lr: 0.001", ("--schedule=linear", "--lr=0.1"), Adam(), "linear", True),
+        ("lr: 0.001", ("--optimizer=Muon",), Muon(), "cosine", False),
+        ("lr: 0.001", ("--optimizer.decay=0.1", "--optimizer=Adam"), Adam(decay=0.1), "cosine", False),
+        ("lr: 0.001", ("--config=essay",), Adam(), "constant", False),
+        ("lr: 0.001\noptimizer: Muon", (), Muon(), "cosine", False),
+        ("lr: null", (), None, "cosine", False),
+        ("batch: 8", ("--lr=0.001",), None, "cosine", False),
+    ],
+)
+def test_a_rate_without_an_optimiser_in_a_recipe_is_of_adam(
+    recipe, flags, optimizer, schedule, told, tmp_path, caplog
+):
+    caplog.set_level("INFO", "copyfold")
+    (tmp_path / "old.yaml").write_text(f"{recipe}\n")
+    options, _ = train._options([f"--config={tmp_path / 'old.yaml'}", *flags])
+    assert (options.optimizer, options.schedule) == (optimizer, schedule)
+    assert ("old.yaml has lr and no optimizer" in caplog.text) == told
 
 
 def test_a_recipe_is_trained_by_its_name_and_overridden_by_flags(copyfold, tmp_path):

@@ -81,7 +81,7 @@ def test_a_size_and_a_fit_can_be_given(size, fit, array, tmp_path, copyfold):
     said = "\n".join(copyfold("train", array, *line, "--run", tmp_path / "r").done().err)
     found = recipe(tmp_path / "r")
     assert (found["size"], found["fit"]) == (20 if size == "20" else "8x20", fit)
-    words = {"crop": "are left out (fit pad", "pad": "padded with black", "stretch": "are stretched"}
+    words = {"crop": "are left out (--fit pad", "pad": "padded with black", "stretch": "are stretched"}
     assert [word for word in words.values() if word in said] == [words[fit]]
 
 

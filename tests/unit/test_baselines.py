@@ -180,6 +180,22 @@ def test_components_are_fitted_and_chosen_on_different_images():
     assert mse(whole(noisy, 0.3), clean).mean() < mse(chosen(noisy, 0.3), clean).mean()  # in-sample it would win
 
 
+def test_components_are_fitted_once_for_any_number_of_stds(monkeypatch):
+    clean, fitted, fit = smooth(24), [], PCAWiener.fit.__func__
+    monkeypatch.setattr(
+        PCAWiener, "fit", classmethod(lambda cls, x, side: fitted.append(side) or fit(cls, x, side))
+    )
+    found = [PCAWiener.tuned(cf.Gaussian(std)(clean, rng()), clean, std) for std in (0.1, 0.2, 0.4)]
+    assert len(fitted) == 3 + len({one.patch for one in found})  # to choose, and of all images
+    count = len(fitted)
+    PCAWiener.tuned(cf.Gaussian(0.2)(clean, rng()), clean, 0.2)
+    assert len(fitted) == count
+    clean.mul_(0.5)  # other images now
+    again = PCAWiener.tuned(cf.Gaussian(0.1)(clean, rng()), clean, 0.1)
+    assert len(fitted) > count
+    torch.testing.assert_close(again.mean, found[0].mean / 2)
+
+
 def test_tuning_beats_unsuitable_default_settings():
     clean = smooth(24)
     noisy = cf.Gaussian(0.4)(clean, rng())

@@ -11,6 +11,7 @@ from torch import nn
 
 from copyfold.cli import _classes, _values
 from copyfold.corruptions import Corruption
+from copyfold.data.reading.values import Range
 from copyfold.models.base import Autoencoder
 from copyfold.types import Images
 
@@ -31,7 +32,7 @@ class Side(Enum):
         (Literal["a", "b", "c"], "a, b or c"),
         (Literal["a", None], "a"),
         (list[bool], "a list of true or false, as in [true]"),
-        (float | tuple[float, float], "a number or a list of 2 numbers, as in [0.5,0.5]"),
+        (float | tuple[float, float], "a number or a list of 2 numbers, as in [0.1,0.5]"),
         (tuple[tuple[int, ...], ...], "a list of lists of whole numbers, as in [[8]]"),
         (Sequence[Literal["up", "down"]], "a list, as in [up]"),
         (Sequence[Corruption], "a list, as in [Blur]"),
@@ -46,6 +47,11 @@ class Side(Enum):
 )
 def test_annotations_are_described_in_words(hint, words):
     assert _values.expected(hint, _classes.names) == words
+
+
+def test_an_option_may_have_an_example_of_its_own():
+    assert _values.expected(Range | None, _classes.names, "--range") == "a list of 2 numbers, as in [0,4095]"
+    assert _values.expected(Range | None, _classes.names) == "a list of 2 numbers, as in [0.1,0.5]"
 
 
 @pytest.mark.parametrize(

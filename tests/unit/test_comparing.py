@@ -141,7 +141,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(trained, tmp_path):
         ([run], "nothing to compare 1 run with: give at least 2"),
         (str(run), "nothing to compare 1 run with"),
         ([run, trained[0] / "." / "mlp8"], "is given twice"),
-        ([run, tmp_path], "is not a run"),
+        ([tmp_path, tmp_path / "no"], "is not a run"),
     ):
         with pytest.raises(cf.UsageError, match=message):
             cf.compare(given)
@@ -151,7 +151,22 @@ def test_what_cannot_be_compared_is_refused_in_one_line(trained, tmp_path):
     broken = shutil.copytree(run, tmp_path / "broken")
     (broken / "data.json").write_text("[")
     with pytest.raises(cf.UsageError, match=r"data\.json cannot be read"):
-        cf.compare([run, broken])
+        cf.compare([broken, tmp_path])
+
+
+def test_what_is_no_run_is_left_out_and_said(trained, tmp_path):
+    broken = shutil.copytree(trained[0] / "mlp8", tmp_path / "broken")
+    (broken / "data.json").write_text("[")
+    (tmp_path / "notes.txt").write_text("")
+    others = [tmp_path / "notes.txt", broken]
+    found = cf.compare([others[0], *named(trained, "mlp8", "pca"), others[1]])
+    usual = cf.compare(named(trained, "mlp8", "pca"))
+    assert found.rows == usual.rows
+    said = [f"Left out: {others[0]} is not a run: there is no recipe.yaml in it."]
+    assert found.notes[:1] == said
+    assert "broken/data.json cannot be read" in found.notes[1]
+    assert list(found.notes[2:]) == list(usual.notes)
+    assert len(cf.compare([trained[0] / "mlp8", tmp_path]).rows) == 1
 
 
 def test_the_error_of_the_mean_image_is_written_once_a_run_begins(trained):

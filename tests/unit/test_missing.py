@@ -9,6 +9,7 @@ from torch import nn
 
 import copyfold as cf
 from copyfold import measures, pictures
+from copyfold.cli._photos import tell_missing
 from copyfold.errors import DataError, UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Classical
@@ -330,3 +331,13 @@ def test_a_training_in_sixteen_bits_of_eight_bit_pictures_is_the_same_to_the_bit
     for (name, a), b in zip(runs[0].model.state_dict().items(), runs[1].model.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert runs[0].history["held_out_loss"] == runs[1].history["held_out_loss"]
+
+
+def test_a_command_says_that_missing_pixels_are_grey_in_pictures(caplog):
+    caplog.set_level("INFO", "copyfold")
+    array = np.random.default_rng(0).random((8, 6, 6, 1), np.float32)
+    tell_missing(cf.Photos(array, layout="NHWC"))
+    assert "grey in pictures" not in caplog.text
+    array[:, 0, 0] = np.nan
+    tell_missing(cf.Photos(array, layout="NHWC", masks=np.ones((8, 6, 6), bool)))
+    assert "they are grey in pictures" in caplog.text

@@ -81,7 +81,19 @@ def test_a_model_says_what_it_is_and_print_shows_its_layers():
     shown = model._repr_html_()
     assert f"MLP of (1, 16, 16): {model.summary()}" in shown
     assert "Linear(in_features=256, out_features=8" in shown
-    assert "(encoder)" in repr(model)
+    assert "(encoder)" in shown
+    assert (
+        repr(model) == f"MLP((1, 16, 16), hidden=(8,), latent_dim=4, {2 * (256 * 8 + 8 * 4) + 276:,} parameters)"
+    )
+    assert repr(cf.UNet((3, 16, 16), width=4, depth=2)).startswith("UNet((3, 16, 16), width=4, depth=2, ")
+
+
+def test_a_model_with_a_model_or_a_layer_in_it_is_printed_in_a_line():
+    inside = cf.Conv((1, 16, 16), channels=[4])
+    assert repr(cf.Variational(inside, 3)).startswith(f"Variational((1, 16, 16), core={inside!r}, latent_dim=3, ")
+    adopted = cf.adopt(torch.nn.Conv2d(1, 1, 1), (1, 2, 2), encode="forward", decode="forward")
+    assert "2 parameters)" in repr(adopted)
+    assert "\n" not in repr(adopted)
 
 
 def test_a_film_without_a_path_is_one_to_look_at():

@@ -104,15 +104,16 @@ def test_muon_is_for_convolutions_and_adam_for_the_rest():
     assert Plan(optimizer=Adam(), lr=0.5).resolved(conv).lr == 0.5
 
 
-def test_a_resume_with_another_optimizer_is_refused_and_the_run_stays(tmp_path):
+@pytest.mark.parametrize(("own", "other"), [(Adam(), Muon()), (Muon(), Adam())])
+def test_a_resume_with_another_optimizer_is_refused_and_the_run_stays(own, other, tmp_path):
     photos = cf.Photos(size=8, limit=32)
     options = {"epochs": 1, "precision": "32", "progress": False}
-    cf.fit(cf.MLP(photos.shape, (4,), 2), None, photos, tmp_path / "run", **options)
+    cf.fit(cf.MLP(photos.shape, (4,), 2), None, photos, tmp_path / "run", optimizer=own, **options)
     before = (tmp_path / "run" / "last.ckpt").read_bytes()
-    with pytest.raises(UsageError, match="is of another optimizer"):
+    with pytest.raises(UsageError, match=f"of another optimizer: .* its own, optimizer {type(own).__name__},"):
         cf.fit(
             cf.MLP(photos.shape, (4,), 2), None, photos, tmp_path / "run", resume=True,
-            optimizer=Muon(), **options | {"epochs": 2},
+            optimizer=other, **options | {"epochs": 2},
         )  # fmt: skip
     assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
 

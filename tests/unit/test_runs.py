@@ -58,6 +58,14 @@ def test_a_history_is_shown_by_its_columns_and_in_a_notebook_by_its_last_rows(tm
     assert runs.History()._repr_html_().count("<tr>") == 1
 
 
+def test_a_long_column_is_shown_by_its_ends():
+    long = runs.Column((1 / k for k in range(1, 1001)), range(1000))
+    assert repr(long) == "Column(1,000 numbers: 1, 0.5, 0.3333, ..., 0.001002, 0.001001, 0.001)"
+    assert repr(long[:2]) == "[1.0, 0.5]"
+    assert repr(runs.Column([0.25], [1])) == "Column([0.25])"
+    assert list(long)[-1] == 1e-3
+
+
 def test_a_log_whose_rows_have_no_step_is_none(tmp_path):
     run = runs.Run(tmp_path)
     for text in ("epoch,loss\n1,2\n", "step,loss\nnan,2\n"):

@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+import copyfold as cf
+from copyfold.data import scenes
+from copyfold.training.closing import _smaller
 from copyfold.training.symptoms import jumps, not_learned, overfitting, pca_left, relapse
 
 
@@ -31,8 +34,23 @@ def test_what_has_not_yet_learned_to_copy_is_said_with_what_pca_leaves():
     poor = rows("held_out_mse", 0.06, 0.03)
     (said,) = not_learned(poor, 0.06, 100, 0.12, whole_code=False)
     assert "50% of the held-out images' variance is left, and 100 principal components leave 12%" in said
-    (said,) = not_learned(poor, 0.06, 8, 0.4, whole_code=True)
+    assert said.endswith("(more minutes, steps or epochs)")
+    (said,) = not_learned(poor, 0.06, 8, 0.4, whole_code=True, faster=["size", "width"])
+    assert said.endswith(", or with a smaller size or width, whose steps are faster")
     assert "8 principal components, as many as the code has numbers, leave 40%" in said
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "words"),
+    [
+        (cf.MLP((1, 8, 8), (4,), 2), 8, []),
+        (cf.MLP((1, 64, 64), (4,), 2), 64, ["size"]),
+        (cf.UNet((1, 64, 64), width=4, depth=1), 64, ["size", "width"]),
+        (cf.Variational(cf.UNet((1, 16, 16), width=4, depth=1, skips="none"), 2), 16, ["width"]),
+    ],
+)
+def test_what_may_be_smaller_is_what_the_model_and_the_images_have(model, size, words):
+    assert _smaller(model, cf.Photos(scenes(4, size, channels=1), size)) == words
 
 
 def test_a_small_code_that_does_as_well_as_pca_has_learned():

@@ -199,6 +199,59 @@ def test_fit_works_in_a_thread_of_its_own(tmp_path):
     assert cf.runs.open(tmp_path / "a").history
 
 
+def test_trainings_in_two_threads_run_one_after_the_other_and_are_those_of_one(tmp_path, caplog):
+    caplog.set_level("INFO", "copyfold")
+    alone, times, begun = fit(tmp_path / "alone"), [], threading.Event()
+
+    def first(event, state):
+        begun.set()
+        if event == "step" and state.step == 1:
+            time.sleep(0.2)
+        times.append("first")
+
+    def second():
+        begun.wait()
+        fit(tmp_path / "b", net=nets[1], callbacks=[lambda *_: times.append("second")])
+
+    other, seen = threading.Thread(target=second), photos()
+    nets = [model(), model()]
+    other.start()
+    run = fit(tmp_path / "a", net=nets[0], seen=seen, callbacks=[first])
+    other.join()
+    assert times == sorted(times)
+    assert "another thread of this process is training" in caplog.text
+    for folder in (run.folder, tmp_path / "b"):
+        found = cf.load(folder).state_dict()
+        assert all(torch.equal(found[name], value) for name, value in alone.model.state_dict().items())
+
+
+def test_a_training_may_train_within_a_callback(tmp_path):
+    inner = []
+    fit(
+        tmp_path / "a", epochs=1, callbacks=[lambda event, _: event == "end" and inner.append(fit(tmp_path / "b"))]
+    )
+    assert inner[0].history
+
+
+def test_the_held_out_error_is_of_all_held_out_images(tmp_path):
+    seen = cf.Photos(scenes(100, size=8, channels=1, seed=3), 8)
+    run = fit(tmp_path / "a", seen=seen, net=cf.MLP((1, 8, 8), (16,), 8), batch=6, epochs=1)
+    x = seen.images("held_out")
+    assert len(x) == 10  # one batch of 6, and 4 more
+    plain = cf.fit(cf.MLP((1, 8, 8), (16,), 8), None, seen, tmp_path / "b", batch=6, epochs=1, precision="32")
+    with torch.no_grad():
+        found = (plain.model(x) - x).square().mean().item()
+    assert plain.history[-1]["held_out_mse"] == pytest.approx(found, rel=1e-4)
+    assert run.history[-1]["held_out_loss"] > 0
+
+
+def test_a_tally_weighs_means_by_the_images_they_are_of():
+    tally = Tally()
+    tally.add({"mse": torch.tensor(1.0)}, 3)
+    tally.add({"mse": torch.tensor(5.0)}, 1)
+    assert tally.take() == {"mse": 2.0}
+
+
 def test_progress_is_reported(tmp_path):
     told = []
     run = fit(tmp_path / "a", progress=lambda *args: told.append(args))

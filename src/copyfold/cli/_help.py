@@ -24,7 +24,7 @@ def _kinds(action: argparse.Action) -> str:
     hint = getattr(action, "_typehint", None) or action.type
     if hint in (None, bool) or get_origin(hint) is Literal or isinstance(action, ActionYesNo) or action.choices:
         return ""
-    return _values.expected(hint, _classes.names)
+    return _values.expected(hint, _classes.names, action.dest)
 
 
 def _default(action: argparse.Action) -> str:

@@ -222,7 +222,9 @@ def _plain(word: Word, action: argparse.Action) -> str:
         return word.flag
     hint = _hint(action)
     if word.value is None:
-        raise UsageError(f"{word.flag} needs a value: expected {_values.expected(hint, _classes.names)}")
+        raise UsageError(
+            f"{word.flag} needs a value: expected {_values.expected(hint, _classes.names, word.flag)}"
+        )
     if action.choices is not None and word.value not in action.choices:
         raise UsageError(f"{word.flag} {word.value} is invalid: expected {_values.either(action.choices)}")
     _classes.plain(word.flag, hint, word.value)

@@ -39,9 +39,18 @@ def flags(parser: ArgumentParser, what: str = "DATA") -> None:
 def chosen(run: Run, source: str | None, options: Namespace, again: _parsing.Again) -> Photos | Stream:
     """The photos of `source`, or the run's own where none is given."""
     if is_own(run, source, options):
-        return own(run, again if source is None else None)
-    assert source is not None
-    return given(run, source, options)
+        found = own(run, again if source is None else None)
+    else:
+        assert source is not None
+        found = given(run, source, options)
+    tell_missing(found)
+    return found
+
+
+def tell_missing(photos: Photos | Stream) -> None:
+    """Say how pictures show pixels that are missing, where there may be any."""
+    if photos.missing:
+        _screen.log.info("some pixels of the images are missing: they are grey in pictures")
 
 
 def is_own(run: Run, source: str | None, options: Namespace) -> bool:

@@ -24,6 +24,8 @@ WORDS: dict[Any, tuple[str, str, str]] = {  # one of them, several, an example
     Any: ("a value", "values", "8"),
 }
 PAIR = tuple[int, int]
+ASCENDING = tuple[float, float]  # a smallest and a largest value, wherever there is such an option
+EXAMPLES = {"range": "[0,4095]"}  # by the option, where any value of the type would do as little as [0.1,0.5]
 TYPED = ("builtins", "collections.abc", "pathlib")
 SHOWN = 80  # characters of a value, in a message
 
@@ -152,15 +154,19 @@ def shown(value: Any) -> str:
 
 def invalid(where: str, value: Any, hint: Any, names: Callable[[type], Iterable[str]]) -> str:
     """The message about a value that does not fit; `names` gives the class names of a family."""
-    return f"{where} {shown(value)} is invalid: expected {expected(hint, names)}"
+    return f"{where} {shown(value)} is invalid: expected {expected(hint, names, where)}"
 
 
-def expected(hint: Any, names: Callable[[type], Iterable[str]]) -> str:
-    """What an annotation takes, in words: "a whole number", "crop or pad", "a list of numbers, as in [0.5]"."""
+def expected(hint: Any, names: Callable[[type], Iterable[str]], where: str = "") -> str:
+    """What an annotation takes, in words: "a whole number", "crop or pad", "a list of numbers, as in [0.5]".
+
+    `where` is the option, which may have an example of its own.
+    """
     kinds = members(hint)
     if PAIR in kinds:  # a size, which is a string where it is typed
         kinds = [kind for kind in kinds if kind is not str]
-    words = [word for member in kinds for word in _words(member, names)]
+    example = EXAMPLES.get(where.removeprefix("--"), "")
+    words = [word for member in kinds for word in _words(member, names, example)]
     found = either(dict.fromkeys(word for word in words if word != WORDS[Path][0] or len(words) == 1))
     if found:
         return found
@@ -168,7 +174,7 @@ def expected(hint: Any, names: Callable[[type], Iterable[str]]) -> str:
     return f"{kind}, which the command line cannot give; use Python"
 
 
-def _words(hint: Any, names: Callable[[type], Iterable[str]]) -> list[str]:
+def _words(hint: Any, names: Callable[[type], Iterable[str]], example: str) -> list[str]:
     """The words of one member of an annotation."""
     if get_origin(hint) is Literal:
         return [str(value) for value in get_args(hint) if value is not None]
@@ -178,7 +184,7 @@ def _words(hint: Any, names: Callable[[type], Iterable[str]]) -> list[str]:
     if hint == PAIR:
         return ["height x width, as in 48x64"]
     if get_origin(hint) in LISTS:
-        example = _example(hint, names)
+        example = example or _example(hint, names)
         return [f"{_several(hint, names)}, as in {example}" if example else _several(hint, names)]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return list(hint.__members__)
@@ -207,6 +213,8 @@ def _example(hint: Any, names: Callable[[type], Iterable[str]]) -> str:
     if get_origin(first) is Literal:
         return str(get_args(first)[0])
     if get_origin(first) in LISTS:
+        if first == ASCENDING:
+            return "[0.1,0.5]"
         inside = get_args(first) or (Any,)
         one = _example(inside[0], names)
         return f"[{','.join([one] * (1 if item(first) is not None else len(inside)))}]" if one else ""

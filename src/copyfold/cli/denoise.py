@@ -38,12 +38,10 @@ def command(arguments: Sequence[str]) -> int:
             *model.shape[1:],
             ", and it was trained on crops, which are not scaled: a convolutional model fits" if crops else "",
         )
-    if model.shape[0] == 1:
-        _screen.log.info("this model is greyscale: each channel of a colour photograph is denoised separately")
     unread: list[str] = []
     unwritten: list[str] = []
     with _screen.progress() as progress:
-        for sentence in differences([source for source, _ in sources], progress):
+        for sentence in differences([source for source, _ in sources], progress, model.shape[0]):
             _screen.log.info("%s", sentence)
         for done, (source, name) in enumerate(sources):
             progress("denoising", done, len(sources), {})

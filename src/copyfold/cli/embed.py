@@ -83,15 +83,15 @@ def _check(out: Path, source: str | None) -> None:
 
 
 def _weigh(out: Path, model: Autoencoder, count: int) -> None:
-    """Log the size of the table, and refuse one that does not fit on the disk."""
+    """Log the size of the table before its compression, and refuse one that may not fit on the disk."""
     numbers = model.summary().code_size
     needed = 4 * numbers * count
-    _screen.log.info("%d codes of %d numbers: a table of about %s", count, numbers, _size(needed))
+    _screen.log.info("%d codes of %d numbers: a table of at most %s", count, numbers, _size(needed))
     place = next(folder for folder in out.resolve().parents if folder.exists())
     free = shutil.disk_usage(place).free
     if needed + SPARE > free:
         raise CopyfoldError(
-            f"{out} needs {_size(needed)}, but {place} has room for {_size(max(free - SPARE, 0))}: "
+            f"{out} may need up to {_size(needed)}, and {place} has room for {_size(max(free - SPARE, 0))}: "
             "give another --out, or use fewer images with DATA and --limit"
         )
 

@@ -9,7 +9,7 @@ depth and steps that are not named to --minutes: 3 unless --minutes, --steps or 
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -94,6 +94,7 @@ def _draw(run: "Run", photos: Photos | Stream, threads: int | None) -> None:
     if drawn(run):
         return
     _screen.log.info("drawing what it learned: the loss, and noise removed from held-out images (--no-pictures)")
+    _photos_options.tell_missing(photos)
     run.model.to(_device.chosen("auto"))
     former = torch.get_num_threads()
     torch.set_num_threads(min(threads or former, former))
@@ -179,6 +180,7 @@ def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
     if "--resume" not in given or "--config" in given or not given.get("--run") or not recipe.is_file():
         options = _parsing.parse(parser, arguments)
         _check_images(options, bool(others), "--masks" in given, arguments)
+        _by_adam(options, given)
         return options, set(given)
     added = any(word.flag.endswith("+") for word in words)
     there = _parsing.loaded(recipe) if added else {}
@@ -186,10 +188,33 @@ def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
     flags = [word.flag if word.value is None else f"{word.flag}={word.value}" for word in words]
     options = _parsing.parse(parser, [f"--config={recipe}", *flags, *others])
     _check_images(options, bool(others), "--masks" in given, arguments)
+    _by_adam(options, given)
     if "--minutes" in given and "--steps" not in given and options.steps and options.minutes:
         before = _parsing.loaded(recipe).get("minutes") or options.minutes
         options.steps = max(1, round(options.steps * options.minutes / before))
     return options, set(given)
+
+
+def _by_adam(options: Namespace, given: Iterable[str]) -> None:
+    """Have a recipe with a learning rate and no optimiser mean what it meant when it was written, by version 0.1.
+
+    There was only Adam then, at a constant rate; Muon, of today's U-Nets, takes rates twenty times as large.
+    """
+    files = [Path(_parsing.recipe_file(name)) for name in options.config or []]
+    recipe = {name: value for file in files for name, value in _parsing.loaded(file).items()}
+    flags = {flag.removeprefix("--").partition(".")[0] for flag in given}
+    if recipe.get("lr") is None or "optimizer" in {*recipe, *flags}:
+        return
+    from copyfold.training.optimizers import Adam
+
+    options.optimizer = Adam()
+    kept = "schedule" in {*recipe, *flags}
+    options.schedule = options.schedule if kept else "constant"
+    _screen.log.info(
+        "--config %s has lr and no optimizer, as recipes of version 0.1: it is trained by Adam%s, as it was then",
+        next(file for file in reversed(files) if _parsing.loaded(file).get("lr") is not None),
+        "" if kept else " at a constant rate",
+    )
 
 
 def _check_images(options: Namespace, named: bool, masked: bool, arguments: Sequence[str]) -> None:

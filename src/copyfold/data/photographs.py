@@ -28,6 +28,7 @@ ROUNDING = 1e-3  # floats outside [0, 1] by no more are clipped
 LARGE = 2**32 - 2**27  # bytes of pixels above which a TIFF needs offsets of 64 bits
 ROWS = 256  # of a PNG that are encoded at once
 
+APART = "this model is greyscale: each channel of a colour photograph is denoised separately"
 PALETTE = "palettes come back as full colour"
 COLOURS = "GIFs come back with 256 colours chosen again"
 INK = "CMYK goes through RGB and comes back without black ink (K = 0)"
@@ -123,21 +124,26 @@ def _encode(image: "Image.Image", path: Path, source: Path, settings: dict[str, 
         _encode(image, path, source, settings)
 
 
-def differences(files: Sequence[Path], progress: Progress | None = None) -> list[str]:
-    """Sentences on what of these files will not come back as it was, as far as their headers say."""
+def differences(files: Sequence[Path], progress: Progress | None = None, channels: int = 3) -> list[str]:
+    """Sentences on what of these files will not come back as it was, as far as their headers say.
+
+    `channels` are those of the model that denoises them.
+    """
     found: Counter[str] = Counter()
     for done, path in enumerate(files, 1):
-        found.update(_differences(path))
+        found.update(_differences(path, channels))
         if progress is not None:
             progress("looking at images", done, len(files), {})
     return [f"{said} ({count:,} of {len(files):,} images)" for said, count in found.items()]
 
 
-def _differences(path: Path) -> Iterator[str]:
+def _differences(path: Path, channels: int) -> Iterator[str]:
     try:
         with opened(path) as image:
             raw = image.tile[0].args if image.tile else ""
             raw = raw if isinstance(raw, str) else str(raw[0]) if raw else ""
+            if channels == 1 and (len(image.getbands()) > 2 or image.mode in ("P", "PA")):
+                yield APART
             if image.format == "GIF":
                 yield COLOURS
             elif image.mode in ("P", "PA"):

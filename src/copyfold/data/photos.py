@@ -40,7 +40,7 @@ from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.values import Bits, Range, Seen, Values
 from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
-from copyfold.errors import UsageError, one_of, option
+from copyfold.errors import UsageError, one_of, option, worded
 from copyfold.files import readable
 from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
@@ -208,7 +208,7 @@ class Photos(Dataset[Any]):
                 self._recipe["crop"] = plain(self.crop)
             where, asides = opened.where, opened.asides()
         check_turn(turn, self.shape)
-        self.notes = tuple(note for note in (*notes, *asides) if note)
+        self.notes = tuple(worded(note) for note in (*notes, *asides) if note)
         for note in self.notes:
             log.info("%s: %s", where, note)
 
@@ -511,7 +511,7 @@ class _Preparation:
         if len(rows) == len(train) > 1 and not self.whole:  # all that was held out is unreadable
             train.pop()
         grey = "read as grey: 1 channel" if self.channels else "every image is grey: 1 channel"
-        notes = [*choice.notes, grey if shape[3] == 1 else f"{shape[3]} channels", *seen.notes()]
+        notes = [*choice.said(left_out), grey if shape[3] == 1 else f"{shape[3]} channels", *seen.notes()]
         if bad:
             named = ", ".join(f"{listing.names[index]} {reason}" for index, reason in bad)
             notes.append(f"{len(bad)} unreadable images are left out: {named}")

@@ -30,7 +30,7 @@ from copyfold.data.reading.splits import parted
 from copyfold.data.reading.values import Bits, Range, Seen, Values, channels_of
 from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
-from copyfold.errors import DataError, UsageError, at_least, one_of, option
+from copyfold.errors import DataError, UsageError, at_least, one_of, option, worded
 from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
@@ -165,8 +165,8 @@ class Stream:
         self._hold_out(places, channels, held_out)
         few = f"in {len(self._pieces)} row groups only: images in them are shuffled over {buffer} images"
         coarse = len(self._pieces) < AT_ONCE and len(self) > buffer
-        self.notes = (note, *self.notes, *[few] * coarse, *self._shards.notes)
         check_turn(turn, self.shape)
+        self.notes = tuple(map(worded, (note, *self.notes, *[few] * coarse, *self._shards.notes)))
         how = (fit, held_out, seed, skip_bad, *((self.values.range, bits) if self.values != Values() else ()))
         how = (*how, *(() if self.crop is None else ("crops",)))
         self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, *how)

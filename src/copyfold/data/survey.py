@@ -31,6 +31,7 @@ Span = tuple[int, int, int]
 SHOWN = 12  # of what is listed with counts
 NAMED = 20  # images that are named one a line
 FEW = 10
+LARGE = 4  # times the size, from which on scaling loses most of what is in a photograph
 DEEP = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16L": 16, "I;16B": 16, "I;16N": 16}  # bits by Pillow's mode
 FULL = {1: 255, 8: 255, 16: 65535}  # the largest value by bits; Pillow has 255 for 1 bit
 
@@ -78,6 +79,8 @@ class Survey:
     none trains on it."""
     problem: str
     """Why it cannot be used as it is; empty where it can."""
+    hints: tuple[str, ...] = ()
+    """Options that are worth adding to the command, a sentence each."""
     animated: int = 0
 
     def lines(self) -> list[str]:
@@ -108,6 +111,7 @@ class Survey:
             lines.append(f"cannot be trained on as it is: {self.problem}")
         if self.command:
             lines.append(f"to train on it: {self.command}")
+            lines += self.hints
         return lines
 
     def _parts(self) -> Iterator[str]:
@@ -180,10 +184,12 @@ def survey(
                     bits.setdefault(one.bits, []).append(one.span)
         unreadable = [(name, one) for name, one in zip(listing.names, seen, strict=True) if isinstance(one, str)]
         choice = choose(listing, None, 0)
-        drawn = [] if parted(listing.splits).held_out else [choice.notes[0]]
+        bad = {row for row, one in enumerate(seen) if isinstance(one, str)}
+        drawn = choice.said(bad)[:1] if choice.drawn is not None and good else ()
         problem = _problem(opened, len(seen)) if good else ""
-        needed = reaching(values.low, values.high) if problem and values.advice else None
+        needed = reaching(values.low, values.high) if problem and values.advice else values.deep
         missing = opened.has_missing(np.arange(len(seen)))
+        size = opened.side or (simple(aim.size) if good else 0)
         usable = good and (not problem or (needed and not _problem(opened, len(seen), needed)))
         return Survey(
             kind=opened.kind,
@@ -194,7 +200,7 @@ def survey(
             width=_span([header.width for header in good]),
             height=_span([header.height for header in good]),
             shapes=dict(Counter((header.width, header.height) for header in good).most_common()),
-            size=opened.side or (simple(aim.size) if good else 0),
+            size=size,
             modes=dict(Counter(header.mode for header in good).most_common()),
             bits={depth: _around(spans) for depth, spans in bits.items()},
             classes=_classes(listing, range(len(seen))),
@@ -217,6 +223,7 @@ def survey(
             ),
             command=_command(source, layout, column, needed, missing, bool(unreadable)) if usable else "",
             problem=problem,
+            hints=_hints(good, bits, values, size) if usable else (),
             animated=sum(header.animated for header in good),
         )
 
@@ -270,6 +277,20 @@ def _extremes(image: "Image.Image") -> tuple[float, float]:
     if len(spans) > 1 and image.mode in ("LA", "La", "RGBA", "RGBa"):
         spans = spans[:-1]
     return _around([(float(low), float(high)) for low, high in spans])  # type: ignore[misc]
+
+
+def _hints(
+    good: list[Header], bits: dict[int, list[tuple[float, float]]], values: Seen, size: int | Sides
+) -> tuple[str, ...]:
+    """Sentences on depth and resolution that training would not use as it is."""
+    brightest = max((high for _, high in bits.get(16, [])), default=values.brightest.get("u2", (0.0,))[0])
+    found = ["add --bits 16 to keep more than 256 levels of the values"] * (brightest > FULL[8])
+    side = size if isinstance(size, int) else min(size)
+    if np.median([min(header.height, header.width) for header in good]) >= LARGE * side:
+        found.append(
+            f"add --crop {side} to train on parts of the images at their own resolution, instead of scaling"
+        )
+    return tuple(found)
 
 
 def _problem(source: Source, count: int, range: Range | None = None) -> str:

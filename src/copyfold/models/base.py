@@ -3,12 +3,13 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from html import escape
 from math import prod
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
@@ -87,6 +88,7 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
     With `logits`, `output` = "sigmoid" bounds the decoded image to (0, 1); "linear" does not. It is best to put
     the layers before the code into `encoder` and those after it into `decoder`: without them, both names mean
     the whole model. `statistics` says which statistics copyfold's batch norms use, "batch" or "running".
+    print(*model.children()) prints the layers; `models.outline` gives them as plain data.
 
     In eval mode `encode` and `decode` are functions: they change neither their input nor the model, and with
     running statistics the result for an image does not depend on the rest of its batch. Images come in either
@@ -265,10 +267,20 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
             return self
         return super().__getattr__(name)
 
+    def __repr__(self) -> str:
+        """The class, the shape and the arguments that are not its defaults: UNet((1, 32, 32), width=8, ...)."""
+        given: dict[str, Any] = {}
+        with suppress(UsageError, RuntimeError, ValueError):  # a user's own class may store others, or none
+            usual = {p.name: p.default for p in catalogue.parameters(type(self))}
+            given = {k: v for k, v in catalogue.arguments(self).items() if k != "shape" and v != usual[k]}
+        said = [f"{k}={type(v).__name__ if _is_long(v) else repr(v)}" for k, v in given.items()]
+        count = sum(p.numel() for p in self.parameters())
+        return f"{type(self).__name__}({', '.join([str(self.shape), *said, f'{count:,} parameters'])})"
+
     def _repr_html_(self) -> str:
         """For a notebook: what it is in a sentence, and its layers, folded away."""
         said = escape(f"{type(self).__name__} of {self.shape}: {self.summary()}")
-        return f"<details><summary>{said}</summary><pre>{escape(repr(self))}</pre></details>"
+        return f"<details><summary>{said}</summary><pre>{escape(nn.Module.__repr__(self))}</pre></details>"
 
     @torch.no_grad()
     def code_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -353,6 +365,11 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
         if not isinstance(model, cls):
             raise UsageError(f"{model_id} holds a {type(model).__name__}, not a {cls.__name__}")
         return model
+
+
+def _is_long(value: object) -> bool:
+    """Whether a value prints layers, or what it belongs to: a module but an autoencoder, a tensor, a method."""
+    return isinstance(value, nn.Module | Tensor | MethodType) and not isinstance(value, Autoencoder)
 
 
 class Chain(Autoencoder):

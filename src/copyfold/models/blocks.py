@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, of_model
 from copyfold.types import Statistics
 
 Norm: TypeAlias = Literal["batch", "group", "instance", "layer", "none"]
@@ -56,7 +56,7 @@ class BatchNorm(nn.Module):
         if x.numel() == x.shape[1]:
             raise UsageError(
                 "batch statistics are undefined for one value per channel: "
-                "give a batch of 2 or more, larger images, or statistics='running'"
+                f"give a batch of 2 or more, larger images, or {of_model('statistics', 'running')}"
             )
         if self.synchronised and self.training:
             return self._synchronised(x, means, variances, records)

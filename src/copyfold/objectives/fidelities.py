@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from copyfold.catalogue import Recorded
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, of_model
 from copyfold.measures import filled
 from copyfold.models.base import Autoencoder
 from copyfold.types import Code, Images
@@ -126,8 +126,7 @@ class Bernoulli(Fidelity):
         if model.output != "sigmoid":
             raise UsageError(
                 "Bernoulli needs an output in (0, 1), and this model's is linear: "
-                'make it with output="sigmoid" (--model.output sigmoid; --core.output within a Variational), or '
-                "use SquaredError"
+                f"make it, or the core of a Variational, with {of_model('output', 'sigmoid')}, or use SquaredError"
             )
 
 

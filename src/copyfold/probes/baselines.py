@@ -9,12 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product, starmap
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from copyfold import catalogue
 from copyfold.catalogue import Recorded
@@ -130,8 +131,15 @@ class PCAWiener(Baseline):
         shown = _shown(clean)
         others = torch.ones_like(clean[:, 0, 0, 0], dtype=torch.bool).index_fill(0, shown, len(clean) == 1)
         sides = [side for side in (8, 16, 0) if side < min(clean.shape[2:])]
-        fitted = {cls.fit(clean[others], side): side for side in sides}
-        return cls.fit(clean, fitted[best(fitted, noisy[shown], clean[shown], std)])
+        fits = _fits_of(clean)  # which no noise is in: the same for any std
+        for side in sides:
+            if ("others", side) not in fits:
+                fits["others", side] = cls.fit(clean[others], side)
+        fitted = {fits["others", side]: side for side in sides}
+        side = fitted[best(fitted, noisy[shown], clean[shown], std)]
+        if ("all", side) not in fits:
+            fits["all", side] = cls.fit(clean, side)
+        return fits["all", side]
 
     def __call__(self, x: Images, std: float) -> Images:
         """Restore x, noisy with this std; UsageError where it is smaller than a patch or has other channels."""
@@ -239,6 +247,19 @@ class Wavelet(Baseline):
         coarse, *fine = pywt.wavedec2(y, self.wavelet, level=levels)
         kept = [tuple(_soft(band, std, self.factor) for band in bands) for bands in fine]
         return pywt.waverec2([coarse, *kept], self.wavelet)
+
+
+_fits: Any = WeakTensorKeyDictionary()
+
+
+def _fits_of(clean: Images) -> dict[tuple[str, int], PCAWiener]:
+    """The principal components of images that are known so far, as long as the images are there and unchanged."""
+    version = 0 if clean.is_inference() else clean._version  # counts what is written into a tensor
+    before, found = _fits.get(clean, (version, {}))
+    if before != version:
+        found = {}
+    _fits[clean] = version, found
+    return found
 
 
 def best(candidates: Iterable[D], noisy: Images, clean: Images, std: float) -> D:

@@ -57,7 +57,9 @@ class Denoising(Probe):
     def _baselines(self, noisy: Images, rng: Generator) -> dict[str, Images]:
         """The noisy images restored by each baseline, by name."""
         level = noise_of(self.corruption)
-        clean = None if self.reference is None else filled(self.reference.to(noisy))
+        clean = None if self.reference is None else self.reference.to(noisy)
+        if clean is not None and clean.isnan().any():  # else the same tensor, of which fits are known
+            clean = filled(clean)
         rivals = {called(restore): restore for restore in self.baselines}
         if clean is None:
             rivals = {NonLocalMeans.name: NonLocalMeans()} | rivals

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
 
-from copyfold.errors import UsageError, at_least
+from copyfold.errors import UsageError, at_least, of_model
 from copyfold.measures import filled
 from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import Probe, Reading, still
@@ -208,7 +208,7 @@ def code_warnings(numbers: dict[str, Tensor], sparse: bool = False, outside: flo
     if outside > 0.01:
         said.append(
             f"{outside:.1%} of the output's values are outside [0, 1], since the output is unbounded: "
-            'output="sigmoid" bounds it'
+            f"{of_model('output', 'sigmoid')} bounds it"
         )
     return said
 

@@ -112,13 +112,15 @@ def compare(chosen: Sequence[runs.Run | str | Path]) -> Comparison:
 
     The rows have the settings in which the recipes differ, and what came of them at the end of training, from
     log.csv, data.json and model/: the images need not be there any more. `save(folder)` writes a page and a table.
+    What is no run, or one that cannot be read, is left out, and `notes` say so.
 
-    UsageError where one is no run, one is given twice, or there are fewer than two.
+    UsageError where none is a run, one is given twice, or there are fewer than two.
     """
     if isinstance(chosen, str | Path | runs.Run) or len(chosen) < 2:
         count = len(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else 1
         raise UsageError(f"there is nothing to compare {count} run with: give at least 2 runs")
-    found = _named([runs.open(run.folder if isinstance(run, runs.Run) else run) for run in chosen])
+    opened, left_out = _opened([run.folder if isinstance(run, runs.Run) else run for run in chosen])
+    found = _named(opened)
     recipes = {name: {"data": "the digits", **_set(run.recipe)} for name, run in found.items()}
     options = dict.fromkeys(option for recipe in recipes.values() for option in recipe)
     settings: dict[str, Cells] = {}
@@ -128,7 +130,23 @@ def compare(chosen: Sequence[runs.Run | str | Path]) -> Comparison:
         {"run": name, **{setting: values[name] for setting, values in settings.items()}, **_numbers(run)}
         for name, run in found.items()
     ]
-    return Comparison(rows, _notes(list(found.values())), _figure(found))
+    return Comparison(rows, [*left_out, *_notes(list(found.values()))], _figure(found))
+
+
+def _opened(folders: Sequence[str | Path]) -> tuple[list[runs.Run], list[str]]:
+    """The runs in folders, and a sentence on each that has none that can be read; UsageError where none has."""
+    found: list[runs.Run] = []
+    refused: list[UsageError] = []
+    for folder in folders:
+        try:
+            run = runs.open(folder)
+            _ = run.recipe, run.history, run.data, run.machine
+            found.append(run)
+        except UsageError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return found, [f"Left out: {str(error).partition(';')[0]}." for error in refused]
 
 
 def _named(found: list[runs.Run]) -> dict[str, runs.Run]:

@@ -170,8 +170,11 @@ def read(run: runs.Run, model: Autoencoder, plan: Plan, batches: int) -> dict[st
 def check_state(run: runs.Run, kept: dict[str, Any], model: Autoencoder, plan: Plan) -> None:
     """UsageError where what a checkpoint's optimiser remembers does not fit the weights; see `check_optimizer`."""
 
+    own: Any = run.recipe.get("optimizer") if (run.folder / "recipe.yaml").is_file() else None
+    name = str(own.get("class_path", "")) if isinstance(own, dict) else ""
+
     def check(kept: dict[str, Any]) -> None:
-        check_optimizer(optimizer_of(model, plan), kept["optimizer_states"][0], kept["optimizer_settings"])
+        check_optimizer(optimizer_of(model, plan), kept["optimizer_states"][0], kept["optimizer_settings"], name)
 
     try:
         check(kept)

@@ -6,7 +6,7 @@ import torch
 
 from copyfold import catalogue, runs
 from copyfold.data import Photos, Stream
-from copyfold.errors import DataError, UsageError, option
+from copyfold.errors import DataError, UsageError, of_model, option
 from copyfold.models.base import Autoencoder, check_reloadable
 from copyfold.objectives.base import Objective
 from copyfold.training.plan import Plan
@@ -45,7 +45,9 @@ def check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pla
     if plan.solve:
         check_solvable(model, objective, photos)
     if plan.recompute and model.has_statistics and model.statistics == "running":
-        raise UsageError("recompute is invalid with running averages, which change: give statistics='batch'")
+        raise UsageError(
+            f"recompute is invalid with running averages, which change: give {of_model('statistics', 'batch')}"
+        )
     if plan.compile and any(penalty.differentiates for penalty in getattr(objective, "penalties", ())):
         raise UsageError(
             "compile is invalid with a penalty on a gradient, which needs second derivatives: leave out compile"

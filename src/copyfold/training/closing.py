@@ -1,5 +1,6 @@
 """What is said at the end of a training, and written beside it."""
 
+import inspect
 import logging
 import math
 
@@ -7,7 +8,8 @@ from copyfold import runs
 from copyfold.corruptions import Clean
 from copyfold.data import Photos, Stream
 from copyfold.data.sampling import EVALUATED
-from copyfold.errors import option
+from copyfold.errors import of_model, option
+from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.latent import code_warnings
 from copyfold.training.metrics_log import MetricsLog
@@ -18,6 +20,7 @@ from copyfold.training.symptoms import COMPONENTS, jumps, not_learned, overfitti
 
 log = logging.getLogger("copyfold")
 
+SMALLEST = 32  # pixels of a side: smaller images are hardly photographs any more
 VALUES = 2**23  # of pixels, that PCA is fitted on and tried on
 
 
@@ -85,4 +88,11 @@ def _not_learned(
     few = numbers < min(len(training), math.prod(photos.shape))
     components = numbers if few else min(COMPONENTS, len(training) - 1)
     variance, linear = pca_left(training, held_out, components)
-    return not_learned(rows, variance, components, linear, few)
+    return not_learned(rows, variance, components, linear, few, _smaller(state.model, photos))
+
+
+def _smaller(model: Autoencoder, photos: Photos | Stream) -> list[str]:
+    """The options of which less makes steps faster: the size, where it is no thumbnail yet; a width."""
+    core = getattr(model, "core", model)
+    found = [option("size" if photos.crop is None else "crop")] if min(photos.shape[1:]) > SMALLEST else []
+    return found + [of_model("width")] * ("width" in inspect.signature(type(core)).parameters)

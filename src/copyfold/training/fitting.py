@@ -3,6 +3,7 @@
 import inspect
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -44,6 +45,8 @@ from copyfold.types import Progress
 
 log = logging.getLogger("copyfold")
 
+_TRAINING = threading.RLock()  # one that a callback of a training can train within
+
 PEER = re.compile("peer|gloo|nccl", re.IGNORECASE)  # in the error where another process does not answer
 
 
@@ -79,8 +82,9 @@ def fit(
 
     The same seed, threads and machine give bit-identical results, also where training was stopped and resumed;
     not where `minutes` with a cosine schedule makes the learning rate depend on the clock, nor on a GPU in
-    general, some of whose sums have no fixed order (torch.use_deterministic_algorithms gives them one). Several
-    trainings at once need a process each: threads of one process would share torch's random numbers.
+    general, some of whose sums have no fixed order (torch.use_deterministic_algorithms gives them one). Trainings
+    in several threads of a process run one after the other, since torch's random numbers are the process's: start
+    a process each for several at once.
 
     Args:
         model: What to train; its shape must be that of the photos.
@@ -128,8 +132,9 @@ def fit(
             if resume:
                 check_resumed(target, chosen)
             stack.enter_context(target.locked())
-            if overwrite and not resume:
-                target.clear()
+        stack.enter_context(_one_at_a_time())
+        if first and overwrite and not resume:
+            target.clear()
         shown = stack.enter_context(screen.told(progress, stays=True))
         if chosen.solve:
             solve(target, cast(Linear, model), objective, photos, chosen, resume, shown)
@@ -229,6 +234,18 @@ def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
             "another process of this training has ended, and says why itself unless it was killed: "
             f"{run.folder} keeps the last checkpoint, continue with {option('resume', True)}"
         ) from error
+
+
+@contextmanager
+def _one_at_a_time() -> Generator[None]:
+    """Wait for a training in another thread: both would seed torch's random numbers, and draw from them."""
+    if not _TRAINING.acquire(blocking=False):
+        _tell("another thread of this process is training: this training begins after it")
+        _TRAINING.acquire()
+    try:
+        yield
+    finally:
+        _TRAINING.release()
 
 
 def _tell(sentence: str) -> None:

@@ -37,12 +37,12 @@ class Tally:
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
 
-    def add(self, numbers: dict[str, Tensor]) -> None:
-        """Add numbers, detached, without synchronising with the device."""
+    def add(self, numbers: dict[str, Tensor], weight: int = 1) -> None:
+        """Add numbers, detached, without synchronising with the device; means over `weight` images count so."""
         for name, value in numbers.items():
-            value = value.detach()
+            value = value.detach() if weight == 1 else weight * value.detach()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-            self.counts[name] = self.counts.get(name, 0) + 1
+            self.counts[name] = self.counts.get(name, 0) + weight
 
     @property
     def loss(self) -> float | None:

@@ -154,20 +154,23 @@ class MetricsLog:
 
     @torch.no_grad()
     def evaluate(self) -> runs.Row:
-        """The objective on held-out images, with the statistics of training but in eval mode."""
+        """The objective on all held-out images, with the statistics of training but in eval mode.
+
+        In batches of the plan's size or some more, so that none is left over and no batch has poor statistics.
+        """
         model, device = self.state.shown, self.fabric.device
         tally, size = Tally(), min(self.plan.batch, len(self.held_out))
         seeded(hashed(self.plan.seed, -1), device)  # the same corruption every time
         statistics = model.statistics if size > 1 else "running"  # one image has none of its own
         training = model.training
         model.eval()
-        for start in range(0, len(self.held_out) - size + 1, size):
-            batch = torch.from_numpy(self.held_out[start : start + size]).permute(0, 3, 1, 2)
+        for pixels in np.array_split(self.held_out, len(self.held_out) // size):
+            batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
             x = to_images(batch.to(device), self.loss.layout)
             watch: dict[str, Tensor] = {}
             with self.fabric.autocast(), model.using(statistics):
                 terms = self.loss.objective(model, x, watch)
-            tally.add({"loss": torch.stack(list(terms.values())).sum()} | terms | watch)
+            tally.add({"loss": torch.stack(list(terms.values())).sum()} | terms | watch, len(pixels))
         model.train(training)
         return tally.take()
 

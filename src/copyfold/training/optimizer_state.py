@@ -19,16 +19,17 @@ def settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     return [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
 
 
-def check_optimizer(trial: torch.optim.Optimizer, kept: Any, before: Any) -> None:
+def check_optimizer(trial: torch.optim.Optimizer, kept: Any, before: Any, own: str = "") -> None:
     """Compare what another optimiser remembers with what `trial`, a new one of the same weights, makes in a step.
 
     A fused kernel takes the addresses of these tensors and the number of weights: a smaller tensor would be read
-    and written beyond its end. The step is of gradients that are 0; the weights are as before afterwards.
+    and written beyond its end. The step is of gradients that are 0; the weights are as before afterwards. `own`
+    is what the recipe calls the optimiser of the checkpoint, for the message.
 
     Raises Unfit where a value is missing, or of another kind, shape or dtype; UsageError for another optimiser.
     """
     try:
-        _require_kind(trial, before)
+        _require_kind(trial, before, own)
         weights = _weights(trial)
         found = _by_weight(kept, trial)
         if not all(_alike(a, b) for a, b in _options(kept, trial)):
@@ -72,11 +73,12 @@ def resume_optimizer(optimizer: torch.optim.Optimizer, kept: dict[str, Any], bef
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _require_kind(optimizer: torch.optim.Optimizer, before: list[dict[str, Any]]) -> None:
+def _require_kind(optimizer: torch.optim.Optimizer, before: list[dict[str, Any]], name: str = "") -> None:
     if [group.keys() for group in settings(optimizer)] != [group.keys() for group in before]:
+        own = f"its own, {option('optimizer')} {name}" if name else "the one in recipe.yaml"
         raise UsageError(
-            "the checkpoint is of another optimizer: continue with the one in recipe.yaml, as by --optimizer "
-            f"Adam, or start again with {option('overwrite', True)}"
+            f"the checkpoint is of another optimizer: continue with {own}, or start again with "
+            f"{option('overwrite', True)}"
         )
 
 

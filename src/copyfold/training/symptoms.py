@@ -1,5 +1,6 @@
 """Warnings about a training, from the rows of its log; nothing is said of what went well."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -24,11 +25,19 @@ JUMP, JUMPS, MEANT = 2.0, 3, 10
 """Times the loss before, how often, and steps that a row must be a mean of: one hard batch may double it."""
 
 
-def not_learned(rows: list[Row], variance: float, components: int, linear: float, whole_code: bool) -> list[str]:
+def not_learned(
+    rows: list[Row],
+    variance: float,
+    components: int,
+    linear: float,
+    whole_code: bool,
+    faster: Sequence[str] = (),
+) -> list[str]:
     """A warning where the copy leaves more of the variance than 15 %, and more than PCA does, or its equal.
 
     `variance` is the squared error per pixel of the mean training image on held-out images; `linear` is what
     `components` principal components leave of it, which are as many as the code has numbers where `whole_code`.
+    `faster` are the options that may be smaller, so that steps are faster.
     """
     errors = _column(rows, "held_out_mse")
     if not errors or variance <= 0:
@@ -41,8 +50,8 @@ def not_learned(rows: list[Row], variance: float, components: int, linear: float
     return [
         f"it has not yet learned to copy: {share} of the held-out images' variance is left, and {components} "
         f"principal components{of_code} leave {linear:.0%}: train longer (more "
-        f"{option('minutes')}, {option('steps')} or {option('epochs')}), "
-        f"or with a smaller {option('size')} or width, whose steps are faster"
+        f"{option('minutes')}, {option('steps')} or {option('epochs')})"
+        + (f", or with a smaller {' or '.join(faster)}, whose steps are faster" if faster else "")
     ]
 
 

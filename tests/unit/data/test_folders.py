@@ -225,6 +225,7 @@ def test_skip_bad_leaves_them_out_and_says_so(damaged: Path) -> None:
     names = photos.names + photos.held_out_names
     assert sorted(names) == [f"{k:02d}.jpg" for k in range(100) if k not in (10, 20, 30)]
     assert any("3 unreadable images are left out: " in note and "20.jpg" in note for note in photos.notes)
+    assert f"{len(photos.held_out)} of 97 images are held out, drawn by seed 0" in photos.notes
     for image, name in zip(photos.train, photos.names, strict=True):
         assert abs(int(image[0, 0, 0]) - int(name[:2])) < 4  # the pixels did not slip against the names
     assert Photos(damaged, skip_bad=True).names == photos.names
@@ -316,5 +317,6 @@ def test_if_every_held_out_image_is_unreadable_others_are_held_out(tmp_path: Pat
     (tmp_path / held[0]).write_text("text")
     photos = Photos(tmp_path, skip_bad=True)
     assert (len(photos), len(photos.held_out)) == (6, 1)
+    assert "1 of 7 images are held out, drawn by seed 0" in photos.notes
     for image, name in zip([*photos.train, *photos.held_out], photos.names + photos.held_out_names, strict=True):
         assert image[0, 0, 0] == int(name[0])

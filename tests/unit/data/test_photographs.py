@@ -217,3 +217,15 @@ def test_what_will_differ_is_said_with_how_many(tmp_path):
         "thumbnails and masks in TIFFs are left out (1 of 12 images)",
     ]
     assert differences([tmp_path / "plain.png", tmp_path / "bits.png", tmp_path / "wide.png"]) == []
+
+
+def test_a_grey_model_says_only_of_colour_photographs_that_it_takes_channels_apart(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "grey.png")
+    Image.new("I;16", (4, 4)).save(tmp_path / "deep.tif")
+    Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
+    grey, colour = [tmp_path / "grey.png", tmp_path / "deep.tif"], [tmp_path / "colour.png"]
+    assert differences(grey, channels=1) == []
+    assert differences([*grey, *colour], channels=1) == [
+        "this model is greyscale: each channel of a colour photograph is denoised separately (1 of 3 images)"
+    ]
+    assert differences(colour, channels=3) == []

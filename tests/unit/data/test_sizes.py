@@ -10,7 +10,7 @@ from PIL import Image
 from copyfold.data import Photos, Stream
 from copyfold.data.reading import decoding
 from copyfold.data.reading.sizes import Aim, box, cost, cost_said, inside, nearest, plain, scaled, sides, simple
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, at_the_command_line
 
 
 def painted(height: int, width: int, count: int = 12) -> np.ndarray:
@@ -103,7 +103,9 @@ def test_a_folder_of_one_shape_keeps_its_aspect_ratio_and_other_shapes_are_cropp
     mixed = Photos(tmp_path)
     assert mixed.size == 96
     assert "size 96x96, for a median short side of 100 pixels" in mixed.notes
-    assert "the centre is taken: 67 % of the pixels of the images are left out (fit pad keeps all)" in mixed.notes
+    assert (
+        "the centre is taken: 67 % of the pixels of the images are left out (fit='pad' keeps all)" in mixed.notes
+    )
 
 
 @pytest.mark.parametrize("size", [(20, 33), "20x33"])
@@ -161,9 +163,9 @@ def test_the_cost_is_counted_in_pixels():
 @pytest.mark.parametrize(
     ("fit", "said"),
     [
-        ("crop", "the centre is taken: 70 % of the pixels of the images are left out (fit pad keeps all)"),
-        ("pad", "padded with black: 70 % of the pixels of the images (fit crop adds none)"),
-        ("stretch", "the images are stretched: their aspect ratio changes by 237 % (fit crop or pad keeps it)"),
+        ("crop", "the centre is taken: 70 % of the pixels of the images are left out (fit='pad' keeps all)"),
+        ("pad", "padded with black: 70 % of the pixels of the images (fit='crop' adds none)"),
+        ("stretch", "the images are stretched: their aspect ratio changes by 237 % (fit='crop' or pad keeps it)"),
     ],
 )
 def test_a_spectrogram_is_not_made_square_without_a_word(fit, said):
@@ -173,6 +175,14 @@ def test_a_spectrogram_is_not_made_square_without_a_word(fit, said):
     assert said in photos.notes
     assert Photos(array).shape == (1, 38, 128)
     assert Photos(array, (128, 431)).shape == (1, 128, 431)
+
+
+def test_a_note_from_the_cache_is_in_the_words_of_its_reader(tmp_path):
+    for k in range(3):
+        Image.fromarray(painted(300, 100, 1)[0]).save(tmp_path / f"{k}.png")
+    assert "(fit='pad' keeps all)" in " ".join(Photos(tmp_path, 16).notes)
+    with at_the_command_line():
+        assert "(--fit pad keeps all)" in " ".join(Photos(tmp_path, 16).notes)
 
 
 def test_the_cost_is_a_mean_over_images_and_small_ones_are_not_mentioned():

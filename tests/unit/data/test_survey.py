@@ -165,3 +165,22 @@ def test_transparency_and_palettes_have_values_of_their_colours(tmp_path: Path) 
     Image.new("RGBA", (8, 8), (5, 6, 7, 255)).save(tmp_path / "a.png")
     Image.new("RGB", (8, 8), (9, 6, 7)).quantize(4).save(tmp_path / "b.png")
     assert survey(tmp_path).bits == {8: (5, 9)}
+
+
+def test_the_command_has_the_range_of_12_bits_and_depth_and_crops_are_hinted_at(tmp_path):
+    rng = np.random.default_rng(0)
+    for k in range(12):
+        Image.fromarray(rng.integers(0, 4096, (600, 640), dtype=np.uint16)).save(tmp_path / f"{k}.png")
+    found = survey(tmp_path)
+    assert found.command == f"copyfold train {tmp_path} --range 0 4095"
+    assert len(found.hints) == 2
+    assert "--bits 16" in found.hints[0]
+    assert f"--crop {min(found.size) if isinstance(found.size, tuple) else found.size} " in found.hints[1]
+    assert list(found.hints) == found.lines()[-2:]
+
+
+def test_nothing_is_hinted_at_of_small_pictures_of_8_bits(tmp_path):
+    for k in range(12):
+        Image.fromarray(np.full((40, 40), 20 * k, np.uint8)).save(tmp_path / f"{k}.png")
+    found = survey(tmp_path)
+    assert (found.command, found.hints) == (f"copyfold train {tmp_path}", ())

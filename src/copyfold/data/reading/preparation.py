@@ -1,6 +1,6 @@
 """From a source to pixels: which images are taken, how large they are, and their decoding."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +42,19 @@ class Choice:
     train: np.ndarray
     held_out: np.ndarray
     notes: tuple[str, ...]
+    """Sentences on it that hold whatever is left out."""
+    drawn: int | None = None
+    """The seed by which the images held out are drawn from all; None where they are named, or there are none."""
+
+    def said(self, left_out: Collection[int] = ()) -> tuple[str, ...]:
+        """Sentences on it, with counts that are without the images left out."""
+        if self.drawn is None:
+            return self.notes
+        total = len(self.all) - len(left_out)
+        if total == 1:
+            return "the only image is trained on and held out alike", *self.notes
+        held = sum(int(index) not in left_out for index in self.held_out) or 1  # see `Photos`: one is taken then
+        return f"{held} of {total} images are held out, drawn by seed {self.drawn}", *self.notes
 
     @property
     def all(self) -> np.ndarray:
@@ -72,15 +85,18 @@ def choose(listing: Listing, limit: int | None, seed: int, whole: bool = False) 
         order = rng.permutation(train)
         count = max(1, round(len(order) * HELD_OUT_SHARE))
         train, held_out = np.sort(order[count:]), order[:count]
-        note = f"{count} of {len(order)} images are held out, drawn by seed {seed}"
+        note = ""
         if len(order) == 1:  # anything else would leave nothing to do
             train, held_out = order, order[:0]
-            note = "the only image is trained on and held out alike"
-    notes = (note, *listing.notes, *(f"the split {name} is not used" for name in sorted(splits.unused)))
+    notes = (
+        *filter(None, [note]),
+        *listing.notes,
+        *(f"the split {name} is not used" for name in sorted(splits.unused)),
+    )
     if limit is not None and limit < len(train):
         notes += (f"limited to {limit} of {len(train)} images to train on, drawn by seed {seed}",)
         train = np.sort(rng.permutation(train)[:limit])
-    return Choice(train, held_out[:limit], notes)
+    return Choice(train, held_out[:limit], notes, None if splits.held_out else seed)
 
 
 def _all(listing: Listing, limit: int | None, rng: np.random.Generator, seed: int) -> Choice:

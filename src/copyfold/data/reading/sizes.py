@@ -163,12 +163,12 @@ def cost_said(share: float, fit: Fit) -> str:
     """What fitting images costs on average, in a sentence; "" where it is nothing to speak of."""
     if share < SAID:
         return ""
-    said = _percent(share)  # in words for Python and the command line: notes are cached
+    said = _percent(share)  # notes are cached: `errors.worded` names the options for the reader of the day
     if fit == "crop":
-        return f"the centre is taken: {said} of the pixels of the images are left out (fit pad keeps all)"
+        return f"the centre is taken: {said} of the pixels of the images are left out ({{fit=pad}} keeps all)"
     if fit == "pad":
-        return f"padded with black: {said} of the pixels of the images (fit crop adds none)"
-    return f"the images are stretched: their aspect ratio changes by {said} (fit crop or pad keeps it)"
+        return f"padded with black: {said} of the pixels of the images ({{fit=crop}} adds none)"
+    return f"the images are stretched: their aspect ratio changes by {said} ({{fit=crop}} or pad keeps it)"
 
 
 def _percent(share: float) -> str:

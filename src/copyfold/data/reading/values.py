@@ -151,6 +151,12 @@ class Seen:
         """What to do about values that have no place in [0, 1]; "" where there are none."""
         return "" if self.low > self.high else f"give {option(self.low, self.high)}"
 
+    @property
+    def deep(self) -> Range | None:
+        """The range to give where whole numbers of more than 8 bits leave nearly all of theirs unused."""
+        _, usual, few = self.brightest.get("u2", (0.0, 0.0, False))
+        return (0, _filling(usual)) if few and usual > 0 else None
+
     def notes(self) -> tuple[str, ...]:
         """The sentences: what fitting costs, values clipped, pixels missing, a range that is mostly unused."""
         said = [lost] if (lost := cost_said(self.cost / 1e9 / max(1, self.fittings), self.fit)) else []
@@ -168,11 +174,16 @@ def _share(share: float) -> str:
     return f"{100 * share:.2g} %" if share >= 1e-4 else "less than 0.01 %"
 
 
+def _filling(usual: float) -> int:
+    """The largest number of as many bits as this one has."""
+    return 2 ** int(usual).bit_length() - 1
+
+
 def _dark(top: float, most: float, usual: float, few: bool) -> str:
     """A sentence where nearly all of a range is unused; whole numbers are taken to fill their bits."""
     if not few or not usual > 0:
         return ""
-    high = 2 ** int(usual).bit_length() - 1 if top > 1 else usual
+    high = _filling(usual) if top > 1 else usual
     said = f"the brightest value is {usual:,.9g} of {top:,.0f}"
     if most > usual:
         said = f"but for {_share(1 / HOT)} of an image, {said}"
