@@ -10,7 +10,7 @@ from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
 from copyfold.problems.base import Problem
 from copyfold.restoration import applied, change_file
-from copyfold.samplers.ascent import Ascent, Denoiser
+from copyfold.samplers.ascent import Ascent, Denoiser, Step
 from copyfold.screen import told
 from copyfold.types import Float, Images, Progress, Statistics
 
@@ -33,18 +33,18 @@ def solve(
 
         y <- y + h d + g z,   d = (I - M M^T) f(y) + A^+ (m - A y),   f(y) = D(y) - y
 
-    from y = (I - M M^T) mean + A^+ m + from_std z, as `ascent` says; its last D(y) is then projected, so that every
-    sample is measured as m up to rounding. The mean of several samples has the smaller squared error, their standard
-    deviation says where the measurement leaves the image open:
+    from y = (I - M M^T) mean + A^+ m + from_std z, as `ascent` says. Its last D(y) is projected as well, so that
+    every sample is measured as m, up to rounding. The mean of several samples has a smaller squared error than
+    one, and their standard deviation says where the measurement leaves the image open:
 
         x = cf.solve(model, cf.Inpaint(mask), photographs, samples=8)
         x.mean(0), x.std(0)
 
     `model` is an autoencoder that was trained to denoise at all levels from `ascent.to_std` to `ascent.from_std`,
-    for images of any size; a grey one is run on every channel by itself. Or it is a function denoise(y, std), which
-    is told the level. `measured` is what `problem.measure` returns: for `Inpaint` images with pixels missing, for
-    `Enlarge` small ones. Where `ascent` is not given it is `Ascent()`. Samples are not clipped, and computed one
-    after another, where `measured` is; on a CPU they are the same for the same seed.
+    for images of any size; a grey one is run on every channel by itself. Or it is a function denoise(y, std),
+    which is told the level. `measured` is what `problem.measure` returns: for `Inpaint` images with pixels
+    missing, for `Enlarge` small ones. `ascent` is `Ascent()` unless given. The samples are not clipped. They are
+    computed one after another, where `measured` is, and are the same for the same seed.
 
     Kadkhodaie and Simoncelli, "Stochastic solutions for linear inverse problems using the prior implicit in a
     denoiser" (2021, arXiv:2007.13640), algorithm 2. Raises UsageError where the model takes only one size that is
@@ -57,16 +57,15 @@ def solve(
     denoise = _denoiser(model, start, statistics)
     rng = Generator().manual_seed(seed)
     with told(progress) as tell:
-        made = (_sample(denoise, problem, measured, start, ascent, rng) for _ in range(samples))
-        total, done = samples * len(ascent.plan()), 0
+        steps = len(ascent.plan())
         found: list[Images] = []
-        for steps in made:
-            x = start
-            for x, std in steps:
-                done += 1
+        for sample in range(samples):
+            step = None
+            for n, step in enumerate(_ascend(denoise, problem, measured, start, ascent, rng), 1):
                 if tell is not None:
-                    tell("restoring", done, total, {"noise": std})
-            found.append(x)
+                    tell("restoring", sample * steps + n, samples * steps, {"noise": step.planned})
+            assert step is not None
+            found.append(step.denoised + problem.project(torch.zeros_like(start), step.denoised, measured))
     return torch.stack(found)
 
 
@@ -90,29 +89,32 @@ def solve_file(
     device = next(model.parameters(), torch.empty(0)).device
 
     def mean(x: Images) -> Images:
-        made = solve(
-            model, problem, x.to(device), samples, ascent=ascent, statistics=statistics, seed=seed, progress=progress
+        found = solve(
+            model,
+            problem,
+            x.to(device),
+            samples,
+            ascent=ascent,
+            statistics=statistics,
+            seed=seed,
+            progress=progress,
         )
-        return made.mean(0).clamp(0, 1)
+        return found.mean(0).clamp(0, 1)
 
     change_file(mean, source, target, range)
 
 
-def _sample(
+def _ascend(
     denoise: Denoiser, problem: Problem, m: Images, start: Images, ascent: Ascent, rng: Generator
-) -> Iterator[tuple[Images, float]]:
-    """The denoised and projected image of every step, and the std of the noise that it is to have."""
-
-    def project(f: Images, y: Images) -> Images:
-        return problem.project(f, y, m)
-
-    noise = ascent.noise(len(start), (start.shape[1], start.shape[2], start.shape[3]), rng).to(start)
-    for step in ascent.ascend(denoise, start + noise - ascent.mean, rng, project):
-        yield step.image + project(step.denoised - step.image, step.image), step.planned
+) -> Iterator[Step]:
+    """The steps of an ascent from noise around `start`, under the constraint of a measurement."""
+    count, channels, height, width = start.shape
+    y = start + ascent.noise(count, (channels, height, width), rng).to(start) - ascent.mean
+    return ascent.ascend(denoise, y, rng, lambda f, y: problem.project(f, y, m))
 
 
 def _denoiser(model: Autoencoder | Denoiser, x: Images, statistics: Statistics) -> Denoiser:
-    """A model as a function of images of x's size and their level; UsageError where it takes another size alone."""
+    """A model as a function of images of x's size; UsageError where it takes another size alone."""
     if not isinstance(model, Autoencoder):
         return model
     if model.multiple is None and x.shape[2:] != model.shape[1:]:
@@ -120,4 +122,4 @@ def _denoiser(model: Autoencoder | Denoiser, x: Images, statistics: Statistics) 
             f"this {type(model).__name__} only takes images of {model.shape[1]}x{model.shape[2]}, not of "
             f"{x.shape[2]}x{x.shape[3]}: use a convolutional model (train --config denoiser --crop 64)"
         )
-    return lambda y, std: applied(model, y, statistics)
+    return lambda y, _: applied(model, y, statistics)

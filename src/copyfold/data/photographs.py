@@ -71,9 +71,7 @@ class Photograph:
         before = self.values.shape[:2]
         if before == (height, width):
             return self
-        rows, columns = (
-            np.arange(now) * side // now for now, side in zip((height, width), before, strict=True)
-        )
+        rows, columns = (np.arange(now) * side // now for now, side in zip((height, width), before, strict=True))
         array = self.found.array[rows][:, columns]
         return replace(self, values=self.values[rows][:, columns], found=replace(self.found, array=array))
 

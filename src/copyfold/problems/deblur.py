@@ -20,9 +20,10 @@ class Deblur(Problem):
         g[k, l] = exp(-std^2 pi^2 (k^2 / h^2 + l^2 / w^2) / 2) where that is at least `threshold`, else 0
         A^+ = C^T G^+ C,   g^+ = 1 / g, or 0 where g is 0
 
-    That is the blur of an image mirrored beyond its border (b a | a b c d | d c). Frequencies whose gain g is below
-    the threshold are set to 0 in a measurement, and are not looked at in a given one: dividing by such a gain would
-    multiply the rounding of a photograph to 8 bits, an error of .0011, by 1 / g. The others are divided exactly.
+    That is the blur of an image mirrored beyond its border (b a | a b c d | d c). Frequencies whose gain is below
+    the threshold count as not measured: they are 0 in a measurement, and are not looked at in a given one, as
+    dividing by so small a gain would multiply the rounding of a photograph to 8 bits, an error of .0011, by 1 / g.
+    The others are divided by their gain exactly.
     """
 
     std: float = 2.0
@@ -32,7 +33,9 @@ class Deblur(Problem):
         if not (self.std > 0 and math.isfinite(self.std)):
             raise UsageError(f"Deblur(std={self.std}) is invalid: expected a finite number above 0")
         if not 0 < self.threshold <= 1:
-            raise UsageError(f"Deblur(threshold={self.threshold}) is invalid: expected a number above 0, at most 1")
+            raise UsageError(
+                f"Deblur(threshold={self.threshold}) is invalid: expected a number above 0, at most 1"
+            )
 
     def measure(self, x: Images) -> Images:
         """The blurred image, without the frequencies whose gain is below the threshold."""

@@ -56,7 +56,9 @@ class Inpaint(Known):
 class Missing(Known):
     r"""Pixels are missing at random, each with probability `rate`, in all channels.
 
-        (A x)[i] = k[i] x[i]        k[i] ~ Bernoulli(1 - rate), drawn from `seed`, the same for all images of a size
+        (A x)[i] = k[i] x[i]        k[i] ~ Bernoulli(1 - rate)
+
+    k is drawn from `seed`, and is the same for all images of a size.
     """
 
     rate: float = 0.5

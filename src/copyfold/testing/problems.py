@@ -38,9 +38,9 @@ def check_problem(problem: Problem, x: Images | None = None) -> None:
     x = images() if x is None else x
     with seeded(), torch.no_grad():
         with no_global_randomness(name):
-            m = _kept(f"{name}: measure", problem.measure, x, "define measure(self, x), from images to images")
+            m = _kept(f"{name}: measure", problem.measure, x)
         with no_global_randomness(name):
-            back = _kept(f"{name}: invert", problem.invert, m, "define invert(self, m), from measurements to images")
+            back = _kept(f"{name}: invert", problem.invert, m)
         require(
             back.shape == x.shape,
             f"{name}: invert returns {size(back)} from the measurement of {size(x)}: expected {size(x)}",
@@ -51,19 +51,19 @@ def check_problem(problem: Problem, x: Images | None = None) -> None:
             _projects(name, problem, x.to(dtype), tolerance)
 
 
-def _kept(where: str, function: Callable[[Images], Images], given: Images, advice: str) -> Images:
-    """What a function returns: finite images, the same again, of the dtype and on the device of what it is given."""
+def _kept(where: str, function: Callable[[Images], Images], given: Images) -> Images:
+    """What a function returns: finite images, the same again, in the dtype and on the device of the given ones."""
     before = given.clone()
     for dtype in (torch.float64, given.dtype):
-        with attempt(f"{where}: {size(given)} in {dtype}", advice):
+        with attempt(f"{where} of {size(given)} in {dtype}"):
             once, again = function(given.to(dtype)), function(given.to(dtype))
         batched = isinstance(once, Tensor) and once.dim() == 4 and len(once) == len(given)
-        require(batched, f"{where} returns {shown(once)} for {size(given)}: expected as many images, b x c x h x w")
+        require(batched, f"{where} returns {shown(once)} for {size(given)}: expected as many images")
         kept = once.dtype == dtype and once.device == given.device
         require(
-            kept, f"{where} returns {once.dtype} on {once.device} for {dtype} on {given.device}: keep both, as in "
-            "matrix.to(x)"
-        )  # fmt: skip
+            kept,
+            f"{where} returns {once.dtype} on {once.device} for {dtype} on {given.device}: keep both",
+        )
         require(once.isfinite().all(), f"{where} returns NaN or infinite values")
         require(same(once, again), f"{where} returns two results for the same images: draw from a seed of its own")
     require(same(given, before), f"{where} changes the given images: work on a copy, x = x.clone()")
@@ -98,13 +98,13 @@ def _inverts(name: str, problem: Problem, x: Images, tolerance: float) -> None:
     scale = x.square().sum().sqrt() * y.square().sum().sqrt()
     require(
         inner.abs() <= 10 * tolerance * scale,
-        f"{name}: invert(measure(x)) is not an orthogonal projection: of all images with a measurement, invert must "
+        f"{name}: invert(measure(x)) is not an orthogonal projection: of the images with a measurement, "
         "return the one of least norm",
     )
 
 
 def _projects(name: str, problem: Problem, x: Images, tolerance: float) -> None:
-    """y + project(f, y, m) is measured as m, projected again it is the same, and the unmeasured rest is that of f."""
+    """y + project(f, y, m) is measured as m, projected again it is the same, and what is not measured stays."""
     rng = Generator().manual_seed(3)
     y, f = (torch.randn(x.shape, generator=rng, dtype=torch.float64).to(x) for _ in range(2))
     m = problem.measure(x)
@@ -119,8 +119,8 @@ def _projects(name: str, problem: Problem, x: Images, tolerance: float) -> None:
         f"{name}: a step that was projected changes when it is projected again: leave project as the base class "
         "has it",
     )
-    unmeasured = (step - problem.invert(problem.measure(step)) for step in (once, f))
+    of_once, of_f = (step - problem.invert(problem.measure(step)) for step in (once, f))
     require(
-        close(*unmeasured, 0, 10 * tolerance),
+        close(of_once, of_f, 0, 10 * tolerance),
         f"{name}: project changes what is not measured: leave project as the base class has it",
     )
