@@ -284,6 +284,17 @@ def test_photographs_are_restored_on_the_other_device(side: int, elsewhere: Else
     torch.testing.assert_close(there.cpu(), here)
 
 
+@pytest.mark.parametrize("cls", catalogue.classes(cf.Problem).values())
+def test_a_problem_is_solved_on_the_other_device(cls: Any, elsewhere: Elsewhere) -> None:
+    """With the same noise, which is drawn on the CPU."""
+    model, x = cf.UNet((1, 16, 16), width=2, depth=1, norm="none").eval(), torch.rand(1, 3, 16, 16)
+    problem, ascent = made(cls, mask=torch.rand(16, 16) < 0.5), cf.Ascent(steps=3)
+    here = cf.solve(model, problem, problem.measure(x), ascent=ascent)
+    there = cf.solve(away(model), problem, problem.measure(away(x)), ascent=ascent)
+    assert isinstance(there, There)
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-4, atol=1e-5)
+
+
 def test_pictures_are_drawn_from_tensors_on_the_other_device(elsewhere: Elsewhere, tmp_path: Path) -> None:
     x = away(torch.rand(3, 3, 8, 8))
     pictures.grid(x)

@@ -119,7 +119,7 @@ def _masked(problem: Problem, mask: str | None) -> Problem:
     missing = 1 - known.float().mean().item()
     if missing in (0, 1):
         raise UsageError(
-            f"--mask {mask} has {'no' if missing else 'only'} known pixels: expected black where pixels are missing, "
+            f"--mask {mask} has {'no' if missing else 'only'} known pixels: expected black where some miss, "
             "and white elsewhere"
         )
     _screen.log.info("%.1f %% of the pixels are missing", 100 * missing)

@@ -37,10 +37,8 @@ def check_problem(problem: Problem, x: Images | None = None) -> None:
     stores_arguments(problem)
     x = images() if x is None else x
     with seeded(), torch.no_grad():
-        with no_global_randomness(name):
-            m = _kept(f"{name}: measure", problem.measure, x)
-        with no_global_randomness(name):
-            back = _kept(f"{name}: invert", problem.invert, m)
+        m = _kept(name, "measure", problem.measure, x)
+        back = _kept(name, "invert", problem.invert, m)
         require(
             back.shape == x.shape,
             f"{name}: invert returns {size(back)} from the measurement of {size(x)}: expected {size(x)}",
@@ -51,11 +49,11 @@ def check_problem(problem: Problem, x: Images | None = None) -> None:
             _projects(name, problem, x.to(dtype), tolerance)
 
 
-def _kept(where: str, function: Callable[[Images], Images], given: Images) -> Images:
+def _kept(name: str, what: str, function: Callable[[Images], Images], given: Images) -> Images:
     """What a function returns: finite images, the same again, in the dtype and on the device of the given ones."""
-    before = given.clone()
+    before, where = given.clone(), f"{name}: {what}"
     for dtype in (torch.float64, given.dtype):
-        with attempt(f"{where} of {size(given)} in {dtype}"):
+        with no_global_randomness(name), attempt(f"{where} of {size(given)} in {dtype}"):
             once, again = function(given.to(dtype)), function(given.to(dtype))
         batched = isinstance(once, Tensor) and once.dim() == 4 and len(once) == len(given)
         require(batched, f"{where} returns {shown(once)} for {size(given)}: expected as many images")
@@ -65,8 +63,8 @@ def _kept(where: str, function: Callable[[Images], Images], given: Images) -> Im
             f"{where} returns {once.dtype} on {once.device} for {dtype} on {given.device}: keep both",
         )
         require(once.isfinite().all(), f"{where} returns NaN or infinite values")
+        require(same(given, before), f"{where} changes the given images: work on a copy, x = x.clone()")
         require(same(once, again), f"{where} returns two results for the same images: draw from a seed of its own")
-    require(same(given, before), f"{where} changes the given images: work on a copy, x = x.clone()")
     return once
 
 
