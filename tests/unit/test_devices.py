@@ -311,6 +311,7 @@ COMMANDS = {
     "probe its codes": ("--probe=Latent", "--count=8"),
     "embed": (),
     "denoise": (),
+    "restore": ("--problem=Deblur", "--ascent.steps=2", "--out=restored.png"),
     "report": (),
 }
 
@@ -330,7 +331,7 @@ def test_a_command_computes_on_the_other_device(
     monkeypatch.chdir(tmp_path)
     command = what.split()[0]
     Image.fromarray(np.arange(300, dtype=np.uint8).reshape(10, 10, 3)).save("photo.png")
-    given = [str(run), *(("photo.png",) if command == "denoise" else ()), *COMMANDS[what]]
+    given = [str(run), *(("photo.png",) if command in ("denoise", "restore") else ()), *COMMANDS[what]]
     with Elsewhere() as mode:
         assert main([command, *given]) == 0, capsys.readouterr().err
     assert aten.convolution.default in mode.done

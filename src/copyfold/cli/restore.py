@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from copyfold import catalogue
-from copyfold.cli import _device, _parsing, _screen
+from copyfold.cli import _classes, _device, _parsing, _screen
 from copyfold.data.photographs import Photograph, differences
 from copyfold.errors import UsageError
 from copyfold.problems.base import Problem
@@ -32,6 +32,9 @@ def command(arguments: Sequence[str]) -> int:
 
     options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, samples=1, seed=0)
+    device = _device.chosen(options.device)
+    if options.problem is None:
+        raise UsageError(f"restore needs --problem: one of {', '.join(_classes.names(Problem))}")
     folder, photograph = _given(options.image)
     out = Path(options.out or Path("restored") / photograph.name)
     if out.resolve() == photograph.resolve():
@@ -41,8 +44,8 @@ def command(arguments: Sequence[str]) -> int:
             f"--out {out} is invalid: the result has the format of {photograph.name}: expected a name that ends "
             f"in {photograph.suffix}"
         )
+    run = runs.open(folder)
     problem = _masked(options.problem, options.mask)
-    device, run = _device.chosen(options.device), runs.open(folder)
     model, low_high = run.model.to(device), run.recipe.get("range")
     if doubt := options.ascent.doubt(model):
         _screen.log.warning("%s", doubt)
@@ -69,7 +72,7 @@ def _parser() -> _parsing.Parser:
     parser = _parsing.parser("restore", __doc__)
     parser.usage = "copyfold restore RUN PHOTO --problem CLASS [--problem.OPTION VALUE ...] [options]"
     parser.add_argument("image", nargs="+", help="The folder of a run, and an image file.")
-    parser.add_choice("--problem", Problem, "What the photograph is a measurement of", "Inpaint")
+    parser.add_choice("--problem", Problem, "How the photograph was measured")
     parser.add_argument(
         "--mask",
         type=str | None,
@@ -92,17 +95,16 @@ def _parser() -> _parsing.Parser:
 
 
 def _given(words: list[str]) -> tuple[Path, Path]:
-    """The run and the photograph of the words: a run is a folder, a photograph a file, in either order."""
-    paths = [Path(word) for word in words]
-    folders, files = [path for path in paths if path.is_dir()], [path for path in paths if not path.is_dir()]
-    if len(files) != 1 or len(folders) > 1:
-        raise UsageError(f"{' '.join(words)} is invalid: expected the folder of a run and one image file")
-    if not folders:
+    """The run and the photograph; the run is a folder, and may come second."""
+    if len(words) == 1 and not Path(words[0]).is_dir():
         raise UsageError(
             "restore needs a denoiser: give the folder of a run before the photograph; copyfold train PHOTOS "
             "--config denoiser --crop 64 --run runs/denoiser makes one"
         )
-    return folders[0], files[0]
+    if len(words) != 2:
+        raise UsageError(f"{' '.join(words)} is invalid: expected the folder of a run and one image file")
+    run, photograph = map(Path, words)
+    return (photograph, run) if photograph.is_dir() and not run.is_dir() else (run, photograph)
 
 
 def _masked(problem: Problem, mask: str | None) -> Problem:

@@ -14,7 +14,7 @@ from copyfold.types import Images
 
 @dataclass(frozen=True)
 class Deblur(Problem):
-    r"""Deblurring: a Gaussian blur of `std` pixels, of whose frequencies the ones left count as measured.
+    r"""Deblurring: a Gaussian blur of `std` pixels, where its gain is not too small.
 
         A = C^T G C        C: the cosine transform (DCT-II, orthonormal) along both axes
         g[k, l] = exp(-std^2 pi^2 (k^2 / h^2 + l^2 / w^2) / 2) where that is at least `threshold`, else 0

@@ -11,7 +11,7 @@ from copyfold.types import Images
 
 @dataclass(frozen=True)
 class Enlarge(Problem):
-    r"""Enlarging: every measured pixel is the mean of a block of factor x factor pixels.
+    r"""Enlarging: every measured pixel is the mean of a block of pixels.
 
         (A x)[i, j] = 1 / f^2 sum_{u,v < f} x[f i + u, f j + v]        f = factor
         A^+ = f^2 A^T: every measured pixel repeated over its block;   M = f A^T

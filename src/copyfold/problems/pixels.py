@@ -34,7 +34,7 @@ class Known(Problem):
 
 @dataclass(frozen=True)
 class Inpaint(Known):
-    """Inpainting: the pixels where `mask` is 0 are missing, those where it is not are known.
+    """Inpainting: the pixels where `mask` is 0 are missing, the others are known.
 
     `mask` has the height and width of the images, h x w, or 1 x h x w; or c x h x w, one for every channel. The
     command line reads it from the image file of --mask, in which black is missing.
