@@ -70,7 +70,9 @@ def command(arguments: Sequence[str]) -> int:
 
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("restore", __doc__)
-    parser.usage = "copyfold restore RUN PHOTO --problem CLASS [--problem.OPTION VALUE ...] [options]"
+    parser.usage = (
+        "copyfold restore RUN PHOTO --problem=CLASS [--problem.OPTION VALUE ...] [--mask FILE] [options]"
+    )
     parser.add_argument("image", nargs="+", help="The folder of a run, and an image file.")
     parser.add_choice("--problem", Problem, "How the photograph was measured")
     parser.add_argument(
