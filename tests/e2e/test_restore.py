@@ -104,6 +104,17 @@ def test_a_model_of_one_size_is_refused(photo, photos, copyfold, tmp_path):
     said.refused(3, "photo.png cannot be restored", "only takes images of 16x16", "use a convolutional model")
 
 
+def test_levels_that_the_run_was_not_trained_on_are_said(run, photo, photos, tiny, copyfold, tmp_path):
+    line = (photo, "--problem=Missing", "--out", tmp_path / "out.png", "--ascent.steps=1")
+    assert "not trained to remove white noise" in " ".join(copyfold("restore", run, *line).done().err)
+    noise = ("--objective.corruption=Gaussian", "--objective.corruption.std=[0.05, 0.4]")
+    copyfold("train", photos, *tiny, *noise, "--epochs=1", "--run", tmp_path / "noisy").done()
+    said = copyfold("restore", tmp_path / "noisy", *line).done().err
+    assert "trained on noise of std 0.05 to 0.4, and is applied to noise of std 0.01 to 1" in " ".join(said)
+    within = ("--ascent.from_std=0.4", "--ascent.to_std=0.05")
+    assert not copyfold("restore", tmp_path / "noisy", *line, *within).done().err
+
+
 def test_a_problem_of_one_s_own_has_flags(run, photo, copyfold, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_problem.py").write_text(

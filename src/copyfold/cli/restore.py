@@ -16,9 +16,12 @@ import torch
 
 from copyfold import catalogue
 from copyfold.cli import _classes, _device, _parsing, _screen
+from copyfold.corruptions import Gaussian
 from copyfold.data.photographs import Photograph, differences
 from copyfold.errors import UsageError
+from copyfold.objectives.base import Objective
 from copyfold.problems.base import Problem
+from copyfold.runs import Run
 from copyfold.samplers.ascent import Ascent
 from copyfold.types import Statistics
 
@@ -47,7 +50,7 @@ def command(arguments: Sequence[str]) -> int:
     run = runs.open(folder)
     problem = _masked(options.problem, options.mask)
     model, low_high = run.model.to(device), run.recipe.get("range")
-    if doubt := options.ascent.doubt(model):
+    for doubt in filter(None, (options.ascent.doubt(model), _levels(run, options.ascent))):
         _screen.log.warning("%s", doubt)
     with _screen.progress() as progress:
         for sentence in differences([photograph]):
@@ -107,6 +110,26 @@ def _given(words: list[str]) -> tuple[Path, Path]:
         raise UsageError(f"{' '.join(words)} is invalid: expected the folder of a run and one image file")
     run, photograph = map(Path, words)
     return (photograph, run) if photograph.is_dir() and not run.is_dir() else (run, photograph)
+
+
+def _levels(run: Run, ascent: Ascent) -> str:
+    """A warning where the run was not trained on the noise that the ascent goes through; "" where it was."""
+    try:
+        corruption = getattr(catalogue.build(Objective, run.recipe.get("objective")), "corruption", None)
+    except UsageError:  # it says nothing that is known here
+        return ""
+    if not isinstance(corruption, Gaussian):
+        return (
+            "this run was not trained to remove white noise, so its images are not to be trusted: train one with "
+            "--config denoiser"
+        )
+    low, high = corruption.std if isinstance(corruption.std, tuple) else (corruption.std, corruption.std)
+    if low <= ascent.to_std and ascent.from_std <= high:
+        return ""
+    return (
+        f"this run was trained on noise of std {low:g} to {high:g}, and is applied to noise of std "
+        f"{ascent.to_std:g} to {ascent.from_std:g}: --ascent.from_std {high:g} --ascent.to_std {low:g} would stay within"
+    )
 
 
 def _masked(problem: Problem, mask: str | None) -> Problem:
