@@ -16,8 +16,8 @@ from typing import Any
 from copyfold.catalogue import Recorded, modules, nearest
 
 FAMILIES = (
-    *("types", "errors", "corruptions", "models", "objectives", "samplers", "probes", "pictures"),
-    *("data", "runs", "restoration", "report", "training"),  # what is slow to import comes last
+    *("types", "errors", "corruptions", "models", "objectives", "samplers", "probes", "problems", "pictures"),
+    *("data", "runs", "restoration", "inverse", "report", "training"),  # what is slow to import comes last
 )
 """Where copyfold's own names come from."""
 

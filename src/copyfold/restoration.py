@@ -1,5 +1,6 @@
 """Restore photographs of any size with a model; the result has their size, mode and file format."""
 
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
@@ -21,7 +22,6 @@ WHOLE = 1_000_000  # pixels above which a photograph is cut into tiles
 TILE, MARGIN = 768, 256  # the part of a tile that is kept, and what is seen around it at the most
 
 
-@torch.no_grad()
 def restore(model: Autoencoder, x: Images, statistics: Statistics = "running") -> Images:
     """D(E(x)) for images of any size and number of channels, clipped to [0, 1].
 
@@ -31,6 +31,12 @@ def restore(model: Autoencoder, x: Images, statistics: Statistics = "running") -
     farther than 256 pixels and nothing is taken over the whole image (batch statistics, group or instance norm,
     a bilinear up). The images are where the model is, and stay there.
     """
+    return applied(model, x, statistics).clamp(0, 1)
+
+
+@torch.no_grad()
+def applied(model: Autoencoder, x: Images, statistics: Statistics = "running") -> Images:
+    """The same, unclipped."""
     count, channels, *size = x.shape
     planes = _match(x, model.shape[0])
     with model.using(statistics):
@@ -42,7 +48,7 @@ def restore(model: Autoencoder, x: Images, statistics: Statistics = "running") -
         else:
             out = _padded(model, planes, model.multiple)
     out = out.reshape(count, -1, *size)
-    return (out if out.shape[1] == channels else out.mean(1, keepdim=True)).clamp(0, 1)
+    return out if out.shape[1] == channels else out.mean(1, keepdim=True)
 
 
 def restore_file(
@@ -59,21 +65,31 @@ def restore_file(
     where the file cannot be read or restored, CopyfoldError where the other cannot be written.
     """
     device = next(model.parameters(), torch.empty(0)).device
+    change_file(lambda x: restore(model, x.to(device), statistics), source, target, range)
 
-    def restored(name: str) -> tuple[Photograph, np.ndarray]:
+
+def change_file(
+    change: Callable[[Images], Images],
+    source: Path,
+    target: Path,
+    range: tuple[float, float] | None = None,
+) -> None:
+    """Write what a function makes of a photograph, 1 x c x h x w, as `restore_file` does; its size may change."""
+
+    def changed(name: str) -> tuple[Photograph, np.ndarray]:
         photo = Photograph.read(images[name], name, range)
-        x = torch.from_numpy(photo.values).permute(2, 0, 1)[None].to(device)
         try:
-            out = restore(model, x, statistics)
+            out = change(torch.from_numpy(photo.values).permute(2, 0, 1)[None])
         except UsageError as error:
             raise DataError(f"{name} cannot be restored: {error}") from None
+        photo = photo.resized(*out.shape[2:])
         return photo, photo.assemble(out[0].permute(1, 2, 0).cpu().numpy())
 
     images = parts(source)
     names = iter(images)
-    first = restored(next(names))  # before a file is made for it
+    first = changed(next(names))  # before a file is made for it
     with written(target) as path:
-        save(path, source, chain([first], map(restored, names)), len(images))
+        save(path, source, chain([first], map(changed, names)), len(images))
 
 
 def _match(x: Images, channels: int) -> Tensor:

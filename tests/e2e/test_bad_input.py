@@ -47,7 +47,7 @@ WRONG = {
     "tran": ("no command 'tran'", "did you mean train?"),
     "--verbose": (
         "no command '--verbose'",
-        "choose one of compare, data, denoise, embed, models, probe, report, sample, study, train",
+        "choose one of compare, data, denoise, embed, models, probe, report, restore, sample, study, train",
     ),
     "train --epochz=3": ("--epochz is not an option of copyfold train", "did you mean --epochs?"),
     "train --epoch=3": ("--epoch is not an option", "did you mean --epochs?"),
@@ -124,6 +124,17 @@ WRONG = {
     "sample nothing": ("nothing is not a run", "copyfold train"),
     "denoise": ("copyfold denoise needs RUN, IMAGE",),
     "denoise nothing a.png": ("nothing is not a run",),
+    "restore": ("copyfold restore needs IMAGE",),
+    "restore a.png --problem=Deblur": ("restore needs a denoiser", "the folder of a run", "--config denoiser"),
+    "restore nothing a.png": ("restore needs --problem: one of Deblur, Enlarge, Inpaint, Missing",),
+    "restore nothing a.png --problem=Deblur": ("nothing is not a run",),
+    "restore nothing a.png b.png --problem=Deblur": ("expected the folder of a run and one image file",),
+    "restore nothing a.png --problem=Blur": ("--problem Blur is not known", "did you mean Deblur?"),
+    "restore nothing a.png --problem=Enlarge --problem.factor=1.5": ("--problem.factor 1.5 is", "a whole number"),
+    "restore nothing a.png --problem=Enlarge --problem.factor=1": ("factor=1 is invalid", "at least 2"),
+    "restore nothing a.png --problem=Inpaint --problem.mask=a.png": ("--problem.mask is not an option",),
+    "restore nothing a.png --problem=Deblur --samples=0": ("--samples 0 is invalid", "at least 1"),
+    "restore nothing a.png --problem=Deblur --ascent.h0=2": ("h0=2", "is invalid"),
 }
 
 

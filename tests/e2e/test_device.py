@@ -6,10 +6,10 @@ import torch
 from copyfold.cli import _device
 
 
-@pytest.mark.parametrize("command", ["sample", "probe", "report", "denoise", "embed"])
+@pytest.mark.parametrize("command", ["sample", "probe", "report", "denoise", "restore", "embed"])
 def test_a_missing_device_is_refused(command, copyfold, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    photo = ["photo.png"] if command == "denoise" else []
+    photo = ["photo.png"] if command in ("denoise", "restore") else []
     copyfold(command, "nowhere", *photo, "--device=cuda").refused(2, "--device cuda", "no CUDA device", "use cpu")
     copyfold(command, "nowhere", *photo, "--device=gpu").refused(2, "--device gpu", "auto, cpu or cuda")
 

@@ -9,6 +9,7 @@ from copyfold.cli import commands
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.probes.base import Probe
+from copyfold.problems.base import Problem
 from copyfold.samplers.base import Sampler
 
 LEAKED = re.compile(
@@ -68,6 +69,7 @@ def test_switches_are_in_their_group(copyfold):
         ("train", "--objective", Objective),
         ("probe", "--probe", Probe),
         ("sample", "--sampler", Sampler),
+        ("restore", "--problem", Problem),
     ],
 )
 def test_the_classes_of_an_option_are_listed_and_each_has_help(command, option, base, copyfold):

@@ -55,9 +55,11 @@ def test_the_help_of_a_command_imports_no_large_library() -> None:
 def test_a_running_command_imports_no_unused_large_library(run: Path, photos: Path, tmp_path: Path) -> None:
     """pyarrow imports pandas where it is there, and torch sympy, for the shape of a code that is not computed."""
     Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
+    out = f"--out={tmp_path}/restored.png"
     lines = (
         ["data", str(photos)],
         ["denoise", str(run), str(tmp_path / "photo.png"), f"--out={tmp_path}/denoised"],
+        ["restore", str(run), f"{tmp_path}/photo.png", "--problem=Deblur", "--ascent.steps=2", out],
         ["sample", str(run), "--sampler.steps=2", f"--out={tmp_path}/sample.png"],
         ["probe", str(run), "--probe=CodeStatistics", f"--out={tmp_path}"],
         ["embed", str(run), f"--out={tmp_path}/codes.parquet"],

@@ -22,6 +22,7 @@ from copyfold.objectives.base import Classical, Objective, Penalty
 from copyfold.objectives.fidelities import Fidelity
 from copyfold.probes.base import Probe
 from copyfold.probes.baselines import Baseline
+from copyfold.problems.base import Problem
 from copyfold.samplers.base import Sampler
 from copyfold.samplers.renoising import Schedule
 from copyfold.testing import (
@@ -34,13 +35,26 @@ from copyfold.testing import (
     check_optimizer,
     check_penalty,
     check_probe,
+    check_problem,
     check_sampler,
     check_schedule,
 )
 from copyfold.testing.architectures import reach
 from copyfold.training.optimizers import Optimizer
 
-BASES = (Autoencoder, Middle, Corruption, Fidelity, Objective, Penalty, Sampler, Schedule, Probe, Baseline)
+BASES = (
+    Autoencoder,
+    Middle,
+    Corruption,
+    Fidelity,
+    Objective,
+    Penalty,
+    Sampler,
+    Schedule,
+    Probe,
+    Baseline,
+    Problem,
+)
 
 
 def classes(base: type) -> list[type]:
@@ -175,6 +189,13 @@ def test_every_probe_passes_check_probe(cls):
 def test_a_probe_accepts_every_architecture_or_refuses_with_a_reason(cls, model):
     said = refused(check_probe, small(cls, steps=3, iterations=2, std=0.1), ready(model), images(ready(model)))
     assert said is None or "wrap" in said or "give" in said
+
+
+@pytest.mark.parametrize("cls", classes(Problem))
+@pytest.mark.parametrize("shape", [(4, 3, 16, 12), (2, 1, 8, 20)])
+def test_every_problem_passes_check_problem(cls, shape):
+    rng = Generator().manual_seed(0)
+    check_problem(small(cls, mask=torch.rand(shape[2:], generator=rng) < 0.5), torch.rand(shape, generator=rng))
 
 
 @pytest.mark.parametrize("cls", classes(Baseline))

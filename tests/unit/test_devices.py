@@ -284,6 +284,17 @@ def test_photographs_are_restored_on_the_other_device(side: int, elsewhere: Else
     torch.testing.assert_close(there.cpu(), here)
 
 
+@pytest.mark.parametrize("cls", catalogue.classes(cf.Problem).values())
+def test_a_problem_is_solved_on_the_other_device(cls: Any, elsewhere: Elsewhere) -> None:
+    """With the same noise, which is drawn on the CPU."""
+    model, x = cf.UNet((1, 16, 16), width=2, depth=1, norm="none").eval(), torch.rand(1, 3, 16, 16)
+    problem, ascent = made(cls, mask=torch.rand(16, 16) < 0.5), cf.Ascent(steps=3)
+    here = cf.solve(model, problem, problem.measure(x), ascent=ascent)
+    there = cf.solve(away(model), problem, problem.measure(away(x)), ascent=ascent)
+    assert isinstance(there, There)
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-4, atol=1e-5)
+
+
 def test_pictures_are_drawn_from_tensors_on_the_other_device(elsewhere: Elsewhere, tmp_path: Path) -> None:
     x = away(torch.rand(3, 3, 8, 8))
     pictures.grid(x)
@@ -300,6 +311,7 @@ COMMANDS = {
     "probe its codes": ("--probe=Latent", "--count=8"),
     "embed": (),
     "denoise": (),
+    "restore": ("--problem=Deblur", "--ascent.steps=2", "--out=restored.png"),
     "report": (),
 }
 
@@ -319,7 +331,7 @@ def test_a_command_computes_on_the_other_device(
     monkeypatch.chdir(tmp_path)
     command = what.split()[0]
     Image.fromarray(np.arange(300, dtype=np.uint8).reshape(10, 10, 3)).save("photo.png")
-    given = [str(run), *(("photo.png",) if command == "denoise" else ()), *COMMANDS[what]]
+    given = [str(run), *(("photo.png",) if command in ("denoise", "restore") else ()), *COMMANDS[what]]
     with Elsewhere() as mode:
         assert main([command, *given]) == 0, capsys.readouterr().err
     assert aten.convolution.default in mode.done

@@ -32,6 +32,7 @@ from copyfold.testing import (
     check_optimizer,
     check_penalty,
     check_probe,
+    check_problem,
     check_sampler,
     check_schedule,
     demands,
@@ -207,6 +208,19 @@ class Median(Baseline):
         return x
 
 
+class Rows(cf.Problem):
+    """Every other row is measured, and the others are lost."""
+
+    def __init__(self, gain=2.0):
+        self.gain = gain
+
+    def measure(self, x):
+        return self.gain * x[..., ::2, :]
+
+    def invert(self, m):
+        return torch.stack((m / self.gain, torch.zeros_like(m)), 3).flatten(2, 3)
+
+
 class Flat(cf.Middle):
     """One linear layer each way."""
 
@@ -251,6 +265,9 @@ GOOD = [
     partial(check_probe, Spread()),
     partial(check_probe, Spread(), Maps()),
     partial(check_baseline, Median()),
+    partial(check_problem, Rows()),
+    partial(check_problem, Rows(0.1), torch.rand(1, 1, 6, 5)),
+    partial(check_problem, Rows(), torch.rand(2, 2, 4, 4, dtype=torch.float64)),
     partial(check_optimizer, Momentum()),
 ]
 
@@ -282,6 +299,7 @@ CHECKS = {
     cf.Schedule: check_schedule,
     cf.Probe: check_probe,
     Baseline: check_baseline,
+    cf.Problem: check_problem,
     cf.Optimizer: check_optimizer,
 }
 numbers = count()
@@ -929,6 +947,80 @@ BASELINES = {
 # ---------------------------------------------------------------- optimisers
 
 
+def measuring(function, **more):
+    return faulty(Rows, measure=by("x", function), **more)
+
+
+def inverting(function, **more):
+    return faulty(Rows, invert=by("m", function), **more)
+
+
+def projecting(function):
+    return faulty(Rows, project=by("f y m", function))
+
+
+PROBLEMS = {
+    "class": (Rows, r"Rows: is a class: expected an instance, Rows\("),
+    "not stored": (faulty(Rows, __init__=lambda self, rows=2: None), "rows is not stored; write self.rows = rows"),
+    "measure fails": (
+        measuring(lambda x: throws(ValueError("no"))),
+        "measure of 4x3x16x12 in torch.float64 failed",
+    ),
+    "global generator": (
+        measuring(lambda x: x[..., ::2, :] + torch.randn(()).to(x)),
+        "uses torch's global generator",
+    ),
+    "one of all": (measuring(lambda x: x.mean(0)), "measure returns a tensor of 3x16x12 for 4x3x16x12"),
+    "always float64": (
+        inverting(lambda self, m: Rows.invert(self, m).double()),
+        "invert returns torch.float64 on",
+    ),
+    "NaN": (measuring(lambda x: x[..., ::2, :] / 0), "measure returns NaN or infinite values"),
+    "random": (
+        measuring(lambda x: x[..., ::2, :] * random.random()),
+        "measure returns two results for the same images",
+    ),
+    "in place": (measuring(lambda self, x: Rows.measure(self, x.mul_(0.5))), "measure changes the given images"),
+    "another size": (inverting(lambda m: m), "invert returns 4x3x8x12 from the measurement of 4x3x16x12"),
+    "not linear": (measuring(lambda x: x[..., ::2, :].square()), r"measure is not linear: expected measure\(2 a"),
+    "constant": (inverting(lambda self, m: Rows.invert(self, m) + 1), "invert is not linear"),
+    "batch": (
+        measuring(lambda x: x[..., ::2, :] - x[..., ::2, :].mean(0)),
+        "measure of an image depends on the rest of its batch",
+    ),
+    "other gain": (
+        inverting(lambda self, m: 2 * Rows.invert(self, m)),
+        r"invert\(m\) differs from m by up to .* in torch.float32: invert must be the pseudo-inverse",
+    ),
+    "too coarse": (
+        inverting(lambda self, m: (1 + 1e-6) * Rows.invert(self, m)),
+        r"invert\(m\) differs from m by up to .* in torch.float64: invert must be",
+    ),
+    "repeated": (
+        inverting(lambda self, m: (m / self.gain).repeat_interleave(2, 2)),
+        "is not an orthogonal projection: of the images",
+    ),
+    "project fails": (
+        projecting(lambda f: throws(ValueError("no"))),
+        r"project\(f, y, m\) failed: ValueError: no",
+    ),
+    "project's shape": (projecting(lambda f: f[..., :1]), "project returns 4x3x16x1 for a step of 4x3x16x12"),
+    "no projection": (projecting(lambda f: f), "is not measured as m: leave project as"),
+    "further each time": (
+        projecting(lambda self, f, y, m: Rows.project(self, f, y, m) + unmeasured(self, f)),
+        "a step that was projected changes when it is projected again",
+    ),
+    "nothing else": (
+        projecting(lambda self, f, y, m: (v := Rows.project(self, f, y, m)) - unmeasured(self, v)),
+        "project changes what is not measured",
+    ),
+}
+
+
+def unmeasured(problem, x):
+    return x - problem.invert(problem.measure(x))
+
+
 class Stepping(torch.optim.SGD):
     """SGD whose step is a function of it and of its base class's step."""
 
@@ -1002,6 +1094,7 @@ FAULTY = {
         "schedule": SCHEDULES,
         "probe": PROBES,
         "baseline": BASELINES,
+        "problem": PROBLEMS,
         "optimizer": OPTIMIZERS,
     }.items()
     for what, case in cases.items()
@@ -1025,7 +1118,7 @@ def caught(case: str) -> tuple[str, str, int]:
 def test_an_invalid_class_fails_with_the_right_message(case):
     message = caught(case)[0]
     assert re.search(FAULTY[case][1], message)
-    assert re.match("Faulty|Strided|Normed|Linear|Classical|Divergence|Quality", message)
+    assert re.match("Faulty|Strided|Rows|Normed|Linear|Classical|Divergence|Quality", message)
     assert "\n" not in message
     assert len(message) < 300
 

@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -66,6 +66,15 @@ class Photograph:
             raise DataError(f"{name} {error}") from None
         values = (found.array[..., : found.array.shape[2] - found.alpha].astype(np.float64) - low) / (high - low)
         return cls(values.clip(0, 1).astype(np.float32), found, low, high)
+
+    def resized(self, height: int, width: int) -> "Photograph":
+        """The same in another size, every pixel that of the nearest place."""
+        before = self.values.shape[:2]
+        if before == (height, width):
+            return self
+        rows, columns = (np.arange(now) * side // now for now, side in zip((height, width), before, strict=True))
+        array = self.found.array[rows][:, columns]
+        return replace(self, values=self.values[rows][:, columns], found=replace(self.found, array=array))
 
     def assemble(self, values: np.ndarray) -> np.ndarray:
         """Values in [0, 1], of the shape of `values`, as numbers of the file's kind, with its transparency.

@@ -20,6 +20,7 @@ from copyfold.testing.middles import check_middle
 from copyfold.testing.objectives import check_corruption, check_fidelity, check_objective, check_penalty
 from copyfold.testing.optimizers import check_optimizer
 from copyfold.testing.probes import check_baseline, check_probe
+from copyfold.testing.problems import check_problem
 from copyfold.testing.samplers import check_sampler, check_schedule
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "check_optimizer",
     "check_penalty",
     "check_probe",
+    "check_problem",
     "check_sampler",
     "check_schedule",
 ]

@@ -1,0 +1,39 @@
+"""Enlarging: an image from its means over blocks of pixels."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+
+from copyfold.errors import UsageError, at_least
+from copyfold.problems.base import Problem
+from copyfold.types import Images
+
+
+@dataclass(frozen=True)
+class Enlarge(Problem):
+    r"""Enlarging: every measured pixel is the mean of a block of pixels.
+
+        (A x)[i, j] = 1 / f^2 sum_{u,v < f} x[f i + u, f j + v]        f = factor
+        A^+ = f^2 A^T: every measured pixel repeated over its block;   M = f A^T
+
+    Blocks do not overlap, and none goes beyond the border: UsageError for images whose sides the factor does not
+    divide. A photograph that was made small by another filter than the mean comes out a little too soft.
+    """
+
+    factor: int = 2
+
+    def __post_init__(self) -> None:
+        at_least(2, factor=self.factor)
+
+    def measure(self, x: Images) -> Images:
+        """The means of the blocks: b c h/f w/f."""
+        if any(side % self.factor for side in x.shape[2:]):
+            raise UsageError(
+                f"images of {x.shape[2]}x{x.shape[3]} are invalid for Enlarge(factor={self.factor}): expected "
+                f"sides that {self.factor} divides"
+            )
+        return F.avg_pool2d(x, self.factor)
+
+    def invert(self, m: Images) -> Images:
+        """Every pixel repeated over its block."""
+        return m.repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3)
