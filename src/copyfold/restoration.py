@@ -1,7 +1,8 @@
 """Restore photographs of any size with a model; the result has their size, mode and file format."""
 
+import math
 from collections.abc import Callable
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -12,42 +13,64 @@ from torch import Tensor, nn
 from copyfold.data.photographs import Photograph, parts, save
 from copyfold.errors import DataError, UsageError
 from copyfold.files import written
+from copyfold.measures import noise_level
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import receptive_field
-from copyfold.types import Images, Statistics
+from copyfold.types import Images, Progress, Statistics
 
 __all__ = ["restore"]
 
 WHOLE = 1_000_000  # pixels above which a photograph is cut into tiles
 TILE, MARGIN = 768, 256  # the part of a tile that is kept, and what is seen around it at the most
+LOOKED_AT = 1024  # pixels across and down in the middle of a photograph, of which the noise is estimated
 
 
-def restore(model: Autoencoder, x: Images, statistics: Statistics = "running") -> Images:
+OPPONENT = torch.tensor([[2.0, 2.0, 2.0], [6**0.5, 0.0, -(6**0.5)], [2**0.5, -2 * 2**0.5, 2**0.5]]) / 12**0.5
+"""Orthonormal: luminance, and two differences of colours; white noise stays white."""
+
+
+def restore(
+    model: Autoencoder,
+    x: Images,
+    statistics: Statistics = "running",
+    strength: float = 1.0,
+    progress: Progress | None = None,
+) -> Images:
     """D(E(x)) for images of any size and number of channels, clipped to [0, 1].
 
     A model that takes other sizes runs at the images' own, mirrored at the edges up to a multiple it takes, in
-    overlapping tiles above one megapixel; any other runs at its own size. A grey model is run on every channel
-    by itself; a colour model sees grey as colour. The tiles are the whole where no pixel of the output sees
-    farther than 256 pixels and nothing is taken over the whole image (batch statistics, group or instance norm,
-    a bilinear up). The images are where the model is, and stay there.
+    overlapping tiles above one megapixel; any other runs at its own size. The tiles are the whole where no pixel
+    of the output sees farther than 256 pixels and nothing is taken over the whole image (batch statistics, group
+    or instance norm, a bilinear up). A grey model sees colour as luminance and two differences of colours about
+    1/2, in an orthonormal basis, each as an image of its own, and other channels by themselves; a colour model
+    sees grey as colour. A `strength` other than 1 gives x + strength (D(E(x)) - x). `progress` is told of tiles.
+    The images are where the model is, and stay there.
     """
-    return applied(model, x, statistics).clamp(0, 1)
+    if not 0 <= strength <= 1:
+        raise UsageError(f"strength={strength} is invalid: expected a number from 0 to 1")
+    out = applied(model, x, statistics, progress)
+    return (out if strength == 1 else torch.lerp(x, out, strength)).clamp(0, 1)
 
 
 @torch.no_grad()
-def applied(model: Autoencoder, x: Images, statistics: Statistics = "running") -> Images:
-    """The same, unclipped."""
+def applied(
+    model: Autoencoder, x: Images, statistics: Statistics = "running", progress: Progress | None = None
+) -> Images:
+    """D(E(x)) as `restore` has it, unclipped."""
     count, channels, *size = x.shape
-    planes = _match(x, model.shape[0])
+    colours = (model.shape[0], channels) == (1, 3)
+    planes = _match(_opponent(x) if colours else x, model.shape[0])
     with model.using(statistics):
         if model.multiple is None:
             small = F.interpolate(planes, model.shape[1:], mode="bilinear", antialias=True, align_corners=False)
             out = F.interpolate(model(small), size, mode="bicubic", align_corners=False)
         elif size[0] * size[1] > WHOLE:
-            out = _tiled(model, planes, model.multiple)
+            out = _tiled(model, planes, model.multiple, progress)
         else:
             out = _padded(model, planes, model.multiple)
     out = out.reshape(count, -1, *size)
+    if colours:
+        return _colours(out)
     return out if out.shape[1] == channels else out.mean(1, keepdim=True)
 
 
@@ -57,15 +80,27 @@ def restore_file(
     target: Path,
     statistics: Statistics = "running",
     range: tuple[float, float] | None = None,
-) -> None:
+    strength: float = 1.0,
+    progress: Progress | None = None,
+) -> float:
     """Restore one image file into another of the same size, depth, channels and format; all pages of a TIFF.
+
+    Returns the estimated standard deviation of the noise in it (`measures.noise_level`), mean over channels and
+    pages, where values are in [0, 1]; NaN of images under 3 x 3 pixels.
 
     It comes upright. EXIF stays in JPEG, PNG and WebP, the location in it does not. `photographs.differences` says
     what else is not kept, and `Photograph.read` what a `range` is. Computed where the model is. Raises DataError
     where the file cannot be read or restored, CopyfoldError where the other cannot be written.
     """
     device = next(model.parameters(), torch.empty(0)).device
-    change_file(lambda x: restore(model, x.to(device), statistics), source, target, range)
+    levels: list[float] = []
+
+    def restored(x: Images) -> Images:
+        levels.append(_level(x))
+        return restore(model, x.to(device), statistics, strength, progress)
+
+    change_file(restored, source, target, range)
+    return sum(levels) / len(levels)
 
 
 def change_file(
@@ -90,6 +125,29 @@ def change_file(
     first = changed(next(names))  # before a file is made for it
     with written(target) as path:
         save(path, source, chain([first], map(changed, names)), len(images))
+
+
+def _level(x: Images) -> float:
+    """The estimated noise in the middle of one image, mean over its channels."""
+    top, left = (max(0, (side - LOOKED_AT) // 2) for side in x.shape[2:])
+    middle = x[0, :, None, top : top + LOOKED_AT, left : left + LOOKED_AT]
+    return noise_level(middle).mean().item() if min(middle.shape[2:]) >= 3 else math.nan
+
+
+def _opponent(x: Images) -> Images:
+    """Red, green, blue as luminance in [0, 1] and differences of colours about 1/2."""
+    y = torch.einsum("kc,bchw->bkhw", OPPONENT.to(x), x)
+    y[:, :1] /= 3**0.5
+    y[:, 1:] += 0.5
+    return y
+
+
+def _colours(y: Tensor) -> Images:
+    """The inverse of `_opponent`."""
+    y = y.clone()
+    y[:, :1] *= 3**0.5
+    y[:, 1:] -= 0.5
+    return torch.einsum("kc,bkhw->bchw", OPPONENT.to(y), y)
 
 
 def _match(x: Images, channels: int) -> Tensor:
@@ -118,16 +176,23 @@ def _padded(model: Autoencoder, x: Tensor, multiple: int) -> Tensor:
     return model(F.pad(x, (0, right, 0, bottom), mode=mode))[..., :height, :width]
 
 
-def _tiled(model: Autoencoder, x: Tensor, multiple: int) -> Tensor:
-    """The same in tiles, each seen with what lies around it, so that memory does not grow with the photograph."""
+def _tiled(model: Autoencoder, x: Tensor, multiple: int, progress: Progress | None) -> Tensor:
+    """The same in tiles, each seen with what lies around it, so that memory does not grow with the photograph.
+
+    One image at a time where none depends on another.
+    """
     out = torch.empty_like(x)
     height, width = x.shape[2:]
     reach = min(MARGIN, (receptive_field(model.modules()) or 2 * MARGIN) // 2)
     step, margin = (-(-length // multiple) * multiple for length in (TILE, reach))  # halvings fall as in the whole
-    for top in range(0, height, step):
-        for left in range(0, width, step):
-            up, before = max(0, top - margin), max(0, left - margin)
-            seen = x[..., up : top + step + margin, before : left + step + margin]
-            done = _padded(model, seen, multiple)[..., top - up :, left - before :]
-            out[..., top : top + step, left : left + step] = done[..., :step, :step]
+    together = len(x) if model.has_statistics and model.statistics == "batch" else 1
+    corners = [*product(range(0, len(x), together), range(0, height, step), range(0, width, step))]
+    for done, (first, top, left) in enumerate(corners, 1):
+        up, before = max(0, top - margin), max(0, left - margin)
+        some = slice(first, first + together)
+        seen = x[some, :, up : top + step + margin, before : left + step + margin]
+        tile = _padded(model, seen, multiple)[..., top - up :, left - before :]
+        out[some, :, top : top + step, left : left + step] = tile[..., :step, :step]
+        if progress is not None:
+            progress("tiles", done, len(corners), {})
     return out

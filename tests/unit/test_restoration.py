@@ -16,6 +16,7 @@ from copyfold import restoration as module
 from copyfold.data import photographs, scenes
 from copyfold.data.photographs import differences
 from copyfold.data.reading.depth import numbers
+from copyfold.errors import UsageError
 from copyfold.restoration import restore, restore_file
 
 
@@ -90,8 +91,9 @@ def test_an_identity_model_returns_the_image_unchanged(size, monkeypatch):
     monkeypatch.setattr(module, "TILE", 32)
     x = torch.rand(1, 3, *size)
     assert torch.equal(restore(same(), x), x)
+    assert torch.equal(restore(same(), x, strength=0.3), x)
     torch.testing.assert_close(restore(same(), x[:, :1]), x[:, :1])
-    assert torch.equal(restore(same((1, 16, 16)), x), x)
+    torch.testing.assert_close(restore(same((1, 16, 16)), x), x)  # there and back between colours and luminance
 
 
 @pytest.mark.parametrize("name", ["unet", "conv"])
@@ -104,21 +106,60 @@ def test_tiles_equal_the_whole_image(name, monkeypatch):
     monkeypatch.setattr(module, "WHOLE", 1000)
     monkeypatch.setattr(module, "TILE", 32)
     torch.testing.assert_close(restore(model, x), whole, rtol=0, atol=1e-5)
-    assert len(seen) == 12
+    assert len(seen) == 24  # one image at a time
     assert max(max(size) for size in seen) <= 32 + 2 * 24
     monkeypatch.setattr(module, "MARGIN", 0)  # so that this test could fail
     assert not torch.allclose(restore(model, x), whole, rtol=0, atol=1e-3)
 
 
-def test_a_grey_model_restores_each_channel_by_itself():
+@pytest.mark.parametrize("channels", [2, 5])
+def test_a_grey_model_restores_each_channel_by_itself(channels):
+    model = ready(cf.UNet((1, 16, 16), width=4, depth=2))
+    images = torch.rand(2, channels, 18, 22)
+    out = restore(model, images)
+    assert out.shape == images.shape
+    for channel in range(channels):
+        one = slice(channel, channel + 1)
+        torch.testing.assert_close(out[:, one], restore(model, images[:, one]))
+
+
+def test_a_grey_model_sees_colour_as_luminance_and_two_differences():
     model = ready(cf.UNet((1, 16, 16), width=4, depth=2))
     x = torch.rand(2, 3, 18, 22)
-    for images in (x, torch.rand(2, 5, 18, 22)):
-        out = restore(model, images)
-        assert out.shape == images.shape
-        for channel in range(images.shape[1]):
-            one = slice(channel, channel + 1)
-            torch.testing.assert_close(out[:, one], restore(model, images[:, one]))
+    red, green, blue = x.unbind(1)
+    seen = [(red + green + blue) / 3, 0.5 + (red - blue) / 2**0.5, 0.5 + (red - 2 * green + blue) / 6**0.5]
+    with torch.no_grad():
+        luminance, first, second = (module.applied(model, y[:, None])[:, 0] for y in seen)
+    first, second = first - 0.5, second - 0.5
+    by_hand = [
+        luminance + first / 2**0.5 + second / 6**0.5,
+        luminance - 2 * second / 6**0.5,
+        luminance - first / 2**0.5 + second / 6**0.5,
+    ]
+    torch.testing.assert_close(restore(model, x), torch.stack(by_hand, 1).clamp(0, 1))
+    grey = x[:, :1].expand(-1, 3, -1, -1)
+    white = module.OPPONENT @ module.OPPONENT.T
+    torch.testing.assert_close(white, torch.eye(3))  # noise keeps its std and stays independent
+    torch.testing.assert_close(module._opponent(grey)[:, 1:], torch.full((2, 2, 18, 22), 0.5))
+
+
+def test_strength_is_the_share_of_the_change():
+    model = ready(MODELS["unet"]())
+    x = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        change = module.applied(model, x) - x
+    torch.testing.assert_close(restore(model, x, strength=0.25), (x + 0.25 * change).clamp(0, 1))
+    assert torch.equal(restore(model, x, strength=0.0), x)
+    with pytest.raises(UsageError, match=r"^strength=1.5 is invalid: expected a number from 0 to 1"):
+        restore(model, x, strength=1.5)
+
+
+def test_progress_is_told_of_tiles(monkeypatch):
+    monkeypatch.setattr(module, "WHOLE", 1000)
+    monkeypatch.setattr(module, "TILE", 32)
+    told = []
+    restore(same(), torch.rand(1, 3, 40, 70), progress=lambda what, done, total, _: told.append((what, done, total)))
+    assert told == [("tiles", k, 6) for k in range(1, 7)]
 
 
 def test_a_colour_model_gets_grey_images_in_three_channels():

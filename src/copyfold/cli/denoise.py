@@ -1,11 +1,17 @@
-"""Denoise photographs with a trained model; every result has its photograph's size, depth and file format.
+"""Denoise photographs; every result has its photograph's size, depth and file format.
 
-A convolutional model runs at the photograph's size, in tiles above one megapixel; a fully connected one at the
-size that it was trained at. A convolutional model that was trained on crops (`train --crop`) so sees photographs
-at the scale of its training. EXIF data is kept, except the location. All pages of a TIFF are denoised; of an
-animation the first frame is. What will not come back as it was is said before the first photograph.
+By the denoiser of the package copyfold-weights, which needs no level of noise, or by the model of a run of your
+own, given before the photographs. A convolutional model runs at the photograph's size, in tiles above one
+megapixel; a fully connected one at the size that it was trained at. A convolutional model that was trained on
+crops (`train --crop`) so sees photographs at the scale of its training. A model of grey images sees colour as
+luminance and two differences of colours. --strength below 1 keeps some of the noise, and of the texture that is
+taken for it.
+
+EXIF data is kept, except the location. All pages of a TIFF are denoised; of an animation the first frame is. What
+will not come back as it was is said before the first photograph.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,19 +26,19 @@ NAMED = 5  # images named in the error message
 
 def command(arguments: Sequence[str]) -> int:
     """Denoise every image; those that cannot be read or written are skipped and reported at the end."""
-    from copyfold import runs
+    from copyfold.cli import _denoiser
     from copyfold.data.photographs import differences
     from copyfold.restoration import restore_file
 
     options = _parsing.parse(_parser(), arguments)
+    if not 0 <= options.strength <= 1:
+        raise UsageError(f"--strength {options.strength:g} is invalid: expected a number from 0 to 1")
     device = _device.chosen(options.device)
-    run = runs.open(options.run)
-    model, low_high = run.model.to(device), run.recipe.get("range")
-    span = (float(low_high[0]), float(low_high[1])) if low_high else None
-    out = Path(options.out)
-    sources = _sources([Path(image) for image in options.image], out)
+    denoiser, images = _denoiser.given(options.image, "denoise")
+    model, out = denoiser.model.to(device), Path(options.out)
+    sources = _sources(images, out)
     if model.multiple is None:
-        crops = run.recipe.get("crop") is not None
+        crops = denoiser.run is not None and denoiser.run.recipe.get("crop") is not None
         _screen.log.info(
             "this model only takes images of %dx%d: photographs are scaled to that size and back%s",
             *model.shape[1:],
@@ -46,8 +52,12 @@ def command(arguments: Sequence[str]) -> int:
         for done, (source, name) in enumerate(sources):
             progress("denoising", done, len(sources), {})
             try:
-                restore_file(model, source, out / name, options.statistics, span)
+                level = restore_file(
+                    model, source, out / name, options.statistics, denoiser.range, options.strength, progress
+                )
                 print(out / name)
+                if math.isfinite(level):
+                    _screen.log.info("%s: noise of std %.1f of 255, as estimated", source, 255 * level)
             except CopyfoldError as error:
                 if isinstance(error, Full) or len(sources) == 1:  # the others cannot be written either
                     raise
@@ -71,14 +81,19 @@ def _ended(unread: list[str], unwritten: list[str], count: int) -> int:
 
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("denoise", __doc__)
-    parser.add_argument("run", help="The folder of a run.")
-    parser.add_argument("image", nargs="+", help="Image files, or folders of them.")
+    parser.usage = "copyfold denoise [RUN] IMAGE ... [options]"
+    parser.add_argument(
+        "image", nargs="+", help="Image files, or folders of them; the first may be a run's folder."
+    )
     parser.add_argument("--out", default="denoised", help="The folder for the results.")
     parser.add_argument(
         "--statistics",
         type=Statistics,
         default="running",
         help="The statistics that batch norm uses: running (a result depends on its photograph alone) or batch.",
+    )
+    parser.add_argument(
+        "--strength", type=float, default=1.0, help="How much of the change is made, from 0 (none) to 1 (all)."
     )
     _device.flag(parser)
     return parser

@@ -2,10 +2,10 @@
 
 --problem says how the photograph was measured. Inpaint: pixels are missing where the image --mask is black.
 Missing: pixels at random places are ignored, to try it. Deblur: after a Gaussian blur. Enlarge: its pixels are
-means of blocks. The denoiser is a run, given before the photograph, of a convolutional model that was trained to
-remove noise of many levels (train --config denoiser --crop 64). What was measured stays as it is; the rest is
-sampled, and differs with the seed. The mean of several --samples is closer to the truth than one of them, and
-smoother. A grey model restores each channel of a colour photograph separately.
+means of blocks. The denoiser is that of the package copyfold-weights, or a run, given before the photograph, of a
+convolutional model that was trained to remove noise of many levels (train --config denoiser --crop 64). What was
+measured stays as it is; the rest is sampled, and differs with the seed. The mean of several --samples is closer to
+the truth than one of them, and smoother.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ KNOWN = 0.5  # of a mask's pixel, at least where it is known: a mask as JPEG is 
 
 def command(arguments: Sequence[str]) -> int:
     """Restore one image file into another."""
-    from copyfold import runs
+    from copyfold.cli import _denoiser
     from copyfold.inverse import solve_file
 
     options = _parsing.parse(_parser(), arguments)
@@ -38,7 +38,12 @@ def command(arguments: Sequence[str]) -> int:
     device = _device.chosen(options.device)
     if options.problem is None:
         raise UsageError(f"restore needs --problem: one of {', '.join(_classes.names(Problem))}")
-    folder, photograph = _given(options.image)
+    denoiser, images = _denoiser.given(options.image, "restore")
+    if len(images) != 1 or images[0].is_dir():
+        raise UsageError(
+            f"{' '.join(map(str, images))} is invalid: expected one image file, after a run or without"
+        )
+    (photograph,) = images
     out = Path(options.out or Path("restored") / photograph.name)
     if out.resolve() == photograph.resolve():
         raise UsageError(f"--out {out} is the photograph, which would be overwritten: give another file")
@@ -47,10 +52,9 @@ def command(arguments: Sequence[str]) -> int:
             f"--out {out} is invalid: the result has the format of {photograph.name}: expected a name that ends "
             f"in {photograph.suffix}"
         )
-    run = runs.open(folder)
-    problem = _masked(options.problem, options.mask)
-    model, low_high = run.model.to(device), run.recipe.get("range")
-    for doubt in filter(None, (options.ascent.doubt(model), _levels(run, options.ascent))):
+    problem, model = _masked(options.problem, options.mask), denoiser.model.to(device)
+    levels = "" if denoiser.run is None else _levels(denoiser.run, options.ascent)
+    for doubt in filter(None, (options.ascent.doubt(model), levels)):
         _screen.log.warning("%s", doubt)
     with _screen.progress() as progress:
         for sentence in differences([photograph]):
@@ -61,7 +65,7 @@ def command(arguments: Sequence[str]) -> int:
             photograph,
             out,
             options.samples,
-            range=(float(low_high[0]), float(low_high[1])) if low_high else None,
+            range=denoiser.range,
             ascent=options.ascent,
             statistics=options.statistics,
             seed=options.seed,
@@ -74,9 +78,9 @@ def command(arguments: Sequence[str]) -> int:
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("restore", __doc__)
     parser.usage = (
-        "copyfold restore RUN PHOTO --problem=CLASS [--problem.OPTION VALUE ...] [--mask FILE] [options]"
+        "copyfold restore [RUN] PHOTO --problem=CLASS [--problem.OPTION VALUE ...] [--mask FILE] [options]"
     )
-    parser.add_argument("image", nargs="+", help="The folder of a run, and an image file.")
+    parser.add_argument("image", nargs="+", help="An image file; the folder of a run may stand before it.")
     parser.add_choice("--problem", Problem, "How the photograph was measured")
     parser.add_argument(
         "--mask",
@@ -99,19 +103,6 @@ def _parser() -> _parsing.Parser:
     return parser
 
 
-def _given(words: list[str]) -> tuple[Path, Path]:
-    """The run and the photograph; the run is a folder, and may come second."""
-    if len(words) == 1 and not Path(words[0]).is_dir():
-        raise UsageError(
-            "restore needs a denoiser: give the folder of a run before the photograph; copyfold train PHOTOS "
-            "--config denoiser --crop 64 --run runs/denoiser makes one"
-        )
-    if len(words) != 2:
-        raise UsageError(f"{' '.join(words)} is invalid: expected the folder of a run and one image file")
-    run, photograph = map(Path, words)
-    return (photograph, run) if photograph.is_dir() and not run.is_dir() else (run, photograph)
-
-
 def _levels(run: Run, ascent: Ascent) -> str:
     """A warning where the run was not trained on the noise that the ascent goes through; "" where it was."""
     try:
@@ -128,7 +119,8 @@ def _levels(run: Run, ascent: Ascent) -> str:
         return ""
     return (
         f"this run was trained on noise of std {low:g} to {high:g}, and is applied to noise of std "
-        f"{ascent.to_std:g} to {ascent.from_std:g}: --ascent.from_std {high:g} --ascent.to_std {low:g} would stay within"
+        f"{ascent.to_std:g} to {ascent.from_std:g}: --ascent.from_std {high:g} --ascent.to_std {low:g} would stay "
+        "within"
     )
 
 

@@ -28,7 +28,7 @@ ROUNDING = 1e-3  # floats outside [0, 1] by no more are clipped
 LARGE = 2**32 - 2**27  # bytes of pixels above which a TIFF needs offsets of 64 bits
 ROWS = 256  # of a PNG that are encoded at once
 
-APART = "this model is greyscale: each channel of a colour photograph is denoised separately"
+APART = "this model is greyscale: it sees a colour photograph as luminance and two differences of colours"
 PALETTE = "palettes come back as full colour"
 COLOURS = "GIFs come back with 256 colours chosen again"
 INK = "CMYK goes through RGB and comes back without black ink (K = 0)"
@@ -64,8 +64,10 @@ class Photograph:
             low, high = _span(found, range)
         except Refused as error:
             raise DataError(f"{name} {error}") from None
-        values = (found.array[..., : found.array.shape[2] - found.alpha].astype(np.float64) - low) / (high - low)
-        return cls(values.clip(0, 1).astype(np.float32), found, low, high)
+        values = found.array[..., : found.array.shape[2] - found.alpha].astype(np.float64)
+        values -= low  # in place: a large photograph has 100 MB and more
+        values /= high - low
+        return cls(values.clip(0, 1, out=values).astype(np.float32), found, low, high)
 
     def resized(self, height: int, width: int) -> "Photograph":
         """The same in another size, every pixel that of the nearest place."""
@@ -85,10 +87,13 @@ class Photograph:
         colours = before[..., : before.shape[2] - self.found.alpha]
         if before.dtype == bool:
             return values >= 1 / 2
-        scaled = values.astype(np.float64) * (self.high - self.low) + self.low
-        scaled = np.where((colours < self.low) | (colours > self.high), colours, scaled)
+        scaled = values.astype(np.float64)
+        scaled *= self.high - self.low
+        scaled += self.low
+        outside = (colours < self.low) | (colours > self.high)
+        scaled[outside] = colours[outside]
         if before.dtype.kind in "iu":
-            scaled = np.rint(scaled)
+            np.rint(scaled, out=scaled)
         return np.concatenate([scaled.astype(before.dtype), before[..., colours.shape[2] :]], axis=2)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from copyfold.corruptions import noise_like
-from copyfold.errors import UsageError, at_least, not_negative, one_of
+from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Float, Images, Shape
@@ -41,9 +41,9 @@ class Step:
 class Ascent(Sampler):
     r"""Stochastic coarse-to-fine ascent: samples of the prior in a denoiser.
 
-        f(y) = D(y) - y,   s^2 = |f(y)|^2 / (c h w)
-        y <- y + h_t f(y) + g z        h_t = h0 t / (1 + h0 (t - 1)),   z ~ N(0, I)
-                                       g^2 = ((1 - beta h_t)^2 - (1 - h_t)^2) s^2
+    f(y) = D(y) - y,   s^2 = |f(y)|^2 / (c h w)
+    y <- y + h_t f(y) + g z        h_t = h0 t / (1 + h0 (t - 1)),   z ~ N(0, I)
+                                   g^2 = ((1 - beta h_t)^2 - (1 - h_t)^2) s^2
     """
 
     beta: float = 0.05
@@ -63,7 +63,9 @@ class Ascent(Sampler):
             if not 0 < getattr(self, name) <= 1:
                 raise UsageError(f"{name}={getattr(self, name)} is invalid: expected a number above 0, at most 1")
         if not 0 < self.to_std <= self.from_std:
-            raise UsageError(f"to_std={self.to_std} is invalid: expected a number above 0, at most {self.from_std}")
+            raise UsageError(
+                f"to_std={self.to_std} is invalid: expected a number above 0, at most {self.from_std}"
+            )
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:
         """Noise N(mean, from_std^2) to start from, count x c x h x w, where rng is."""

@@ -1,0 +1,42 @@
+"""The denoiser of a command: a run's model, or that of the package copyfold-weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from copyfold import runs
+from copyfold.cli import _screen
+from copyfold.errors import UsageError
+from copyfold.models.base import Autoencoder
+from copyfold.models.pretrained import pretrained
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A model, and the run that it is of; None of copyfold-weights."""
+
+    model: Autoencoder
+    run: runs.Run | None
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The numbers that were 0 and 1 in its training, where the run names some."""
+        found = None if self.run is None else self.run.recipe.get("range")
+        return (float(found[0]), float(found[1])) if found else None
+
+
+def given(words: list[str], command: str) -> tuple[Denoiser, list[Path]]:
+    """The denoiser, and the photographs: the first word may be a run, the others are files and folders.
+
+    UsageError where there is no photograph, and where the first of several words is nothing at all.
+    """
+    first, *others = map(Path, words)
+    if (first / "recipe.yaml").is_file():
+        if not others:
+            raise UsageError(f"{command} needs photographs: give image files or folders of them after {first}")
+        run = runs.open(first)
+        return Denoiser(run.model, run), others
+    if others and not first.exists():
+        raise UsageError(f"{first} does not exist: expected the folder of a run, or an image")
+    model = pretrained()
+    _screen.log.info("the denoiser is that of the package copyfold-weights")
+    return Denoiser(model, None), [first, *others]
