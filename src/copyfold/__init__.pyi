@@ -88,6 +88,7 @@ from copyfold.report.diagnosis import Report as Report
 from copyfold.report.diagnosis import diagnose as diagnose
 from copyfold.restoration import restore as restore
 from copyfold.runs import Run as Run
+from copyfold.samplers.ascent import Ascent as Ascent
 from copyfold.samplers.base import Sampler as Sampler
 from copyfold.samplers.fitted import FittedGaussian as FittedGaussian
 from copyfold.samplers.fitted import FittedMixture as FittedMixture

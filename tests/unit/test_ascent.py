@@ -9,7 +9,7 @@ from torch import Generator
 import copyfold as cf
 from copyfold.data.synthetic import GaussianMixture, ring
 from copyfold.measures import sliced_wasserstein
-from known import Pixels
+from known import Identity, Pixels
 
 
 def rng(seed: int = 3) -> Generator:
@@ -126,17 +126,19 @@ def denoiser(density: GaussianMixture):
 
 @pytest.mark.parametrize("density", [ring(), uneven()], ids=["ring", "uneven"])
 def test_by_the_exact_score_samples_are_as_far_as_true_ones(density):
-    """Medians of five draws of 1,000 points, the level given; and not without the noise that is added."""
+    """Medians of five draws of 1,000 points, the level given."""
     ascent = cf.Ascent(mean=0.0, clip=False)
     image, denoised, true = map(median, zip(*distances(density, ascent, denoiser(density), 1000, 5), strict=True))
     assert image < 1.5 * true
     assert denoised < 1.5 * true
-    still = cf.Ascent(beta=1.0, mean=0.0, clip=False)
-    flowed, *_, true = map(median, zip(*distances(density, still, denoiser(density), 1000, 5), strict=True))
-    assert flowed > 1.5 * true
 
 
-# ---------------------------------------------------------------- constraints
+def test_from_too_narrow_noise_or_without_added_noise_samples_are_farther():
+    """The control: what is said of samples can be wrong."""
+    density = uneven()
+    for ascent in (cf.Ascent(from_std=0.3, mean=0.0, clip=False), cf.Ascent(beta=1.0, mean=0.0, clip=False)):
+        image, _, true = map(median, zip(*distances(density, ascent, denoiser(density), 1000, 5), strict=True))
+        assert image > 1.5 * true
 
 
 def test_measurements_are_met_and_the_prior_decides_the_rest():
@@ -207,14 +209,88 @@ def test_an_ascent_that_runs_away_ends_with_an_error(clip, level):
         assert last.min() >= 0
         assert last.max() <= 1
         return
+    frames = []
     with pytest.raises(cf.Diverged, match=r"ran away at step \d+ of 201: the noise of image \d .* take clip=True"):
-        for n, frame in enumerate(film, 1):
-            assert frame.isfinite().all()
-            assert n < 150
+        frames.extend(frame for frame in film)
+    assert len(frames) < 150
+    assert all(frame.isfinite().all() for frame in frames)
 
 
 def test_an_image_that_is_not_finite_is_an_error():
-    steps = cf.Ascent().ascend(lambda y, _: y / 0, torch.rand(2, 1, 4, 4) - 0.5, rng())
+    steps = cf.Ascent().ascend(lambda y, _: y * torch.nan, torch.rand(2, 1, 4, 4), rng())
     with pytest.raises(cf.Diverged, match="train the denoiser longer"):
-        list(cf.Ascent().ascend(lambda y, _: y * torch.nan, torch.rand(2, 1, 4, 4), rng()))
-    assert next(steps).denoised.isfinite().all()  # clipped to 0 and 1
+        next(steps)
+
+
+def test_a_network_that_copies_is_doubted_and_one_that_removes_noise_is_not():
+    copy, ascent = Identity((1, 16, 16)), cf.Ascent()
+    assert "this Identity takes noise of std 1 for noise of std 0" in ascent.doubt(copy.train())
+    assert "Gaussian(std=(0.01, 1))" in ascent.doubt(copy)
+    assert copy.training
+    assert ascent.doubt(Shrinking((1, 16, 16))) == ""
+
+
+class Leaving(Pixels):
+    """It removes no noise that is fainter than 0.1, of a grey."""
+
+    def logits(self, z):
+        y = super().logits(z)
+        return y if y.std() < 0.1 else torch.full_like(y, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("ascent", "model", "words"),
+    [
+        (cf.Ascent(), Shrinking, ""),
+        (cf.Ascent(level="estimated"), Shrinking, ""),
+        (cf.Ascent(), Leaving, "0.1 is planned: the denoiser leaves noise"),
+        (cf.Ascent(), Identity, "is planned: the denoiser leaves noise as it is"),
+        (cf.Ascent(level="estimated"), Identity, 'they end after fewer steps; level="planned" takes them all'),
+    ],
+    ids=["planned", "estimated", "faint", "copy", "copy by estimates"],
+)
+def test_a_film_says_once_where_levels_part(ascent, model, words, caplog):
+    model = model((1, 16, 16))
+    *_, _ = ascent(model, ascent.noise(3, model.shape, rng()), rng(4))
+    assert [words in record.message for record in caplog.records] == [True] * bool(words)
+
+
+def test_a_film_says_early_that_images_run_away(caplog):
+    model, ascent = Growing((1, 16, 16)), cf.Ascent(clip=False)
+    with pytest.raises(cf.Diverged):
+        *_, _ = ascent(model, ascent.noise(3, model.shape, rng()), rng(4))
+    (record,) = caplog.records
+    assert "of 3 images is estimated at more than twice the planned std 0." in record.message
+    assert "as of images that run away" in record.message
+
+
+def test_a_trace_has_the_levels_of_every_frame():
+    model, ascent = Shrinking((1, 32, 32)), cf.Ascent(beta=0.5)
+    x = ascent.noise(3, (1, 32, 32), rng())
+    traced = list(ascent.trace(model, x, rng(4)))
+    for (frame, numbers), other, (std, _) in zip(traced, ascent(model, x, rng(4)), ascent.plan(), strict=True):
+        assert torch.equal(frame, other)
+        assert numbers["planned noise"].item() == pytest.approx(std)
+        assert numbers["estimated noise"].shape == (3,)
+        torch.testing.assert_close(numbers["estimated noise"], torch.full((3,), std), rtol=0.12, atol=0)
+    walk = cf.Walk(steps=2)
+    assert [numbers for _, numbers in walk.trace(model, x, rng())] == [{}, {}]
+    assert (walk.length(), cf.Prior().length()) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"beta": 0.0}, "beta=0.0 is invalid: expected a number above 0, at most 1"),
+        ({"h0": 1.5}, "h0=1.5"),
+        ({"h_max": float("nan")}, "h_max=nan"),
+        ({"to_std": 0.0}, "to_std=0.0 are invalid: expected from_std > to_std > 0"),
+        ({"from_std": 0.01}, "from_std > to_std"),
+        ({"from_std": float("inf")}, "from_std=inf"),
+        ({"steps": 0}, "steps=0"),
+        ({"level": "known"}, "planned, estimated"),
+    ],
+)
+def test_invalid_schedules_are_refused(given, words):
+    with pytest.raises(cf.UsageError, match=words):
+        cf.Ascent(**given)

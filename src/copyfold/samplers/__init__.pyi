@@ -1,5 +1,6 @@
 # Written by scripts/stubs.py: run `make stubs` where public names or the arguments of fit have changed.
 
+from copyfold.samplers.ascent import Ascent as Ascent
 from copyfold.samplers.base import Sampler as Sampler
 from copyfold.samplers.fitted import FittedGaussian as FittedGaussian
 from copyfold.samplers.fitted import FittedMixture as FittedMixture

@@ -25,7 +25,7 @@ Denoiser: TypeAlias = Callable[[Images, float], Images]
 Project: TypeAlias = Callable[[Images, Images], Images]
 """project(f, y): the step to take at y in place of the residual f = D(y) - y, for constrained images."""
 
-PARTED = 2.0  # times the planned level: from there on most images are off course
+PARTED = 2.0  # times the planned level, from which an image is off course
 AWAY = 5.0  # times the first level; that of an image of two values varies by chance to four times it
 UNTRAINED = 0.75  # of the std of pure noise: a network that sees less of it was not trained to remove it
 
@@ -57,20 +57,21 @@ class Ascent(Sampler):
     Each step removes more noise than it adds: the level s of the noise falls to (1 - beta h) s, and the image
     forms from coarse to fine. Start from noise N(mean, from_std^2) to generate. Yields the denoised images D(y):
     the first of pure noise, the last of y with noise of std `to_std`. `trace` also gives the levels, `ascend`
-    also y.
+    also y. A `to_std` below the levels of the training makes the worst images: stripes, or one grey; networks
+    without additive constants go on to amplify them.
 
     s is the planned level: `from_std` at first, multiplied by 1 - beta h in every step. With level =
-    "estimated", as in the paper, s is |f| / sqrt(c h w), of each image by itself, and an image is left as it is
-    once that is at most `to_std`; estimates run ahead of the plan where a network leaves noise, or knows what it
-    leaves out. A film has `length()` frames: until the planned level is at most `to_std`, or `steps` of them
-    (more than planned give estimates that are behind the plan time). `clip` clips D(y) to [0, 1], where the mean
-    of all images that y may be is too: it cannot make a denoiser worse, and keeps a poor one from running away.
+    "estimated", as in the paper, s is |f| / sqrt(c h w), of each image by itself, and an image stays as it is
+    once that is at most `to_std`; the estimate is below the level where detail is removed with the noise, so
+    that these end after fewer steps. A film has `length()` frames: until the planned level is at most `to_std`,
+    or `steps` of them. `clip` clips D(y) to [0, 1]: the mean of images in [0, 1] is there too, so that this
+    cannot make a denoiser worse, and no image becomes brighter without end.
 
-    For the best denoiser, the limit of small h is exact for every beta. Detail of standard deviation d gets a
+    For the best denoiser the limit of small h is exact for every beta, and detail of standard deviation d gets a
     std too small by about h / 4 of it, h being that of the step where s passes d: with the defaults 18 % for d =
-    0.1. `h_max` limits h: 0.1 leaves 2 %, for 925 steps in place of 201. A larger beta takes fewer steps and
-    adds less noise, which would correct the errors of a trained network; beta = 1 adds none. Diverged where the
-    level of an image doubles.
+    0.1. `h_max` limits h: 0.1 leaves 2 %, for 925 steps in place of 201. A larger beta takes fewer steps; it
+    adds less noise, which corrects the errors of a trained network, and beta = 1 adds none. Diverged where the
+    level of an image becomes NaN, or five times its first one.
 
     Z. Kadkhodaie and E. P. Simoncelli, "Stochastic solutions for linear inverse problems using the prior implicit
     in a denoiser" (2021, arXiv:2007.13640), algorithm 1.
@@ -143,8 +144,8 @@ class Ascent(Sampler):
     def trace(self, model: Autoencoder, x: Images, rng: Generator) -> Trace:
         """The film; with each frame the "estimated noise" of every image, and the "planned noise" of all.
 
-        A warning is logged, at once and only once, where the estimated noise of most images is less than half of
-        the planned one, or more than twice.
+        A warning is logged, at once and only once, where the estimated noise of an image is more than twice the
+        planned one, or that of most images less than half of it.
         """
         told = False
         for n, step in enumerate(self.ascend(lambda y, _: model(y), x, rng), 1):
@@ -187,19 +188,20 @@ class Ascent(Sampler):
             y = torch.where(level > self.to_std, y + h * f + added * noise_like(y, rng=rng), y)
 
     def _parted(self, step: Step) -> str:
-        """What is wrong where most images are not at the planned level; "" where they are."""
-        middle = step.estimated.median().item()
-        if step.planned / PARTED <= middle <= step.planned * PARTED:
-            return ""
-        levels = (
-            f"the noise of the images is estimated at std {middle:.2g} (median), and {step.planned:.2g} is planned"
-        )
-        if middle > step.planned:
+        """What is wrong where levels are not as planned; "" where they are."""
+        planned, middle = max(step.planned, self.to_std), step.estimated.median().item()
+        high = int((step.estimated > PARTED * planned).sum())
+        if high:
             return (
-                f"{levels}: the denoiser does not remove so faint a noise; expected a larger to_std, or clip=True"
+                f"the noise of {high} of {len(step.image)} images is estimated at more than twice the planned std "
+                f"{planned:.2g}, {step.estimated.max():.2g} at most, as of images that run away: take a to_std "
+                "that the denoiser was trained on, and clip=True"
             )
+        if PARTED * middle >= planned:
+            return ""
+        levels = f"the noise of the images is estimated at std {middle:.2g} (median), and {planned:.2g} is planned"
         if self.level == "estimated":
-            return f'{levels}: the estimates run ahead, and images may end unfinished; take level="planned"'
+            return f'{levels}: they end after fewer steps; level="planned" takes them all'
         return f"{levels}: the denoiser leaves noise as it is; train it on noise of that std, or lower from_std"
 
     def _ran_away(self, n: int, estimated: Float[Tensor, "b"], bound: Float[Tensor, "b"], std: float) -> str:
