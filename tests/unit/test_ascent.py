@@ -9,6 +9,7 @@ from torch import Generator
 import copyfold as cf
 from copyfold.data.synthetic import GaussianMixture, ring
 from copyfold.measures import sliced_wasserstein
+from copyfold.testing import check_sampler
 from known import Identity, Pixels
 
 
@@ -294,3 +295,8 @@ def test_a_trace_has_the_levels_of_every_frame():
 def test_invalid_schedules_are_refused(given, words):
     with pytest.raises(cf.UsageError, match=words):
         cf.Ascent(**given)
+
+
+def test_an_ascent_of_planned_length_passes_the_check_of_samplers():
+    check_sampler(cf.Ascent(beta=0.5, h0=0.5, to_std=0.3))
+    check_sampler(cf.Ascent(beta=0.5, h0=0.5, to_std=0.3, level="estimated"))

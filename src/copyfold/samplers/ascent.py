@@ -208,9 +208,7 @@ class Ascent(Sampler):
         """What is wrong, and what keeps an ascent on course."""
         image = int((~(estimated <= AWAY * bound)).nonzero()[0])
         off = [
-            f"{name}"
-            for name, on in (("clip=True", self.clip), ('level="planned"', self.level == "planned"))
-            if not on
+            name for name, on in (("clip=True", self.clip), ('level="planned"', self.level == "planned")) if not on
         ]
         advice = "take " + " and ".join(off) if off else "train the denoiser longer, and on noise of these levels"
         return (
