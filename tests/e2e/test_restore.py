@@ -63,9 +63,7 @@ def test_the_options_reach_the_solver(run, photo, copyfold, tmp_path, monkeypatc
         (("--problem=Missing", "--problem.rate=0.9", "--problem.seed=3"), (44, 30)),
     ],
 )
-def test_every_problem_has_its_options(
-    options, size, run, photo, copyfold, tmp_path, monkeypatch
-):
+def test_every_problem_has_its_options(options, size, run, photo, copyfold, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert copyfold("restore", run, photo, *options, *FAST).done().out == ["restored/photo.png"]
     assert pixels("restored/photo.png").shape == (size[1], size[0], 3)

@@ -158,7 +158,9 @@ def test_progress_is_told_of_tiles(monkeypatch):
     monkeypatch.setattr(module, "WHOLE", 1000)
     monkeypatch.setattr(module, "TILE", 32)
     told = []
-    restore(same(), torch.rand(1, 3, 40, 70), progress=lambda what, done, total, _: told.append((what, done, total)))
+    restore(
+        same(), torch.rand(1, 3, 40, 70), progress=lambda what, done, total, _: told.append((what, done, total))
+    )
     assert told == [("tiles", k, 6) for k in range(1, 7)]
 
 
