@@ -226,6 +226,7 @@ def test_a_grey_model_says_only_of_colour_photographs_that_it_takes_channels_apa
     grey, colour = [tmp_path / "grey.png", tmp_path / "deep.tif"], [tmp_path / "colour.png"]
     assert differences(grey, channels=1) == []
     assert differences([*grey, *colour], channels=1) == [
-        "this model is greyscale: it sees a colour photograph as luminance and two differences of colours (1 of 3 images)"
+        "this model is greyscale: it sees a colour photograph as luminance and two differences of colours "
+        "(1 of 3 images)"
     ]
     assert differences(colour, channels=3) == []
