@@ -10,7 +10,6 @@ Prints PSNR with peak 255, its mean over images and its spread, beside doing not
 """
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
