@@ -28,7 +28,7 @@ FEW = 10
 
 @dataclass(frozen=True)
 class BlindSpot(Objective):
-    r"""Learn to denoise from noisy images alone: predict masked pixels from those around them.
+    r"""Denoising from noisy images alone: predict masked pixels from their neighbours.
 
         L(x) = D / |M| sum_{i in M} -log p(x_i | D(z)_i)        z = E(x~),   x~_M from the neighbours, else x~ = x
 
