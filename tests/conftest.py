@@ -41,6 +41,12 @@ def fashion_mnist() -> Path:
     return _at_hand("fashion_mnist")
 
 
+@pytest.fixture
+def bsd68_images() -> Path:
+    """The grey photographs of the denoising table, where they are at hand."""
+    return _at_hand("bsd68")
+
+
 def _at_hand(name: str) -> Path:
     folder = Path(__file__).resolve().parents[2] / "shared" / "data" / name
     if not folder.is_dir():

@@ -54,6 +54,7 @@ from copyfold.models.variational import Variational as Variational
 from copyfold.objectives.base import Classical as Classical
 from copyfold.objectives.base import Objective as Objective
 from copyfold.objectives.base import Penalty as Penalty
+from copyfold.objectives.blind_spot import BlindSpot as BlindSpot
 from copyfold.objectives.fidelities import AbsoluteError as AbsoluteError
 from copyfold.objectives.fidelities import Bernoulli as Bernoulli
 from copyfold.objectives.fidelities import ErrorAndAngle as ErrorAndAngle

@@ -737,6 +737,10 @@ OBJECTIVES = {
         cf.Classical(storing(lambda every: 2 * every)),
         "^Classical: saved and read back, it has another corruption: store every argument",
     ),
+    "doubt": (
+        faulty(Twice, doubt=lambda self, x: x.mean() > 1),
+        "doubt returns a tensor of one number: expected a",
+    ),
     "no step": (faulty(Twice, __call__=lambda self, model, x: {}), "Faulty on MLP failed: TypeError"),
     "gradients": (
         losing(lambda model, x: squares(model(x)).backward() or {"a": squares(model(x))}),

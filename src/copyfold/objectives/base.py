@@ -51,6 +51,14 @@ class Objective(Recorded, ABC):
         """Raise UsageError where the objective has no meaning for the model; called before training."""
         del model
 
+    def doubt(self, x: Images) -> str | None:
+        """Say in a sentence why images such as x may not suit the objective; None where nothing is against it.
+
+        Called before training with some of the training images; what it says is logged as a warning.
+        """
+        del x
+        return None
+
 
 class Penalty(Recorded, ABC):
     """A regulariser: its weight times the mean over the batch of a sum over the code's dimensions.

@@ -174,8 +174,8 @@ def check_objective(objective: Objective, model: Autoencoder | None = None) -> N
 
     It returns its terms by name: float32 scalars, also under bf16 mixed precision, averaged over the batch, whose
     sum has a gradient to the model. It writes scalars without a gradient into `watch`. It is a function of the
-    images, the step and torch's seed, and changes neither the images nor, in eval mode, the model. Its arguments
-    are stored. AssertionError says in one line what is wrong.
+    images, the step and torch's seed, and changes neither the images nor, in eval mode, the model. What it doubts
+    about images is a sentence or None. Its arguments are stored. AssertionError says in one line what is wrong.
     """
     name = class_name(objective, Objective)
     stores_arguments(objective)
@@ -196,6 +196,9 @@ def check_objective(objective: Objective, model: Autoencoder | None = None) -> N
                 named, f"{name}: returns {shown(first)}: expected the terms of the loss by name, a dict of scalars"
             )
             require(same(x, given), f"{name}: changes the given images: work on a copy")
+            said: Any = objective.doubt(x)
+            spoken = said is None or isinstance(said, str)
+            require(spoken, f"{name}: doubt returns {shown(said)}: expected a sentence, or None")
             for key, term in first.items():
                 _is_a_scalar(name, f"the term {key}", term)
                 alike = same(term.detach(), again[key].detach())

@@ -1,5 +1,7 @@
 """What is refused before the first step, rather than after minutes."""
 
+import logging
+import math
 from typing import Any, cast
 
 import torch
@@ -11,6 +13,10 @@ from copyfold.models.base import Autoencoder, check_reloadable
 from copyfold.objectives.base import Objective
 from copyfold.training.plan import Plan
 from copyfold.training.solving import check_solvable
+
+log = logging.getLogger("copyfold")
+
+LOOKED, VALUES = 64, 2**22  # training images that an objective looks at before training, and values of them all
 
 _AS = {Autoencoder: "UNet(photos.shape)", Objective: "Classical()"}
 
@@ -59,6 +65,15 @@ def check(model: Autoencoder, objective: Objective, photos: Photos | Stream, pla
         raise UsageError(
             f"{count} images are fewer than a batch and cannot be shared: give a {option('batch')} of fewer images"
         )
+
+
+def warn(objective: Objective, photos: Photos | Stream, seed: int) -> None:
+    """Log what the objective doubts about the images, by a sample of those to train on."""
+    if type(objective).doubt is Objective.doubt:  # no image is read
+        return
+    count = max(1, min(LOOKED, VALUES // math.prod(photos.shape)))
+    if said := objective.doubt(photos.sample("train", count, seed).images):
+        log.warning("%s", said)
 
 
 def check_resumed(run: runs.Run, plan: Plan) -> None:

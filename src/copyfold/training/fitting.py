@@ -23,7 +23,7 @@ from copyfold.objectives.base import Classical, Objective
 from copyfold.training.callbacks import Callback, Callbacks
 from copyfold.training.callbacks import check as check_callbacks
 from copyfold.training.checkpointing import Checkpoints, check_state, finished, read
-from copyfold.training.checks import check, check_kinds, check_resumed
+from copyfold.training.checks import check, check_kinds, check_resumed, warn
 from copyfold.training.closing import close
 from copyfold.training.distributed import launched, rank
 from copyfold.training.early_stopping import EarlyStopping
@@ -199,6 +199,8 @@ def _train(
         kept = None  # as large as three models
         if first:  # nothing of a run is overwritten before all that it is resumed from has been checked
             describe(run, model, objective, photos, images, plan, log)
+            if not state.step:
+                warn(objective, photos, plan.seed)
         remember(run.folder, photos.recipe())
         loss = Loss(model, objective, memory)
         averages = RunningAverages(objective, photos, plan, fabric, memory)
