@@ -10,11 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from copyfold.corruptions import noise_like
-<<<<<<< HEAD
-from copyfold.errors import UsageError, at_least, one_of
-=======
 from copyfold.errors import Diverged, UsageError, at_least, one_of
->>>>>>> wt-ascent
 from copyfold.models.base import Autoencoder
 from copyfold.samplers.base import Sampler, Trace
 from copyfold.types import Film, Float, Images, Shape
@@ -52,11 +48,6 @@ class Step:
 class Ascent(Sampler):
     r"""Stochastic coarse-to-fine ascent: samples from a denoiser's prior.
 
-<<<<<<< HEAD
-    f(y) = D(y) - y,   s^2 = |f(y)|^2 / (c h w)
-    y <- y + h_t f(y) + g z        h_t = h0 t / (1 + h0 (t - 1)),   z ~ N(0, I)
-                                   g^2 = ((1 - beta h_t)^2 - (1 - h_t)^2) s^2
-=======
         f = D(y) - y
         y <- y + h f + g z          z ~ N(0, I),   t = 1, 2, ...
         h = h0 t / (1 + h0 (t - 1)),   g^2 = ((1 - beta h)^2 - (1 - h)^2) s^2
@@ -84,7 +75,6 @@ class Ascent(Sampler):
 
     Z. Kadkhodaie and E. P. Simoncelli, "Stochastic solutions for linear inverse problems using the prior implicit
     in a denoiser" (2021, arXiv:2007.13640), algorithm 1.
->>>>>>> wt-ascent
     """
 
     beta: float = 0.05
@@ -101,21 +91,12 @@ class Ascent(Sampler):
         if self.steps is not None:
             at_least(1, steps=self.steps)
         one_of(Level, "level", self.level)
-<<<<<<< HEAD
-        for name in ("beta", "h0"):
-            if not 0 < getattr(self, name) <= 1:
-                raise UsageError(f"{name}={getattr(self, name)} is invalid: expected a number above 0, at most 1")
-        if not 0 < self.to_std <= self.from_std:
-            raise UsageError(
-                f"to_std={self.to_std} is invalid: expected a number above 0, at most {self.from_std}"
-=======
         for name in ("beta", "h0", "h_max"):
             if not 0 < (value := getattr(self, name)) <= 1:
                 raise UsageError(f"{name}={value} is invalid: expected a number above 0, at most 1")
         if not 0 < self.to_std < self.from_std < float("inf"):
             raise UsageError(
                 f"from_std={self.from_std} and to_std={self.to_std} are invalid: expected from_std > to_std > 0"
->>>>>>> wt-ascent
             )
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:
