@@ -1,5 +1,6 @@
 """`copyfold sample`: every sampler and its options."""
 
+import re
 import shutil
 
 import numpy as np
@@ -173,3 +174,14 @@ def test_sampling_from_a_missing_prior_gives_a_warning(run, with_model, tmp_path
     assert [words for words in said.err if "this UNet has no prior" in words and "FittedGaussian" in words]
     vae = with_model(cf.Variational(cf.MLP((3, 16, 16), hidden=(8,), latent_dim=4), latent_dim=2))
     assert not [words for words in copyfold("sample", vae, *line).done().err if "prior" in words]
+
+
+def test_ascent_says_how_much_noise_it_planned_and_estimated(run, tmp_path, copyfold):
+    line = ("sample", run, "--sampler=Ascent", "--sampler.steps=4", "--sampler.h0=0.5", "--count=3")
+    said = copyfold(*line, "--sampler.from_std=0.5", "--out", tmp_path / "a.png").done().err
+    (levels,) = [words for words in said if words.startswith("the last frame: ")]
+    assert re.fullmatch(
+        r"the last frame: estimated noise [\d.]+ \([\d.]+ to [\d.]+\), planned noise 0\.454", levels
+    )
+    assert frames(tmp_path / "a.png") == (1, 3)
+    assert [words for words in said if "this UNet takes noise of std 0.5 for noise of std" in words]  # a copier

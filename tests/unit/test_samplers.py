@@ -27,7 +27,7 @@ def rng(seed: int = 3) -> Generator:
 
 def test_samplers_start_from_noise_or_from_images():
     generates = {name for name, cls in catalogue.classes(cf.Sampler).items() if cls.generates()}
-    assert generates == {"Renoising", "Prior", "FittedGaussian", "FittedMixture"}
+    assert generates == {"Renoising", "Ascent", "Prior", "FittedGaussian", "FittedMixture"}
     for name, cls in catalogue.classes(cf.Sampler).items():
         given = {"reference": torch.rand(4, 1, 4, 4)} if "reference" in cls.__dataclass_fields__ else {}
         assert (cls(**given).noise(2, (1, 4, 4), rng()) is not None) == (name in generates)

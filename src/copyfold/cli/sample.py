@@ -1,15 +1,17 @@
 """Generate images with a trained model: from noise, from sampled codes, or by walking from photographs.
 
 The extension of --out decides what is written: .gif or .mp4 is the film of all frames, .png is a picture. For
-samplers that start from noise or sampled codes (Renoising, Prior, FittedGaussian, FittedMixture) the picture is a
-grid of the last images. For samplers that start from photographs (Walk, DirectedWalk, Interpolation,
+samplers that start from noise or sampled codes (Renoising, Ascent, Prior, FittedGaussian, FittedMixture) the
+picture is a grid of the last images. For samplers that start from photographs (Walk, DirectedWalk, Interpolation,
 PixelInterpolation, Traversal) it is a strip: one row per image, with eight of its frames from left to right.
 Samplers that are fitted to images (FittedGaussian, FittedMixture, Traversal) use the run's training images, or
-those of --start. A warning says if all generated images are nearly the same, or blank.
+those of --start. A warning says if all generated images are nearly the same, or blank. Ascent says how much
+noise it planned and estimated.
 """
 
 from collections.abc import Sequence
 from functools import cache, partial
+from itertools import starmap
 from pathlib import Path
 
 import torch
@@ -40,20 +42,22 @@ def command(arguments: Sequence[str]) -> int:
     sampler, x = _start(options, run, rng, partial(_parsing.again, "sample", arguments, "--start"))
     if doubt := sampler.doubt(model):
         _screen.log.warning("%s", doubt)
-    made = x
+    made, numbers = x, dict[str, torch.Tensor]()
     with _screen.progress() as progress:
-        total = getattr(sampler, "steps", 1)
+        total = sampler.length() or 1
 
         def shown() -> Film:
-            nonlocal made
-            for done, made in enumerate(sampler(model, x.to(device), rng), 1):
-                progress("sampling", done, total, {})
+            nonlocal made, numbers
+            for done, (made, numbers) in enumerate(sampler.trace(model, x.to(device), rng), 1):
+                progress("sampling", done, total, {name: value.median().item() for name, value in numbers.items()})
                 yield made
 
         if Path(out).suffix.lower() == ".png" and not sampler.generates():
             pictures.save_picture(pictures.strip(shown()), out)
         else:
             pictures.film(shown(), out, fps=options.fps)
+    if numbers:
+        _screen.log.info("the last frame: %s", ", ".join(starmap(_said, numbers.items())))
     if alike := _alike(made, x):
         _screen.log.warning("%s; %s", alike, _advice(model))
     print(out)
@@ -99,6 +103,12 @@ def _start(options: Namespace, run: Run, rng: torch.Generator, again: _parsing.A
         which = "held_out" if _photos.is_own(run, options.start, options) else "train"
         return sampler, filled(photos().sample(which, options.count, options.seed).images)
     return sampler, noise
+
+
+def _said(name: str, value: torch.Tensor) -> str:
+    """A number of all images, or the median of one per image with the lowest and highest."""
+    low, middle, high = (v.item() for v in (value.min(), value.median(), value.max()))
+    return f"{name} {middle:.3g}" + (f" ({low:.3g} to {high:.3g})" if value.dim() else "")
 
 
 def _alike(made: Images, start: Images) -> str:

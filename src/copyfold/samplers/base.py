@@ -1,8 +1,8 @@
 """The base class of samplers: a model, images to start from and a generator in; a film out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Generator, Tensor
@@ -11,6 +11,9 @@ from copyfold.catalogue import Recorded
 from copyfold.corruptions import noise_like
 from copyfold.models.base import Autoencoder
 from copyfold.types import Code, Film, Images, Shape
+
+Trace: TypeAlias = Iterator[tuple[Images, dict[str, Tensor]]]
+"""Frames, each with numbers by name: one per image, or one for all."""
 
 
 class Sampler(Recorded, ABC):
@@ -31,6 +34,15 @@ class Sampler(Recorded, ABC):
     @abstractmethod
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
         """Yield batches of images lazily, each of x's shape unless the sampler says otherwise."""
+
+    def trace(self, model: Autoencoder, x: Images, rng: Generator) -> Trace:
+        """The same film, each frame with what the sampler measured on the way to it; most measure nothing."""
+        for frame in self(model, x, rng):
+            yield frame, {}
+
+    def length(self) -> int | None:
+        """How many frames a film has: the argument `steps`; None where the sampler has none."""
+        return getattr(self, "steps", None)
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images | None:
         """The pure noise to generate from, on rng's device; None for a sampler that starts from photographs."""
