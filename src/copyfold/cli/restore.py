@@ -50,7 +50,7 @@ def command(arguments: Sequence[str]) -> int:
     run = runs.open(folder)
     problem = _masked(options.problem, options.mask)
     model, low_high = run.model.to(device), run.recipe.get("range")
-    for doubt in filter(None, (options.ascent.doubt(model), _levels(run, options.ascent))):
+    if doubt := _levels(run, options.ascent) or options.ascent.doubt(model):
         _screen.log.warning("%s", doubt)
     with _screen.progress() as progress:
         for sentence in differences([photograph]):
@@ -128,7 +128,7 @@ def _levels(run: Run, ascent: Ascent) -> str:
         return ""
     return (
         f"this run was trained on noise of std {low:g} to {high:g}, and is applied to noise of std "
-        f"{ascent.to_std:g} to {ascent.from_std:g}: --ascent.from_std {high:g} --ascent.to_std {low:g} would stay within"
+        f"{ascent.to_std:g} to {ascent.from_std:g}: give --ascent.from_std {high:g} --ascent.to_std {low:g}"
     )
 
 
