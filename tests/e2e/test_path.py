@@ -367,4 +367,5 @@ def test_the_installed_command_prints_only_its_result(run, photos, tmp_path, sta
     ]
     said = [ended(command).done() for command in commands]
     assert [s.out for s in said] == [[str(made)], [str(out / "03.png")]]
-    assert [s.err for s in said] == [[], []]
+    assert said[0].err == []
+    assert said[1].err == [f"{photos / '03.png'}: noise of std 0.0 of 255, as estimated"]

@@ -110,7 +110,9 @@ def test_levels_that_the_run_was_not_trained_on_are_said(run, photo, photos, tin
     said = copyfold("restore", tmp_path / "noisy", *line).done().err
     assert "trained on noise of std 0.05 to 0.4, and is applied to noise of std 0.01 to 1" in " ".join(said)
     within = ("--ascent.from_std=0.4", "--ascent.to_std=0.05")
-    assert not copyfold("restore", tmp_path / "noisy", *line, *within).done().err
+    assert "was trained on noise" not in " ".join(
+        copyfold("restore", tmp_path / "noisy", *line, *within).done().err
+    )
 
 
 def test_a_problem_of_one_s_own_has_flags(run, photo, copyfold, tmp_path, monkeypatch):

@@ -151,7 +151,7 @@ def test_invalid_arguments_are_refused(bad):
 # ---------------------------------------------------------------- solve: the posterior of a Gaussian density
 
 SIDE, PRIOR = 4, 0.2
-FEW = cf.Ascent(from_std=0.3, steps=4)
+FEW = cf.Ascent(from_std=0.3, steps=4, clip=False)
 
 
 def covariance():
@@ -181,7 +181,7 @@ def errors(problem, **given):
     draw = Generator().manual_seed(4)
     x = torch.linalg.cholesky(covariance()) @ torch.randn(SIDE**2, generator=draw, dtype=torch.float64)
     m = problem.measure(0.5 + x.view(1, 1, SIDE, SIDE))
-    ascent = cf.Ascent(from_std=0.3, to_std=0.01, level="planned", **given)
+    ascent = cf.Ascent(from_std=0.3, to_std=0.01, clip=False, **given)
     found = cf.solve(denoise, problem, m.expand(2000, -1, -1, -1), ascent=ascent, progress=False)[0].flatten(1)
     mean, std = posterior(problem, m)
     return rms(found.mean(0) - mean) / PRIOR, rms(found.std(0) - std) / PRIOR
@@ -200,6 +200,13 @@ def test_samples_have_the_mean_and_the_spread_of_the_posterior(problem):
     assert std < 0.05
     falling = [std for _, std in found]
     assert falling[0] > falling[1] > falling[2]
+
+
+def test_smaller_steps_are_nearer():
+    """`h_max` keeps h small where the level passes the standard deviations of the density."""
+    mean, std = errors(cf.Enlarge(2), beta=0.05, h0=0.01, h_max=0.1)
+    assert mean < 0.02
+    assert std < 0.015
 
 
 # ---------------------------------------------------------------- solve: what it does with models and images

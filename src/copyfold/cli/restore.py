@@ -54,7 +54,7 @@ def command(arguments: Sequence[str]) -> int:
         )
     problem, model = _masked(options.problem, options.mask), denoiser.model.to(device)
     levels = "" if denoiser.run is None else _levels(denoiser.run, options.ascent)
-    for doubt in filter(None, (options.ascent.doubt(model), levels)):
+    if doubt := levels or options.ascent.doubt(model):
         _screen.log.warning("%s", doubt)
     with _screen.progress() as progress:
         for sentence in differences([photograph]):
@@ -119,8 +119,7 @@ def _levels(run: Run, ascent: Ascent) -> str:
         return ""
     return (
         f"this run was trained on noise of std {low:g} to {high:g}, and is applied to noise of std "
-        f"{ascent.to_std:g} to {ascent.from_std:g}: --ascent.from_std {high:g} --ascent.to_std {low:g} would stay "
-        "within"
+        f"{ascent.to_std:g} to {ascent.from_std:g}: give --ascent.from_std {high:g} --ascent.to_std {low:g}"
     )
 
 
