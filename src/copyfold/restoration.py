@@ -61,7 +61,7 @@ def restore_file(
     device = next(model.parameters(), torch.empty(0)).device
 
     def restored(name: str) -> tuple[Photograph, np.ndarray]:
-        photo = Photograph.read(images[name], name, range)
+        photo = Photograph.read(images[name], name, range, model.shape[0])
         x = torch.from_numpy(photo.values).permute(2, 0, 1)[None].to(device)
         try:
             out = restore(model, x, statistics)

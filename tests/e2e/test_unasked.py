@@ -202,6 +202,9 @@ def test_masks_that_only_a_recipe_names_are_not_opened(folder, tmp_path, copyfol
     copyfold(*embed).done()
     monkeypatch.setenv("COPYFOLD_CACHE", str(tmp_path / "another's cache"))
     copyfold(*embed).refused(2, "names the images")
-    copyfold(*embed[:2], scans, *embed[2:]).refused(2, f"names the masks '{masks}'", "name them by --masks")
-    copyfold(*embed[:2], scans, *embed[2:], "--masks", masks).done()
-    copyfold("train", "--config", run / "recipe.yaml", scans, "--run", tmp_path / "new").refused(2, "by --masks")
+    said = copyfold(*embed[:2], scans, *embed[2:]).refused(2, f"names the masks '{masks}'", f"--masks {masks}")
+    copyfold(*shlex.split(said[said.index("copyfold embed") :])[1:]).done()  # as it says
+    split = parquet.read_table(tmp_path / "codes.parquet")["split"].to_pylist()
+    assert (split.count("train"), split.count("held_out")) == (36, 4)  # they are the run's own
+    again = ("train", "--config", run / "recipe.yaml", scans, "--run", tmp_path / "new")
+    copyfold(*again).refused(2, f"name them, copyfold {' '.join(map(str, again))} --masks {masks}")

@@ -39,7 +39,7 @@ def flags(parser: ArgumentParser, what: str = "DATA") -> None:
 def chosen(run: Run, source: str | None, options: Namespace, again: _parsing.Again) -> Photos | Stream:
     """The photos of `source`, or the run's own where none is given."""
     if is_own(run, source, options):
-        return own(run, again if source is None else None)
+        return own(run, again, source is not None, options.get("masks"))
     assert source is not None
     return given(run, source, options)
 
@@ -53,7 +53,8 @@ def is_own(run: Run, source: str | None, options: Namespace) -> bool:
         return source is None
     usual = inspect.signature(Photos).parameters
     named = source if source.startswith("hf://") else os.path.abspath(Path(source).expanduser())
-    alone = options.get("masks") is None
+    masks = options.get("masks")
+    alone = masks is None or os.path.abspath(Path(masks).expanduser()) == run.recipe.get("masks")
     return (
         alone and named == run.recipe.get("data") and all(options[name] == usual[name].default for name in READING)
     )
@@ -69,21 +70,26 @@ def _may_open(run: Run, name: Literal["data", "masks"]) -> bool:
     return place is None or is_remembered(run.folder, place)
 
 
-def own(run: Run, again: _parsing.Again | None) -> Photos | Stream:
+def own(
+    run: Run, again: _parsing.Again | None = None, named: bool = True, masks: str | None = None
+) -> Photos | Stream:
     """The photos that the run was trained on, with the same training and held-out parts.
 
-    With `again`, the command line with more words at its end, only the run's recipe names them: UsageError unless
-    they may be opened.
+    UsageError where only the run's recipe names them, or their masks, and they may not be opened for that; `again`
+    is the command line with more words at its end. The images may be `named`, and the masks given, by the user.
     """
     recipe = run.recipe
-    for name in ("data", "masks") if again is not None else ("masks",):
-        if not _may_open(run, name):
-            raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe[name], again, name))
+    if not named and not _may_open(run, "data"):
+        raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe["data"], again))
+    if masks is None and not _may_open(run, "masks"):
+        more = again if named else None
+        raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe["masks"], more, "masks"))
     if recipe.get("stream"):
         taken = {name: recipe[name] for name in STREAM if name in recipe}
         with _screen.progress() as progress:
             return Stream(recipe["data"], **taken, progress=progress)
-    return _read(run, recipe.get("data"), {name: recipe.get(name) for name in OWN})
+    taken = {name: recipe.get(name) for name in OWN}
+    return _read(run, recipe.get("data"), taken | ({} if masks is None else {"masks": masks}))
 
 
 def given(run: Run, source: str, options: Namespace) -> Photos:

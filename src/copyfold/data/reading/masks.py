@@ -87,12 +87,13 @@ class Masks:
             return list(range(count))
         rows = np.empty(count, np.int64)
         for split, places in listing.splits.items():
-            if len(self._splits[split]) != len(places):
+            found = self._splits[split]
+            if len(found) != len(places):
                 raise DataError(
-                    f"{self.where} holds {len(self._splits[split])} masks for the {len(places)} images of the split "
-                    f"{split}: give one for each"
+                    f"{self.where} holds {len(found)} masks for the {len(places)} images of the split {split}: "
+                    "give one for each"
                 )
-            rows[places] = self._splits[split]
+            rows[places] = found
         return rows.tolist()
 
     def _named(self, images: list[str], masks: list[str]) -> list[int]:
