@@ -255,10 +255,8 @@ def test_8_bits_have_a_range_of_8_bits_as_in_training(tmp_path):
     restore_file(model, tmp_path / "a.png", tmp_path / "b.png", range=(0.0, 63.0))
     trained = cf.Photos([tmp_path / "a.png"], 16, range=(0, 63), whole=True).images()
     torch.testing.assert_close(seen[0], trained, atol=1 / 255, rtol=0)
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b.png")), np.rint(dark / 2))
-    restore_file(
-        model, tmp_path / "a.png", tmp_path / "b.png", range=(-1000.0, 3000.0)
-    )  # of another kind of numbers
+    np.testing.assert_allclose(np.asarray(Image.open(tmp_path / "b.png")), dark / 2, atol=0.5)
+    restore_file(model, tmp_path / "a.png", tmp_path / "b.png", range=(-1000.0, 3000.0))  # of others
     torch.testing.assert_close(seen[1][0, 0], torch.from_numpy(dark / np.float32(255)))
 
 

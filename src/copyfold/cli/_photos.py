@@ -51,13 +51,23 @@ def is_own(run: Run, source: str | None, options: Namespace) -> bool:
     """
     if source is None or may_open(run):
         return source is None
-    usual = inspect.signature(Photos).parameters
-    named = source if source.startswith("hf://") else os.path.abspath(Path(source).expanduser())
-    masks = options.get("masks")
-    alone = masks is None or os.path.abspath(Path(masks).expanduser()) == run.recipe.get("masks")
-    return (
-        alone and named == run.recipe.get("data") and all(options[name] == usual[name].default for name in READING)
+    given = {"masks": options.get("masks"), **{name: options[name] for name in READING}}
+    return _named(source) == run.recipe.get("data") and all(
+        _is_as_trained(run, name, value) for name, value in given.items()
     )
+
+
+def _is_as_trained(run: Run, name: str, value: Any) -> bool:
+    """Whether an option for reading images is left out, or repeats what the run was trained with."""
+    if name == "masks":
+        return value is None or _named(value) == run.recipe.get(name)
+    usual = inspect.signature(Photos).parameters[name].default
+    return value == usual or (list(value) if name == "range" else value) == run.recipe.get(name)
+
+
+def _named(source: str) -> str:
+    """A source as a recipe names it."""
+    return source if source.startswith("hf://") else os.path.abspath(Path(source).expanduser())
 
 
 def may_open(run: Run) -> bool:
@@ -95,10 +105,13 @@ def own(
 def given(run: Run, source: str, options: Namespace) -> Photos:
     """Other photos, in the size, channels, range and bits of the run; none is held out: none is trained on.
 
-    For a run on crops, the fixed grid of crops of each.
+    For a run on crops, the fixed grid of crops of each. Those that the run was trained on are read in its layout,
+    and of its column, unless others are given.
     """
     taken = {name: options[name] for name in (*READING, "masks")}
-    taken |= {"range": taken["range"] or run.recipe.get("range"), "bits": run.recipe.get("bits")}
+    inherited = ("range", "layout", "column") if _named(source) == run.recipe.get("data") else ("range",)
+    taken |= {name: taken[name] or run.recipe.get(name) for name in inherited}
+    taken["bits"] = run.recipe.get("bits")
     return _read(run, source, taken | {"whole": True})
 
 
