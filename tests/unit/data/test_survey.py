@@ -156,8 +156,9 @@ def test_files_that_need_a_range_are_described_and_not_skipped(tmp_path: Path) -
 
 def test_channels_that_are_not_of_one_set_are_a_problem(tmp_path: Path) -> None:
     for k in range(12):
-        shape = (8, 8, 5) if k % 2 else (8, 8)
-        tifffile.imwrite(tmp_path / f"{k:02d}.tif", np.full(shape, 20 * k, np.uint8), photometric="minisblack")
+        shape, planes = ((8, 8, 5), "contig") if k % 2 else ((8, 8), None)
+        values = np.full(shape, 20 * k, np.uint8)
+        tifffile.imwrite(tmp_path / f"{k:02d}.tif", values, photometric="minisblack", planarconfig=planes)
     found = survey(tmp_path)
     assert found.problem.startswith("images of 1 and of 5 channels are not of one set")
     assert found.command == ""
