@@ -99,7 +99,7 @@ def restore_file(
         levels.append(_level(x))
         return restore(model, x.to(device), statistics, strength, progress)
 
-    change_file(restored, source, target, range)
+    change_file(restored, source, target, range, model.shape[0])
     return sum(levels) / len(levels)
 
 
@@ -108,11 +108,15 @@ def change_file(
     source: Path,
     target: Path,
     range: tuple[float, float] | None = None,
+    channels: int | None = None,
 ) -> None:
-    """Write what a function makes of a photograph, 1 x c x h x w, as `restore_file` does; its size may change."""
+    """Write what a function makes of a photograph, 1 x c x h x w, as `restore_file` does; its size may change.
+
+    `channels` are those that the function is best given, see `Photograph.read`.
+    """
 
     def changed(name: str) -> tuple[Photograph, np.ndarray]:
-        photo = Photograph.read(images[name], name, range)
+        photo = Photograph.read(images[name], name, range, channels)
         try:
             out = change(torch.from_numpy(photo.values).permute(2, 0, 1)[None])
         except UsageError as error:

@@ -80,6 +80,17 @@ def test_every_crop_of_the_grid_is_embedded(folder, run, copyfold, tmp_path):
     assert (splits.count("train"), splits.count("held_out")) == (len(photos), len(photos.held_out))
 
 
+def test_crops_of_one_image_are_a_row_each(copyfold, tmp_path):
+    (tmp_path / "one").mkdir()
+    Image.fromarray(scenes(1, 64)[0]).save(tmp_path / "one" / "a.png")
+    line = ("--model=MLP", "--model.hidden=[4]", "--model.latent_dim=2", "--steps=1", "--no-pictures")
+    copyfold("train", tmp_path / "one", "--crop=16", *line, "--run", tmp_path / "run").done()
+    copyfold("embed", tmp_path / "run", "--out", tmp_path / "codes.parquet").done()
+    table = parquet.read_table(tmp_path / "codes.parquet")
+    assert len(set(table["path"].to_pylist())) == table.num_rows == 16
+    assert set(table["split"].to_pylist()) == {"train"}  # as of one image that is not cut
+
+
 def test_photographs_are_denoised_at_their_own_scale(folder, run, copyfold, tmp_path):
     copyfold("denoise", run, folder / "006.png", folder / "005.png", "--out", tmp_path).done()
     with Image.open(tmp_path / "005.png") as done:

@@ -67,6 +67,8 @@ def test_a_column_is_chosen_and_kept_in_the_recipe(tiny, tmp_path, copyfold):
     records = [json.loads((tmp_path / name / "data.json").read_text()) for name in ("run", "again")]
     assert records[0]["fingerprint"] == records[1]["fingerprint"]
     copyfold("probe", tmp_path / "run", "--probe=Nearest").done()  # the run's own images, of that column
+    given = copyfold("probe", tmp_path / "run", tmp_path / "pairs.parquet", "--probe=IdentityGap").done()
+    assert not any("the column before is read" in line for line in given.err)  # named again, of that column too
     copyfold(*line, "--epochs=1", "--overwrite", "--stream").done()
     copyfold("data", tmp_path / "pairs.parquet", "--column=afer").refused(
         2, "no column 'afer'", "did you mean after?"

@@ -202,6 +202,23 @@ def test_masks_that_only_a_recipe_names_are_not_opened(folder, tmp_path, copyfol
     copyfold(*embed).done()
     monkeypatch.setenv("COPYFOLD_CACHE", str(tmp_path / "another's cache"))
     copyfold(*embed).refused(2, "names the images")
-    copyfold(*embed[:2], scans, *embed[2:]).refused(2, f"names the masks '{masks}'", "name them by --masks")
-    copyfold(*embed[:2], scans, *embed[2:], "--masks", masks).done()
-    copyfold("train", "--config", run / "recipe.yaml", scans, "--run", tmp_path / "new").refused(2, "by --masks")
+    said = copyfold(*embed[:2], scans, *embed[2:]).refused(2, f"names the masks '{masks}'", f"--masks {masks}")
+    copyfold(*shlex.split(said[said.index("copyfold embed") :])[1:]).done()  # as it says
+    split = parquet.read_table(tmp_path / "codes.parquet")["split"].to_pylist()
+    assert (split.count("train"), split.count("held_out")) == (36, 4)  # they are the run's own
+    again = ("train", "--config", run / "recipe.yaml", scans, "--run", tmp_path / "new")
+    copyfold(*again).refused(2, f"name them, copyfold {' '.join(map(str, again))} --masks {masks}")
+
+
+def test_options_repeated_as_in_training_leave_the_images_the_run_s_own(tmp_path, copyfold, monkeypatch):
+    values = (scenes(40, size=8, seed=2)[..., :2].astype(np.int16) - 100) * 7
+    np.save(tmp_path / "scans.npy", values)
+    read = ("--layout", "NHWC", "--range", "-700", "1085", "--fit", "pad")
+    line = ("train", tmp_path / "scans.npy", *TINY[1:], *read, "--size=8x10", "--epochs=1", "--no-pictures")
+    copyfold(*line, "--run", tmp_path / "r").done()
+    embed = ("embed", tmp_path / "r", tmp_path / "scans.npy", "--out", tmp_path / "codes.parquet")
+    copyfold(*embed).done()  # the layout is that of training
+    monkeypatch.setenv("COPYFOLD_CACHE", str(tmp_path / "another's cache"))
+    for more, own in (((), True), (read, True), (("--range", "-700", "2000"), False)):
+        copyfold(*embed, *more).done()
+        assert ("split" in parquet.read_table(tmp_path / "codes.parquet").column_names) is own

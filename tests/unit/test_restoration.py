@@ -289,6 +289,32 @@ def test_a_model_restores_16_bits_at_their_depth(tmp_path):
     assert (found[..., :3] % 257).any()  # which 8 bits are not
 
 
+def test_8_bits_have_a_range_of_8_bits_as_in_training(tmp_path):
+    dark = np.arange(16 * 16).reshape(16, 16).astype(np.uint8) // 4
+    Image.fromarray(dark).save(tmp_path / "a.png")
+    model = same((1, 16, 16))
+    seen = []
+    model.forward = lambda x: seen.append(x) or x / 2
+    restore_file(model, tmp_path / "a.png", tmp_path / "b.png", range=(0.0, 63.0))
+    trained = cf.Photos([tmp_path / "a.png"], 16, range=(0, 63), whole=True).images()
+    torch.testing.assert_close(seen[0], trained, atol=1 / 255, rtol=0)
+    np.testing.assert_allclose(np.asarray(Image.open(tmp_path / "b.png")), dark / 2, atol=0.5)
+    restore_file(model, tmp_path / "a.png", tmp_path / "b.png", range=(-1000.0, 3000.0))  # of others
+    torch.testing.assert_close(seen[1][0, 0], torch.from_numpy(dark / np.float32(255)))
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("LA", 2), ("RGBA", 4)])
+def test_a_model_of_transparency_restores_it_too(mode, channels, tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (16, 16, channels), np.uint8)
+    Image.fromarray(values, mode).save(tmp_path / "a.png")
+    model, seen = same((channels, 16, 16)), []
+    model.forward = lambda x: seen.append(x) or 1 - x
+    restore_file(model, tmp_path / "a.png", tmp_path / "b.png")
+    trained = cf.Photos([tmp_path / "a.png"], 16, channels=channels, whole=True).images()
+    torch.testing.assert_close(seen[0], trained)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b.png")), 255 - values)
+
+
 def test_pages_of_a_tiff_are_all_restored(tmp_path):
     model = ready(MODELS["unet"]())
     pages = scenes(3, 16)

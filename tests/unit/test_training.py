@@ -613,3 +613,11 @@ def test_an_interrupted_training_resumes_with_the_same_means_and_best(tmp_path):
     assert rows == [{k: v for k, v in row.items() if k != "seconds"} for row in whole.history]
     best = [(run.folder / "best" / "model.safetensors").read_bytes() for run in (whole, parts)]
     assert best[0] == best[1]
+
+
+@pytest.mark.parametrize("name", ["layout", "range", "masks", "crop"])
+def test_fit_says_where_an_argument_of_photos_goes(name, tmp_path):
+    with pytest.raises(
+        cf.UsageError, match=rf"no argument '{name}', .*: give photos=Photos\(source, {name}=\.\.\.\)"
+    ):
+        cf.fit(cf.MLP((1, 8, 8), [4], 2), run=tmp_path / "run", **{name: 1})

@@ -30,7 +30,7 @@ def given(words: list[str], command: str) -> tuple[Denoiser, list[Path]]:
     UsageError where there is no photograph, and where the first of several words is nothing at all.
     """
     first, *others = map(Path, words)
-    if (first / "recipe.yaml").is_file():
+    if any((first / name).is_file() for name in ("recipe.yaml", "log.csv", "model/config.json")):
         if not others:
             raise UsageError(f"{command} needs photographs: give image files or folders of them after {first}")
         run = runs.open(first)

@@ -36,7 +36,7 @@ USUAL = {  # what other programs call an option
 }
 
 
-Again = Callable[[str], str]
+Again = Callable[..., str]
 """The command line once more, with a word at its end."""
 
 
@@ -153,11 +153,12 @@ def unasked(recipe: str, data: object, again: Again | None, what: Literal["data"
     named = "images" if what == "data" else "masks"
     said = f"{recipe} names the {named} {data!r}, and a file from others may name any place"
     word = str(data)
-    if what == "masks" or again is None:
-        return f"{said}: if you want these to be read, name them by --masks"
-    if not word.isprintable() or not (os.path.isabs(word) or word.startswith("hf://")):
-        return f"{said}: give the images yourself, {again('DATA')}"
-    return f"{said}: if you want these to be read, name them, {again(word)}"
+    known = word.isprintable() and (os.path.isabs(word) or word.startswith("hf://"))
+    what_to_do = "if you want these to be read, name them" if known else f"give the {named} yourself"
+    if again is None:
+        return f"{said}: {what_to_do} by --masks"
+    given = word if known else what.upper()
+    return f"{said}: {what_to_do}, {again(given) if what == 'data' else again('--masks', given)}"
 
 
 def at_least(options: Namespace, **least: int) -> None:

@@ -39,7 +39,7 @@ def flags(parser: ArgumentParser, what: str = "DATA") -> None:
 def chosen(run: Run, source: str | None, options: Namespace, again: _parsing.Again) -> Photos | Stream:
     """The photos of `source`, or the run's own where none is given."""
     if is_own(run, source, options):
-        found = own(run, again if source is None else None)
+        found = own(run, again, source is not None, options.get("masks"))
     else:
         assert source is not None
         found = given(run, source, options)
@@ -60,12 +60,23 @@ def is_own(run: Run, source: str | None, options: Namespace) -> bool:
     """
     if source is None or may_open(run):
         return source is None
-    usual = inspect.signature(Photos).parameters
-    named = source if source.startswith("hf://") else os.path.abspath(Path(source).expanduser())
-    alone = options.get("masks") is None
-    return (
-        alone and named == run.recipe.get("data") and all(options[name] == usual[name].default for name in READING)
+    given = {"masks": options.get("masks"), **{name: options[name] for name in READING}}
+    return _named(source) == run.recipe.get("data") and all(
+        _is_as_trained(run, name, value) for name, value in given.items()
     )
+
+
+def _is_as_trained(run: Run, name: str, value: Any) -> bool:
+    """Whether an option for reading images is left out, or repeats what the run was trained with."""
+    if name == "masks":
+        return value is None or _named(value) == run.recipe.get(name)
+    usual = inspect.signature(Photos).parameters[name].default
+    return value == usual or (list(value) if name == "range" else value) == run.recipe.get(name)
+
+
+def _named(source: str) -> str:
+    """A source as a recipe names it."""
+    return source if source.startswith("hf://") else os.path.abspath(Path(source).expanduser())
 
 
 def may_open(run: Run) -> bool:
@@ -78,30 +89,38 @@ def _may_open(run: Run, name: Literal["data", "masks"]) -> bool:
     return place is None or is_remembered(run.folder, place)
 
 
-def own(run: Run, again: _parsing.Again | None) -> Photos | Stream:
+def own(
+    run: Run, again: _parsing.Again | None = None, named: bool = True, masks: str | None = None
+) -> Photos | Stream:
     """The photos that the run was trained on, with the same training and held-out parts.
 
-    With `again`, the command line with more words at its end, only the run's recipe names them: UsageError unless
-    they may be opened.
+    UsageError where only the run's recipe names them, or their masks, and they may not be opened for that; `again`
+    is the command line with more words at its end. The images may be `named`, and the masks given, by the user.
     """
     recipe = run.recipe
-    for name in ("data", "masks") if again is not None else ("masks",):
-        if not _may_open(run, name):
-            raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe[name], again, name))
+    if not named and not _may_open(run, "data"):
+        raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe["data"], again))
+    if masks is None and not _may_open(run, "masks"):
+        more = again if named else None
+        raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe["masks"], more, "masks"))
     if recipe.get("stream"):
         taken = {name: recipe[name] for name in STREAM if name in recipe}
         with _screen.progress() as progress:
             return Stream(recipe["data"], **taken, progress=progress)
-    return _read(run, recipe.get("data"), {name: recipe.get(name) for name in OWN})
+    taken = {name: recipe.get(name) for name in OWN}
+    return _read(run, recipe.get("data"), taken | ({} if masks is None else {"masks": masks}))
 
 
 def given(run: Run, source: str, options: Namespace) -> Photos:
     """Other photos, in the size, channels, range and bits of the run; none is held out: none is trained on.
 
-    For a run on crops, the fixed grid of crops of each.
+    For a run on crops, the fixed grid of crops of each. Those that the run was trained on are read in its layout,
+    and of its column, unless others are given.
     """
     taken = {name: options[name] for name in (*READING, "masks")}
-    taken |= {"range": taken["range"] or run.recipe.get("range"), "bits": run.recipe.get("bits")}
+    inherited = ("range", "layout", "column") if _named(source) == run.recipe.get("data") else ("range",)
+    taken |= {name: taken[name] or run.recipe.get(name) for name in inherited}
+    taken["bits"] = run.recipe.get("bits")
     return _read(run, source, taken | {"whole": True})
 
 

@@ -17,6 +17,7 @@ import torch
 
 from copyfold.cli import _device, _parsing, _photos, _screen
 from copyfold.data import Photos, Stream
+from copyfold.data.crops import Crops
 from copyfold.data.photos import Which
 from copyfold.data.writing import write_parquet
 from copyfold.errors import CopyfoldError, UsageError
@@ -47,7 +48,7 @@ def command(arguments: Sequence[str]) -> int:
     model.statistics = options.statistics
     way = "scaled to %dx%d" if photos.crop is None else "cut into crops of %dx%d, unscaled"
     _screen.log.info(f"every image is {way}, the image size of the model", *model.shape[1:])
-    _weigh(out, model, len(photos.names) + len(photos.held_out_names))
+    _weigh(out, model, len(photos.names) + len(photos.held_out_names) * _are_apart(photos))
     columns = _columns(photos, own)
     with _screen.progress() as progress:
         write_parquet(out, columns, _rows(model, photos, list(columns), options.batch, progress))
@@ -111,13 +112,20 @@ def _columns(photos: Photos, own: bool) -> dict[str, Any]:
     return columns | {"code": ["float32"], "error": "float32"}
 
 
+def _are_apart(photos: Photos) -> bool:
+    """Whether images held out are others than those trained on; a single image, or its crops, is in both parts."""
+    if isinstance(photos.train, Crops):
+        return len(photos.train.images) > 1 or set(photos.held_out_names).isdisjoint(photos.names)
+    return photos.held_out_names != photos.names
+
+
 @torch.no_grad()
 def _rows(
     model: Autoencoder, photos: Photos, columns: list[str], batch: int, progress: Progress
 ) -> Iterator[list[Any]]:
     """The columns of each batch of images, training images first."""
     parts: list[tuple[Which, Sequence[str], Any]] = [("train", photos.names, photos.labels)]
-    if photos.held_out_names != photos.names:  # a single image is in both parts
+    if _are_apart(photos):
         parts.append(("held_out", photos.held_out_names, photos.held_out_labels))
     total, done = sum(len(names) for _, names, _ in parts), 0
     for split, names, labels in parts:

@@ -59,7 +59,7 @@ def command(arguments: Sequence[str]) -> int:
 def _reference(run: Run, photos: Photos | Stream, own: bool, asked: Sample) -> Sample:
     """The run's training images; the other images of DATA where those may not be opened unasked."""
     if own or _photos.may_open(run):
-        return _photos.reference(photos if own else _photos.own(run, None))
+        return _photos.reference(photos if own else _photos.own(run))
     some = photos.sample("train", len(asked) + REFERENCE)
     rows = np.flatnonzero(~np.isin(some.rows.numpy(), asked.rows.numpy()))
     if not len(rows):

@@ -39,7 +39,9 @@ def command(arguments: Sequence[str]) -> int:
     if options.statistics:
         model.statistics = options.statistics
     out = options.out or run.folder / "films" / f"{type(options.sampler).__name__.lower()}.png"
-    sampler, x = _start(options, run, rng, partial(_parsing.again, "sample", arguments, "--start"))
+    sampler, x = _start(
+        options, run, rng, partial(_parsing.again, "sample", arguments, *["--start"] * (options.start is None))
+    )
     if doubt := sampler.doubt(model):
         _screen.log.warning("%s", doubt)
     made, numbers = x, dict[str, torch.Tensor]()

@@ -43,31 +43,43 @@ class Photograph:
     """An image file, or a page of one, taken apart."""
 
     values: np.ndarray
-    """What a model works on: height x width x channels, float32 in [0, 1], without transparency."""
+    """What a model works on: height x width x channels, float32 in [0, 1]."""
     found: Numbers
     """The numbers of the file, and what it says beside them."""
     low: float
     """The number that is 0."""
     high: float
     """The number that is 1."""
+    beside: bool = False
+    """Whether the last channel of the file is transparency, and not one of the values."""
 
     @classmethod
-    def read(cls, file: Path | tiff.Page, name: str, range: tuple[float, float] | None = None) -> "Photograph":
+    def read(
+        cls,
+        file: Path | tiff.Page,
+        name: str,
+        range: tuple[float, float] | None = None,
+        channels: int | None = None,
+    ) -> "Photograph":
         """Decode a file or a page, which messages call `name`.
 
-        8 bits are 0 to 255. Other numbers have the `range` where one is given, else 0 to 65535, or floats 0 to 1;
-        where they leave it, the range that a TIFF itself says (SMinSampleValue, SMaxSampleValue). DataError where
-        it cannot be read, where numbers have no place in [0, 1], and where some are NaN or infinite.
+        8 bits are 0 to 255, or the `range` where it is one of 8 bits: not below 0, up to more than 1 and at most
+        255. Other numbers have the `range` where one is given, else 0 to 65535, or floats 0 to 1; where they leave
+        it, the range that a TIFF itself says (SMinSampleValue, SMaxSampleValue). Transparency is among the values
+        only where there are as many `channels` with it as the model has. DataError where it cannot be read, where
+        numbers have no place in [0, 1], and where some are NaN or infinite.
         """
         try:
             found = numbers(file)
-            low, high = _span(found, range)
+            beside = found.alpha and found.array.shape[2] != channels
+            array = found.array[..., : found.array.shape[2] - beside]
+            low, high = _span(array, found.range, range)
         except Refused as error:
             raise DataError(f"{name} {error}") from None
-        values = found.array[..., : found.array.shape[2] - found.alpha].astype(np.float64)
+        values = array.astype(np.float64)
         values -= low  # in place: a large photograph has 100 MB and more
         values /= high - low
-        return cls(values.clip(0, 1, out=values).astype(np.float32), found, low, high)
+        return cls(values.clip(0, 1, out=values).astype(np.float32), found, low, high, beside)
 
     def resized(self, height: int, width: int) -> "Photograph":
         """The same in another size, every pixel that of the nearest place."""
@@ -84,7 +96,7 @@ class Photograph:
         1 bit is black below 1/2. Numbers outside the range come back as they were.
         """
         before = self.found.array
-        colours = before[..., : before.shape[2] - self.found.alpha]
+        colours = before[..., : before.shape[2] - self.beside]
         if before.dtype == bool:
             return values >= 1 / 2
         scaled = values.astype(np.float64)
@@ -176,10 +188,13 @@ def _differences(path: Path, channels: int) -> Iterator[str]:
         return
 
 
-def _span(found: Numbers, range: tuple[float, float] | None) -> tuple[float, float]:
-    """The numbers that are 0 and 1; raises Refused where there are others."""
-    array = found.array[..., : found.array.shape[2] - found.alpha]
+def _span(
+    array: np.ndarray, own: tuple[float, float] | None, range: tuple[float, float] | None
+) -> tuple[float, float]:
+    """The numbers that are 0 and 1, where a file says its `own`; raises Refused where there are others."""
     if array.dtype.itemsize == 1 and array.dtype.kind in "bu":
+        if range is not None and array.dtype.kind == "u" and range[0] >= 0 and 1 < range[1] <= 255:
+            return range
         return 0.0, 255.0 if array.dtype.kind == "u" else 1.0
     real = array.dtype.kind == "f"
     if real and not np.isfinite(array).all():
@@ -190,8 +205,8 @@ def _span(found: Numbers, range: tuple[float, float] | None) -> tuple[float, flo
     slack = ROUNDING if real else 0
     if low >= -slack and high <= top + slack:
         return 0.0, top
-    if found.range is not None:
-        return found.range
+    if own is not None:
+        return own
     raise Refused(
         f"has values from {low:.9g} to {high:.9g}, outside 0 to {top:g}: use a model trained with --range, or "
         "save it with 8 or 16 bits"

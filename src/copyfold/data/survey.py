@@ -5,7 +5,6 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from copyfold.data.reading.preparation import PIECE, Choice, choose
 from copyfold.data.reading.sizes import Aim, Sides, simple, written
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import parted
-from copyfold.data.reading.values import Outside, Range, Seen, Values, number, reaching
+from copyfold.data.reading.values import Outside, Range, Seen, Values, channels_of, number
 from copyfold.errors import DataError
 from copyfold.types import Progress
 
@@ -150,10 +149,15 @@ class Survey:
 
 @dataclass(frozen=True)
 class _Seen:
-    """An image that could be read: its header, a hash of its pixels, and its values by bits, of encoded images."""
+    """An image that could be read: its header, a hash of its pixels, and its values by bits, of encoded images.
+
+    Those that need a range are among them: `bare` says so.
+    """
 
     header: Header
     digest: bytes
+    channels: int
+    bare: bool
     bits: int = 0
     span: tuple[float, float] = (0, 0)
 
@@ -173,7 +177,8 @@ def survey(
         listing = opened.listing()
         values = Seen()
         seen = list(_look(opened, len(listing.names), values, progress))
-        good = [one.header for one in seen if isinstance(one, _Seen)]
+        readable = [one for one in seen if isinstance(one, _Seen)]
+        good = [one.header for one in readable]
         aim = Aim.of([(header.height, header.width) for header in good])
         digests: dict[bytes, list[int]] = {}
         bits: dict[int, list[tuple[float, float]]] = {}
@@ -186,11 +191,11 @@ def survey(
         choice = choose(listing, None, 0)
         bad = {row for row, one in enumerate(seen) if isinstance(one, str)}
         drawn = choice.said(bad)[:1] if choice.drawn is not None and good else ()
-        problem = _problem(opened, len(seen)) if good else ""
-        needed = reaching(values.low, values.high) if problem and values.advice else values.deep
+        problem = _problem(opened, readable, values) if good else ""
+        needed = values.needed or values.deep
         missing = opened.has_missing(np.arange(len(seen)))
         size = opened.side or (simple(aim.size) if good else 0)
-        usable = good and (not problem or (needed and not _problem(opened, len(seen), needed)))
+        usable = good and (not problem or (needed and not _problem(opened, readable, values, needed)))
         return Survey(
             kind=opened.kind,
             where=opened.where,
@@ -253,15 +258,21 @@ def _look(source: Source, count: int, values: Seen, progress: Progress | None) -
 def _seen(source: Source, index: int, how: Values, values: Seen, coded: bool) -> _Seen:
     header = source.header(index)
     image = source.read(index, None, header.deep)  # the header alone would not show that the rest is missing
-    with suppress(*([] if coded else [Outside])):  # an array's values are described, whatever they are
+    bare = False
+    try:
         how.look(image, values)
+    except Outside:  # its values are described, whatever they are
+        if coded and not np.isfinite(np.asarray(image)).all():
+            raise
+        bare = True
     if isinstance(image, np.ndarray):
         digest = _digest((image.shape, image.dtype.str), np.ascontiguousarray(image).data.cast("B"))
         bits = 8 * image.dtype.itemsize if coded else 0
-        return _Seen(header, digest, bits, (float(image.min()), float(image.max())))
+        return _Seen(header, digest, image.shape[2], bare, bits, (float(image.min()), float(image.max())))
     shown = image.convert("RGBA" if image.has_transparency_data else "RGB") if image.mode == "P" else image
     digest = _digest((shown.mode, shown.size), shown.tobytes())
-    return _Seen(header, digest, DEEP.get(image.mode, 8), _extremes(shown))
+    channels = 1 if image.mode in DEEP else 3  # grey or not, it can be made either
+    return _Seen(header, digest, channels, bare, DEEP.get(image.mode, 8), _extremes(shown))
 
 
 def _digest(what: object, content: bytes | memoryview) -> bytes:
@@ -293,13 +304,18 @@ def _hints(
     return tuple(found)
 
 
-def _problem(source: Source, count: int, range: Range | None = None) -> str:
-    """Why the values of an array cannot be pixels."""
+def _problem(source: Source, images: list[_Seen], values: Seen, range: Range | None = None) -> str:
+    """Why images cannot be trained on: numbers that need a range and have none, channels of several sets."""
     try:
-        source.check(np.arange(count), Values(range))
-    except DataError as error:
+        source.check(np.arange(len(source.listing().names)), Values(range))
+        # Four are three and transparency, but not where a range is given.
+        channels_of({3 if image.channels == 4 and range is None else image.channels for image in images})
+    except (DataError, Refused) as error:
         return str(error)
-    return ""
+    bare = sum(image.bare for image in images) if range is None else 0
+    if not bare or values.needed is None:
+        return ""
+    return f"{_many(bare, 'image')} of {len(images):,} need a range: {values.advice}"
 
 
 def _command(

@@ -1,5 +1,6 @@
 """The plan of a training: duration, learning rate, precision, devices; and the best choices for this machine."""
 
+import inspect
 import math
 import os
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from copyfold.catalogue import nearest
+from copyfold.data import Photos
 from copyfold.errors import UsageError, at_least, not_negative, one_of, option
 from copyfold.models.dense import Linear
 from copyfold.training.optimizers import Adam, Muon, Optimizer
@@ -203,6 +205,11 @@ def layout(model: nn.Module, device: torch.device) -> torch.memory_format:
 def check_names(function: str, given: Iterable[str], known: Iterable[str]) -> None:
     """UsageError where a function that takes **plan is given what is no field of Plan; with the nearest name."""
     for name in sorted(set(given) - {field.name for field in fields(Plan)}):
+        if name in inspect.signature(Photos).parameters:
+            raise UsageError(
+                f"{function} has no argument {name!r}, which says how images are read: give photos=Photos(source, "
+                f"{name}=...)"
+            )
         raise UsageError(f"{function} has no argument {name!r}: {nearest(name, known)}")
 
 

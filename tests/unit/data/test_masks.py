@@ -1,9 +1,11 @@
 """Missing pixels: NaN, and masks beside the images."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -120,6 +122,48 @@ def test_a_folder_of_masks_has_those_of_the_images_names(tmp_path: Path) -> None
     (tmp_path / "masks" / "deep" / "03.png").unlink()
     with pytest.raises(DataError, match=r"1 of 12 images have no mask of their name in .*deep/03\.tif"):
         Photos(tmp_path / "images", masks=tmp_path / "masks")
+
+
+def test_pages_of_files_have_the_masks_of_their_numbers(tmp_path: Path) -> None:
+    pictures, observed = RNG.integers(0, 256, (6, 16, 16), np.uint8), RNG.random((6, 16, 16)) > 0.5
+    for folder, pages in (("images", pictures), ("masks", observed.astype(np.uint8))):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", pages[:3], photometric="minisblack")
+        tifffile.imwrite(tmp_path / folder / "b.tif", pages[3:], photometric="minisblack")
+    photos = Photos(tmp_path / "images", masks=tmp_path / "masks", whole=True)
+    assert photos.names == [f"{file}.tif#000{k}" for file in "ab" for k in range(3)]
+    np.testing.assert_array_equal(np.isnan(photos.train[..., 0]), ~observed)
+    tifffile.imwrite(tmp_path / "masks.tiff", observed[:3].astype(np.uint8), photometric="minisblack")
+    alone = Photos(tmp_path / "images" / "a.tif", masks=tmp_path / "masks.tiff", whole=True)
+    np.testing.assert_array_equal(np.isnan(alone.train[..., 0]), ~observed[:3])
+
+
+def test_masks_in_a_zip_have_the_names_of_the_images(tmp_path: Path) -> None:
+    observed = {"c": RNG.random((16, 16)) > 0.5, "c.d": RNG.random((16, 16)) > 0.5}
+    (tmp_path / "images").mkdir()
+    with zipfile.ZipFile(tmp_path / "masks.zip", "w") as archive:
+        for name, mask in observed.items():
+            Image.new("L", (16, 16), 9).save(tmp_path / "images" / f"{name}.bmp")
+            Image.fromarray(mask).save(tmp_path / "mask.png")
+            archive.write(tmp_path / "mask.png", f"masks/{name}.png")
+    photos = Photos(tmp_path / "images", masks=tmp_path / "masks.zip", whole=True)
+    assert list(photos.names) == ["c.bmp", "c.d.bmp"]  # of .png the other comes first
+    np.testing.assert_array_equal(np.isnan(photos.train[..., 0]), ~np.stack([*observed.values()]))
+    with zipfile.ZipFile(tmp_path / "masks.zip", "a") as archive:
+        archive.write(tmp_path / "mask.png", "masks/c.tif")
+    with pytest.raises(DataError, match=r"two masks of one name, masks/c\.png and masks/c\.tif"):
+        Photos(tmp_path / "images", masks=tmp_path / "masks.zip", whole=True)
+
+
+def test_masks_of_splits_belong_to_the_images_of_these(tmp_path: Path) -> None:
+    images, observed = RNG.integers(0, 256, (12, 16, 16), np.uint8), RNG.random((12, 16, 16)) > 0.5
+    np.savez(tmp_path / "images.npz", x_train=images[:9], x_test=images[9:])
+    np.savez(tmp_path / "masks.npz", x_test=observed[9:], x_train=observed[:9])
+    photos = Photos(tmp_path / "images.npz", masks=tmp_path / "masks.npz", whole=True)
+    np.testing.assert_array_equal(np.isnan(photos.train[..., 0]), ~observed)
+    np.savez(tmp_path / "masks.npz", x_test=observed[:9], x_train=observed[9:])
+    with pytest.raises(DataError, match="holds 3 masks for the 9 images of the split train"):
+        Photos(tmp_path / "images.npz", masks=tmp_path / "masks.npz")
 
 
 def test_masks_that_do_not_fit_are_refused(images: np.ndarray, observed: np.ndarray) -> None:

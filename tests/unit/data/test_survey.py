@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+import tifffile
 from PIL import Image
 
-from copyfold.data import survey
+from copyfold.data import Photos, survey
+from copyfold.errors import DataError
 
 
 def test_a_folder_is_described(folder: Path) -> None:
@@ -134,6 +137,34 @@ def test_the_command_has_what_was_given(tmp_path: Path, folder: Path) -> None:
     assert "values from -2 to 3" in lines[-2]
     assert lines[-1] == f"to train on it: copyfold train {tmp_path / 'b.npy'} --range -2 3"
     assert "\n".join(lines).count("give range=") == 1
+
+
+def test_files_that_need_a_range_are_described_and_not_skipped(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    for k in range(12):  # every third needs a range, of which the others have the smallest value
+        Image.fromarray(values * 200 + 100 if k % 3 == 0 else values / 2).save(tmp_path / f"{k:02d}.tif")
+    found = survey(tmp_path)
+    assert found.unreadable == ()
+    assert found.problem == "4 images of 12 need a range: give range=(0, 300) (--range 0 300)"
+    assert found.command == f"copyfold train {tmp_path} --range 0 300"
+    assert Photos(tmp_path, 8, range=(0, 300), whole=True).train[0, -1, -1, 0] == 255
+    with pytest.raises(DataError, match=r"give range=\(0, 300\)"):
+        Photos(tmp_path, 8)
+    Image.fromarray(np.full((8, 8), np.inf, np.float32)).save(tmp_path / "inf.tif")
+    assert [name for name, _ in survey(tmp_path).unreadable] == ["inf.tif"]
+
+
+def test_channels_that_are_not_of_one_set_are_a_problem(tmp_path: Path) -> None:
+    for k in range(12):
+        shape, planes = ((8, 8, 5), "contig") if k % 2 else ((8, 8), None)
+        values = np.full(shape, 20 * k, np.uint8)
+        tifffile.imwrite(tmp_path / f"{k:02d}.tif", values, photometric="minisblack", planarconfig=planes)
+    found = survey(tmp_path)
+    assert found.problem.startswith("images of 1 and of 5 channels are not of one set")
+    assert found.command == ""
+    with pytest.raises(DataError, match="images of 1 and of 5 channels are not of one set"):
+        Photos(tmp_path, 8)
+    assert Photos(tmp_path, 8, channels=5, skip_bad=True, whole=True).train.shape == (6, 8, 8, 5)  # as it advises
 
 
 def test_the_command_leaves_missing_pixels_out(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from copyfold.data.reading import tiff
+from copyfold.data.reading.archives import Zip
 from copyfold.data.reading.arrays import LAYOUTS, arrange, hashed, load_file
-from copyfold.data.reading.folders import Folder
+from copyfold.data.reading.folders import Folder, Stack
 from copyfold.data.reading.opening import recognise
 from copyfold.data.reading.sources import Source
 from copyfold.errors import DataError
@@ -20,18 +22,20 @@ Given = str | os.PathLike[str] | np.ndarray | torch.Tensor
 class Masks:
     """Which pixels are observed, of each of a source's images: those where its mask is not 0.
 
-    Masks in a folder belong to the images of their names, whatever these end in; of anything else the first is of
-    the first image. A mask has 1 channel, or those of the images. The alpha channel of a mask is not looked at.
+    Masks in files belong to the images of their names, whatever these end in, and to the pages of their numbers;
+    those in splits to the images of the same split; of anything else the first is of the first image. A mask has
+    1 channel, or those of the images. The alpha channel of a mask is not looked at.
     """
 
     def __init__(self, given: Given, layout: str | None, images: Source) -> None:
         self._array: np.ndarray | None = None
         self._source: Source | None = None
+        self._splits: dict[str, np.ndarray]
         self._identity: tuple[str, ...]
         if isinstance(given, np.ndarray | torch.Tensor):
             self.where = f"the masks {'x'.join(map(str, given.shape))} in memory"
             raw = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given
-            self._array = _arranged(raw, layout, self.where)
+            self._array, self._splits = _arranged(raw, layout, self.where), {}
             self._identity = tuple(hashed(self._array))
         elif (path := Path(os.path.abspath(Path(given).expanduser()))).suffix.lower() in (".npy", ".npz"):
             self.where = str(path)
@@ -39,11 +43,12 @@ class Masks:
                 status = path.stat()
             except OSError as error:
                 raise DataError(f"the masks {path} cannot be read: {error.strerror}") from None
-            self._array = _arranged(load_file(path).array, layout, self.where)
+            content = load_file(path)
+            self._array, self._splits = _arranged(content.array, layout, self.where), content.splits
             self._identity = (self.where, str(status.st_size), str(status.st_mtime_ns))
         else:
             self._source = recognise(given, None)
-            self.where = self._source.where
+            self.where, self._splits = self._source.where, self._source.listing().splits
             self._identity = tuple(self._source.identity())
         self._rows = self._matched(images)
 
@@ -72,24 +77,58 @@ class Masks:
 
     def _matched(self, images: Source) -> list[int]:
         """The mask of each image, by name where both are files, else by number; DataError where one has none."""
-        names = images.listing().names
-        if self._array is not None or not (isinstance(images, Folder) and isinstance(self._source, Folder)):
-            count = len(self._array) if self._array is not None else len(self._names())
-            if count != len(names):
-                raise DataError(f"{self.where} holds {count} masks for {len(names)} images: give one for each")
+        listing = images.listing()
+        if self._source is not None and _are_files(images) and _are_files(self._source):
+            return self._named(listing.names, self._source.listing().names)
+        count = len(self._array) if self._array is not None else sum(map(len, self._splits.values()))
+        if count != len(listing.names):
+            raise DataError(f"{self.where} holds {count} masks for {len(listing.names)} images: give one for each")
+        if len(self._splits) < 2 or self._splits.keys() != listing.splits.keys():
             return list(range(count))
-        rows = {os.path.splitext(name)[0]: row for row, name in enumerate(self._names())}
-        bare = [os.path.splitext(name)[0] for name in names]
-        if missing := [name for name, key in zip(names, bare, strict=True) if key not in rows]:
+        rows = np.empty(count, np.int64)
+        for split, places in listing.splits.items():
+            found = self._splits[split]
+            if len(found) != len(places):
+                raise DataError(
+                    f"{self.where} holds {len(found)} masks for the {len(places)} images of the split {split}: "
+                    "give one for each"
+                )
+            rows[places] = found
+        return rows.tolist()
+
+    def _named(self, images: list[str], masks: list[str]) -> list[int]:
+        """The mask of each image of files by name, in whatever folder all images, or all masks, may be."""
+        keys, known = _keys(images), _keys(masks)
+        if not set(keys) <= set(known):
+            keys, known = _keys(_below(images)), _keys(_below(masks))
+        rows = {key: row for row, key in enumerate(known)}
+        if missing := [name for name, key in zip(images, keys, strict=True) if key not in rows]:
             raise DataError(
-                f"{len(missing)} of {len(names)} images have no mask of their name in {self.where}, the first is "
+                f"{len(missing)} of {len(images)} images have no mask of their name in {self.where}, the first is "
                 f"{missing[0]}"
             )
-        return [rows[key] for key in bare]
+        wanted = set(keys)
+        for row, key in enumerate(known):
+            if key in wanted and rows[key] != row:
+                found = f"{masks[row]} and {masks[rows[key]]}"
+                raise DataError(f"{self.where} holds two masks of one name, {found}: remove one of them")
+        return [rows[key] for key in keys]
 
-    def _names(self) -> list[str]:
-        assert self._source is not None
-        return self._source.listing().names
+
+def _are_files(source: Source) -> bool:
+    """Whether images have names of their own, and not only a number in a file."""
+    return isinstance(source, Folder | Zip) and not isinstance(source, Stack)
+
+
+def _keys(names: list[str]) -> list[tuple[str, str]]:
+    """The names of files without what they end in, and the number of the page where there are several."""
+    return [(os.path.splitext(file)[0], page) for file, page in map(tiff.parted, names)]
+
+
+def _below(names: list[str]) -> list[str]:
+    """Names without the folder that all are in, such as that of a .zip."""
+    shared = os.path.commonpath([os.path.dirname(name) for name in names])
+    return [name[len(shared) + 1 :] if shared else name for name in names]
 
 
 def _arranged(array: np.ndarray, layout: str | None, where: str) -> np.ndarray:

@@ -56,6 +56,13 @@ def named(name: str, number: int) -> str:
     return f"{name}#{number:04d}"
 
 
+def parted(name: str) -> tuple[str, str]:
+    """The file and the number of a page that `named` has named; "" is the number of a file that is no page."""
+    file, _, number = name.rpartition("#")
+    several = number.isdecimal() and os.path.splitext(file)[1].lower() in TIFFS
+    return (file, number) if several else (name, "")
+
+
 def opened(page: Page) -> IO[bytes]:
     """The file of a page, opened to be read as if the page's directory were its first."""
     return _From(page)

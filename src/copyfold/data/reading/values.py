@@ -89,8 +89,10 @@ class Seen:
     """Values outside the range that was given."""
     missing: int = 0
     low: float = np.inf
-    """Of values that have no place in [0, 1]: the smallest, and the largest."""
+    """Of values of images that need a range: the smallest, and the largest."""
     high: float = -np.inf
+    inner: Range = (np.inf, -np.inf)
+    """Of values of other images, whose kind of number might have needed one."""
     stored: int = 0
     """The brightest of pixels that came in 8 bits, as they are stored."""
     brightest: dict[str, tuple[float, float, bool]] = field(default_factory=dict[str, tuple[float, float, bool]])
@@ -111,6 +113,11 @@ class Seen:
         """Values that have no place in [0, 1]."""
         with self._lock:
             self.low, self.high = min(self.low, low), max(self.high, high)
+
+    def inside(self, low: float, high: float) -> None:
+        """Values in [0, 1] of an image of floats."""
+        with self._lock:
+            self.inner = min(self.inner[0], low), max(self.inner[1], high)
 
     def count(self, values: int, clipped: int, missing: int) -> None:
         """Values of an image, and how many of them are clipped or missing."""
@@ -149,7 +156,14 @@ class Seen:
     @property
     def advice(self) -> str:
         """What to do about values that have no place in [0, 1]; "" where there are none."""
-        return "" if self.low > self.high else f"give {option(self.low, self.high)}"
+        return "" if (needed := self.needed) is None else f"give {option(*needed)}"
+
+    @property
+    def needed(self) -> Range | None:
+        """The range of all floats or whole numbers where some need one; None where none does."""
+        if self.low > self.high:
+            return None
+        return reaching(min(self.low, self.inner[0]), max(self.high, self.inner[1]))
 
     @property
     def deep(self) -> Range | None:
@@ -303,7 +317,9 @@ class Values:
         """The values that are 0 and 1; raises Outside where the numbers need a range and have none."""
         low = float(numbers.min()) if numbers.dtype.kind == "f" else 0.0
         if math.isnan(low):
-            raise Refused("holds NaN: say which pixels are observed by masks=, or set them to a number")
+            raise Refused(
+                "holds NaN: say which pixels are observed by masks= (--masks PATH), or set them to a number"
+            )
         if self.range is not None:
             return self.range
         name = kind(numbers.dtype)
@@ -311,6 +327,7 @@ class Values:
             return 0.0, TOPS[name]
         high = float(numbers.max())
         if name in TOPS and low >= -ROUNDING and high <= 1 + ROUNDING:
+            seen.inside(low, high)
             return 0.0, 1.0
         low = float(numbers.min())
         if np.isfinite([low, high]).all():
@@ -352,7 +369,11 @@ def channels_of(counts: set[int]) -> int:
     """The channels of images that have so many each; Refused where they cannot be of one set."""
     if len(counts) > 1 and counts != {1, 3}:
         said = " and of ".join(map(str, sorted(counts)))
-        raise Refused(f"images of {said} channels are not of one set: give channels=, or a part of them")
+        most = max(counts)
+        raise Refused(
+            f"images of {said} channels are not of one set: give a part of them, as by channels={most} and "
+            f"skip_bad=True (--channels {most} --skip-bad)"
+        )
     return max(counts)
 
 
