@@ -271,7 +271,7 @@ def _seen(source: Source, index: int, how: Values, values: Seen, coded: bool) ->
         return _Seen(header, digest, image.shape[2], bare, bits, (float(image.min()), float(image.max())))
     shown = image.convert("RGBA" if image.has_transparency_data else "RGB") if image.mode == "P" else image
     digest = _digest((shown.mode, shown.size), shown.tobytes())
-    channels = 1 if image.mode in DEEP else 3  # grey or not, it can be made either
+    channels = 1 if image.mode in ("L", "LA", "La", *DEEP) else 3
     return _Seen(header, digest, channels, bare, DEEP.get(image.mode, 8), _extremes(shown))
 
 
