@@ -29,7 +29,7 @@ from copyfold.files import locked
 
 log = logging.getLogger("copyfold")
 
-VERSION = 2
+VERSION = 3
 """To be raised whenever the same source and arguments would give other pixels."""
 
 CHECK = "COPYFOLD_CHECK_CACHE"
