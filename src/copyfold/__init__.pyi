@@ -45,7 +45,7 @@ from copyfold.models.conv import Conv as Conv
 from copyfold.models.dense import MLP as MLP
 from copyfold.models.dense import Linear as Linear
 from copyfold.models.diffusion_unet import DiffusionUNet as DiffusionUNet
-from copyfold.models.pretrained import pretrained as pretrained
+from copyfold.models.packaged import pretrained as pretrained
 from copyfold.models.unet import Affine as Affine
 from copyfold.models.unet import Middle as Middle
 from copyfold.models.unet import UNet as UNet

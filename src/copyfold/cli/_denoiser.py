@@ -7,7 +7,7 @@ from copyfold import runs
 from copyfold.cli import _screen
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
-from copyfold.models.pretrained import pretrained
+from copyfold.models.packaged import pretrained
 
 
 @dataclass(frozen=True)

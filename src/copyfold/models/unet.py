@@ -165,7 +165,7 @@ class UNet(Autoencoder):
     then the last map of the code.
     bias = False leaves every additive constant out, so that D(a x) = a D(x) for a > 0 (with norm = "batch" under
     running statistics): a denoiser of one range of noise then works at other levels (Mohan et al., 2020,
-    arXiv:1906.05478). It takes norm = "none" or "batch" and output = "linear".
+    arXiv:1906.05478). With norm = "none" or "batch", and output = "linear".
     With pool = 2, sides that are not multiples of 2^depth are padded to those, and cropped back, and so are sides
     shorter than pool^depth; `middle` may need larger multiples.
     """

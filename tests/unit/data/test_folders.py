@@ -273,6 +273,7 @@ def test_the_recipe_rebuilds_the_same_images(folder: Path) -> None:
         "fit": "pad",
         "limit": 4,
         "flip": True,
+        "turn": False,
         "layout": None,
         "skip_bad": False,
         "channels": None,
