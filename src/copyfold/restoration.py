@@ -21,7 +21,7 @@ from copyfold.types import Images, Progress, Statistics
 __all__ = ["restore"]
 
 WHOLE = 1_000_000  # pixels above which a photograph is cut into tiles
-TILE, MARGIN = 768, 256  # the part of a tile that is kept, and what is seen around it at the most
+TILE, MARGIN = 512, 256  # the part of a tile that is kept, and what is seen around it at the most
 LOOKED_AT = 1024  # pixels across and down in the middle of a photograph, of which the noise is estimated
 
 

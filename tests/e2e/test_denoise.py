@@ -1,0 +1,56 @@
+"""copyfold denoise with a run and without, its strength, and what it says of the noise."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import copyfold as cf
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A package copyfold_weights whose denoiser makes every image black."""
+    model = cf.Conv((1, 8, 8), (1,), activation="identity", bias=False)
+    state = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
+    model.load_state_dict(state)
+    model.save(tmp_path / "site" / "copyfold_weights" / "denoiser")
+    (tmp_path / "site" / "copyfold_weights" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.delitem(sys.modules, "copyfold_weights", raising=False)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    eta = np.random.default_rng(0).standard_normal((64, 64))
+    Image.fromarray((128 + 20 * eta).round().clip(0, 255).astype(np.uint8)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def pixels(path):
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_without_a_run_it_takes_the_network_of_the_package(weights, photo, copyfold, tmp_path):
+    said = copyfold("denoise", photo, "--out", tmp_path / "out").done()
+    assert said.out == [str(tmp_path / "out" / "photo.png")]
+    assert said.err[0] == "the denoiser is that of the package copyfold-weights"
+    found = float(said.err[-1].split("noise of std ")[1].split(" of 255")[0])
+    assert abs(found - 20) < 1.5
+    assert not pixels(tmp_path / "out" / "photo.png").any()
+
+
+def test_strength_is_the_share_of_the_change(weights, photo, copyfold, tmp_path):
+    copyfold("denoise", photo, "--strength=0.25", "--out", tmp_path / "out").done()
+    assert abs(pixels(tmp_path / "out" / "photo.png") - 0.75 * pixels(photo)).max() <= 0.5 + 1e-3
+    for strength in ("-0.1", "1.5"):
+        said = copyfold("denoise", photo, f"--strength={strength}", "--out", tmp_path / "no")
+        said.refused(2, f"--strength {strength} is invalid: expected a number from 0 to 1")
+
+
+def test_a_run_alone_and_neither_run_nor_package_are_refused(run, photo, copyfold, monkeypatch):
+    copyfold("denoise", run).refused(2, "denoise needs photographs", f"after {run}")
+    monkeypatch.setattr("copyfold.models.packaged.PACKAGE", "copyfold_weights_that_are_not_there")
+    copyfold("denoise", photo).refused(2, "copyfold-weights", "is not installed", "--config denoiser")
