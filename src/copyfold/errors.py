@@ -28,7 +28,7 @@ class DataError(CopyfoldError, ValueError):
 
 
 class Diverged(CopyfoldError, ArithmeticError):
-    """The loss or a weight became NaN or infinite; the last good checkpoint is kept."""
+    """The loss, a weight or an image of a sampler became NaN, infinite or far too large; checkpoints are kept."""
 
     exit_code = 4
 
