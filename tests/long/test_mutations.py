@@ -377,8 +377,8 @@ MUTATIONS = [
     Mutation(
         "held-out images that norms record",
         "training/metrics_log.py",
-        "        model.eval()\n        for start",
-        "        for start",
+        "        model.eval()\n        for pixels",
+        "        for pixels",
         "test_training.py::test_evaluation_on_held_out_images_does_not_change_the_model",
     ),
     Mutation(
