@@ -5,7 +5,8 @@
 
 ROOT has the folders train (400 images of 180x180) and test (68 images). `copyfold train` learns from 360 of the
 400 and holds 40 out, on which choices are made (--held-out); the 68 are looked at once for each setting that is
-reported. Without a RUN the network of the package copyfold-weights is taken. --quick: the first ten images.
+reported. Without a RUN, and without --baselines, it is the network of the package copyfold-weights. --quick: the
+first ten images.
 
 Noise is added to the 8-bit image as float and not clipped, that of image i by NumPy's generator of seed i; the
 result is clipped to 0..255 and not rounded. PSNR has the peak 255, SSIM Wang's window of 11 pixels; both are means
@@ -19,6 +20,7 @@ import csv
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,7 +29,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from copyfold import Photos, runs
+from copyfold import Photos, pretrained, runs
 from copyfold.measures import psnr, ssim
 from copyfold.probes.baselines import Baseline, tuned
 from copyfold.restoration import restore
@@ -83,8 +85,16 @@ def row(name: str, restore: Restore, clean: list[Tensor]) -> list[str]:
     return [name, *cells, f"{seconds:.2f}"]
 
 
-def network(folder: Path) -> tuple[str, Restore]:
-    """A run's model, as `copyfold denoise` applies it; its name says how long it was trained."""
+def held_out(root: Path) -> Tensor:
+    """The 40 images that `copyfold train ROOT/train` does not learn from, 40 x 1 x 180 x 180."""
+    return Photos(root / "train", 180, channels=1, progress=False).images("held_out")
+
+
+def network(folder: Path | None) -> tuple[str, Restore]:
+    """A model, as `copyfold denoise` applies it; the name of a run's says how long it was trained."""
+    if folder is None:
+        packaged = pretrained()
+        return "copyfold-weights", lambda x, _: restore(packaged, x)
     run = runs.open(folder)
     model, seconds = run.model, run.history["seconds"][-1]
     return f"{folder.name}: {seconds / 60:.0f} minutes", lambda x, _: restore(model, x)
@@ -113,17 +123,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a folder for bsd68.csv")
     options = parser.parse_args()
 
-    photos = Photos(options.data / "train", 180, channels=1, progress=False)
-    held_out = [x[None] for x in photos.images("held_out")]
-    clean = held_out if options.held_out else list(images(options.data / "test"))
-    clean = clean[:QUICK] if options.quick else clean
+    found = held_out(options.data).split(1) if options.held_out else images(options.data / "test")
+    clean = list(islice(found, QUICK if options.quick else None))
+    networks = [network(run) for run in options.runs or [None] * (not options.baselines)]
     table = [] if options.held_out or options.quick else published()
     table.append(row("nothing", lambda x, _: x, clean))
     if options.baselines:
+        photos = Photos(options.data / "train", 180, channels=1, progress=False)
         fitted = {std: baselines(photos.sample("train", REFERENCE).images, std) for std in STDS}
         for name in fitted[STDS[0]]:
             table.append(row(name, lambda x, std, name=name: fitted[round(255 * std)][name](x, std), clean))
-    table += [row(*network(run), clean) for run in options.runs]
+    table += [row(*named, clean) for named in networks]
 
     print(f"{len(clean)} images {'held out of the training images' if options.held_out else 'of BSD68'}\n")
     print(f"| {' | '.join(COLUMNS)} |\n|---|{'---:|' * (len(COLUMNS) - 1)}")

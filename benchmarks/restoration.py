@@ -2,9 +2,9 @@
 
     python benchmarks/restoration.py RUN DATA [--count 20] [--samples 8] [--pictures FOLDER]
 
-DATA is a folder of images; of its last 40 by name, which the run must not have been trained on, --count are used,
-evenly spaced, in grey. Each is measured, and restored: without a network by biharmonic inpainting (scikit-image),
-Lanczos enlargement (Pillow), or the pseudo-inverse alone for the blur; by `cf.solve`, one sample and the mean of
+DATA is the folder of images that the run was trained on; of those that it held out --count are used, evenly
+spaced, in grey. Each is measured, and restored: without a network by biharmonic inpainting (scikit-image), Lanczos
+enlargement (Pillow), or the pseudo-inverse alone for the blur; by `cf.solve`, one sample and the mean of
 --samples; by one pass of the same network over the pseudo-inverse, projected; and, where deepinv can be imported,
 by its plug-and-play DPIR with the same network. PSNR in dB with peak 1, clipped, mean and standard error over the
 images; the seconds of one sample for a megapixel. With --pictures a .png of four images for every problem.
@@ -24,7 +24,6 @@ from torch import Tensor
 import copyfold as cf
 from copyfold.restoration import applied
 
-SET_ASIDE = 40
 START = 0.5  # where nothing is measured, for what needs a start
 
 
@@ -135,9 +134,9 @@ def cell(values: Tensor) -> str:
 
 
 def loaded(folder: Path, count: int) -> Tensor:
-    """`count` of the last images of a folder, grey, cut to sides that 4 divides."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())[-SET_ASIDE:]
-    chosen = [files[i * len(files) // count] for i in range(count)]
+    """`count` of the images that a training on the folder, of images of one size, holds out."""
+    names = cf.Photos(folder, 16, channels=1, progress=False).held_out_names
+    chosen = [folder / names[i * len(names) // count] for i in range(count)]
     images = [torch.from_numpy(np.array(Image.open(file).convert("L"))) for file in chosen]
     height, width = (min(image.shape[axis] for image in images) // 4 * 4 for axis in (0, 1))
     return torch.stack([image[:height, :width] for image in images])[:, None] / 255

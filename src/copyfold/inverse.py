@@ -101,7 +101,7 @@ def solve_file(
         )
         return found.mean(0).clamp(0, 1)
 
-    change_file(mean, source, target, range, None if not isinstance(model, Autoencoder) else model.shape[0])
+    change_file(mean, source, target, range, model.shape[0])
 
 
 def _ascend(

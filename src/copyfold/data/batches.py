@@ -80,7 +80,7 @@ class Batches:
             begin = position * self.batch + self._first
             span = slice(begin, begin + self._part)
             # NumPy gathers in one thread and in 0.1 ms; torch would wake all of its threads, and wait for them.
-            x = torch.from_numpy(self._pixels[order[span]])
+            x = torch.from_numpy(self._read(order[span]))
             if self.flip:
                 mirror(x, flipped[span])
             if turns is not None:
@@ -92,6 +92,10 @@ class Batches:
         """The order of an epoch, and which of its places are mirrored."""
         order = torch.randperm(len(self._pixels), generator=rng)
         return order.numpy(), torch.rand(len(order), generator=rng) < 0.5
+
+    def _read(self, places: np.ndarray) -> np.ndarray:
+        """The images at some places of the order, N·H·W·C."""
+        return self._pixels[places]
 
     def _generator(self, epoch: int) -> torch.Generator:
         hashed = hashlib.blake2b(f"{self.seed}/{epoch}".encode(), digest_size=8).digest()

@@ -5,7 +5,7 @@ One rule for `Photos` and `Stream`: as many crops as fit into a photograph witho
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 import torch
@@ -177,18 +177,10 @@ class CropBatches(Batches):
     (seed, epoch): which crop is at a position of the epoch does not depend on the size of the batches.
     """
 
-    def __init__(
-        self,
-        crops: Crops,
-        batch: int,
-        seed: int = 0,
-        flip: bool = False,
-        rank: int = 0,
-        world: int = 1,
-        turn: bool = False,
-    ) -> None:
-        super().__init__(_Places(crops), batch, seed, flip, rank, world, turn)
-        self.crops = crops
+    @property
+    def crops(self) -> Crops:
+        """The grid of crops that the batches are made of."""
+        return cast(Crops, self._pixels)
 
     def _draw(self, rng: torch.Generator) -> tuple[np.ndarray, Tensor]:
         """Image, top and left at every position of an epoch, and which are mirrored."""
@@ -197,18 +189,9 @@ class CropBatches(Batches):
         chance = torch.rand(len(order), 2, generator=rng, dtype=torch.float64).numpy()
         return self.crops.drawn(order, chance), flipped
 
-
-class _Places:
-    """As many crops as `Crops` has, read by image, top and left."""
-
-    def __init__(self, crops: Crops) -> None:
-        self._crops = crops
-
-    def __len__(self) -> int:
-        return len(self._crops)
-
-    def __getitem__(self, places: np.ndarray) -> np.ndarray:
-        return self._crops.images.cut(places, *self._crops.crop)
+    def _read(self, places: np.ndarray) -> np.ndarray:
+        """The crops at rows of image, top and left."""
+        return self.crops.images.cut(places, *self.crops.crop)
 
 
 @dataclass(frozen=True)

@@ -153,12 +153,15 @@ def without_constants(model: nn.Module) -> None:
     running statistics). UsageError where a layer is not such a map even so: bias = False refuses those.
     """
     if getattr(model, "output", "linear") != "linear":
-        raise UsageError("bias=False is invalid with output='sigmoid': expected output='linear'")
+        raise UsageError(
+            f"{of_model('bias', False)} is invalid with {of_model('output', 'sigmoid')}: expected "
+            f"{of_model('output', 'linear')}"
+        )
     for name, module in list(model.named_modules()):
         if isinstance(module, _CURVED):
             raise UsageError(
-                f"bias=False is invalid with {type(module).__name__}: expected layers with D(a x) = a D(x), which "
-                "are those with the norm none or batch, and the activation identity or relu"
+                f"{of_model('bias', False)} is invalid with {type(module).__name__}: expected layers with "
+                "D(a x) = a D(x), which are those with the norm none or batch, and the activation identity or relu"
             )
         if isinstance(module, BatchNorm):
             parent, _, own = name.rpartition(".")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from copyfold.catalogue import Recorded
-from copyfold.errors import UsageError, at_least, one_of
+from copyfold.errors import UsageError, at_least, of_model, one_of
 from copyfold.models.base import Autoencoder, Output
 from copyfold.models.blocks import Activation, MapNorm, activation, double_conv, down, power, without_constants
 from copyfold.types import Code, Images, Shape, Statistics
@@ -198,8 +198,9 @@ class UNet(Autoencoder):
             one_of(Upsampling, "up", how)
         if residual and (skips != "concat" or output != "linear"):
             raise UsageError(
-                f"residual=True is invalid with skips={skips!r} and output={output!r}: expected skips='concat' "
-                "and output='linear'"
+                f"{of_model('residual', True)} is invalid with {of_model('skips', skips)} and "
+                f"{of_model('output', output)}: expected {of_model('skips', 'concat')} and "
+                f"{of_model('output', 'linear')}"
             )
         if len(ups) != depth:
             raise UsageError(f"up={list(ups)} is invalid: expected one entry per level, {depth} in all")

@@ -22,13 +22,8 @@ COMPARED = 256  # training images, and as many held out, of which each has a dig
 DIGITS = 8  # of such a digest
 FEW = 0.1  # share of these that may have changed: files that were edited or mended, not another set of images
 NAMED = 3
-APART = (
-    "data",
-    "flip",
-    "turn",
-    "buffer",
-    "whole",
-)  # arguments of photos that do not change which images there are
+APART = ("data", "flip", "turn", "buffer", "whole")
+"""Arguments of photos that do not change which images there are."""
 
 
 @dataclass(frozen=True)
