@@ -155,7 +155,7 @@ def test_images_that_are_all_the_same_are_reported(run, with_model, tmp_path, co
         model.decoder[0].bias.uniform_(0, 1)
     (line,) = said(with_model(model))
     assert "the 16 images are nearly the same: they differ by 0.000" in line
-    assert "--sampler FittedGaussian" in line
+    assert "by the sampler FittedGaussian" in line
     with torch.no_grad():
         model.decoder[0].bias.fill_(0.5)
     (line,) = said(with_model(model), "--sampler=Walk")

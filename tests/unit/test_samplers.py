@@ -80,6 +80,14 @@ def test_identical_and_blank_images_are_detected():
     assert not sample._alike(torch.full((4, 1, 8, 8), torch.nan), start[:4])
 
 
+def test_what_to_do_about_images_that_are_alike_is_the_samplers_own_advice():
+    with_skips = cf.UNet((1, 8, 8), width=4, depth=1, skips="concat")
+    assert "skips='none'" in cf.Renoising().remedy(with_skips)
+    assert "FittedGaussian" in cf.Renoising().remedy(cf.Linear.tiny())
+    assert "on noise of all levels up to std 0.5" in cf.Ascent(from_std=0.5).remedy(with_skips)
+    assert "FittedGaussian" not in cf.Prior().remedy(cf.Linear.tiny())
+
+
 # ---------------------------------------------------------------- renoising
 
 

@@ -19,7 +19,6 @@ from jsonargparse import Namespace
 
 from copyfold.cli import _device, _parsing, _photos, _screen
 from copyfold.measures import filled, spread
-from copyfold.models.base import Autoencoder
 from copyfold.runs import Run
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images
@@ -61,7 +60,7 @@ def command(arguments: Sequence[str]) -> int:
     if numbers:
         _screen.log.info("the last frame: %s", ", ".join(starmap(_said, numbers.items())))
     if alike := _alike(made, x):
-        _screen.log.warning("%s; %s", alike, _advice(model))
+        _screen.log.warning("%s; %s", alike, sampler.remedy(model))
     print(out)
     return 0
 
@@ -130,13 +129,3 @@ def _alike(made: Images, start: Images) -> str:
         return ""
     beside = f"the start images by {before:.3f}" if before else f"the pixels of each by {within:.3f}"
     return f"the {len(made)} images are nearly the same: they differ by {between:.3f} (root mean square), {beside}"
-
-
-def _advice(model: Autoencoder) -> str:
-    """What to do about images that are nearly the same."""
-    if len(model.code_shapes()) > 1:
-        return (
-            "the skip connections of this network pass its input on, noise included, and it has learned little "
-            "of what images look like: train one with --model.skips none or self"
-        )
-    return "train it longer, or sample from the distribution of the codes: --sampler FittedGaussian"

@@ -136,6 +136,11 @@ class Ascent(Sampler):
             "or a from_std and to_std within those that this one was trained on"
         )
 
+    def remedy(self, model: Autoencoder) -> str:
+        """Longer training, on noise of the level that it starts from."""
+        del model
+        return f"train the denoiser longer, on noise of all levels up to std {self.from_std:g}"
+
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
         """Yield the denoised images D(y), starting at y = x; a warning is logged as in `trace`."""
         for frame, _ in self.trace(model, x, rng):

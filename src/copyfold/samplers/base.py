@@ -63,6 +63,11 @@ class Sampler(Recorded, ABC):
         del model
         return ""
 
+    def remedy(self, model: Autoencoder) -> str:
+        """What to do where the images that it made are nearly the same, or blank, in one clause."""
+        del model
+        return "train the model longer"
+
 
 def on_maps(change: Callable[..., Tensor], *codes: Code) -> Code:
     """Apply `change` to these codes: to the tensors, or map by map where they are tuples of maps."""

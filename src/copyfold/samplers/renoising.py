@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from copyfold.catalogue import Recorded
 from copyfold.corruptions import noise_like
-from copyfold.errors import UsageError, at_least, not_negative
+from copyfold.errors import UsageError, at_least, not_negative, of_model
 from copyfold.models.base import Autoencoder
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images, Shape
@@ -110,6 +110,15 @@ class Renoising(Sampler):
             yield clean
             kept, copied, noise = self.schedule(n, self.steps)
             x = kept * x + copied * clean + noise * noise_like(x, self.mean, self.std, rng)
+
+    def remedy(self, model: Autoencoder) -> str:
+        """Where skip connections pass the input on, another network; else longer training, or another sampler."""
+        if len(model.code_shapes()) > 1:
+            return (
+                "the skip connections of this network pass its input on, noise included, and it has learned "
+                f"little of what images look like: train one with {of_model('skips', 'none')} or self"
+            )
+        return "train it longer, or sample from the distribution of the codes, by the sampler FittedGaussian"
 
 
 def _size(model: Autoencoder, x: Images, height: int) -> tuple[int, int]:
