@@ -1,17 +1,18 @@
-# make demo   environment, install, train on the embedded digits, pictures in demo/
-# make test   lint, types, layers, tests
-# make stubs  what editors and type checkers see, written again
+# make demo     environment, install, train on the embedded digits, pictures in demo/
+# make test     lint, types, layers, tests
+# make weights  the wheel of the trained networks, which are a package of their own
+# make stubs    what editors and type checkers see, written again
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long lint types layers stubs clean
+.PHONY: demo test test-long lint types layers stubs weights clean
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt weights/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]" --editable ./weights
 	touch $(READY)
 
 demo: $(READY)
@@ -35,6 +36,10 @@ layers: $(READY)
 stubs: $(READY)
 	$(BIN)/python scripts/stubs.py
 
+weights: $(READY)
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir weights/dist ./weights
+	@ls weights/dist
+
 test: lint types layers
 	$(BIN)/pytest -n 2
 
@@ -42,4 +47,4 @@ test-long: $(READY)
 	$(BIN)/pytest -n 2 tests/long
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo weights/dist

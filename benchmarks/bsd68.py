@@ -1,6 +1,6 @@
 """Denoisers on BSD68: PSNR and SSIM at noise of std 15, 25 and 50 of 255, beside the published ones.
 
-    copyfold train ROOT/train --crop 64 --config denoiser --minutes 60 --run runs/denoiser
+    copyfold train ROOT/train --config denoiser --minutes 60 --run runs/denoiser
     python benchmarks/bsd68.py [RUN ...] --data ROOT [--held-out] [--baselines] [--quick] [--out results/bsd68]
 
 ROOT has the folders train (400 images of 180x180) and test (68 images). `copyfold train` learns from 360 of the

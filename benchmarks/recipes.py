@@ -22,12 +22,12 @@ from copyfold.cli import _parsing, train
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, float | int | str]:
     """Train one recipe and describe the result."""
-    chosen = train._options([f"--config={name}"])
+    chosen, _ = train._options([f"--config={name}"])
     torch.manual_seed(0)
     photos = cf.Photos(options.data, options.size, flip=chosen.flip)
     model = train._architecture(chosen.model, chosen.core)(photos.shape)
     found = model.summary()
-    settings = {k: chosen[k] for k in ("batch", "lr", "precision", "schedule")}
+    settings = {k: chosen[k] for k in ("batch", "optimizer", "lr", "precision", "schedule")}
     with tempfile.TemporaryDirectory() as folder:
         run = cf.fit(model, chosen.objective, photos, f"{folder}/run", minutes=options.minutes, **settings)
         last = [row for row in run.history if "held_out_mse" in row][-1]

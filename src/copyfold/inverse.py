@@ -120,6 +120,6 @@ def _denoiser(model: Autoencoder | Denoiser, x: Images, statistics: Statistics) 
     if model.multiple is None and x.shape[2:] != model.shape[1:]:
         raise UsageError(
             f"this {type(model).__name__} only takes images of {model.shape[1]}x{model.shape[2]}, not of "
-            f"{x.shape[2]}x{x.shape[3]}: use a convolutional model (train --config denoiser --crop 64)"
+            f"{x.shape[2]}x{x.shape[3]}: use a convolutional model (train --config denoiser)"
         )
     return lambda y, _: applied(model, y, statistics)

@@ -125,7 +125,6 @@ WRONG = {
     "denoise": ("copyfold denoise needs IMAGE",),
     "denoise nothing a.png": ("nothing does not exist: expected the folder of a run, or an image",),
     "restore": ("copyfold restore needs IMAGE",),
-    "restore a.png --problem=Deblur": ("copyfold-weights", "is not installed", "--config denoiser"),
     "restore nothing a.png": ("restore needs --problem: one of Deblur, Enlarge, Inpaint, Missing",),
     "restore nothing a.png --problem=Deblur": ("nothing does not exist",),
     "restore nothing a.png b.png --problem=Deblur": ("nothing does not exist",),

@@ -1,11 +1,13 @@
 """copyfold denoise with a run and without, its strength, and what it says of the noise."""
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.data import camera
 
 import copyfold as cf
 
@@ -54,3 +56,14 @@ def test_a_run_alone_and_neither_run_nor_package_are_refused(run, photo, copyfol
     copyfold("denoise", run).refused(2, "denoise needs photographs", f"after {run}")
     monkeypatch.setattr("copyfold.models.packaged.PACKAGE", "copyfold_weights_that_are_not_there")
     copyfold("denoise", photo).refused(2, "copyfold-weights", "is not installed", "--config denoiser")
+    copyfold("restore", photo, "--problem=Deblur").refused(2, "copyfold-weights", "is not installed")
+
+
+@pytest.mark.skipif(find_spec("copyfold_weights") is None, reason="the package copyfold-weights is not installed")
+def test_the_network_of_the_package_removes_noise_of_photographs(copyfold, tmp_path):
+    clean = camera().astype(float)
+    noisy = (clean + 25 * np.random.default_rng(0).standard_normal(clean.shape)).round().clip(0, 255)
+    Image.fromarray(noisy.astype(np.uint8)).save(tmp_path / "noisy.png")
+    copyfold("denoise", tmp_path / "noisy.png", "--out", tmp_path / "out").done()
+    before, after = (np.square(x - clean).mean() for x in (noisy, pixels(tmp_path / "out" / "noisy.png")))
+    assert 10 * np.log10(before / after) > 9  # dB

@@ -3,7 +3,7 @@
 --problem says how the photograph was measured. Inpaint: pixels are missing where the image --mask is black.
 Missing: pixels at random places are ignored, to try it. Deblur: after a Gaussian blur. Enlarge: its pixels are
 means of blocks. The denoiser is that of the package copyfold-weights, or a run, given before the photograph, of a
-convolutional model that was trained to remove noise of many levels (train --config denoiser --crop 64). What was
+convolutional model that was trained to remove noise of many levels (train --config denoiser). What was
 measured stays as it is; the rest is sampled, and differs with the seed. The mean of several --samples is closer to
 the truth than one of them, and smoother.
 """

@@ -21,8 +21,8 @@ def pretrained(name: str = "denoiser") -> Autoencoder:
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(
             "the package copyfold-weights, which has trained networks, is not installed: install it with pip "
-            "install copyfold-weights, or train a network with copyfold train PHOTOS --crop 64 --config denoiser, "
-            "and give its run"
+            "install ./weights in copyfold's source folder, or train a network with copyfold train PHOTOS "
+            "--config denoiser, and give its run"
         )
     folder = Path(next(iter(spec.submodule_search_locations)))
     found = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
