@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from numbers import Integral, Real
+from textwrap import shorten
 from types import ModuleType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -340,7 +341,7 @@ def build(base: type[T], spec: Any) -> T:
     except UsageError:
         raise
     except (AttributeError, TypeError) as error:
-        raise UsageError(f"{chosen.__name__} cannot be made from {given}: {error}") from None
+        raise UsageError(f"{chosen.__name__} cannot be made from {shorten(str(given), 200)}: {error}") from None
 
 
 def _built(chosen: type, name: str, value: Any) -> Any:

@@ -33,6 +33,9 @@ class Diverged(CopyfoldError, ArithmeticError):
     exit_code = 4
 
 
+LARGEST = 2**63 - 1
+"""The largest whole number of an argument: what torch's tensors and seeds hold."""
+
 _flags: ContextVar[bool] = ContextVar("flags", default=False)
 
 
@@ -75,10 +78,12 @@ def one_of(choices: object, name: str, value: object) -> None:
 
 
 def at_least(least: int, **values: object) -> None:
-    """UsageError, naming the argument, where a value is not a whole number of at least `least`."""
+    """UsageError, naming the argument, where a value is not a whole number of at least `least`, below 2^63."""
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise UsageError(f"{name}={value!r} is invalid: expected a whole number of at least {least}")
+        if value > LARGEST:
+            raise UsageError(f"{name}={value} is invalid: expected a number below 2^63")
 
 
 def numbers(**values: object) -> None:

@@ -1,6 +1,7 @@
 """Atomic writes: every file is written under a temporary name, flushed to the disk, then renamed.
 
-And names of files as text: a name is bytes, which need not be UTF-8.
+Guards for what is read: a file, and no pipe or device, of at most so many bytes. And names of files as text: a
+name is bytes, which need not be UTF-8.
 """
 
 import codecs
@@ -8,15 +9,23 @@ import errno
 import logging
 import os
 import re
+import stat
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import yaml
 
 from copyfold.errors import CopyfoldError, option
 
 log = logging.getLogger("copyfold")
+
+
+RECIPE = 16_000
+"""Characters of a recipe, above which it is not read: it has about 1,000, and libyaml crashes on 20,000 levels."""
 
 
 class Full(CopyfoldError):
@@ -50,6 +59,52 @@ def written(path: str | Path) -> Generator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def regular(path: str | Path) -> None:
+    """OSError where there is no file at a path, or something else: reading a pipe or a device may never end."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        kind = "a folder" if os.path.isdir(path) else "a pipe, a device or a socket"
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+
+
+def small_text(path: str | Path, most: int) -> str:
+    """The text of a file, in UTF-8; OSError as of `regular`, ValueError where it has more than `most` bytes."""
+    regular(path)
+    with open(path, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it is larger than {most:,} bytes")
+    return data.decode("utf-8")
+
+
+def recipe_from(text: str) -> dict[str, Any]:
+    """The options in the YAML of a recipe; ValueError where it is none, or would fill the memory or the stack."""
+    try:
+        if aliases(text):
+            raise ValueError("it uses YAML aliases, which are not allowed in a recipe")
+        found = yaml.safe_load(text)
+    except (RecursionError, yaml.YAMLError) as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(found, dict):
+        raise ValueError("it is not a recipe: expected YAML of the form option: value")
+    return cast("dict[str, Any]", found)
+
+
+def aliases(text: str) -> bool:
+    """Whether YAML uses aliases, with which a few lines can fill all memory."""
+    if "*" not in text or "&" not in text:
+        return False
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, fast))
+    except yaml.YAMLError:
+        return False
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """The absolute path, ~ and ~user expanded; a user that there is not is a name like any other."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 @contextmanager

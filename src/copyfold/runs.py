@@ -14,7 +14,7 @@ import yaml
 
 from copyfold.catalogue import nearest
 from copyfold.errors import CopyfoldError, UsageError, option
-from copyfold.files import locked, sweep, write_text, written
+from copyfold.files import RECIPE, locked, recipe_from, small_text, sweep, write_text, written
 from copyfold.models.base import Autoencoder, load
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ Row = dict[str, float]
 
 ENDS = 3  # numbers of a column that are shown of its beginning, and of its end
 LAST = 10  # rows of a log that a notebook shows
+
+DATA, LOG = 16_000_000, 256_000_000
+"""Bytes of data.json and env.json, and of log.csv, above which they are not read."""
 
 _OURS = (
     "model", "best", "checkpoints", "films", "findings", "recipe.yaml", "log.csv", "data.json", "env.json",
@@ -133,12 +136,9 @@ class Run:
         """Every choice that made the run, as recipe.yaml has it."""
         path = self.folder / "recipe.yaml"
         try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            return recipe_from(small_text(path, RECIPE))
+        except (OSError, ValueError) as error:
             raise UsageError(f"{path} cannot be read ({error}); give the folder of a run") from None
-        if not isinstance(found, dict):
-            raise UsageError(f"{path} is not the recipe of a run")
-        return found
 
     @property
     def history(self) -> History:
@@ -150,14 +150,14 @@ class Run:
         if not path.is_file():
             return History()
         try:
-            text = path.read_text(encoding="utf-8")
+            text = small_text(path, LOG)
             whole = text[: text.rfind("\n") + 1]  # a row that a crash cut off is none
             read = csv.DictReader(whole.splitlines())
             rows = History({k: float(v) for k, v in row.items() if v} for row in read)
             if not all(math.isfinite(row.get("step", math.nan)) for row in rows):
                 raise ValueError("a row has no step")
             return rows
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise UsageError(
                 f"{path} is not the log of a run: {error}; start again with {option('overwrite', True)}"
             ) from None
@@ -175,7 +175,7 @@ class Run:
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
         try:
-            found: Any = json.loads(path.read_text(encoding="utf-8"))
+            found: Any = json.loads(small_text(path, DATA))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:

@@ -1,12 +1,14 @@
 """Errors are one line that says what to do, with an exit code; nothing existing is changed."""
 
 import json
+import os
 import resource
 import signal
 import struct
 import subprocess
 import sys
 import time
+import zipfile
 import zlib
 
 import numpy as np
@@ -317,7 +319,12 @@ def test_invalid_array_files_are_refused(tmp_path, copyfold):
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     np.savez(tmp_path / "objects.npz", images=np.array([{}]))
     (tmp_path / "text.npy").write_text("hello")
-    for name in ("objects.npy", "objects.npz", "text.npy"):
+    np.savez_compressed(tmp_path / "a.npz", np.random.default_rng(0).integers(0, 255, (8, 12, 12), np.uint8))
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "changed.npz").write_bytes(whole[:400] + b"\xff\xff" + whole[402:])
+    (tmp_path / "cut.npz").write_bytes(whole[:500])
+    (tmp_path / "other.npz").write_bytes(whole[:4] + b"hello")
+    for name in ("objects.npy", "objects.npz", "text.npy", "changed.npz", "cut.npz", "other.npz"):
         copyfold("train", tmp_path / name).refused(3, f"{name} is not an array file that can be read")
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     copyfold("train", tmp_path / "a.png").refused(3, "single image", "folder")
@@ -374,6 +381,8 @@ def spoil(path, how):
         "a class within": json.dumps(config | {"middle": {"class_path": "os.system", "init_args": {}}}),
         "of another type": json.dumps(config | {"shape": "three"}),
         "deep": "[" * 100_000,
+        "many layers": json.dumps({"architecture": "MLP", "shape": [1, 8, 8], "hidden": [1] * 100_000}),
+        "large images": json.dumps({"architecture": "Conv", "shape": [1, 65_536, 65_536]}),
     }
     path.write_text(texts[how])
 
@@ -388,7 +397,9 @@ CONFIGS = {
     "a model without end": ("does not fit", "model.safetensors"),
     "a size without end": ("config.json", "does not describe a UNet"),
     "a depth without end": ("config.json", "depth=10000000000"),
-    "too large": ("config.json", "too large to be a config"),
+    "too large": ("config.json", "larger than 1,000,000 bytes"),
+    "many layers": ("config.json", "more than 20,000 layers and weights"),
+    "large images": ("config.json", "expected at most 16,777,216 numbers in an image"),
     "a class within": ("config.json", "system is not known here", "came from os"),
     "of another type": ("config.json", "shape"),
     "deep": ("config.json", "JSON"),
@@ -428,7 +439,23 @@ def test_an_invalid_checkpoint_is_refused(copied, run, copyfold):
         copyfold(*line).refused(2, "last.ckpt", "--overwrite")
     torch.save({"a": 1}, copied / "last.ckpt")
     copyfold(*line).refused(2, "last.ckpt", "not a checkpoint of copyfold")
+    with zipfile.ZipFile(run / "last.ckpt") as whole, zipfile.ZipFile(copied / "last.ckpt", "w") as packed:
+        for member in whole.infolist():
+            packed.writestr(member.filename, whole.read(member), zipfile.ZIP_DEFLATED)
+    copyfold(*line).refused(2, "last.ckpt", "is compressed", "--overwrite")
     assert (copied / "log.csv").read_bytes() == (run / "log.csv").read_bytes()
+
+
+def test_files_of_a_run_that_are_pipes_are_refused_and_not_waited_for(copied, copyfold):
+    for name in ("model/model.safetensors", "data.json"):
+        (copied / name).unlink()
+        os.mkfifo(copied / name)
+    with pytest.raises(cf.UsageError, match=r"model.safetensors cannot be read: .* it is a pipe"):
+        cf.load(copied)
+    with pytest.raises(cf.UsageError, match=r"data.json cannot be read .* it is a pipe"):
+        _ = cf.runs.open(copied).data
+    os.mkfifo(copied / "a.npy")
+    copyfold("data", copied / "a.npy").refused(3, "a.npy cannot be read as data", "it is a pipe")
 
 
 def test_a_damaged_recipe_is_refused(copied, copyfold):

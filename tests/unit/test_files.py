@@ -15,10 +15,15 @@ from copyfold.files import (
     ESCAPED,
     NAMES,
     Full,
+    absolute,
+    aliases,
     escaped,
     locked,
     plain,
     readable,
+    recipe_from,
+    regular,
+    small_text,
     sweep,
     unescaped,
     write_text,
@@ -261,3 +266,52 @@ def test_on_a_full_disk_a_lock_holds_without_the_number(tmp_path):
                 raise AssertionError
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, former)
+
+
+# ---------------------------------------------------------------- guards of what is read
+
+
+def test_a_pipe_a_device_and_a_folder_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    regular(tmp_path / "file")
+    regular(tmp_path / "link")
+    for path, kind in ((tmp_path / "pipe", "a pipe"), ("/dev/zero", "a device"), (tmp_path, "a folder")):
+        with pytest.raises(OSError, match=f"it is .*{kind}"):
+            regular(path)
+    with pytest.raises(FileNotFoundError):
+        regular(tmp_path / "nothing")
+
+
+def test_a_text_is_read_up_to_a_size(tmp_path):
+    (tmp_path / "file").write_text("é" * 5)
+    assert small_text(tmp_path / "file", 10) == "é" * 5
+    with pytest.raises(ValueError, match="it is larger than 9 bytes"):
+        small_text(tmp_path / "file", 9)
+    with pytest.raises(OSError, match="a device"):
+        small_text("/dev/zero", 9)
+
+
+def test_the_home_of_an_unknown_user_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert str(absolute("~/a")) == "/somewhere/a"
+    assert absolute("~nobody-of-this-name/a") == tmp_path / "~nobody-of-this-name" / "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: &x [1]\nb: *x", "aliases"),
+        ("a: [", "expected"),
+        ("- a", "not a recipe"),
+        ("", "not a recipe"),
+        ("[" * 5000, "recursion"),
+    ],
+)
+def test_a_text_that_is_no_recipe_is_refused(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        recipe_from(text)
+    assert recipe_from("a: 'x & y *'") == {"a": "x & y *"}
+    assert not aliases("a: 3 * 4 & 5")

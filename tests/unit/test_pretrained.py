@@ -37,7 +37,5 @@ def test_a_name_that_it_has_not(package):
 
 def test_without_the_package_it_says_what_to_do(monkeypatch):
     monkeypatch.setattr("copyfold.models.packaged.PACKAGE", "copyfold_weights_that_are_not_there")
-    with pytest.raises(
-        cf.errors.UsageError, match=r"is not installed: install it with pip install ./weights"
-    ):
+    with pytest.raises(cf.errors.UsageError, match=r"is not installed: install it with pip install ./weights"):
         cf.pretrained()

@@ -15,6 +15,7 @@ from copyfold.catalogue import Recorded
 from copyfold.cli import _values
 from copyfold.cli._classes import described, named, names, option, options, plain
 from copyfold.errors import UsageError
+from copyfold.files import aliases
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class Choices:
     def _read(self, where: str, hint: Any, value: Any, written: bool) -> Any:
         """A word, or a value of a recipe, read for an annotation: a value, a choice, or a list of choices."""
         found, read = slot(hint), value
-        if isinstance(value, str) and not written and not _values.aliases(value) and (found or hint is Any):
+        if isinstance(value, str) and not written and not aliases(value) and (found or hint is Any):
             read = value if _path(value) and value != "null" else _values.load(value)
         if found is None:
             if (bases := _families(hint)) and _has_class(read):

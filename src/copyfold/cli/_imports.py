@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TypeVar
 
 from copyfold.errors import UsageError
+from copyfold.files import absolute
 
 log = logging.getLogger("copyfold")
 
@@ -89,7 +90,7 @@ def blamed(error: BaseException) -> str | None:
 
 def _from_file(given: str) -> ModuleType:
     """The module of a .py file; its folder is added to the import path, for its own imports."""
-    file = Path(given).expanduser().resolve()
+    file = absolute(given).resolve()
     if not file.is_file():
         raise UsageError(f"{FLAG} {given}: no such file; give a .py file, or the name of a module")
     if file.suffix != ".py" or not file.stem.isidentifier():

@@ -11,19 +11,19 @@ import inspect
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import docstring_parser
-import yaml
 from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser, Namespace
 
 from copyfold import catalogue
 from copyfold.cli import _choices, _classes, _help, _imports, _values
-from copyfold.errors import UsageError
+from copyfold.errors import LARGEST, UsageError
+from copyfold.files import RECIPE, recipe_from
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-RECIPE_LENGTH = 16_000  # characters; a recipe has about 1,000; libyaml crashes on 20,000 nested levels
 OURS = ("help", "config", "import")  # not in recipes
 TYPED = ("run", "resume", "overwrite")  # not in recipes, which may come from someone else
 
@@ -162,10 +162,12 @@ def unasked(recipe: str, data: object, again: Again | None, what: Literal["data"
 
 
 def at_least(options: Namespace, **least: int) -> None:
-    """Refuse options below their least value."""
+    """Refuse options below their least value, and those of 2^63 and above."""
     for name, value in least.items():
         if options[name] < value:
             raise UsageError(f"--{name} {options[name]} is invalid: expected at least {value}")
+        if options[name] > LARGEST:
+            raise UsageError(f"--{name} {options[name]} is invalid: expected a number below 2^63")
 
 
 # ---------------------------------------------------------------- words
@@ -300,22 +302,26 @@ def recipe_file(given: str | None) -> str:
 def loaded(file: Path) -> Mapping[str, Any]:
     """The content of a recipe. UsageError where it is none, or would fill the memory or the stack."""
     try:
-        with file.open(encoding="utf-8") as opened:
-            text = opened.read(RECIPE_LENGTH + 1)
-        if len(text) > RECIPE_LENGTH:
-            raise UsageError(f"it is too large for a recipe: expected at most {RECIPE_LENGTH} characters")
-        if _values.aliases(text):
-            raise UsageError("it uses YAML aliases, which are not allowed in a recipe")
-        found = yaml.safe_load(text)
+        text = _start(file) if file.is_file() else _once(file)
+        if len(text) > RECIPE:
+            raise UsageError(f"it is too large for a recipe: expected at most {RECIPE} characters")
+        return recipe_from(text)
     except FileNotFoundError:
         raise UsageError("it does not exist") from None
     except UsageError:
         raise
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not isinstance(found, Mapping):
-        raise UsageError("it is not a recipe: expected YAML of the form option: value")
-    return found
+
+
+def _start(file: Path) -> str:
+    """As much of a file as a recipe may have, and one character more."""
+    with file.open(encoding="utf-8") as opened:
+        return opened.read(RECIPE + 1)
+
+
+_once = cache(_start)
+"""The same of a pipe, which gives its text only once."""
 
 
 def _options(parser: Parser, choices: _choices.Choices, recipe: Mapping[str, Any]) -> dict[str, Any]:

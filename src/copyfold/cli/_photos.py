@@ -1,10 +1,8 @@
 """The images that a command uses with a run: the run's own or others, in the size and channels of its model."""
 
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
@@ -15,6 +13,7 @@ from copyfold.data import Photos, Sample, Stream
 from copyfold.data.reading.remembered import is_remembered
 from copyfold.data.sampling import REFERENCE
 from copyfold.errors import UsageError
+from copyfold.files import absolute
 from copyfold.measures import filled
 from copyfold.runs import Run
 
@@ -76,7 +75,7 @@ def _is_as_trained(run: Run, name: str, value: Any) -> bool:
 
 def _named(source: str) -> str:
     """A source as a recipe names it."""
-    return source if source.startswith("hf://") else os.path.abspath(Path(source).expanduser())
+    return source if source.startswith("hf://") else str(absolute(source))
 
 
 def may_open(run: Run) -> bool:

@@ -12,6 +12,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from copyfold.catalogue import Recorded
+from copyfold.files import aliases
 
 LISTS = (list, tuple, Sequence, Iterable)
 MAPPINGS = (dict, Mapping)
@@ -128,17 +129,6 @@ def load(text: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
-
-
-def aliases(text: str) -> bool:
-    """Whether YAML uses aliases, with which a few lines can fill all memory."""
-    if "*" not in text or "&" not in text:
-        return False
-    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, fast))
-    except yaml.YAMLError:
-        return False
 
 
 def shown(value: Any) -> str:

@@ -21,6 +21,7 @@ from copyfold.data.crops import Crops
 from copyfold.data.photos import Which
 from copyfold.data.writing import write_parquet
 from copyfold.errors import CopyfoldError, UsageError
+from copyfold.files import absolute
 from copyfold.measures import filled, mse
 from copyfold.models.base import Autoencoder, flat
 from copyfold.types import Progress, Statistics
@@ -78,7 +79,7 @@ def _check(out: Path, source: str | None) -> None:
     if out.suffix != ".parquet":
         raise UsageError(f"--out {out} is invalid: expected a .parquet file for the table of codes")
     if source and not source.startswith("hf://"):
-        place = Path(source).expanduser().resolve()
+        place = absolute(source).resolve()
         if out.resolve().is_relative_to(place):
             raise UsageError(f"--out {out} is inside the data and would be read as data: give another folder")
 

@@ -40,7 +40,7 @@ from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.values import Bits, Range, Seen, Values
 from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
-from copyfold.errors import UsageError, one_of, option, worded
+from copyfold.errors import UsageError, at_least, one_of, option, worded
 from copyfold.files import readable
 from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
@@ -351,8 +351,7 @@ def _check(fit: str, limit: int | None, seed: int, channels: int | None) -> None
     if limit is not None and limit < 1:
         raise UsageError(f"limit={limit} is invalid: expected a number of images, at least 1")
     one_of(Fit, "fit", fit)
-    if seed < 0:
-        raise UsageError(f"seed={seed} is invalid: expected a whole number of at least 0")
+    at_least(0, seed=seed)
     if channels is not None and channels < 1:
         raise UsageError(
             f"channels={channels} is invalid: expected 1 (grey), 3 (colour), or the source's own number"

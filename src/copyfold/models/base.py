@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from html import escape
+from itertools import count
 from math import prod
 from pathlib import Path
 from types import MethodType
@@ -20,11 +21,15 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 from torch import Tensor, nn
 from torch.distributions import Normal
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from copyfold import catalogue
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, one_of
-from copyfold.files import plain, write_text, written
+from copyfold.files import plain, regular, small_text, write_text, written
 from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.types import Code, Images, Shape, Statistics
 
@@ -34,6 +39,8 @@ Output: TypeAlias = Literal["linear", "sigmoid"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CONFIG_BYTES = 1_000_000  # a config has a few hundred bytes; a larger file is not copyfold's
+NUMBERS = 2**24  # of an image that a model is made for, as 4096x4096 in grey
+PARTS = 20_000  # modules and weights of a model that is built from a config
 SMALL = 64 * 64  # pixels of an image that a real pass is cheap for
 _PADDED = 64  # pixels that a side may be padded by, or by as many as it has
 _EPS = 1e-6  # a decoded image is clamped to [eps, 1 - eps] before its logit is taken
@@ -400,6 +407,8 @@ def checked_shape(shape: object) -> Shape:
             f"shape={shape!r} looks like (height, width, channels): expected (channels, height, width), as in "
             f"{(width, channels, height)}"
         )
+    if prod(found) > NUMBERS:
+        raise UsageError(f"shape={shape!r} is invalid: expected at most {NUMBERS:,} numbers in an image")
     return channels, height, width
 
 
@@ -436,6 +445,7 @@ def load(folder: str | Path) -> Autoencoder:
         raise UsageError(f"{path} does not describe a {spec['class_path']}: {error}") from None
     try:
         with plain(weights) as found:
+            regular(found)
             _compare(found, weights, model.state_dict())
             model.load_state_dict(load_file(found), strict=True, assign=not catalogue.foreign(spec))
     except (OSError, SafetensorError) as error:
@@ -530,20 +540,38 @@ def _rebuilt(spec: dict[str, Any]) -> Autoencoder:
     One of copyfold's own classes is on the meta device and takes no memory. A user's own class is built in
     memory: its constructor may compute what is not saved, share weights, or read values of tensors.
     """
-    with torch.device("cpu" if catalogue.foreign(spec) else "meta"), torch.random.fork_rng(devices=[]):
+    with (
+        torch.device("cpu" if catalogue.foreign(spec) else "meta"),
+        torch.random.fork_rng(devices=[]),
+        _bounded(),
+    ):
         return catalogue.build(Autoencoder, spec)
+
+
+@contextmanager
+def _bounded() -> Generator[None]:
+    """UsageError where more than `PARTS` modules and weights are made: a small file can ask for millions."""
+    left = count(PARTS, -1)
+
+    def counted(*_: object) -> None:
+        if not next(left):
+            raise UsageError(f"it has more than {PARTS:,} layers and weights")
+
+    with (
+        register_module_module_registration_hook(counted),
+        register_module_parameter_registration_hook(counted),
+    ):
+        yield
 
 
 def _spec(path: Path) -> dict[str, Any]:
     """The content of a config.json in the form that `catalogue.describe` gives."""
     if not path.is_file():
         raise UsageError(f"{path.parent} has no model: there is no {path.name} in it; give the folder of a run")
-    if path.stat().st_size > _CONFIG_BYTES:
-        raise UsageError(f"{path} was not read: it is too large to be a config of copyfold")
     try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not valid JSON ({error}); copy the model from its source again") from None
+        config: Any = json.loads(small_text(path, _CONFIG_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read as JSON ({error}): copy the model again") from None
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise UsageError(f'{path} is not a config of copyfold: it names no "architecture"')
     arguments = cast(dict[str, Any], config)

@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 
 from copyfold import runs
 from copyfold.errors import CopyfoldError, Diverged, UsageError, option
-from copyfold.files import written
+from copyfold.files import regular, written
 from copyfold.models.base import Autoencoder
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.metrics_log import MetricsLog
@@ -204,7 +205,14 @@ def _instead(run: runs.Run, usable: Callable[[dict[str, Any]], object] = bool) -
 def _loaded(path: Path) -> dict[str, Any]:
     """A checkpoint whose parts are of the right types; Unfit where it is none."""
     try:
+        regular(path)
+        with zipfile.ZipFile(path) as file:
+            members = file.infolist()
+        if sum(m.file_size for m in members) > path.stat().st_size or any(m.compress_type for m in members):
+            raise Unfit("is compressed, and may be larger than the memory: torch.save compresses nothing")
         kept: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Unfit:
+        raise
     except Exception as error:  # whatever a damaged file raises
         empty = path.is_file() and not path.stat().st_size
         reason = "it is empty" if empty else str(error).partition("\n")[0] or type(error).__name__

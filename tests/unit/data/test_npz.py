@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from copyfold.data import Photos
+from copyfold.data.reading import arrays
 from copyfold.errors import DataError, UsageError
 
 
@@ -76,3 +77,13 @@ def test_labels_of_one_split_alone_are_left_out(tmp_path: Path) -> None:
     photos = Photos(tmp_path / "a.npz")
     assert photos.labels is None
     assert any("labels in" in note and "test has none" in note for note in photos.notes)
+
+
+def test_a_file_that_would_unpack_to_far_more_than_it_has_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "zeros.npz", np.zeros((100, 100, 100), np.uint8))
+    assert len(Photos(str(tmp_path / "zeros.npz"), whole=True, size=8)) == 100
+    monkeypatch.setattr(arrays, "UNPACKED", 10**5)
+    with pytest.raises(DataError, match=r"zeros.npz has 0 MB and would unpack to 0.0 GB"):
+        Photos(str(tmp_path / "zeros.npz"), whole=True, size=9)

@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -23,6 +25,12 @@ from copyfold.errors import CopyfoldError, DataError, UsageError, option
 
 CHANNELS = (1, 3, 4)
 """Sizes of an axis that is taken for that of the channels where no layout is given."""
+
+UNPACKED, TIMES = 10**9, 100
+"""An .npz is not unpacked to more bytes than the larger of these: so many, and so many times its own."""
+
+BROKEN = (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+"""What NumPy and zipfile raise for files that are no arrays, or damaged."""
 
 USUAL = ("u1", "u2", "b1")
 """Kinds of numbers whose range is known."""
@@ -223,6 +231,7 @@ def numbered(count: int) -> list[str]:
 def load_file(path: Path, column: str | None = None) -> Content:
     """The images of a .npy or .npz file as they lie there, with labels where there are any."""
     try:
+        _check_archive(path)
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             if column is not None:
@@ -231,13 +240,27 @@ def load_file(path: Path, column: str | None = None) -> Content:
         with loaded:
             shapes = {name: _shape(loaded, name) for name in loaded.files}
             return picked(shapes, loaded.__getitem__, column, str(path))
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        if isinstance(error, CopyfoldError):
-            raise
+    except CopyfoldError:
+        raise
+    except BROKEN as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "pickle" in reason:  # NumPy's advice is to unpickle the file, which runs untrusted code
             reason = "it is not NumPy's format, or holds objects and not numbers"
         raise DataError(f"{path} is not an array file that can be read: {reason}") from None
+
+
+def _check_archive(path: Path) -> None:
+    """DataError where an .npz would unpack to far more than it has; BadZipFile where it is cut short."""
+    with path.open("rb") as file:
+        if not file.read(4).startswith(b"PK"):
+            return
+    with ZipFile(path) as archive:
+        unpacked, packed = sum(member.file_size for member in archive.infolist()), path.stat().st_size
+    if unpacked > max(UNPACKED, TIMES * packed):
+        raise DataError(
+            f"{path} has {packed / 1e6:,.0f} MB and would unpack to {unpacked / 1e9:,.1f} GB: if that is meant, "
+            "save its arrays as .npy"
+        )
 
 
 def _shape(loaded: Any, name: str) -> tuple[int, ...]:

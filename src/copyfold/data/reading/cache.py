@@ -25,7 +25,7 @@ import numpy as np
 
 from copyfold.data.reading import digests
 from copyfold.errors import CopyfoldError
-from copyfold.files import locked
+from copyfold.files import absolute, locked
 
 log = logging.getLogger("copyfold")
 
@@ -44,7 +44,7 @@ CHUNK = 2**20  # bytes
 def folder() -> Path:
     """The folder of the cache: $COPYFOLD_CACHE, or copyfold in the user's own cache folder."""
     if chosen := os.environ.get("COPYFOLD_CACHE"):
-        root = Path(chosen).expanduser()
+        root = absolute(chosen)
     else:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "copyfold"
     root.mkdir(parents=True, exist_ok=True)

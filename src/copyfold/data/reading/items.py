@@ -19,6 +19,7 @@ from copyfold.data.reading.labels import Labels, class_numbers
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.values import Values
 from copyfold.errors import DataError, UsageError
+from copyfold.files import absolute, regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -325,16 +326,17 @@ def _only_paths(given: Sequence[Any]) -> list[Path]:
     if wrong is not None:
         other = type(given[wrong]).__name__
         raise UsageError(f"the list holds paths (item 0) and {other} (item {wrong}): give images of one kind")
-    return [Path(os.path.abspath(Path(item).expanduser())) for item in given]
+    return [absolute(item) for item in given]
 
 
 def _file(path: Path, root: Path) -> File:
     try:
         status = os.stat(path)
+        if path.is_dir():
+            raise DataError(f"{path} in the list is a folder: give image files, or one folder alone")
+        regular(path)
     except OSError as error:
         raise DataError(f"{path} in the list cannot be opened: {error.strerror}") from None
-    if path.is_dir():
-        raise DataError(f"{path} in the list is a folder: give image files, or one folder alone")
     return path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns
 
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from copyfold.data.reading.folders import Folder, Stack
 from copyfold.data.reading.opening import recognise
 from copyfold.data.reading.sources import Source
 from copyfold.errors import DataError
+from copyfold.files import absolute
 
 Given = str | os.PathLike[str] | np.ndarray | torch.Tensor
 """An array N·H·W, or in the layout of the images; or the path of one, or of a folder."""
@@ -37,7 +37,7 @@ class Masks:
             raw = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given
             self._array, self._splits = _arranged(raw, layout, self.where), {}
             self._identity = tuple(hashed(self._array))
-        elif (path := Path(os.path.abspath(Path(given).expanduser()))).suffix.lower() in (".npy", ".npz"):
+        elif (path := absolute(given)).suffix.lower() in (".npy", ".npz"):
             self.where = str(path)
             try:
                 status = path.stat()

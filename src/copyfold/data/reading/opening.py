@@ -19,6 +19,7 @@ from copyfold.data.reading.sources import Source
 from copyfold.data.reading.tables import ARROW, PARQUET, Hub, Parquet, Saved, arrow_files
 from copyfold.data.reading.unread import Unread
 from copyfold.errors import DataError, UsageError
+from copyfold.files import absolute, regular
 
 Given = str | os.PathLike[str] | np.ndarray | torch.Tensor | Sequence[Any] | Dataset[Any] | DataLoader[Any] | None
 """What can be given as a source, see `Photos`."""
@@ -98,7 +99,7 @@ def _at(given: str | os.PathLike[str], layout: str | None, column: str | None) -
         raise DataError(f"{given} is an address: only hf://owner/name is read from there; download it")
     if not os.fspath(given):
         raise DataError("the path of the images is empty: give a folder, or . for this one")
-    path = Path(os.path.abspath(Path(given).expanduser()))
+    path = absolute(given)
     if path.is_dir():
         return _folder(path, column)
     if path.exists():
@@ -148,6 +149,10 @@ def _holds_images(source: Parquet) -> bool:
 
 
 def _file(path: Path, layout: str | None, column: str | None) -> Source:
+    try:
+        regular(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as data: {error.strerror}") from None
     ending = path.suffix.lower()
     if ending in (".npy", ".npz"):
         return array_file(path, layout, column)
