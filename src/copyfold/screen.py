@@ -13,8 +13,8 @@ from typing import Any
 
 from copyfold.types import Progress
 
-FIRST = not any(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-"""Of several processes that train together, one speaks."""
+FIRST = not any(os.environ.get(name, "").strip("0").isdecimal() for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+"""Of several processes that train together, one speaks: the one whose numbers are 0, or none."""
 
 DRAWN = 0.1  # seconds from one drawing of a bar to the next
 MOMENT = 0.5  # seconds that work takes before a bar is worth drawing

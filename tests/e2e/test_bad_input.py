@@ -566,7 +566,7 @@ def wait_for(path, process, seconds=300):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_stops_a_training_after_saving(signum, code, photos, tiny, tmp_path, start, ended, copyfold):
     run = tmp_path / "r"
     process = start("train", photos, *tiny, "--epochs=100000", "--run", run)

@@ -3,8 +3,11 @@
 import csv
 import json
 import logging
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -15,7 +18,7 @@ import yaml
 
 import copyfold as cf
 from copyfold.data import Photos, scenes
-from copyfold.training import fitting, stopping
+from copyfold.training import distributed, fitting, stopping
 from copyfold.training.loss import Tally
 from copyfold.training.metrics_log import Pace
 from copyfold.training.plan import Plan, layout, resolve
@@ -621,3 +624,16 @@ def test_fit_says_where_an_argument_of_photos_goes(name, tmp_path):
         cf.UsageError, match=rf"no argument '{name}', .*: give photos=Photos\(source, {name}=\.\.\.\)"
     ):
         cf.fit(cf.MLP((1, 8, 8), [4], 2), run=tmp_path / "run", **{name: 1})
+
+
+def test_a_rank_that_is_no_number_is_refused_and_the_screen_speaks(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "x")
+    with pytest.raises(cf.UsageError, match=r"^LOCAL_RANK=x in the environment is invalid: expected a number"):
+        distributed.rank(Plan(devices=2))
+    said = [sys.executable, "-c", "from copyfold.screen import FIRST; print(FIRST)"]
+    for name, value, first in (("RANK", "x", "True"), ("RANK", "00", "True"), ("SLURM_PROCID", "10", "False")):
+        environment = {k: v for k, v in os.environ.items() if k != "LOCAL_RANK"} | {name: value}
+        assert (
+            subprocess.run(said, env=environment, capture_output=True, text=True, check=True).stdout
+            == f"{first}\n"
+        )

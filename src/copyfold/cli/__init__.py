@@ -19,7 +19,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; messages go to stderr, in one line, without a traceback.
 
-    0 done, 1 error, 2 usage error, 3 no usable data, 4 diverged, 130 and 143 stopped by a signal after
+    0 done, 1 error, 2 usage error, 3 no usable data, 4 diverged, 129, 130 and 143 stopped by a signal after
     saving.
     """
     _write_any_name()
@@ -95,7 +95,7 @@ def _overview(names: list[str]) -> str:
             "",
             "--import NAME, with any command: import a module or a .py file with your own classes.",
             "Results go to stdout, progress and messages to stderr; --debug shows a traceback.",
-            "exit codes: 0 done, 1 error, 2 usage error, 3 no usable data, 4 diverged, 130/143 stopped and saved",
+            "exit codes: 0 done, 1 error, 2 usage error, 3 no usable data, 4 diverged, 129/130/143 stopped, saved",
         ]
     )
 

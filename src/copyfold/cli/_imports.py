@@ -144,7 +144,9 @@ def _imported(given: str, name: str) -> ModuleType:
                 f"{FLAG} {given}: no module {error.name}; give a .py file, or a module that Python can find"
             ) from None
         reason: BaseException = error
-    except (Exception, SystemExit) as error:  # whatever the module raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the module raises, SystemExit and its own kinds too
         reason = error
     said = f"{type(reason).__name__}: {next(iter(str(reason).splitlines()), '')}".removesuffix(": ")
     raise UsageError(f"{FLAG} {given} failed: {said} ({_line(reason)}); --debug shows the traceback") from reason

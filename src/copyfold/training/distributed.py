@@ -28,20 +28,32 @@ def rank(plan: Plan) -> int:
     """
     found = os.environ
     if "TORCHELASTIC_RUN_ID" in found:
-        _compare("torchrun", int(found["WORLD_SIZE"]), int(found["LOCAL_WORLD_SIZE"]), plan)
-        return int(found["RANK"])
+        _compare("torchrun", _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE"), plan)
+        return _number("RANK")
     if plan.world == 1:
         return 0
     if "SLURM_NTASKS" in found and found.get("SLURM_JOB_NAME") not in INTERACTIVE:
-        tasks = int(found["SLURM_NTASKS"])
-        _compare("SLURM", tasks, int(found.get("SLURM_NTASKS_PER_NODE", tasks // plan.nodes)), plan)
-        return int(found["SLURM_PROCID"])
+        tasks = _number("SLURM_NTASKS")
+        each = _number("SLURM_NTASKS_PER_NODE") if "SLURM_NTASKS_PER_NODE" in found else tasks // plan.nodes
+        _compare("SLURM", tasks, each, plan)
+        return _number("SLURM_PROCID")
     if plan.nodes > 1:
         raise UsageError(
             f"--nodes {plan.nodes} trains on several machines, on each of which torchrun or SLURM's srun must "
             "start the processes: start it by one of them, or leave --nodes out"
         )
-    return int(found.get("LOCAL_RANK", 0))
+    return _number("LOCAL_RANK") if "LOCAL_RANK" in found else 0
+
+
+def _number(name: str) -> int:
+    """A number of the environment; UsageError where it is none."""
+    value = os.environ.get(name, "")
+    if not value.isdecimal():
+        raise UsageError(
+            f"{name}={value} in the environment is invalid: expected a number, as torchrun or srun sets it; unset "
+            "it to train in one process"
+        )
+    return int(value)
 
 
 def _compare(starter: str, world: int, local: int, plan: Plan) -> None:

@@ -108,7 +108,7 @@ def fit(
 
     Raises UsageError for invalid arguments, CopyfoldError where the run's folder is in use or the disk is full,
     Diverged when the loss becomes NaN or infinite (the last good checkpoint is kept), and Stopped, after saving,
-    when SIGINT or SIGTERM came.
+    when SIGINT, SIGTERM or SIGHUP came.
     """
     check_names("fit", plan, inspect.signature(fit).parameters)
     objective = objective or Classical()

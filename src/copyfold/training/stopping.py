@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # of which Windows has no SIGHUP
 HALF = 0.5  # before it, a slow start would change the bits of a training that ends in time
 
 
@@ -77,14 +78,19 @@ class Clock:
 
 
 class Signals:
-    """Lets the first SIGINT or SIGTERM end training after this step; a second one is not held back."""
+    """Lets the first SIGINT, SIGTERM or SIGHUP end training after this step; a second one is not held back.
+
+    A signal that is ignored stays ignored, as SIGHUP under nohup.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.former = clock, {}
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():  # no other may set handlers
-            self.former = {int(s): signal.signal(s, self.note) for s in (signal.SIGINT, signal.SIGTERM)}
+            there = (getattr(signal, name) for name in ENDING if hasattr(signal, name))
+            held = [s for s in there if signal.getsignal(s) is not signal.SIG_IGN]
+            self.former = {int(s): signal.signal(s, self.note) for s in held}
 
     def __exit__(self, *_: object) -> None:
         for signum, handler in self.former.items():
