@@ -7,7 +7,7 @@
 Both runs are of DATA at one size; without DATA, of the digits. Each way draws --count images from noise: Ascent
 and Renoising, with their defaults, by the network that removes noise; Renoising by the network that copies; and
 one pass of the denoiser over pure noise, which any of them must beat. All are clipped to [0, 1]. Printed are
-numbers of `Quality` against the training images, all in the features of one PCA of 32 numbers, beside those of
+numbers of `Quality` against --count training images, all in the features of one PCA of 32 numbers, beside those of
 as many held-out images: the distance of patches, Frechet distance and coverage, and sharpness; the share of
 images that are nearer to a training image than nine held-out images in ten are (copies); network passes; and
 seconds an image. --picture draws ten of each, held-out images first.
@@ -71,7 +71,7 @@ def main() -> None:
     passes = {name: str(sampler.length()) for name, (sampler, _) in ways.items()}
 
     print(f"| {' | '.join(COLUMNS)} |\n|---|{'---:|' * (len(COLUMNS) - 1)}")
-    quality = cf.Quality(reference=train, floor=floor, extractor=pca)
+    quality = cf.Quality(reference=train[: options.count], floor=floor, extractor=pca)
     for name, (x, seconds) in made.items():
         found = quality(pca, x, Generator().manual_seed(0)).numbers
         cells = [

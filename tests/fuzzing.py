@@ -1,0 +1,493 @@
+"""Random command lines and damaged files: whatever is given, a command ends with a result or with one line.
+
+    python tests/fuzzing.py [--cases 200] [--seed 0] [--workers 2] [--only N]
+
+Case N of a seed is the same wherever it is run: a copy of a small folder of runs and images, one thing
+damaged, and a command that meets it. It is a process of its own, forked from one that has everything imported,
+with 20 seconds of processor time and 4 GB. It is right where it ends with an exit code of copyfold's, and says
+neither "Traceback" nor that this is a bug. Printed are the cases that are wrong, and a table.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from copyfold.cli import commands, main
+
+SECONDS, WALL, MEMORY = 20, 90, 4 << 30  # of the processor, on the clock, bytes
+CODES = (0, 1, 2, 3, 4)
+FAULTS = ("Traceback", "bug in copyfold", "bug in a class", "Segmentation")
+
+NUMBERS: list[Any] = [
+    0, 1, -1, 2, 3, 7, 64, 10**6, 2**31, 2**63, 10**30, -(10**20), 0.5, -0.5, 1e-30, 1e308, float("inf"),
+    float("nan"),
+]  # fmt: skip
+WORDS = [
+    "", " ", "x", "None", "null", "true", "no", "UNet", "Unet", "digits", "images", "./images", "run",
+    "nothing", "/", "/dev/null", "/dev/zero", "pipe.npy", "~", "~nobody/x", "hf://", "hf://a/b", "a" * 300,
+    "é\u202e\n", "-", "--", "[", "{}", "[1,2]", "[[1]]", "{a: b}", "1e400", "0x10", "NaN", "inf", "8x", "x8",
+    "8x8", "0x0", "1,2", "*", "a;b", "$HOME", "\t",
+]  # fmt: skip
+FEW = ["0", "1", "2", "-1", "0.5", "nan", "x", "", "1e-9"]
+"""Values of what says how long a command works; larger ones would be waited for, and rightly."""
+LONG = ("epochs", "steps", "minutes", "count", "samples", "points", "save-minutes", "patience")
+NEVER = ("--devices", "--nodes", "--help", "--import", "--debug", "--stream", "--run", "--budget", "--out")
+"""Flags that start other processes, read the network, or write elsewhere."""
+
+
+class Case(NamedTuple):
+    """A kind, what was damaged, and the command that meets it."""
+
+    kind: str
+    damage: str
+    arguments: list[str]
+
+
+class Outcome(NamedTuple):
+    """How a case ended: "" where it is right."""
+
+    wrong: str
+    code: int
+    said: str
+    seconds: float
+
+
+# ---------------------------------------------------------------- a folder to damage
+
+
+def prepared(folder: Path) -> None:
+    """Runs of three kinds of models, and images in every form that is read."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    os.chdir(folder)
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 255, (12, 12, 10, 3), np.uint8)
+    Path("images").mkdir()
+    for k, name in enumerate(["a.png", "b.jpg", "c.webp", "d.bmp", "e.gif", "f.tif", "g.png", "h.png"]):
+        Image.fromarray(colours[k]).save(f"images/{name}")
+    Image.fromarray(rng.integers(0, 2**16, (12, 10)).astype(np.uint16)).save("images/deep.png")
+    Image.fromarray(colours[0]).convert("P").save("images/palette.png")
+    Image.fromarray(rng.random((12, 10)).astype(np.float32)).save("images/float.tif")
+    np.save("array.npy", colours)
+    np.savez_compressed("arrays.npz", x_train=colours, y_train=np.arange(12) % 3, x_test=colours[:4])
+    coded = []
+    for image in colours:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        coded.append({"bytes": file.getvalue(), "path": None})
+    Path("table").mkdir()
+    parquet.write_table(pa.table({"image": coded, "label": list(np.arange(12) % 3)}), "table/train.parquet")
+    shutil.make_archive("images", "zip", "images")
+    os.mkfifo("pipe.npy")
+    train = ["--size", "8", "--limit", "24", "--epochs", "1", "--threads", "1", "--no-pictures", "--batch", "8"]
+    for name, model in {
+        "run": ["--model", "MLP", "--model.hidden", "[8]", "--model.latent_dim", "4"],
+        "conv": ["--model", "Conv", "--model.channels", "[4]", "--model.norm", "batch"],
+        "vae": [
+            "--model",
+            "Variational",
+            "--core",
+            "Conv",
+            "--core.channels",
+            "[4]",
+            "--objective.penalties",
+            "[Divergence]",
+        ],
+    }.items():
+        made = main(["train", "images", "--channels", "3", *model, *train, "--run", name])
+        assert made == 0, name
+
+
+# ---------------------------------------------------------------- damage
+
+
+def bytes_of(data: bytes, rng: random.Random) -> tuple[bytes, str]:
+    """Bytes with something wrong, and what."""
+    place, more = rng.randrange(len(data) + 1), rng.randbytes(rng.choice([1, 2, 8, 300]))
+    ways: dict[str, Callable[[], bytes]] = {
+        "cut": lambda: data[:place],
+        "changed": lambda: data[:place] + more + data[place + len(more) :],
+        "put in": lambda: data[:place] + more + data[place:],
+        "left out": lambda: data[:place] + data[place + len(more) :],
+        "zeros": lambda: data[:place] + bytes(len(data) - place),
+        "empty": lambda: b"",
+        "text": lambda: b"hello\n",
+        "twice": lambda: data + data,
+        "noise": lambda: rng.randbytes(rng.choice([3, 100, 5000])),
+    }
+    way = rng.choice(list(ways))
+    return ways[way](), way
+
+
+def value(rng: random.Random) -> Any:
+    """A value of any type."""
+    deep: Any = []
+    for _ in range(rng.choice([1, 400])):
+        deep = [deep]
+    several = [rng.choice(NUMBERS)] * rng.choice([1, 3, 5000])
+    described = {"class_path": rng.choice([*WORDS, "os.system"]), "init_args": {"shape": [1, 8, 8]}}
+    return rng.choice([None, True, [], {}, deep, rng.choice(NUMBERS), rng.choice(WORDS), several, described])
+
+
+def tree_of(tree: Any, rng: random.Random) -> str:
+    """Change a tree of dicts and lists in place somewhere; says where."""
+    places: list[tuple[Any, Any]] = []
+
+    def walk(node: Any) -> None:
+        keys = list(node) if isinstance(node, dict) else list(range(len(node))) if isinstance(node, list) else []
+        for key in keys:
+            places.append((node, key))
+            walk(node[key])
+
+    walk(tree)
+    if not places:
+        return "nothing"
+    node, key = rng.choice(places)
+    how = rng.choice(["delete", "replace", "replace", "add"])
+    if how == "delete":
+        del node[key]
+    elif how == "add" and isinstance(node, dict):
+        node[rng.choice(["x", "model", "data", "class_path"])] = value(rng)
+    else:
+        node[key] = value(rng)
+    return f"{how} {str(key)[:40]}"
+
+
+def plain(item: Any) -> Any:
+    """What JSON and YAML can write."""
+    return str(item)
+
+
+def damaged(file: Path, rng: random.Random) -> str:
+    """Damage one file; says how."""
+    structured = {".json": json, ".yaml": yaml, ".ckpt": torch}.get(file.suffix)
+    if rng.random() < 0.06:
+        file.unlink()
+        make = rng.choice(["gone", "folder", "pipe", "link to itself"])
+        if make == "folder":
+            file.mkdir()
+        elif make == "pipe":
+            os.mkfifo(file)
+        elif make == "link to itself":
+            file.symlink_to(file.name)
+        return make
+    if structured is None or rng.random() < 0.3:
+        data, how = bytes_of(file.read_bytes(), rng)
+        file.write_bytes(data)
+        return how
+    if file.suffix == ".ckpt":
+        kept = torch.load(file, weights_only=True)
+        how = tree_of(kept, rng)
+        with contextlib.suppress(Exception):
+            torch.save(kept, file)
+        return how
+    tree = yaml.safe_load(file.read_text())
+    how = tree_of(tree, rng)
+    with contextlib.suppress(ValueError, RecursionError, yaml.YAMLError):
+        file.write_text(json.dumps(tree, default=plain) if file.suffix == ".json" else yaml.safe_dump(tree))
+    return how
+
+
+def odd_array(rng: random.Random) -> np.ndarray:
+    """An array of a random shape and kind."""
+    shape = tuple(rng.choice([0, 1, 2, 3, 4, 8, 30]) for _ in range(rng.randrange(6)))
+    kind = rng.choice(["u1", "u2", "i8", "f2", "f4", "f8", "c8", "b1", "S3", "U2", "M8[s]"])
+    made = (
+        np.zeros(shape) if rng.random() < 0.3 else np.random.default_rng(rng.randrange(99)).normal(0.5, 1, shape)
+    )
+    if rng.random() < 0.2 and made.size:
+        made.flat[rng.randrange(made.size)] = rng.choice([np.nan, np.inf, -5, 300])
+    with np.errstate(all="ignore"):
+        return np.asarray(made).astype(kind)
+
+
+# ---------------------------------------------------------------- cases
+
+QUICK = ["--size", "8", "--limit", "24", "--epochs", "1", "--threads", "1", "--no-pictures", "--batch", "8"]
+TRAIN = ["--model", "MLP", "--model.hidden", "[4]", *QUICK]
+MEETS: dict[str, list[list[str]]] = {
+    "run": [
+        ["sample", "RUN", "--sampler.steps", "1", "--count", "2", "--out", "out.png"],
+        ["sample", "RUN", "--sampler", "Walk", "--sampler.steps", "1", "--count", "2", "--out", "out.gif"],
+        ["probe", "RUN", "--probe", "Nearest", "--count", "2"],
+        ["embed", "RUN", "--out", "codes.parquet"],
+        ["denoise", "RUN", "images", "--out", "clean"],
+        ["restore", "RUN", "images/a.png", "--problem", "Missing", "--ascent.steps", "2"],
+        ["compare", "RUN", "run", "--out", "compared"],
+        ["train", "--run", "RUN", "--resume", "--epochs", "2", "--no-pictures"],
+        ["train", "--config", "RUN", "--run", "new", *QUICK],
+        [
+            "train",
+            "--config",
+            "RUN/recipe.yaml",
+            "--run",
+            "new",
+            "--epochs",
+            "1",
+            "--limit",
+            "24",
+            "--no-pictures",
+        ],
+    ],
+    "source": [
+        ["data", "SOURCE"],
+        ["train", "SOURCE", *TRAIN, "--run", "new"],
+        ["train", "SOURCE", *TRAIN, "--run", "new", "--skip-bad"],
+        ["embed", "run", "--data", "SOURCE", "--out", "codes.parquet"],
+        ["denoise", "run", "SOURCE", "--out", "clean"],
+    ],
+}
+
+
+def of_a_run(rng: random.Random) -> Case:
+    """One file of a run damaged, and a command that reads the run."""
+    run = rng.choice(["run", "conv", "vae"])
+    file = rng.choice(sorted(path for path in Path(run).rglob("*") if path.is_file() and path.name != ".lock"))
+    how = damaged(file, rng)
+    return Case("run", f"{file}: {how}", [word.replace("RUN", run) for word in rng.choice(MEETS["run"])])
+
+
+def of_images(rng: random.Random) -> Case:
+    """Some images of a folder damaged, and perhaps named oddly."""
+    files = sorted(Path("images").iterdir())
+    said = []
+    for file in rng.sample(files, rng.choice([1, 3, len(files)])):
+        said.append(f"{file.name}: {damaged(file, rng)}")
+        if rng.random() < 0.2 and file.is_file():
+            name = rng.choice(
+                [b"\xe9.png", b"-x.png", b"a\nb.png", b" .png", b"x" * 250 + b".png", b".png", b"a.PNG.jpg"]
+            )
+            file.rename(os.fsdecode(b"images/" + name))
+    return Case("images", "; ".join(said), [w.replace("SOURCE", "images") for w in rng.choice(MEETS["source"])])
+
+
+def of_a_source(rng: random.Random) -> Case:
+    """An array, a table or an archive damaged, or odd."""
+    name = rng.choice(["array.npy", "arrays.npz", "table/train.parquet", "images.zip"])
+    if name.startswith("array") and rng.random() < 0.5:
+        arrays = {rng.choice(["x_train", "images", "y_train", "a", "x_test"]): odd_array(rng) for _ in range(3)}
+        how = ", ".join(f"{key} {a.dtype}{a.shape}" for key, a in arrays.items())
+        if name == "array.npy":
+            np.save(name, next(iter(arrays.values())))
+        else:
+            np.savez(name, **arrays)
+    else:
+        how = damaged(Path(name), rng)
+    given = rng.choice([name, os.path.dirname(name) or name])
+    return Case(
+        "source", f"{name}: {how}", [word.replace("SOURCE", given) for word in rng.choice(MEETS["source"])]
+    )
+
+
+def of_words(rng: random.Random) -> Case:
+    """A command with random flags and values."""
+    base = rng.choice([*MEETS["run"], *MEETS["source"], ["models"], ["models", "UNet"], ["train", *TRAIN]])
+    words = [word.replace("RUN", "run").replace("SOURCE", "images") for word in base]
+    known = [flag for flag in flags(words[0]) if flag not in NEVER]
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        flag = rng.choice(known) if known and rng.random() < 0.9 else rng.choice(WORDS)
+        short = flag.rpartition(".")[2].lstrip("-") in LONG
+        given = rng.choice(FEW) if short else rng.choice([str(rng.choice(NUMBERS)), rng.choice(WORDS)])
+        words += [f"{flag}={given}"] if rng.random() < 0.5 else [flag, given]
+    if rng.random() < 0.1:
+        del words[rng.randrange(len(words))]
+    words = [word.replace("\0", "") for word in words]
+    return Case("words", "", words)
+
+
+@cache
+def flags(command: str) -> list[str]:
+    """The flags of a command, by its own help."""
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        main([command, "--help"])
+    return sorted(set(re.findall(r"^ +(?:\[?-\w, )?\[?(--[a-z][\w.-]*)", text.getvalue(), re.MULTILINE)))
+
+
+KINDS: list[Callable[[random.Random], Case]] = [of_a_run, of_images, of_a_source, of_words]
+
+
+# ---------------------------------------------------------------- running them
+
+
+def attempt(number: int, seed: int, source: Path) -> tuple[Case, Outcome]:
+    """Run one case in a copy of the folder, in a process of its own."""
+    rng = random.Random(f"{seed}-{number}")
+    place = Path(tempfile.mkdtemp(prefix="case-"))
+    try:
+        shutil.copytree(source, place / "w", copy_function=shutil.copy, ignore=shutil.ignore_patterns("pipe.npy"))
+        os.chdir(place / "w")
+        os.mkfifo("pipe.npy")
+        case = KINDS[number % len(KINDS)](rng)
+        return case, run(case, place)
+    finally:
+        os.chdir("/")
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def run(case: Case, place: Path) -> Outcome:
+    """Fork, run the command there, and watch it."""
+    begun, said = time.monotonic(), place / "said"
+    child = os.fork()
+    if not child:
+        code = 99
+        try:
+            os.environ["COPYFOLD_CACHE"] = str(place / "cache")
+            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
+            file = os.open(said, os.O_WRONLY | os.O_CREAT)
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, 0), os.dup2(nothing, 1), os.dup2(file, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+            code = main(case.arguments)
+        except BaseException as error:
+            print("Traceback", type(error).__name__, error, file=sys.stderr)
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    wrong, code = "", 0
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            break
+        with contextlib.suppress(OSError, IndexError):
+            if int(Path(f"/proc/{child}/statm").read_text().split()[1]) * resource.getpagesize() > MEMORY:
+                wrong = "memory"
+        wrong = wrong or ("hang" if time.monotonic() - begun > WALL else "")
+        if wrong:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            break
+        time.sleep(0.01)
+    text = said.read_text(errors="replace") if said.exists() else ""
+    if not wrong and code in (-signal.SIGXCPU, -signal.SIGKILL):
+        wrong = "hang"
+    if not wrong and code < 0:
+        wrong = f"crash by {signal.Signals(-code).name}"
+    if not wrong and any(fault in text for fault in FAULTS):
+        wrong = "fault"
+    if not wrong and (code not in CODES or (code and not text.strip())):
+        wrong = f"exit code {code}"
+    return Outcome(wrong, code, text, time.monotonic() - begun)
+
+
+def share(worker: int, options: argparse.Namespace, source: Path, results: Path) -> None:
+    """The cases of one worker; a line of JSON each."""
+    with results.open("w") as file:
+        for number in range(worker, options.cases, options.workers):
+            case, outcome = attempt(number, options.seed, source)
+            line = {"number": number, **case._asdict(), **outcome._asdict()}
+            line["said"] = outcome.said[-600:] if outcome.wrong else ""
+            print(json.dumps(line), file=file, flush=True)
+
+
+def everything() -> None:
+    """Import what commands import, so that a case begins at once; compute nothing, so that it can be forked."""
+    import importlib
+
+    for name in commands():
+        importlib.import_module(f"copyfold.cli.{name}")
+    for name in (
+        "training",
+        "report",
+        "pictures",
+        "probes",
+        "samplers",
+        "inverse",
+        "objectives",
+        "models",
+        "restoration",
+    ):
+        importlib.import_module(f"copyfold.{name}")
+
+
+def fuzz(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All cases, in the order of their numbers."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source, parts = Path(scratch) / "source", [Path(scratch) / f"part{k}" for k in range(options.workers)]
+        source.mkdir()
+        maker = os.fork()
+        if not maker:
+            os.environ["COPYFOLD_CACHE"] = f"{scratch}/cache"
+            with (
+                open(os.devnull, "w") as nothing,
+                contextlib.redirect_stderr(nothing),
+                contextlib.redirect_stdout(nothing),
+            ):
+                try:
+                    prepared(source)
+                except BaseException:
+                    os._exit(1)
+            os._exit(0)
+        assert os.waitpid(maker, 0)[1] == 0, "the folder of runs and images could not be made"
+        everything()
+        if options.only is not None:
+            case, outcome = attempt(options.only, options.seed, source)
+            return [{"number": options.only, **case._asdict(), **outcome._asdict()}]
+        children = []
+        for k, part in enumerate(parts):
+            if not (child := os.fork()):
+                try:
+                    share(k, options, source, part)
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(0)
+            children.append(child)
+        for child in children:
+            os.waitpid(child, 0)
+        lines = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
+    assert len(lines) == options.cases, f"only {len(lines)} cases were tried"
+    return sorted(lines, key=lambda line: line["number"])
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """How many cases of each kind there were, and how many were wrong, in which way."""
+    kinds = Counter(line["kind"] for line in lines)
+    done = Counter(line["kind"] for line in lines if line["code"] == 0)
+    ways = Counter((line["kind"], line["wrong"]) for line in lines).items()
+    rows = [
+        f"| {kind} | {count:,} | {done[kind]:,} | {', '.join(f'{n} {how}' for (k, how), n in ways if k == kind and how) or '0'} |"
+        for kind, count in kinds.items()
+    ]
+    return "\n".join(["| kind | cases | with a result | wrong |", "|---|---:|---:|---|", *rows])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", type=int)
+    given = parser.parse_args()
+    begun = time.monotonic()
+    found = fuzz(given)
+    for line in found:
+        if line["wrong"] or given.only is not None:
+            print(json.dumps(line, indent=1))
+    print(table(found))
+    print(f"{len(found):,} cases in {(time.monotonic() - begun) / 60:.1f} minutes")
+    sys.exit(any(line["wrong"] for line in found))
