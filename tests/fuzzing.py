@@ -470,7 +470,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     done = Counter(line["kind"] for line in lines if line["code"] == 0)
     ways = Counter((line["kind"], line["wrong"]) for line in lines).items()
     rows = [
-        f"| {kind} | {count:,} | {done[kind]:,} | {', '.join(f'{n} {how}' for (k, how), n in ways if k == kind and how) or '0'} |"
+        f"| {kind} | {count:,} | {done[kind]:,} | "
+        f"{', '.join(f'{n} {how}' for (k, how), n in ways if k == kind and how) or '0'} |"
         for kind, count in kinds.items()
     ]
     return "\n".join(["| kind | cases | with a result | wrong |", "|---|---:|---:|---|", *rows])

@@ -9,10 +9,12 @@ import errno
 import logging
 import os
 import re
+import socket
 import stat
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -42,9 +44,10 @@ def written(path: str | Path) -> Generator[Path]:
     """
     path = Path(path)
     suffix = path.suffix if len(path.suffix) <= LONGEST else ""
-    temporary = path.with_name(f".{os.getpid()}-{zlib.crc32(os.fsencode(path)):08x}{suffix}")
+    temporary = path.with_name(f".{os.getpid()}-{_HOST:08x}{zlib.crc32(os.fsencode(path)):08x}{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_dead(path.parent)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -129,6 +132,26 @@ def sweep(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
+@cache
+def _sweep_dead(folder: Path) -> None:
+    """Delete the temporary files of processes of this machine that are no more; once for each folder."""
+    for path in folder.glob(f".*-{_HOST:08x}*"):
+        process = path.name[1:].partition("-")[0]
+        if process.isdecimal() and not _alive(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # of another user, or no number of a process
+        return True
+    return True
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically, in UTF-8; bytes of names that are none as \\xe9."""
     with written(path) as temporary:
@@ -209,6 +232,9 @@ def locked(path: str | Path, wait: bool = False) -> Generator[None]:
             path.write_text(str(os.getpid()))
         yield
 
+
+_HOST = zlib.crc32(socket.gethostname().encode())
+"""Of this machine: temporary files of others, on a disk that they share, have other names."""
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)

@@ -139,6 +139,27 @@ def test_partial_files_of_killed_processes_are_removed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names - {".4711-last.ckpt"}
 
 
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_there(tmp_path):
+    script = f"""
+import os, pathlib, signal
+from copyfold.files import written
+with written(pathlib.Path({str(tmp_path)!r}) / "film.mp4") as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".")
+    others = [
+        tmp_path / ".1-0000000000000000.mp4",
+        tmp_path / left.name.replace(left.name[1:].partition("-")[0], "1"),
+    ]
+    for other in others:  # of another machine, and of a process that lives
+        other.write_text("half")
+    write_text(tmp_path / "other.txt", "whole")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "other.txt", *others])
+
+
 def test_text_is_utf_8(tmp_path):
     write_text(tmp_path / "a.txt", "ü ∑\n")
     assert (tmp_path / "a.txt").read_bytes() == "ü ∑\n".encode()
