@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long lint types layers stubs weights clean
+.PHONY: demo test test-long lint types layers stubs weights test-kills test-fuzz clean
 
 $(READY): pyproject.toml constraints.txt weights/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,12 @@ test: lint types layers
 
 test-long: $(READY)
 	$(BIN)/pytest -n 2 tests/long
+
+test-kills: $(READY)
+	COPYFOLD_KILLS=200 $(BIN)/pytest -n 2 tests/long/test_kills.py
+
+test-fuzz: $(READY)
+	$(BIN)/python tests/fuzzing.py --cases 5000
 
 clean:
 	rm -rf $(VENV) demo weights/dist

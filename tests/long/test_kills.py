@@ -1,6 +1,7 @@
 """A training killed at any moment and resumed gives bit-identical weights."""
 
 import csv
+import importlib
 import os
 import random
 import signal
@@ -11,25 +12,50 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import copyfold as cf
 from copyfold.corruptions import noise_like
 
-KILLS = 20  # in all, over the trainings below
-OPTIONS = ["--size", "16", "--limit", "600", "--batch", "16", "--epochs", "8", "--threads", "1", "--lr", "3e-3"]
+KILLS = int(os.environ.get("COPYFOLD_KILLS", "24"))  # in all, over the trainings below; make test-kills has 200
+OPTIONS = ["--batch", "16", "--epochs", "8", "--threads", "1", "--lr", "3e-3"]
+DIGITS = ["--size", "16", "--limit", "600"]
+PHOTOGRAPHS = ["photographs", "--channels", "1"]  # 60 of 32x32, which the test makes
 WAYS = {  # every one with a corruption, so that the randomness of a step matters
     "batch": ["--model.norm", "batch", "--flip"],
     "bf16": ["--model.norm", "none", "--precision", "bf16", "--clip", "1.0"],
     "average": ["--model.norm", "group", "--average", "0.99", "--accumulate", "2", "--schedule", "cosine"],
     "variational": ["--model", "Variational", "--core", "Conv", "--objective.penalties+=Divergence"],
+    "crops": [*PHOTOGRAPHS, "--crop", "16", "--flip", "--turn", "--model.norm", "none"],
+    "stream": [*PHOTOGRAPHS, "--stream", "--size", "16", "--buffer", "20", "--model.norm", "group"],
+    "own": ["--import", "mine.py", "--model", "Own", "--optimizer", "Muon"],
+    "devices": ["--devices", "2", "--model.norm", "group"],
+    "logger": ["--log", "tensorboard", "--model.norm", "none"],
 }
+MINE = """
+import torch
+import copyfold as cf
+
+class Own(cf.Autoencoder):
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.inner = torch.nn.Conv2d(shape[0], 8, 3, padding=1)
+        self.outer = torch.nn.Conv2d(8, shape[0], 3, padding=1)
+
+    def encode(self, x):
+        return self.inner(x).relu()
+
+    def logits(self, z):
+        return self.outer(z)
+"""
 UNET = ["--model", "UNet", "--model.width", "8", "--model.depth", "2"]
 
 
 def arguments(way: str) -> list[str]:
     chosen = WAYS[way]
     shape = [] if "--model" in chosen else UNET
-    return [*OPTIONS, *shape, *chosen, "--objective.corruption", "Gaussian"]
+    images = [] if "photographs" in chosen else DIGITS
+    return [*chosen, *OPTIONS, *images, *shape, "--objective.corruption", "Gaussian"]
 
 
 def command(folder: Path, way: str, *more: str) -> list[str]:
@@ -78,7 +104,17 @@ def killed(folder: Path, way: str, rng: random.Random) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_killed_and_resumed_training_gives_the_weights_of_an_uninterrupted_one(way, tmp_path, monkeypatch):
+    if way == "logger":
+        pytest.importorskip("tensorboard")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine.py").write_text(MINE)
+    if way == "own":
+        importlib.import_module("mine")
+    (tmp_path / "photographs").mkdir()
+    for k, pixels in enumerate(cf.data.scenes(60, 32)):
+        Image.fromarray(pixels).save(tmp_path / "photographs" / f"{k:02}.png")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     subprocess.run(command(whole, way), check=True, capture_output=True)
     rng = random.Random(way)

@@ -190,7 +190,7 @@ PARTS = {
     "optimizer_states": [[], {}, [3]],
     "average": [{"a": 1}, 3],
     "early_stopping": [3, {"patience": "x"}, {"a": 1}],
-    "tally": [{}, {"sums": {}, "counts": {"a": 1}}, {"sums": {"a": torch.zeros(2)}, "counts": {"a": 1}}, 3],
+    "tally": [{}, {"sums": {}, "counts": {"a": 1}}, {"sums": {"a": torch.zeros(2, 2)}, "counts": {"a": 1}}, 3],
     "precision": [3],
 }
 

@@ -82,7 +82,7 @@ class Checkpoints:
         weights = state.model.state_dict()
         if not all(bool(parameter.isfinite().all()) for parameter in state.model.parameters()):
             raise Diverged(f"a weight became NaN or infinite by step {state.step}")
-        state.tally.average(self.fabric)
+        sums = state.tally.gathered(self.fabric)
         if self.fabric.is_global_zero:
             copies = 5 + (state.average is not None)  # weights, the optimiser's two moments, model/, best/
             self._require_space(copies * sum(tensor.nbytes for tensor in weights.values()))
@@ -94,7 +94,8 @@ class Checkpoints:
             with self.averages.estimated(state.shown, steps * self.plan.batch):
                 state.shown.save(self.run.folder / "model")
             scale = self.fabric.strategy.precision.state_dict()  # of the loss, in float16
-            _write(self.run, state.state_dict() | {"batches": self.batches, "precision": scale})
+            tally = {"sums": sums, "counts": state.tally.counts}
+            _write(self.run, state.state_dict() | {"tally": tally, "batches": self.batches, "precision": scale})
             self._keep()
         self.fabric.barrier()
         self.log.best = None
@@ -223,7 +224,7 @@ def _loaded(path: Path) -> dict[str, Any]:
         wrong = [name for name, kinds in PARTS.items() if not isinstance(kept[name], kinds)]
         sums, counts, stopping = kept["tally"]["sums"], kept["tally"]["counts"], kept["early_stopping"] or {}
         if sums.keys() != counts.keys() or not all(
-            isinstance(v, torch.Tensor) and not v.dim() for v in sums.values()
+            isinstance(v, torch.Tensor) and v.dim() <= 1 <= v.numel() for v in sums.values()
         ):
             wrong.append("tally")
         numbers = [kept["global_step"], *counts.values(), *stopping.values()]

@@ -193,7 +193,7 @@ def _train(
         state = TrainState(model, optimizer_of(model, plan), clock, average, stopping)
         if kept is not None:
             check_state(run, kept, model, plan)
-            state.load_state_dict(kept, fabric.device)
+            state.load_state_dict(kept, fabric)
             if kept["precision"]:  # the scale of the loss, of a training in float16
                 fabric.strategy.precision.load_state_dict(kept["precision"])
         kept = None  # as large as three models

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from copyfold.models.base import Autoencoder
 from copyfold.runs import History
@@ -13,6 +14,9 @@ from copyfold.training.ema import MovingAverage
 from copyfold.training.loss import Tally
 from copyfold.training.optimizer_state import resume_optimizer, settings
 from copyfold.training.stopping import Clock
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass
@@ -51,7 +55,7 @@ class TrainState:
         return self.model if self.average is None else self.average.model
 
     def state_dict(self) -> dict[str, Any]:
-        """The content of a checkpoint."""
+        """The content of a checkpoint, but for the tally, to which every process adds its own."""
         return {
             "global_step": self.step,
             "seconds": self.clock.seconds,
@@ -61,10 +65,9 @@ class TrainState:
             "optimizer_settings": self.settings,
             "average": None if self.average is None else self.average.state_dict(),
             "early_stopping": None if self.early_stopping is None else vars(self.early_stopping).copy(),
-            "tally": {"sums": self.tally.sums, "counts": self.tally.counts},
         }
 
-    def load_state_dict(self, kept: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, kept: dict[str, Any], fabric: "Fabric") -> None:
         """Restore the state from a checkpoint; the model has its weights already, by `checkpointing.read`."""
         self.step, self.lowest, self.clock.before = kept["global_step"], kept["lowest"], kept["seconds"]
         resume_optimizer(self.optimizer, kept["optimizer_states"][0], kept["optimizer_settings"])
@@ -74,5 +77,11 @@ class TrainState:
             self.early_stopping = EarlyStopping(
                 **kept["early_stopping"] | {"patience": self.early_stopping.patience}
             )
-        sums = {name: total.to(device) for name, total in kept["tally"]["sums"].items()}
+
+        def own(total: Tensor) -> Tensor:
+            """The sum of this process; of another number of processes than now, their mean."""
+            total = total.to(fabric.device)
+            return total[fabric.global_rank] if len(total) == fabric.world_size else total.mean()
+
+        sums = {name: own(total.atleast_1d()) for name, total in kept["tally"]["sums"].items()}
         self.tally = Tally(sums, kept["tally"]["counts"])
