@@ -25,6 +25,7 @@ from copyfold import catalogue
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.files import plain, write_text, written
+from copyfold.hub import fetched, is_address
 from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.types import Code, Images, Shape, Statistics
 
@@ -415,7 +416,9 @@ def maps(z: Code) -> tuple[Tensor, ...]:
 
 
 def load(folder: str | Path) -> Autoencoder:
-    """Load a model: on the CPU, in eval mode, in float32. Takes a run's folder or its model folder.
+    """Load a model: on the CPU, in eval mode, in float32. Takes a run's folder, its model folder, or its address.
+
+    An address is hf://owner/name[@revision], of a model on the Hub, which is fetched once and kept.
 
     Runs no code from the folder: config.json names a class that is already known, one of copyfold's own or one
     that was defined or imported before (whose weights keep their dtype), and the weights are safetensors. Their
@@ -423,7 +426,7 @@ def load(folder: str | Path) -> Autoencoder:
     allocated. UsageError says what is wrong and where; for an unknown class it names the module of the class,
     which is never imported.
     """
-    folder = Path(folder)
+    folder = fetched(str(folder)) if is_address(folder) else Path(folder)
     if (folder / "model" / CONFIG).is_file():
         folder = folder / "model"
     path, weights = folder / CONFIG, folder / WEIGHTS
