@@ -126,7 +126,11 @@ def _card(
         "## How to use it\n\n" + _usage(name, model),
         "## Data\n\n" + _data(source, data, model),
         "## Numbers\n\n" + "\n".join(_numbers(data, history)),
-        *(["## What it learned\n\n" + "\n".join(f"- {text}" for text in sentences.values())] if sentences else []),
+        *(
+            ["## What it learned\n\n" + "\n".join(f"- {text}" for text in sentences.values() if text)]
+            if sentences
+            else []
+        ),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(model, recipe, history)),
         "## Training\n\nThe objective (recipe.yaml has every choice, and log.csv the history):\n\n"
         + f"```yaml\n{yaml.safe_dump(recipe.get('objective'), sort_keys=False)}```",
@@ -193,14 +197,14 @@ def _limits(model: Autoencoder, recipe: dict[str, Any], history: list[Row]) -> I
         yield f"It takes images of {size} alone; others are scaled to that size and back."
     else:
         yield (
-            f"It takes images of other sizes than {size}, but was trained on that one; what is much larger or smaller "
-            "in a photograph than there, it has not seen."
+            f"It takes images of other sizes than {size}, but was trained on that one; what is much larger or "
+            "smaller in a photograph than there, it has not seen."
         )
     if recipe.get("crop") is None and recipe.get("size") is not None:
         yield "Its images were scaled to that size before training: noise of a photograph at its own size differs."
     if model.has_statistics and model.statistics == "batch":
         yield (
-            'Batch norm uses the statistics of the batch, as it was trained: set model.statistics = "running" where '
+            'Batch norm uses the statistics of the batch, as in training: set model.statistics = "running" where '
             "an image's result must not depend on the others (copyfold denoise and embed do)."
         )
     outside = next((row["held_out_outside"] for row in reversed(history) if "held_out_outside" in row), 0.0)

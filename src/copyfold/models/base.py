@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialized
@@ -338,6 +338,14 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save(save_directory)
+
+    def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
+        """The card of `push_to_hub` and `save_pretrained`; `copyfold push` says more, of a run."""
+        return ModelCard(
+            f"---\nlibrary_name: copyfold\ntags: [autoencoder, copyfold]\n---\n\n# {type(self).__name__}\n\n"
+            f"An autoencoder of images. {self.summary()}.\n\n    import copyfold as cf\n"
+            '    model = cf.load("hf://owner/name")\n'
+        )
 
     @classmethod
     def _from_pretrained(
