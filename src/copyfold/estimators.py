@@ -73,22 +73,22 @@ class _Estimator(BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> Any:
         """Train the model on the rows of X, N x features; `y` is not used."""
-        X = validate_data(self, X, dtype=DTYPES)
+        rows: np.ndarray = _validated(self, X)
         at_least(0, epochs=self.epochs)
         at_least(1, batch=self.batch)
         objective = self._objective()
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        shape = _shape(self.shape, X.shape[1])
-        self.range_ = _range(self.range, X)
-        self.mean_ = X.mean(axis=0)
+        shape = _shape(self.shape, rows.shape[1])
+        self.range_ = _range(self.range, rows)
+        self.mean_ = rows.mean(axis=0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model_ = _made(self.model, shape, X.shape[1], self.options or {}, self.latent_dim)
+            self.model_ = _made(self.model, shape, rows.shape[1], self.options or {}, self.latent_dim)
         self.shape_ = self.model_.shape
         self.loss_curve_: list[float] = []
         if self.epochs:
             plan = Plan(epochs=self.epochs, batch=self.batch, lr=self.lr, seed=seed, precision="32")
-            images = self._images(X).to(torch.float32).permute(0, 2, 3, 1).numpy()
+            images = self._images(rows).to(torch.float32).permute(0, 2, 3, 1).numpy()
             self.loss_curve_ = fit_array(self.model_, objective, images, plan)
         self.model_.eval()
         return self
@@ -99,8 +99,8 @@ class _Estimator(BaseEstimator):
         if given is None:
             return self._usual()
         if isinstance(given, str):
-            return catalogue.find(Objective, given)()
-        return catalogue.build(Objective, dict(given)) if isinstance(given, Mapping) else given
+            return catalogue.build(Objective, {"class_path": given})
+        return given if isinstance(given, Objective) else catalogue.build(Objective, dict(given))
 
     def _usual(self) -> Objective:
         """The objective where none is given."""
@@ -111,7 +111,7 @@ class _Estimator(BaseEstimator):
     def _checked(self, X: Any) -> np.ndarray:
         """The rows of X, of the number of features that there were in training."""
         check_is_fitted(self)
-        return validate_data(self, X, dtype=DTYPES, reset=False)
+        return _validated(self, X, reset=False)
 
     def _images(self, rows: np.ndarray) -> Tensor:
         """Rows as images b x c x h x w, in which `range_` is 0 to 1; a copy."""
@@ -177,7 +177,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """The rows that codes are decoded to, in the units of the training rows."""
         check_is_fitted(self)
-        codes = check_array(X, dtype=DTYPES, input_name="X")
+        codes: np.ndarray = check_array(X, dtype=cast("Any", DTYPES), input_name="X")
         if codes.shape[1] != self._n_features_out:
             raise UsageError(f"X has {codes.shape[1]} features, but the codes have {self._n_features_out}")
         shapes = self.model_.code_shapes()
@@ -192,8 +192,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def score(self, X: Any, y: Any = None) -> float:
         """The share of the rows' squared distance from the mean training row that is copied; `y` is not used."""
-        X = self._checked(X)
-        left, all_of_it = ((X - other).astype(np.float64) for other in (self._copies(X), self.mean_))
+        rows = self._checked(X)
+        left, all_of_it = ((rows - other).astype(np.float64) for other in (self._copies(rows), self.mean_))
         return float(1 - np.square(left).sum() / max(np.square(all_of_it).sum(), np.finfo(np.float64).tiny))
 
     @property
@@ -258,8 +258,8 @@ class DenoisingTransformer(OneToOneFeatureMixin, TransformerMixin, _Estimator):
 
     def transform(self, X: Any) -> np.ndarray:
         """The rows as the model restores them."""
-        X = self._checked(X)
-        return self._copies(X).astype(X.dtype, copy=False)
+        rows = self._checked(X)
+        return self._copies(rows).astype(rows.dtype, copy=False)
 
     def _usual(self) -> Objective:
         return Classical(Gaussian(self.std))
@@ -329,8 +329,7 @@ class AutoencoderDetector(OutlierMixin, _Estimator):
         if isinstance(share, str) or not 0 < share <= 0.5:
             raise UsageError(f"contamination={share!r} is invalid: expected a number above 0 and at most 0.5")
         super().fit(X, y)
-        rows = validate_data(self, X, dtype=DTYPES, reset=False)
-        self.offset_ = float(np.percentile(self._scores(rows), 100 * share))
+        self.offset_ = float(np.percentile(self._scores(_validated(self, X, reset=False)), 100 * share))
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -351,6 +350,11 @@ class AutoencoderDetector(OutlierMixin, _Estimator):
 
 
 # ---------------------------------------------------------------- what is guessed, and made
+
+
+def _validated(estimator: Any, X: Any, reset: bool = True) -> np.ndarray:
+    """X as an array N x features of finite floats, by scikit-learn's own checks."""
+    return cast("np.ndarray", validate_data(estimator, X, dtype=DTYPES, reset=reset))
 
 
 def _shape(given: Any, features: int) -> Shape | None:
@@ -396,7 +400,7 @@ def _made(
                 + (f" of shape {shape}" if shape else "")
             )
         return deepcopy(given)
-    cls = catalogue.find(Autoencoder, given) if isinstance(given, str) else given
+    cls: Any = catalogue.find(Autoencoder, given) if isinstance(given, str) else given
     if not callable(cls):
         raise UsageError(
             f"model={given!r} is invalid: expected the name of an architecture, its class, or a model"
@@ -411,13 +415,14 @@ def _made(
         raise UsageError(
             f"latent_dim={latent_dim} is invalid: {given} has no such argument, or options has it already"
         )
-    if next(iter(takes)) == "core":
-        core = options.pop("core", "MLP")
-        return cls(_made(core, shape, features, {}, None), **options)
+    wrapped = _made(options.pop("core", "MLP"), shape, features, {}, None) if next(iter(takes)) == "core" else None
     try:
-        return cls(shape, **options)
+        made = cls(wrapped or shape, **options)
     except TypeError as error:
         raise UsageError(f"options={options} is invalid for {given}: {error}") from None
+    if not isinstance(made, Autoencoder) or math.prod(made.shape) != features:
+        raise UsageError(f"{given} made {made!r}: expected an autoencoder of images of {shape}")
+    return made
 
 
 def _starts(count: int) -> Iterator[int]:
@@ -428,5 +433,5 @@ def _starts(count: int) -> Iterator[int]:
 def _decoded(model: Autoencoder, z: Any) -> Tensor:
     """The images of codes, in the precision of the model."""
     dtype = next(model.parameters()).dtype
-    parts = tuple(m.to(dtype) for m in maps(z))
-    return model.decode(parts if len(parts) > 1 else parts[0])
+    parts = [m.to(dtype) for m in maps(z)]
+    return model.decode(parts[0] if len(parts) == 1 else tuple(parts))

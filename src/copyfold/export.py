@@ -1,5 +1,6 @@
 """Export a model to ONNX or to torch.export, and compare the file with the model at once."""
 
+import importlib
 import logging
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -131,33 +132,42 @@ def export(model: Autoencoder, out: str | Path, part: Part = "whole", format: Fo
 # ---------------------------------------------------------------- what is exported
 
 
-class _Whole(nn.Module):
-    """D(E(x)) of a model whose layers see what they are given; images are padded and cropped here, if at all."""
+class _Part(nn.Module):
+    """A part of a model whose layers see what they are given; images are padded and cropped here, if at all."""
 
     def __init__(self, model: Autoencoder, step: int) -> None:
         super().__init__()
         self.model, self.step = model, step
+
+
+class _Whole(_Part):
+    """D(E(x))."""
 
     def forward(self, x: Images) -> Any:
         y = self.model.decode(self.model.encode(_padded(x, self.step)))
         return y if self.step == 1 else y[..., : x.shape[2], : x.shape[3]]
 
 
-class _Encoder(_Whole):
+class _Encoder(_Part):
     """E(x)."""
 
     def forward(self, x: Images) -> Any:
         return self.model.encode(_padded(x, self.step))
 
 
-class _Decoder(_Whole):
+class _Decoder(_Part):
     """D(z), the maps of a code one by one."""
 
     def forward(self, *z: Tensor) -> Any:
-        return self.model.decode(z if len(z) > 1 else z[0])
+        return self.model.decode(_code(z))
 
 
-PARTS: dict[Part, type[_Whole]] = {"whole": _Whole, "encoder": _Encoder, "decoder": _Decoder}
+PARTS: dict[Part, type[_Part]] = {"whole": _Whole, "encoder": _Encoder, "decoder": _Decoder}
+
+
+def _code(z: tuple[Tensor, ...]) -> Any:
+    """A code of its maps: a tensor where there is one alone."""
+    return z[0] if len(z) == 1 else z
 
 
 def _padded(x: Images, step: int) -> Images:
@@ -181,7 +191,7 @@ class _Task:
         inner = deepcopy(self.model)
         for inside in inner.modules() if self.sized else ():
             if isinstance(inside, Autoencoder):
-                inside.padded = inside.cropped = _unchanged
+                vars(inside).update(padded=_unchanged, cropped=_unchanged)
         self.module = PARTS[part](inner, self.step if self.pads else 1).eval()
 
     @property
@@ -283,8 +293,7 @@ def _of_arguments(task: _Task, free: Sequence[dict[int, Any]]) -> tuple[Any, ...
 
 def _session(path: Path) -> Callable[..., tuple[Tensor, ...]]:
     """What an ONNX file computes."""
-    import onnxruntime
-
+    onnxruntime: Any = importlib.import_module("onnxruntime")
     session = onnxruntime.InferenceSession(path)
     names = [given.name for given in session.get_inputs()]
 

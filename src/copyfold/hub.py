@@ -5,7 +5,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from copyfold.errors import CopyfoldError, UsageError, option
 
@@ -35,7 +35,7 @@ class Address(NamedTuple):
         return cls(name, revision or None)
 
 
-def is_address(place: object) -> bool:
+def is_address(place: object) -> TypeGuard[str]:
     """Whether a place is on the Hub: hf://..."""
     return isinstance(place, str) and place.startswith(PREFIX)
 
@@ -50,7 +50,7 @@ def fetched(address: str) -> Path:
 
     wanted = Address.of(address)
     with _explained(address):
-        folder = Path(snapshot_download(wanted.name, revision=wanted.revision, allow_patterns=FILES))
+        folder = Path(snapshot_download(wanted.name, revision=wanted.revision, allow_patterns=[*FILES]))
     log.info("%s: version %s", address, folder.name[:12])
     return folder
 
