@@ -1,7 +1,6 @@
 """Push a run to the Hugging Face Hub: its model, its recipe, its log, and a card that says what it is."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ __all__ = ["push"]
 
 CARD = "README.md"
 UNPUBLISHED = "not published"
-"""In place of a path of this machine, in a recipe that is pushed."""
+"""In place of what a recipe says of images and masks, where that is not an address on the Hub."""
 SHOWN = ("shape", "train", "held_out", "mean_error", "digest", "held_out_digest")
 """What is pushed of data.json: no names of files or classes, and no digests of single images."""
 PLACES = ("data", "masks")
@@ -83,8 +82,8 @@ def check_folder(folder: Path) -> None:
 
 
 def _published(key: str, value: Any) -> Any:
-    """A value of a recipe without a path of this machine."""
-    return UNPUBLISHED if key in PLACES and isinstance(value, str) and os.path.isabs(value) else value
+    """A value of a recipe; of images and masks only an address on the Hub, and not a path of this machine."""
+    return value if key not in PLACES or value is None or hub.is_address(value) else UNPUBLISHED
 
 
 def _json(path: Path) -> dict[str, Any]:

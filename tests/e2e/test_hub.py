@@ -181,7 +181,7 @@ def test_no_path_and_no_name_of_this_machine_is_pushed(run, photos, gathered):
     }
 
 
-def test_the_card_says_data_numbers_limits_and_licence(run, tmp_path):
+def test_the_card_says_data_numbers_limits_and_licence(run, copied, tmp_path):
     publishing.gathered(runs.open(run), tmp_path, "somebody/scenes", "cc-by-4.0")
     text = (tmp_path / "README.md").read_text()
     _, head, body = text.split("---\n", 2)
@@ -196,10 +196,28 @@ def test_the_card_says_data_numbers_limits_and_licence(run, tmp_path):
     assert 'cf.load("hf://somebody/scenes")' in body
     assert "trained only to copy" in body
     assert all((tmp_path / name.split(")")[0]).is_file() for name in body.split("](")[1:])
-    publishing.gathered(runs.open(run), tmp_path / "b", pictures=False)
+    (copied / "report.json").write_text(json.dumps({"sentences": {"copies": "It copies badly.", "none": ""}}))
+    publishing.gathered(runs.open(copied), tmp_path / "b", pictures=False)
     bare = (tmp_path / "b" / "README.md").read_text()
     assert "ask its author" in bare
+    assert "## What it learned\n\n- It copies badly.\n\n" in bare
+    assert "What it learned" not in text
     assert "](findings" not in bare
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [(None, None), ("hf://a/b@main", "hf://a/b@main"), ("/home/me/x", "not published"), (["x"], "not published")],
+)
+def test_of_its_images_only_an_address_is_pushed(data, shown, copied, tmp_path):
+    recipe = yaml.safe_load((copied / "recipe.yaml").read_text()) | {"data": data, "masks": data}
+    (copied / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    publishing.gathered(runs.open(copied), tmp_path / "out")
+    found = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
+    assert (found["data"], found["masks"]) == (shown, shown)
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert ("datasets:\n- a/b" in text) == (data == "hf://a/b@main")
+    assert ("scikit-learn's digits" in text) == (data is None)
 
 
 @pytest.mark.parametrize("text", ["hf://", "hf://a", "hf://a/b/c", "hf://a/b@", "hf://../b c", "hf://a/b?x"])
