@@ -49,6 +49,7 @@ def fetched(address: str) -> Path:
     from huggingface_hub import snapshot_download
 
     wanted = Address.of(address)
+    log.info("%s: fetching what is not here yet", address)
     with _explained(address):
         folder = Path(snapshot_download(wanted.name, revision=wanted.revision, allow_patterns=[*FILES]))
     log.info("%s: version %s", address, folder.name[:12])

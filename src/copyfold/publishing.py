@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from copyfold import hub
+from copyfold import catalogue, hub
 from copyfold.errors import UsageError
 from copyfold.files import write_text
 from copyfold.models.base import CONFIG, WEIGHTS, Autoencoder
@@ -122,7 +122,7 @@ def _card(
         f"---\n{yaml.safe_dump(meta, sort_keys=False)}---\n\n# {name.partition('/')[2]}",
         f"An autoencoder of images, a {type(model).__name__} trained by copyfold.\n\n{model.summary()}.",
         *(f"![{_title(picture)}](findings/{picture.name})" for picture in pictures),
-        "## How to use it\n\n" + _usage(name, model),
+        "## How to use it\n\n" + _usage(name, model, recipe.get("range")),
         "## Data\n\n" + _data(source, data, model),
         "## Numbers\n\n" + "\n".join(_numbers(data, history)),
         *(
@@ -142,15 +142,18 @@ def _title(picture: Path) -> str:
     return picture.stem.replace("-", " ")
 
 
-def _usage(name: str, model: Autoencoder) -> str:
-    address = f"{hub.PREFIX}{name}"
+def _usage(name: str, model: Autoencoder, values: list[float] | None) -> str:
+    address, cls = f"{hub.PREFIX}{name}", type(model)
+    meant = f", which were {values[0]:g} to {values[1]:g} in its images" if values else ""
+    own = [] if catalogue.own(cls) else [f"import {cls.__module__}  # of its author: it defines {cls.__name__}"]
     return "\n".join(
         [
             "```python",
             "import copyfold as cf",
+            *own,
             "",
             f'model = cf.load("{address}")  # safetensors and JSON; no code is run',
-            f"copies = model(images)  # b x {' x '.join(map(str, model.shape))}, values in [0, 1]",
+            f"copies = model(images)  # b x {' x '.join(map(str, model.shape))}, values in [0, 1]{meant}",
             "```",
             "",
             "```",
@@ -214,5 +217,3 @@ def _limits(model: Autoencoder, recipe: dict[str, Any], history: list[Row]) -> I
     )
     if corruption == "Clean":
         yield "It was trained only to copy: that it removes noise at all is a by-product."
-    if model.stochastic:
-        yield "Its samples are those of a small variational autoencoder: blurred."

@@ -205,6 +205,19 @@ def test_the_card_says_data_numbers_limits_and_licence(run, copied, tmp_path):
     assert "](findings" not in bare
 
 
+def test_the_card_names_the_values_and_the_module_that_a_person_needs(copied, tmp_path, copyfold):
+    own = copied / "own_models.py"
+    own.write_text("import copyfold as cf\n\n\nclass Plain(cf.Linear):\n    pass\n")
+    line = ("train", "--import", own, "--model=Plain", "--model.latent_dim=2", "--limit=20", "--epochs=1")
+    copyfold(*line, "--run", tmp_path / "r", "--no-pictures").done()
+    recipe = yaml.safe_load((tmp_path / "r" / "recipe.yaml").read_text()) | {"range": [-1000.0, 3000.0]}
+    (tmp_path / "r" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    copyfold("push", tmp_path / "r", "a/b", "--out", tmp_path / "out", "--import", own).done()
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "import own_models  # of its author: it defines Plain\n" in text
+    assert "values in [0, 1], which were -1000 to 3000 in its images" in text
+
+
 @pytest.mark.parametrize(
     ("data", "shown"),
     [(None, None), ("hf://a/b@main", "hf://a/b@main"), ("/home/me/x", "not published"), (["x"], "not published")],

@@ -51,6 +51,8 @@ def test_codes_copies_and_score_of_a_linear_model_are_those_of_pca(principal, di
     np.testing.assert_allclose(found.inverse_transform(codes), 16 * pca.inverse_transform(codes), atol=1e-4)
     assert found.score(digits[0]) == pytest.approx(pca.explained_variance_ratio_.sum(), abs=1e-5)
     assert found.get_feature_names_out()[0] == "autoencodertransformer0"
+    table = clone(found).set_output(transform="pandas").fit(digits[0]).transform(rows)
+    assert list(table.columns) == list(found.get_feature_names_out())
     assert found.shape_ == (1, 8, 8)
     assert not found.loss_curve_
 
