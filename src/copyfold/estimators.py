@@ -8,7 +8,7 @@ Rows of X are images, flattened (channels, then rows, then columns), or any othe
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any, TypeAlias, cast
 
@@ -124,21 +124,21 @@ class _Estimator(BaseEstimator):
         low, high = self.range_
         return images.flatten(1).numpy() * (high - low) + low
 
-    def _through(self, rows: np.ndarray, function: Callable[[Autoencoder, Tensor], Tensor]) -> np.ndarray:
-        """What a function makes of the model and of images, some rows at a time, in the precision of the rows."""
-        found = [function(model, self._images(part)).numpy() for model, part in self._parts(rows)]
-        return np.concatenate(found).astype(rows.dtype, copy=False)
+    def _through(self, rows: np.ndarray, function: Callable[[Autoencoder, np.ndarray], np.ndarray]) -> np.ndarray:
+        """What a function makes of the model and of some rows at a time, in the precision of the rows.
 
-    def _parts(self, rows: np.ndarray) -> Iterator[tuple[Autoencoder, np.ndarray]]:
-        """The model, with running averages and in the precision of the rows, and some of the rows at a time."""
-        model = deepcopy(self.model_).to(torch.from_numpy(rows[:0].copy()).dtype)
+        The model is a copy in this precision, with running averages: a row's result does not depend on the others.
+        """
+        model = deepcopy(self.model_).to(torch.float64 if rows.dtype == np.float64 else torch.float32)
         with torch.no_grad(), model.using("running"):
-            for start in _starts(len(rows)):
-                yield model, rows[start : start + ROWS]
+            found = [function(model, rows[start : start + ROWS]) for start in range(0, len(rows), ROWS)]
+        return np.concatenate(found).astype(rows.dtype, copy=False)
 
     def _copies(self, rows: np.ndarray) -> np.ndarray:
         """D(E(x)) of rows, in their own units."""
-        return self._rows(torch.from_numpy(self._through(rows, lambda model, x: _decoded(model, model.encode(x)))))
+        return self._through(
+            rows, lambda model, part: self._rows(_decoded(model, model.encode(self._images(part))))
+        )
 
 
 class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Estimator):
@@ -146,8 +146,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     `transform` gives E(x), the mean of a stochastic encoder, all maps of a code as one row; `inverse_transform`
     D(z). `score` is 1 - sum of (x - D(E(x)))^2 / sum of (x - m)^2, where m is the mean training row: 1 is a
-    perfect copy, 0 no better than the mean. With one linear layer each way (model="Linear") the codes span the
-    principal components; measure whether more layers help.
+    perfect copy, 0 no better than the mean. Of model="Linear" the best codes are those of PCA: compare with it.
 
     Args:
         model: An architecture by name ("MLP", "Conv", "UNet", any that is known), its class, a function from a
@@ -172,7 +171,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def transform(self, X: Any) -> np.ndarray:
         """The codes, N x numbers of a code."""
-        return self._through(self._checked(X), lambda model, x: flat(model.encode(x)))
+        rows = self._checked(X)
+        return self._through(rows, lambda model, part: flat(model.encode(self._images(part))).numpy())
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """The rows that codes are decoded to, in the units of the training rows."""
@@ -181,14 +181,14 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if codes.shape[1] != self._n_features_out:
             raise UsageError(f"X has {codes.shape[1]} features, but the codes have {self._n_features_out}")
         shapes = self.model_.code_shapes()
-        sizes = [math.prod(shape) for shape in shapes]
-        made: list[np.ndarray] = []
-        for model, part in self._parts(codes):
-            z = torch.from_numpy(part.copy()).split(sizes, dim=1)
-            made.append(
-                self._rows(_decoded(model, tuple(m.unflatten(1, s) for m, s in zip(z, shapes, strict=True))))
+
+        def decoded(model: Autoencoder, part: np.ndarray) -> np.ndarray:
+            flattened = torch.from_numpy(part.copy()).split([math.prod(shape) for shape in shapes], dim=1)
+            return self._rows(
+                _decoded(model, tuple(z.unflatten(1, shape) for z, shape in zip(flattened, shapes, strict=True)))
             )
-        return np.concatenate(made).astype(codes.dtype, copy=False)
+
+        return self._through(codes, decoded)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The share of the rows' squared distance from the mean training row that is copied; `y` is not used."""
@@ -423,11 +423,6 @@ def _made(
     if not isinstance(made, Autoencoder) or math.prod(made.shape) != features:
         raise UsageError(f"{given} made {made!r}: expected an autoencoder of images of {shape}")
     return made
-
-
-def _starts(count: int) -> Iterator[int]:
-    """Where every part of the rows begins; there is one, though it may have no row."""
-    yield from range(0, max(count, 1), ROWS)
 
 
 def _decoded(model: Autoencoder, z: Any) -> Tensor:
