@@ -15,6 +15,7 @@ import yaml
 from copyfold.catalogue import nearest
 from copyfold.errors import CopyfoldError, UsageError, option
 from copyfold.files import RECIPE, locked, recipe_from, small_text, sweep, write_text, written
+from copyfold.hub import Address, fetched, is_address
 from copyfold.models.base import Autoencoder, load
 
 if TYPE_CHECKING:
@@ -103,11 +104,23 @@ class Run:
     checkpoints/ those before it; findings/ and films/ its pictures.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, address: str | None = None) -> None:
         self.folder: Path = Path(folder)
+        self.address = address
+        """hf://owner/name, where the folder is huggingface_hub's copy of a run on the Hub."""
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r})"
+        return f"Run({self.where!r})"
+
+    @property
+    def where(self) -> str:
+        """Its folder, or its address on the Hub, as a command takes it."""
+        return str(self.folder) if self.address is None else self.address
+
+    @property
+    def results(self) -> Path:
+        """Where commands put what they make of it: its folder; of a run on the Hub one of its name, here."""
+        return self.folder if self.address is None else Path(Address.of(self.address).name.partition("/")[2])
 
     def _repr_html_(self) -> str:
         """For a notebook: its last numbers, and its losses against the step."""
@@ -248,8 +261,8 @@ class Run:
 
 
 def open(folder: str | Path) -> Run:
-    """The run in a folder; UsageError where there is none."""
-    run = Run(folder)
+    """The run in a folder, or of an address on the Hub, hf://owner/name; UsageError where there is none."""
+    run = Run(fetched(str(folder)), str(folder)) if is_address(folder) else Run(folder)
     if not (run.folder / "recipe.yaml").is_file():
         raise UsageError(f"{folder} is not a run: there is no recipe.yaml in it; make one with copyfold train")
     return run

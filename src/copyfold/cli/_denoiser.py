@@ -6,6 +6,7 @@ from pathlib import Path
 from copyfold import runs
 from copyfold.cli import _screen
 from copyfold.errors import UsageError
+from copyfold.hub import fetched, is_address
 from copyfold.models.base import Autoencoder
 from copyfold.models.packaged import pretrained
 
@@ -25,16 +26,21 @@ class Denoiser:
 
 
 def given(words: list[str], command: str) -> tuple[Denoiser, list[Path]]:
-    """The denoiser, and the photographs: the first word may be a run, the others are files and folders.
+    """The denoiser, and the photographs: the first word may be a run or an address, the others are files.
 
     UsageError where there is no photograph, and where the first of several words is nothing at all.
     """
     first, *others = map(Path, words)
-    if any((first / name).is_file() for name in ("recipe.yaml", "log.csv", "model/config.json")):
+    remote = is_address(words[0])
+    if remote or any((first / name).is_file() for name in ("recipe.yaml", "log.csv", "model/config.json")):
         if not others:
-            raise UsageError(f"{command} needs photographs: give image files or folders of them after {first}")
-        run = runs.open(first)
-        return Denoiser(run.model, run), others
+            raise UsageError(f"{command} needs photographs: give image files or folders of them after {words[0]}")
+        if not remote:
+            run = runs.open(first)
+            return Denoiser(run.model, run), others
+        run = runs.Run(fetched(words[0]), words[0])
+        # a model may have been pushed without its run
+        return Denoiser(run.model, run if (run.folder / "recipe.yaml").is_file() else None), others
     if others and not first.exists():
         raise UsageError(f"{first} does not exist: expected the folder of a run, or an image")
     model = pretrained()

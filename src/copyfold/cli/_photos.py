@@ -98,10 +98,10 @@ def own(
     """
     recipe = run.recipe
     if not named and not _may_open(run, "data"):
-        raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe["data"], again))
+        raise UsageError(_parsing.unasked(f"{run.where}/recipe.yaml", recipe["data"], again))
     if masks is None and not _may_open(run, "masks"):
         more = again if named else None
-        raise UsageError(_parsing.unasked(f"{run.folder / 'recipe.yaml'}", recipe["masks"], more, "masks"))
+        raise UsageError(_parsing.unasked(f"{run.where}/recipe.yaml", recipe["masks"], more, "masks"))
     if recipe.get("stream"):
         taken = {name: recipe[name] for name in STREAM if name in recipe}
         with _screen.progress() as progress:

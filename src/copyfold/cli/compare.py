@@ -29,6 +29,8 @@ def command(arguments: Sequence[str]) -> int:
 
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("compare", __doc__)
-    parser.add_argument("runs", nargs="+", help="The folders of two runs or more, as in runs/*.")
+    parser.add_argument(
+        "runs", nargs="+", help="The folders of two runs or more, as in runs/*, or hf://owner/name."
+    )
     parser.add_argument("--out", default="comparison", help="The folder for comparison.html and comparison.csv.")
     return parser

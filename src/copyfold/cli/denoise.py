@@ -1,11 +1,11 @@
 """Denoise photographs; every result has its photograph's size, depth and file format.
 
 By the denoiser of the package copyfold-weights, which needs no level of noise, or by the model of a run of your
-own, given before the photographs. A convolutional model runs at the photograph's size, in tiles above one
-megapixel; a fully connected one at the size that it was trained at. A convolutional model that was trained on
-crops (`train --crop`) so sees photographs at the scale of its training. A model of grey images sees colour as
-luminance and two differences of colours. --strength below 1 keeps some of the noise, and of the texture that is
-taken for it.
+own, or on the Hub (hf://owner/name), given before the photographs. A convolutional model runs at the photograph's
+size, in tiles above one megapixel; a fully connected one at the size that it was trained at. A convolutional model
+that was trained on crops (`train --crop`) so sees photographs at the scale of its training. A model of grey images
+sees colour as luminance and two differences of colours. --strength below 1 keeps some of the noise, and of the
+texture that is taken for it.
 
 EXIF data is kept, except the location. All pages of a TIFF are denoised; of an animation the first frame is. What
 will not come back as it was is said before the first photograph.
@@ -83,7 +83,9 @@ def _parser() -> _parsing.Parser:
     parser = _parsing.parser("denoise", __doc__)
     parser.usage = "copyfold denoise [RUN] IMAGE ... [options]"
     parser.add_argument(
-        "image", nargs="+", help="Image files, or folders of them; the first may be a run's folder."
+        "image",
+        nargs="+",
+        help="Image files, or folders of them; the first may be a run's folder, or hf://owner/name.",
     )
     parser.add_argument("--out", default="denoised", help="The folder for the results.")
     parser.add_argument(

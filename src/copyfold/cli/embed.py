@@ -59,7 +59,7 @@ def command(arguments: Sequence[str]) -> int:
 
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("embed", __doc__)
-    parser.add_argument("run", help="The folder of a run.")
+    parser.add_argument("run", help="The folder of a run, or hf://owner/name.")
     parser.add_argument("data", nargs="?", help="The images, given as for train; the run's own if omitted.")
     parser.add_argument("--out", default="codes.parquet", help="The table to write, a .parquet file.")
     parser.add_argument("--batch", type=int, default=64, help="How many images are encoded at once.")

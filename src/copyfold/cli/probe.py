@@ -45,7 +45,7 @@ def command(arguments: Sequence[str]) -> int:
     reading = Reading(*({k: v.cpu() for k, v in part.items()} for part in (found.numbers, found.images)))
     names = _named(reading, reference().names) if reference.cache_info().currsize else {}
     print("\n".join(_table(reading, names, len(x))))
-    name, folder = type(probe).__name__.lower(), Path(options.out or run.folder / "findings")
+    name, folder = type(probe).__name__.lower(), Path(options.out or run.results / "findings")
     write_text(
         folder / f"{name}.json", json.dumps({k: v.tolist() for k, v in reading.numbers.items()} | names) + "\n"
     )
@@ -73,7 +73,7 @@ def _reference(run: Run, photos: Photos | Stream, own: bool, asked: Sample) -> S
 
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("probe", __doc__)
-    parser.add_argument("run", help="The folder of a run.")
+    parser.add_argument("run", help="The folder of a run, or hf://owner/name.")
     parser.add_argument(
         "data", nargs="?", help="The images, given as for train; the run's held-out images if omitted."
     )

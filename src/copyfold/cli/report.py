@@ -23,7 +23,7 @@ def command(arguments: Sequence[str]) -> int:
     options = _parsing.parse(_parser(), arguments)
     sections = [cls.default() for cls in _imports.offered(Section)]
     device, run = _device.chosen(options.device), runs.open(options.run)
-    out = Path(options.out or run.folder / "report.html")
+    out = Path(options.out or run.results / "report.html")
     photos = _photos.chosen(run, options.data, options, partial(_parsing.again, "report", arguments))
     with _screen.progress() as progress:
         report = diagnose(run.model.to(device), photos, run, options.seed, progress, sections)
@@ -37,7 +37,7 @@ def command(arguments: Sequence[str]) -> int:
 
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("report", __doc__)
-    parser.add_argument("run", help="The folder of a run.")
+    parser.add_argument("run", help="The folder of a run, or hf://owner/name.")
     parser.add_argument("data", nargs="?", help="The images, given as for train; the run's own if omitted.")
     parser.add_argument(
         "--out", type=str | None, help="The page to write, an .html file; RUN/report.html if omitted."

@@ -80,7 +80,9 @@ def _parser() -> _parsing.Parser:
     parser.usage = (
         "copyfold restore [RUN] PHOTO --problem=CLASS [--problem.OPTION VALUE ...] [--mask FILE] [options]"
     )
-    parser.add_argument("image", nargs="+", help="An image file; the folder of a run may stand before it.")
+    parser.add_argument(
+        "image", nargs="+", help="An image file; a run's folder, or hf://owner/name, may stand before it."
+    )
     parser.add_choice("--problem", Problem, "How the photograph was measured")
     parser.add_argument(
         "--mask",

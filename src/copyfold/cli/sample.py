@@ -37,7 +37,7 @@ def command(arguments: Sequence[str]) -> int:
     model, rng = run.model.to(device), torch.Generator().manual_seed(options.seed)
     if options.statistics:
         model.statistics = options.statistics
-    out = options.out or run.folder / "films" / f"{type(options.sampler).__name__.lower()}.png"
+    out = options.out or run.results / "films" / f"{type(options.sampler).__name__.lower()}.png"
     sampler, x = _start(
         options, run, rng, partial(_parsing.again, "sample", arguments, *["--start"] * (options.start is None))
     )
@@ -69,7 +69,7 @@ def _parser() -> _parsing.Parser:
     from copyfold.types import Statistics
 
     parser = _parsing.parser("sample", __doc__)
-    parser.add_argument("run", help="The folder of a run.")
+    parser.add_argument("run", help="The folder of a run, or hf://owner/name.")
     parser.add_choice("--sampler", Sampler, "The sampler", "Renoising")
     parser.add_argument("--start", type=str | None, help="Photographs to start from, given as DATA is for train.")
     _photos.flags(parser, "--start")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialized
@@ -30,6 +30,7 @@ from copyfold import catalogue
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.files import plain, regular, small_text, write_text, written
+from copyfold.hub import fetched, is_address
 from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.types import Code, Images, Shape, Statistics
 
@@ -345,6 +346,14 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save(save_directory)
 
+    def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
+        """The card of `push_to_hub` and `save_pretrained`; `copyfold push` says more, of a run."""
+        return ModelCard(
+            f"---\nlibrary_name: copyfold\ntags: [autoencoder, copyfold]\n---\n\n# {type(self).__name__}\n\n"
+            f"An autoencoder of images. {self.summary()}.\n\n    import copyfold as cf\n"
+            '    model = cf.load("hf://owner/name")\n'
+        )
+
     @classmethod
     def _from_pretrained(
         cls,
@@ -424,7 +433,9 @@ def maps(z: Code) -> tuple[Tensor, ...]:
 
 
 def load(folder: str | Path) -> Autoencoder:
-    """Load a model: on the CPU, in eval mode, in float32. Takes a run's folder or its model folder.
+    """Load a model: on the CPU, in eval mode, in float32. Takes a run's folder, its model folder, or its address.
+
+    An address is hf://owner/name[@revision], of a model on the Hub, which is fetched once and kept.
 
     Runs no code from the folder: config.json names a class that is already known, one of copyfold's own or one
     that was defined or imported before (whose weights keep their dtype), and the weights are safetensors. Their
@@ -432,7 +443,7 @@ def load(folder: str | Path) -> Autoencoder:
     allocated. UsageError says what is wrong and where; for an unknown class it names the module of the class,
     which is never imported.
     """
-    folder = Path(folder)
+    folder = fetched(str(folder)) if is_address(folder) else Path(folder)
     if (folder / "model" / CONFIG).is_file():
         folder = folder / "model"
     path, weights = folder / CONFIG, folder / WEIGHTS

@@ -20,10 +20,10 @@ def command(context: Context, asked: Probe | Sampler, statistics: Statistics | N
         return f"{_python(asked)}(model, x, rng)"
     given = [str(context.photos.recipe()["data"])] if context.reference_word != "training" else []
     if isinstance(asked, Probe):
-        words = ["copyfold", "probe", str(context.run.folder), *given, *_flags("--probe", asked)]
+        words = ["copyfold", "probe", context.run.where, *given, *_flags("--probe", asked)]
     else:
         start = ["--start", *given] if given and not asked.generates() else []
-        words = ["copyfold", "sample", str(context.run.folder), *start, *_flags("--sampler", asked)]
+        words = ["copyfold", "sample", context.run.where, *start, *_flags("--sampler", asked)]
         words += ["--statistics", statistics] if statistics and context.model.has_statistics else []
     return " ".join(shlex.quote(word) for word in words)
 

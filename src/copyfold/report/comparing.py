@@ -119,7 +119,7 @@ def compare(chosen: Sequence[runs.Run | str | Path]) -> Comparison:
     if isinstance(chosen, str | Path | runs.Run) or len(chosen) < 2:
         count = len(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else 1
         raise UsageError(f"there is nothing to compare {count} run with: give at least 2 runs")
-    opened, left_out = _opened([run.folder if isinstance(run, runs.Run) else run for run in chosen])
+    opened, left_out = _opened([run.where if isinstance(run, runs.Run) else run for run in chosen])
     found = _named(opened)
     recipes = {name: {"data": "the digits", **_set(run.recipe)} for name, run in found.items()}
     options = dict.fromkeys(option for recipe in recipes.values() for option in recipe)
@@ -154,10 +154,10 @@ def _named(found: list[runs.Run]) -> dict[str, runs.Run]:
     places = Counter(run.folder.resolve() for run in found)
     if twice := [run.folder for run in found if places[run.folder.resolve()] > 1]:
         raise UsageError(f"{twice[0]} is given twice: give runs in different folders")
-    names = Counter(place.name for place in places)
+    names = Counter(run.results.resolve().name for run in found)
     return {
-        readable(place.name if names[place.name] == 1 else str(run.folder)): run
-        for place, run in ((run.folder.resolve(), run) for run in found)
+        readable(name if names[name] == 1 else run.where): run
+        for name, run in ((run.results.resolve().name, run) for run in found)
     }
 
 

@@ -3,7 +3,6 @@
 import inspect
 import logging
 import re
-import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,7 +35,7 @@ from copyfold.training.metrics_log import MetricsLog
 from copyfold.training.plan import Plan, check_names, layout, optimizer_of
 from copyfold.training.run_metadata import describe
 from copyfold.training.running_averages import RunningAverages
-from copyfold.training.runtime import switched
+from copyfold.training.runtime import one_at_a_time, switched
 from copyfold.training.same_images import compare, measured
 from copyfold.training.solving import solve
 from copyfold.training.state import TrainState
@@ -44,8 +43,6 @@ from copyfold.training.stopping import Clock, Signals, Stopped
 from copyfold.types import Progress
 
 log = logging.getLogger("copyfold")
-
-_TRAINING = threading.RLock()  # one that a callback of a training can train within
 
 PEER = re.compile("peer|gloo|nccl", re.IGNORECASE)  # in the error where another process does not answer
 
@@ -132,7 +129,7 @@ def fit(
             if resume:
                 check_resumed(target, chosen)
             stack.enter_context(target.locked())
-        stack.enter_context(_one_at_a_time())
+        stack.enter_context(one_at_a_time())
         if first and overwrite and not resume:
             target.clear()
         shown = stack.enter_context(screen.told(progress, stays=True))
@@ -236,18 +233,6 @@ def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
             "another process of this training has ended, and says why itself unless it was killed: "
             f"{run.folder} keeps the last checkpoint, continue with {option('resume', True)}"
         ) from error
-
-
-@contextmanager
-def _one_at_a_time() -> Generator[None]:
-    """Wait for a training in another thread: both would seed torch's random numbers, and draw from them."""
-    if not _TRAINING.acquire(blocking=False):
-        _tell("another thread of this process is training: this training begins after it")
-        _TRAINING.acquire()
-    try:
-        yield
-    finally:
-        _TRAINING.release()
 
 
 def _tell(sentence: str) -> None:

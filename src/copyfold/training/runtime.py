@@ -1,6 +1,7 @@
-"""Settings that save time or memory without changing results; all are undone after training."""
+"""What holds while a training runs: one at a time, and settings that save time or memory; all are undone after."""
 
 import logging
+import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -14,6 +15,20 @@ from copyfold.models.blocks import BatchNorm
 from copyfold.training.plan import Plan
 
 log = logging.getLogger("copyfold")
+
+_TRAINING = threading.RLock()  # one that a callback of a training can train within
+
+
+@contextmanager
+def one_at_a_time() -> Generator[None]:
+    """Wait for a training in another thread: both would seed torch's random numbers, and draw from them."""
+    if not _TRAINING.acquire(blocking=False):
+        log.info("another thread of this process is training: this training begins after it")
+        _TRAINING.acquire()
+    try:
+        yield
+    finally:
+        _TRAINING.release()
 
 
 @contextmanager

@@ -112,5 +112,5 @@ def _figure(context: Context, y: Images, errors: Tensor) -> Figure:
         f"How to read it: of {n} {context.measured_word} images {which}. The errors are the squared error per "
         "pixel of the best, of the median and of the worst."
     )
-    again = "" if context.run is None else f"copyfold denoise {context.run.folder} IMAGE --out FOLDER"
+    again = "" if context.run is None else f"copyfold denoise {context.run.where} IMAGE --out FOLDER"
     return Figure(figure, caption, again)
