@@ -8,4 +8,4 @@ from labs import judged
 
 def test_the_network_that_sees_less_represents_less_accurately(by_attention):
     assert judged(DotProductLessAccurate(), by_attention(dot=Constant, steps=100))[0] == Verdict.HOLDS
-    assert judged(DotProductLessAccurate(), by_attention(softmax=Constant, steps=100))[0] == Verdict.FAILS
+    assert judged(DotProductLessAccurate(), by_attention(softmax=Constant, steps=100))[0] == Verdict.DOES_NOT_HOLD
