@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -142,7 +142,8 @@ class Finding:
 
     `figures` (of `pictures`, or images to show as a grid) and `films` have file names without suffix as keys; a
     film is shown at `fps` frames a second. `notes` are sentences that a reader of the numbers must know. `copying`
-    says of every network how well it copies; `came_out` is one sentence, with numbers, on what was found.
+    says of every network how well it copies; `came_out` is one sentence, with numbers, on what was found;
+    `captions` say in words what a figure shows.
     """
 
     numbers: dict[str, Estimate]
@@ -152,6 +153,7 @@ class Finding:
     fps: int = 10
     copying: dict[str, Copying] = field(default_factory=dict[str, Copying])
     came_out: str = ""
+    captions: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class Study(Recorded, ABC):
@@ -207,7 +209,6 @@ class Study(Recorded, ABC):
         numbers: Mapping[str, Estimate],
         decides: bool = True,
         copying: Mapping[str, Copying] | None = None,
-        known: Collection[str] | None = None,
     ) -> Verdict:
         """What follows from the regime, the thresholds and the controls alone, in this order.
 
@@ -215,10 +216,9 @@ class Study(Recorded, ABC):
         allows: its numbers then say nothing of the claim. DOES NOT HOLD where the interval of one deciding number
         is on the wrong side of its threshold, whatever the others and the controls are: a claim is the conjunction
         of its numbers. HOLDS where every one is on the claimed side and every control clearly met; else UNDECIDED.
-        So a control that is missed, or may be, vetoes HOLDS alone: it says that the numbers could be as claimed for
-        another reason. What would make a refutation unfair, such as a network that has not learned or a search
-        that has not ended, belongs into the regime, or is no answer. `known` are the deciding numbers that count as
-        told from their thresholds, where many are tested at once; all whose intervals say so unless given.
+        So a control that is missed, or may be, vetoes HOLDS alone: it says that the numbers could be as claimed
+        for another reason. What would make a refutation unfair, such as a network that has not learned or a search
+        that has not ended, belongs into the regime, or is no answer.
         """
         thresholds = self.thresholds()
         if missing := {*thresholds, *self.controls} - numbers.keys():
@@ -233,9 +233,7 @@ class Study(Recorded, ABC):
             return Verdict.UNDECIDED
         if self.outside(copying or {}):
             return Verdict.NOT_IN_REGIME
-        outcomes = {
-            t.holds(numbers[name]) if known is None or name in known else None for name, t in thresholds.items()
-        }
+        outcomes = {t.holds(numbers[name]) for name, t in thresholds.items()}
         if False in outcomes:
             return Verdict.DOES_NOT_HOLD
         fair = all(threshold.holds(numbers[name]) for name, (threshold, _) in self.controls.items())
@@ -245,3 +243,9 @@ class Study(Recorded, ABC):
         """The networks that do not copy well enough for the claim, and what each leaves; NaN is not enough."""
         left = {name: copying[name].left[regime.seen] for name, regime in self.regime.items() if name in copying}
         return {name: found for name, found in left.items() if not found.value <= self.regime[name].left}
+
+
+def threshold(text: str) -> Threshold:
+    """The threshold that a finding says, such as > 0.5."""
+    kind, at = text.split()
+    return (Above if kind == ">" else Below)(float(at))

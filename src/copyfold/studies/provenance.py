@@ -58,8 +58,8 @@ def code_digest(model: Autoencoder, objective: Objective) -> str:
 def study_digest(study: type) -> str:
     """Identify the code that the numbers of a study's seeds depend on, by 16 hexadecimal digits.
 
-    The source of the study, without what it says of itself (`TOLD`), and all that it imports within copyfold, except
-    what reads files, draws figures, or only turns the numbers of seeds into findings.
+    The source of the study, without what it says of itself (`TOLD`), and all that it imports within copyfold,
+    except what reads files, draws figures, or only turns the numbers of seeds into findings.
     """
     own, imported = _read(_source(study))
     aside = tuple(f"copyfold.studies.{name}" for name in INSTRUMENT)

@@ -9,6 +9,7 @@ tests/unit/studies/test_coverage_of_intervals.py simulates it for every kind.
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
+from typing import TypeVar
 
 import torch
 from scipy.special import ndtr, stdtr, stdtrit
@@ -20,6 +21,7 @@ from copyfold.studies.base import Estimate, Scale
 RESAMPLES = 4000
 SURE = 1.959964  # standard deviations of a normal distribution on either side that hold 95 %
 LEVEL = 0.05  # of a two-sided test, of all together where Holm's rule is used
+K = TypeVar("K", bound=Hashable)
 Function = Callable[[Tensor], Tensor]
 SCALES: dict[Scale, tuple[Function, Function]] = {
     "linear": (lambda x: x, lambda x: x),
@@ -189,14 +191,14 @@ def p_value(found: Estimate, at: float) -> float:
     return max(p, LEVEL) if found.low <= at <= found.high else p
 
 
-def holm(ps: Mapping[Hashable, float], level: float = LEVEL) -> set[Hashable]:
+def holm(ps: Mapping[K, float], level: float = LEVEL) -> set[K]:
     """The tests that reject when all are made at once: the i-th smallest p is at most level / (m - i + 1), and all
     before it.
 
     Holm, "A simple sequentially rejective multiple test procedure" (1979): the chance of a single false one among
     m is at most `level`, however they depend on each other.
     """
-    rejected: set[Hashable] = set()
+    rejected: set[K] = set()
     for i, (name, p) in enumerate(sorted(ps.items(), key=lambda item: item[1])):
         if p > level / (len(ps) - i):
             break
