@@ -8,7 +8,7 @@ tests/unit/studies/test_coverage_of_intervals.py simulates it for every kind.
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -214,7 +214,7 @@ def _stacked(values: Sequence[Tensor]) -> Tensor:
     return torch.stack(rows)
 
 
-@cache
+@lru_cache(maxsize=4)  # of many images they are large
 def _draws(seeds: int, images: int) -> tuple[Tensor, Tensor]:
     """The share that each seed and each image has in every resample: RESAMPLES x seeds, RESAMPLES x images."""
     rng = torch.Generator().manual_seed(0)

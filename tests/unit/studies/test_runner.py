@@ -211,9 +211,7 @@ def test_seeds_are_not_added_to_a_finding_of_other_code_or_settings(counting, mo
     counting()
     with monkeypatch.context() as patch:
         patch.setattr(runner, "study_digest", lambda study: "other")
-        with pytest.raises(
-            UsageError, match="measured with another code of the study: measure all again with"
-        ):
+        with pytest.raises(UsageError, match="measured with another code of the study: measure all again with"):
             counting(5)
     other = dataclasses.replace(BUDGETS["cpu"], measured=64)
     with pytest.raises(UsageError, match="measured with another budget: "):
