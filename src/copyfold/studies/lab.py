@@ -217,8 +217,9 @@ class Lab:
     ) -> tuple[Path, dict[str, Any]]:
         """The folder of the cache for a training, and all that determines it; the plan gets its precision."""
         with _quiet():
-            plan["precision"] = resolve(plan.get("precision", "auto"))
-        self.precisions.add(plan["precision"])
+            precision = resolve(plan.get("precision", "auto"))
+        self.precisions.add(precision)
+        plan["precision"] = precision
         what = _recipe(model, objective, photos, plan)
         key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
         return self.cache / self._torch / f"{type(model).__name__}-{key}", what
