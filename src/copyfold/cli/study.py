@@ -123,7 +123,7 @@ def _parser(budgets: list[str]) -> _parsing.Parser:
     parser.add_argument(
         "--minutes",
         type=float,
-        help="Stop after so many: trainings where they are, all else before the next seed. The same command, "
+        help="Stop after so many: trainings where they are, measuring before the next seed. The same command, "
         "without --again, goes on; its exit code is 75 until all is done.",
     )
     return parser

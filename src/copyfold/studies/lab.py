@@ -84,7 +84,8 @@ class Lab:
         data: Sources by the name of a set, see `sources`; digits replace a set that is missing.
         cache: The folder of the trained models.
         progress: Called as models are trained.
-        minutes: Of this piece of work: trainings stop where they are, and no seed is begun, when they are over.
+        minutes: Of this piece of work. When they are over, trainings stop where they are, and no seed is begun of
+            studies that keep them.
     """
 
     budget: Budget
@@ -280,8 +281,6 @@ class Lab:
         """The results of `measure` for every seed; a seed whose training diverges is left out, with a note."""
         found: list[T] = []
         for seed in self.seeds:
-            if self.over:
-                raise Paused
             try:
                 found.append(measure(seed))
             except Diverged as error:
@@ -294,7 +293,8 @@ class Lab:
     def by_seed(self, measure: Callable[[int], Reading], part: str = "") -> list[Reading]:
         """The same for readings, which are kept beside the finding: a seed that is there is not measured again.
 
-        So seeds can be added to a finding, and a study that was stopped goes on. Numbers are per image, or one for
+        So seeds can be added to a finding, and a study that was stopped goes on; where the lab's minutes are over,
+        Paused before a seed is begun. Numbers are per image, or one for
         the seed; images, in 8 bits, are of the first seed only. `part` names one of several measurements.
         """
         drawn: list[int] = []  # the seed that has images
@@ -306,6 +306,8 @@ class Lab:
                 self.precisions |= set(cost.precisions)
                 drawn.extend([seed] * bool(reading.images))
                 return reading
+            if self.over:
+                raise Paused
             before, start = (self.spent, self.waited, self.precisions), time.monotonic()
             self.precisions = set[str]()
             reading = measure(seed)

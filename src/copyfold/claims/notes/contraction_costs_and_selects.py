@@ -141,7 +141,7 @@ class ContractionCostsAndSelects(Study):
         steps = {"plain": (model(), CROSS_ENTROPY)}
         steps |= {name: (model(), penalised(Contraction(1.0, e))) for name, e in estimators.items()}
         times = [step_costs(lab, steps, x) for _ in lab.seeds]
-        return {f"cost of {name}": statistics.over_seeds([t[name] for t in times]) for name in estimators}
+        return {f"cost of {name}": statistics.over_seeds([t[name] for t in times], "log") for name in estimators}
 
 
 def responses(model: Autoencoder, x: Images, main: Tensor) -> dict[str, Tensor]:

@@ -84,7 +84,7 @@ class ConvolutionsCopyBetter(Study):
         }
         batch = lab.images(photos, "train", BATCH)
         times = [step_costs(lab, steps, batch)["CNN"] for _ in lab.seeds]
-        numbers["time of a step, CNN over MLP"] = statistics.over_seeds(times)
+        numbers["time of a step, CNN over MLP"] = statistics.over_seeds(times, "log")
         numbers |= self._purities(lab, photos, models, *many)
         figures = {
             f"map-{name.lower()}": code_map(lab, photos, models[0][name], *many, name) for name in ("MLP", "CNN")

@@ -90,7 +90,7 @@ class PaidByEachOrByAll(Study):
         codes = [flat_codes(net, x) for net in nets]
         pairs = [(apart(net, x, z), together(net, x, z)) for net, z in zip(nets, codes, strict=True)]
         return {
-            f"each over aggregate {kind}": statistics.over_seeds([float(a.mean() / b) for a, b in pairs]),
+            f"each over aggregate {kind}": statistics.over_seeds([float(a.mean() / b) for a, b in pairs], "log"),
             f"each in nats, {kind}": statistics.mean([a for a, _ in pairs]),
             f"aggregate in nats, {kind}": statistics.over_seeds([float(b) for _, b in pairs]),
             f"unit's mean from p, {kind}": statistics.over_seeds(

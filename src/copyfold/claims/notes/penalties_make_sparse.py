@@ -75,7 +75,7 @@ class PenaltiesMakeSparse(Study):
                 for of, share in zip(models, on[name], strict=True)
             ]
             numbers |= {
-                f"units on {name.lower()} over none": statistics.over_seeds(shares),
+                f"units on {name.lower()} over none": statistics.over_seeds(shares, "log"),
                 f"error over no penalty, {name}": statistics.ratio(errors[name], errors[free]),
                 f"error of as many units without a penalty over {name}": statistics.ratio(few, errors[name]),
             }

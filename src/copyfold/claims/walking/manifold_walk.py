@@ -100,11 +100,13 @@ class ManifoldWalk(Study):
         ratios = [f.patches["walk"] / f.patches["random codes"] for f in found]
         numbers = {
             "nearest distance over held out": statistics.ratio(near, far),
-            "patch distance over random codes": statistics.over_seeds(ratios),
+            "patch distance over random codes": statistics.over_seeds(ratios, "log"),
             "walked": statistics.fraction([f.walks for f in found]),
             "displacement at the end": statistics.mean([f.moved[-1] for f in found]),
             "variance of the ends over that of photographs": statistics.ratio([f.apart for f in found], usual),
-            "noise over the spread of the codes": statistics.over_seeds([EPSILON / f.spread for f in found]),
+            "noise over the spread of the codes": statistics.over_seeds(
+                [EPSILON / f.spread for f in found], "log"
+            ),
         }
         for name in found[0].nearest:
             numbers[f"nearest distance, {name}"] = statistics.mean([f.nearest[name] for f in found])

@@ -33,8 +33,7 @@ def left(model: Autoencoder, x: Images, mean: Tensor, statistics: Statistics = "
 
     0 for a perfect copy, 1 for the mean image. With batch statistics in batches of 64.
     """
-    error = mse(restored(model, x, LARGE, statistics), x)
-    return (error.mean() / mse(mean.expand_as(x), x).mean()).item()
+    return _left(restored(model, x, LARGE, statistics), x, mean)
 
 
 def copying(lab: Lab, name: str, model: Autoencoder, photos: Photos) -> dict[str, Tensor]:
@@ -42,8 +41,9 @@ def copying(lab: Lab, name: str, model: Autoencoder, photos: Photos) -> dict[str
     mean, found = mean_image(lab, photos), dict[str, float]()
     for seen, (which, kind) in SEEN.items():
         x = lab.images(photos, "train" if which == "train" else "held_out")
-        found[f"left, {seen}"] = left(model, x, mean, kind)
-        found[f"psnr, {seen}"] = psnr(restored(model, x, LARGE, kind), x).clamp(max=100).mean().item()
+        copy = restored(model, x, LARGE, kind)
+        found[f"left, {seen}"] = _left(copy, x, mean)
+        found[f"psnr, {seen}"] = psnr(copy, x).clamp(max=100).mean().item()
     numbers, size = sum(prod(shape) for shape in model.code_shapes()), prod(model.shape)
     for seen in ("held out", "training"):
         curve = linear_left(lab, photos, seen)
@@ -95,6 +95,11 @@ def linear_left(lab: Lab, photos: Photos, seen: str = "held out") -> Float[Tenso
         return (1 - torch.cat((energies.new_zeros(1), energies.cumsum(0))) / whole).clamp(min=0)
 
     return lab.once(f"left by PCA, {seen}", photos, curve)
+
+
+def _left(copy: Images, x: Images, mean: Tensor) -> float:
+    """The error of a copy over that of the mean image."""
+    return (mse(copy, x).mean() / mse(mean.expand_as(x), x).mean()).item()
 
 
 def _principal(lab: Lab, photos: Photos) -> tuple[Tensor, Tensor]:
