@@ -258,8 +258,8 @@ class Lab:
         """What `make` gives, for these photos: made once."""
         key = (what, id(photos))
         if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]
+            self._known[key] = (photos, make())  # with the photos, so that no others get their id
+        return self._known[key][1]
 
     def whole(self, photos: Photos, steps: int, batch: int = 16) -> int:
         """This many batches rounded to whole epochs, at least one, as `course` trains."""
@@ -293,9 +293,9 @@ class Lab:
     def by_seed(self, measure: Callable[[int], Reading], part: str = "") -> list[Reading]:
         """The same for readings, which are kept beside the finding: a seed that is there is not measured again.
 
-        So seeds can be added to a finding, and a study that was stopped goes on; where the lab's minutes are over,
-        Paused before a seed is begun. Numbers are per image, or one for
-        the seed; images, in 8 bits, are of the first seed only. `part` names one of several measurements.
+        So seeds can be added to a finding, and a study that was stopped goes on. Paused before a seed is begun,
+        where the lab's minutes are over. Numbers are per image, or one for the seed; images, in 8 bits, are of the
+        first seed only. `part` names one of several measurements.
         """
         drawn: list[int] = []  # the seed that has images
 
@@ -308,14 +308,12 @@ class Lab:
                 return reading
             if self.over:
                 raise Paused
-            before, start = (self.spent, self.waited, self.precisions), time.monotonic()
-            self.precisions = set[str]()
+            spent, waited, start = self.spent, self.waited, time.monotonic()
             reading = measure(seed)
             reading = unpacked(packed(Reading(reading.numbers, {} if drawn else reading.images)))  # as when read
             drawn.append(seed)
-            seconds = time.monotonic() - start - (self.waited - before[1])
-            cost = Cost(self.spent - before[0], seconds, sorted(self.precisions))
-            self.precisions |= before[2]
+            seconds = time.monotonic() - start - (self.waited - waited)
+            cost = Cost(self.spent - spent, seconds, sorted(self.precisions))
             if self.kept is not None:
                 self.kept.write(seed, part, reading, cost)
             return reading

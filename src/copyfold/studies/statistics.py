@@ -109,14 +109,11 @@ def fractions(successes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     each, drawn = successes.mean(-1), successes @ _draws(seeds, images)[1].T
     value, low, high = (proportion(end) for end in interval(logit(each), logit(drawn), images))
-    centre, half = (
-        (value + SURE**2 / (2 * images)),
-        SURE * (value * (1 - value) + SURE**2 / (4 * images)).div(images).sqrt(),
-    )
-    ends = ((centre + side * half) / (1 + SURE**2 / images) for side in (-1, 1))  # Wilson's
+    share = SURE**2 / images
+    centre, half = value + share / 2, (share * (value * (1 - value) + share / 4)).sqrt()
     low, high = (
-        both(*end)
-        for both, end in zip((torch.minimum, torch.maximum), zip((low, high), ends, strict=True), strict=True)
+        torch.minimum(low, (centre - half) / (1 + share)),
+        torch.maximum(high, (centre + half) / (1 + share)),
     )
     return value, torch.minimum(low, value), torch.maximum(high, value)
 
@@ -253,11 +250,9 @@ def interval(each: Tensor, drawn: Tensor, images: int, scale: Scale = "linear") 
 def _half(theta: Tensor) -> Tensor:
     """Half of Student's interval over seeds, along the last axis; 0 for one seed."""
     n = theta.shape[-1]
-    return (
-        theta.std(-1) * (float(stdtrit(n - 1, 0.975)) / math.sqrt(n))
-        if n > 1
-        else theta.new_zeros(theta.shape[:-1])
-    )
+    if n == 1:
+        return theta.new_zeros(theta.shape[:-1])
+    return theta.std(-1) * (float(stdtrit(n - 1, 0.975)) / math.sqrt(n))
 
 
 def _of_medians(statistic: Callable[..., Tensor], *samples: Sequence[Tensor], scale: Scale = "linear") -> Estimate:
