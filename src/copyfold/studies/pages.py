@@ -162,9 +162,13 @@ def _short(study: Study, found: Mapping[str, Any], name: str, folder: str) -> st
     """The row of a claim in the table that comes first: one number, of those that decide, and one picture."""
     held = _outcomes(found)
     which = next((name for name, is_so in held.items() if is_so is False), next(iter(held)))
-    value = "" if found["verdict"] == Verdict.NOT_IN_REGIME else f"{_value(found, which)}"
-    picture = f'<img src="{folder}/{found["figures"][0]}" width="{WIDTH}">' if found["figures"] else ""
-    return _cells(f"[{study.said()}](findings/{name}.md)", _marked(found), value, picture)
+    inside = found["verdict"] != Verdict.NOT_IN_REGIME
+    image = f'<img src="{folder}/{found["figures"][0]}" alt="{name}" width="{WIDTH}">' if found["figures"] else ""
+    return _cells(
+        f"[{study.said()}](findings/{name}.md)",
+        _marked(found),
+        *([_value(found, which), image] if inside else ["", ""]),
+    )
 
 
 def _value(found: Mapping[str, Any], which: str) -> str:
@@ -173,8 +177,9 @@ def _value(found: Mapping[str, Any], which: str) -> str:
 
 
 def _row(study: Study, found: Mapping[str, Any], name: str, folder: str) -> str:
-    deciding = "; ".join(_value(found, which) for which in found["thresholds"])
-    figures = ", ".join(f"[{Path(figure).stem}]({folder}/{figure})" for figure in found["figures"])
+    inside = found["verdict"] != Verdict.NOT_IN_REGIME
+    deciding = "; ".join(_value(found, which) for which in found["thresholds"] if inside)
+    figures = ", ".join(f"[{Path(figure).stem}]({folder}/{figure})" for figure in found["figures"] if inside)
     claim = f"{study.claim}, [{name}](findings/{name}.md)"
     return _cells(claim, study.said(), study.place, _marked(found), deciding, figures)
 
@@ -226,6 +231,8 @@ def _told_at_once(
 ) -> str:
     """What Holm's rule changes."""
     tested = sum(len(found["thresholds"]) for found in findings.values() if _decides(found))
+    if not tested:
+        return "No number decides at this budget."
     changed: list[str] = []
     for name, found in findings.items():
         verdict = _at_once(found, {number for of, number in rejected if of == name})
@@ -316,7 +323,7 @@ def _numbers(found: Mapping[str, Any]) -> list[str]:
         "## Numbers",
         "Value with its 95 % interval, the value of each seed, n, and the threshold where the number decides.",
         "\n".join(["| number | value | seeds | n | claimed |", "|---|---:|---:|---:|---:|", *deciding, *others]),
-        told_apart({name: found["numbers"][name] for name in decide}, _seeds(found)),
+        _told_apart(found),
     ]
 
 
@@ -325,10 +332,13 @@ def _seeds(found: Mapping[str, Any]) -> str:
     return f"{len(found['seeds'])} seed{'s' * (len(found['seeds']) != 1)}"
 
 
-def told_apart(numbers: Mapping[str, Estimate], seeds: str) -> str:
+def _told_apart(of: Mapping[str, Any]) -> str:
     """The power of a study: how far each deciding number has to be from its threshold to be told from it."""
+    if len(of["seeds"]) < 2:
+        return "One seed tells nothing apart: intervals are over images alone, or unbounded."
     said: list[str] = []
-    for name, found in numbers.items():
+    for name in of["thresholds"]:
+        found = of["numbers"][name]
         if not math.isfinite(found.high - found.low):
             said.append(f"{name}: from none")
         elif found.scale == "log" and found.low > 0:
@@ -336,7 +346,7 @@ def told_apart(numbers: Mapping[str, Estimate], seeds: str) -> str:
         else:
             said.append(f"{name}: {(found.high - found.low) / 2:.2g}")
     return (
-        f"What {seeds} can tell apart: a deciding number from a threshold that is farther away than this, half of "
+        f"What {_seeds(of)} can tell apart: a deciding number from a threshold that is farther away than this, half of "
         f"its interval: {'; '.join(said)}."
     )
 
