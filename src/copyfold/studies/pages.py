@@ -346,8 +346,8 @@ def _told_apart(of: Mapping[str, Any]) -> str:
         else:
             said.append(f"{name}: {(found.high - found.low) / 2:.2g}")
     return (
-        f"What {_seeds(of)} can tell apart: a deciding number from a threshold that is farther away than this, half "
-        f"of its interval: {'; '.join(said)}."
+        f"What {_seeds(of)} can tell apart: a deciding number from a threshold that is farther away than this, "
+        f"half of its interval: {'; '.join(said)}."
     )
 
 
