@@ -494,7 +494,7 @@ class NoiseIsNoise(Study):
     claim: ClassVar[str] = "mine"
     place: ClassVar[str] = "nowhere"
     data: ClassVar[tuple[str, ...]] = ()
-    means: ClassVar[dict[Verdict, str]] = {}
+    means: ClassVar[dict[str, str]] = {}
 
     error: Above = Above(0.03)
 

@@ -428,9 +428,30 @@ MUTATIONS = [
     Mutation(
         "bootstrap over images alone",
         "studies/statistics.py",
-        "(by_seed @ s) * by_image",
-        "s.mean(0) * by_image",
-        "studies/test_statistics.py::test_seeds_that_differ_widen_the_interval",
+        "(forward(drawn) * by_seed.T).sum(-2)",
+        "forward(drawn).mean(-2)",
+        "studies/test_coverage_of_intervals.py::test_intervals_cover_the_truth",
+    ),
+    Mutation(
+        "no interval over seeds",
+        "studies/statistics.py",
+        "low, high = torch.minimum(low, centre - half), torch.maximum(high, centre + half)",
+        "low, high = low, high",
+        "studies/test_coverage_of_intervals.py::test_intervals_cover_the_truth",
+    ),
+    Mutation(
+        "a control that does not count",
+        "studies/base.py",
+        "if fair and outcomes",
+        "if outcomes",
+        "studies/test_verdicts.py::test_a_control_vetoes_that_a_claim_holds_and_no_more",
+    ),
+    Mutation(
+        "a regime that does not count",
+        "studies/base.py",
+        "if self.outside(copying or {}):",
+        "if False:",
+        "studies/test_verdicts.py::test_a_network_that_does_not_copy_says_nothing",
     ),
     Mutation(
         "verdict by the value and not its interval",
@@ -448,7 +469,11 @@ MUTATIONS = [
                 "test_another_objective_trains_another_model",
             ),
             ("architecture", '        "config": model.config,\n', "test_another_size_trains_another_model"),
-            ("precision", ', "precision": precision', "test_another_precision_trains_another_model"),
+            (
+                "precision",
+                '        plan["precision"] = precision\n',
+                "test_another_precision_trains_another_model",
+            ),
             (
                 "code",
                 '        "code": code_digest(model, objective),\n',

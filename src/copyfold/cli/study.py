@@ -2,8 +2,8 @@
 
 Writes OUT/BUDGET/NAME with finding.json, figures and films, and prints the verdict. Trained models are cached in
 OUT and shared between studies and commands, so that an interrupted study continues. A study with a finding is not
-measured again without --again. If a study fails, the others still run, and the exit code is that of the first
-failure.
+measured again without --again; --seeds adds seeds to it. If a study fails, the others still run, and the exit code
+is that of the first failure; with --minutes it is 75 where there is more to do.
 """
 
 import shlex
@@ -16,12 +16,12 @@ from copyfold.cli import _imports, _parsing, _screen
 def command(arguments: Sequence[str]) -> int:
     """Run every study named, and print its verdict."""
     from copyfold import catalogue
-    from copyfold.errors import UsageError
+    from copyfold.errors import UsageError, at_least, option
     from copyfold.studies import runner
     from copyfold.studies.base import Study
     from copyfold.studies.budget import BUDGETS
     from copyfold.studies.datasets import sources
-    from copyfold.studies.lab import Lab
+    from copyfold.studies.lab import Lab, Paused
 
     options = _parsing.parse(_parser(list(BUDGETS)), arguments)
     own = _imports.offered(Study)
@@ -32,20 +32,27 @@ def command(arguments: Sequence[str]) -> int:
         return 0
     if bool(options.names) == options.all:
         raise UsageError("give the names of studies, or --all; --list shows them")
+    at_least(1, **{option("seeds"): 1 if options.seeds is None else options.seeds})
+    at_least(0, **{option("first_seed"): options.first_seed})
+    if options.minutes is not None and not options.minutes > 0:
+        raise UsageError(f"{option('minutes', options.minutes)} is invalid: expected a number above 0")
     chosen = list(known.values()) if options.all else runner.find(options.names, own)
     out, failed = Path(options.out), 0
     told = [f"--data={_told(word)}" for word in options.data]
     with _screen.progress() as progress:
-        lab = Lab(BUDGETS[options.budget], sources(options.data), out / ".models", progress)
+        lab = Lab(BUDGETS[options.budget], sources(options.data), out / ".models", progress, options.minutes)
         for study in chosen:
             folder = out / options.budget / study.name()
             brought = [] if catalogue.own(type(study)) else [f"--import={type(study).__module__}"]
             again = shlex.join(["copyfold", "study", *brought, study.name(), "--budget", options.budget, *told])
+            again += f" --seeds {options.seeds}" * (options.seeds is not None)
+            again += f" --first-seed {options.first_seed}" * (options.first_seed > 0)
             try:
-                if options.again or not (folder / "finding.json").is_file():
-                    verdict = runner.run(study, lab, out, again)
-                else:
-                    verdict = runner.read(folder)["verdict"]
+                if options.again:
+                    runner.forget(folder)
+                verdict = runner.measured(study, lab, out, again, options.seeds, options.first_seed)
+            except Paused:
+                raise
             except Exception as error:  # a failed study must not stop the others
                 if len(chosen) == 1:
                     raise
@@ -54,7 +61,7 @@ def command(arguments: Sequence[str]) -> int:
             except KeyboardInterrupt as stop:
                 stop.args = ("stopped; trained models are kept: run the same command again to continue",)
                 raise
-            print(f"{study.claim:<15} {study.name():<34} {verdict:<10} {folder}", flush=True)
+            print(f"{study.claim:<15} {study.name():<34} {verdict:<13} {folder}", flush=True)
     return failed
 
 
@@ -96,5 +103,27 @@ def _parser(budgets: list[str]) -> _parsing.Parser:
         "landscapes=my/photos; or hub, which downloads them. The digits replace a dataset that is not given.",
     )
     parser.add_argument("--out", default="results", help="The folder for the findings.")
-    parser.add_argument("--again", action="store_true", help="Measure studies again that have a finding.")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="Forget the findings and seeds of these studies, and measure them anew.",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        help="Trainings of every network, as many as the budget or the study says unless given. Those that a "
+        "finding lacks are added to it, where it was measured by the same code and with the same settings.",
+    )
+    parser.add_argument(
+        "--first-seed",
+        type=int,
+        default=0,
+        help="The first of the seeds, for a second measurement with others, in another OUT.",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="Stop after so many: trainings where they are, measuring before the next seed. The same command, "
+        "without --again, goes on; its exit code is 75 until all is done.",
+    )
     return parser

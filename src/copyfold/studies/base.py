@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from copyfold.catalogue import Recorded
 from copyfold.errors import CopyfoldError
@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What became of a claim."""
+    """What became of a claim; `Study.verdict` has the rule."""
 
     HOLDS = "HOLDS"
-    FAILS = "FAILS"
-    MIXED = "MIXED"
+    DOES_NOT_HOLD = "DOES NOT HOLD"
     UNDECIDED = "UNDECIDED"
+    NOT_IN_REGIME = "NOT IN REGIME"
+
+
+PARTLY = "DOES NOT HOLD, in part"
+"""A key of `means` beside the verdicts: DOES NOT HOLD, where other deciding numbers are as claimed."""
+
+Scale: TypeAlias = Literal["linear", "log", "fisher"]
+"""Of an interval: where seeds are averaged by themselves, by their logarithms, or by Fisher's z."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,17 @@ class Estimate:
     high: float
     n: int
     seeds: tuple[float, ...] = ()
+    scale: Scale = "linear"
 
 
 @dataclass(frozen=True)
 class Threshold(ABC):
     """What a number has to be for the claim to hold."""
+
+    @property
+    @abstractmethod
+    def at(self) -> float:
+        """The number itself."""
 
     @abstractmethod
     def holds(self, found: Estimate) -> bool | None:
@@ -50,6 +63,11 @@ class Above(Threshold):
     """The number is above a value."""
 
     least: float
+
+    @property
+    def at(self) -> float:
+        """The number itself."""
+        return self.least
 
     def holds(self, found: Estimate) -> bool | None:
         """True where the interval begins above, False where it ends below."""
@@ -65,6 +83,11 @@ class Below(Threshold):
 
     most: float
 
+    @property
+    def at(self) -> float:
+        """The number itself."""
+        return self.most
+
     def holds(self, found: Estimate) -> bool | None:
         """True where the interval ends below, False where it begins above."""
         return True if found.high < self.most else False if found.low > self.most else None
@@ -76,13 +99,51 @@ class Below(Threshold):
 Control: TypeAlias = tuple[Threshold, str]
 """What a number has to be for the test of the claim to be fair, and what it means where it is not."""
 
+Seen: TypeAlias = Literal["held out", "training", "held out, batches of 64", "training, batches of 64"]
+"""Which images a network copies; with running statistics, or with those of batches."""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """How well a network has to copy for a claim about it to have a meaning: it leaves at most this share.
+
+    `left` is the share of the images' variance that a copy leaves as error, see `Copying`.
+    """
+
+    left: float
+    seen: Seen = "held out"
+
+    def __str__(self) -> str:
+        return f"<= {self.left:g}, {self.seen}"
+
+
+@dataclass(frozen=True)
+class Copying:
+    """How well a network copies, over the seeds: measured by `toolkit.copying`.
+
+    `left` is the mean squared error over the variance about the mean training image, 1 for a network that has
+    learned nothing else, the geometric mean over seeds; `psnr` is in dB. `pca` is what PCA with as many components
+    as the code has `numbers` leaves of the same images; `components` are as many as leave, held out, what the
+    network leaves.
+    """
+
+    left: Mapping[Seen, Estimate]
+    psnr: Mapping[Seen, Estimate]
+    pca: Mapping[str, float]
+    components: float
+    numbers: int
+    steps: float
+    epochs: float
+
 
 @dataclass(frozen=True)
 class Finding:
     """What a study found: numbers with intervals, figures, films and notes.
 
     `figures` (of `pictures`, or images to show as a grid) and `films` have file names without suffix as keys; a
-    film is shown at `fps` frames a second. `notes` are sentences that a reader of the numbers must know.
+    film is shown at `fps` frames a second. `notes` are sentences that a reader of the numbers must know. `copying`
+    says of every network how well it copies; `came_out` is one sentence, with numbers, on what was found;
+    `captions` say in words what a figure shows.
     """
 
     numbers: dict[str, Estimate]
@@ -90,6 +151,9 @@ class Finding:
     films: dict[str, Film] = field(default_factory=dict[str, Film])
     notes: tuple[str, ...] = ()
     fps: int = 10
+    copying: dict[str, Copying] = field(default_factory=dict[str, Copying])
+    came_out: str = ""
+    captions: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class Study(Recorded, ABC):
@@ -111,8 +175,14 @@ class Study(Recorded, ABC):
     data: ClassVar[tuple[str, ...]] = ("landscapes",)
     """The data sets that it uses; none where it makes its own data."""
     controls: ClassVar[Mapping[str, Control]] = {}
-    """Numbers that are not part of the claim: where one misses its threshold, the page says so."""
-    means: ClassVar[Mapping[Verdict, str]]
+    """Numbers that are not part of the claim: where one misses its threshold, the claim cannot hold."""
+    regime: ClassVar[Mapping[str, Regime]] = {}
+    """How well the networks of these names have to copy: where one does not, the study says nothing else."""
+    seeds: ClassVar[int] = 0
+    """Trainings of every network, where the budget decides: as many as the budget says, or more."""
+    asked: ClassVar[str] = ""
+    """What is asked, in a sentence for someone who builds autoencoders: the first of the page's three."""
+    means: ClassVar[Mapping[str, str]]
     """What it would mean for someone who builds autoencoders, verdict by verdict: written before measuring."""
 
     @abstractmethod
@@ -134,18 +204,48 @@ class Study(Recorded, ABC):
         fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
         return {f.name.replace("_", " "): getattr(self, f.name) for f in fields}
 
-    def verdict(self, numbers: Mapping[str, Estimate], decides: bool = True) -> Verdict:
-        """What follows from the thresholds alone.
+    def verdict(
+        self,
+        numbers: Mapping[str, Estimate],
+        decides: bool = True,
+        copying: Mapping[str, Copying] | None = None,
+    ) -> Verdict:
+        """What follows from the regime, the thresholds and the controls alone, in this order.
 
-        HOLDS where every number is where the claim wants it, FAILS where none is, MIXED where some are and the
-        others are not; UNDECIDED where an interval straddles a threshold, or the budget is too small to decide.
+        UNDECIDED where the budget is too small to decide. NOT IN REGIME where a network leaves more than `regime`
+        allows: its numbers then say nothing of the claim. DOES NOT HOLD where the interval of one deciding number
+        is on the wrong side of its threshold, whatever the others and the controls are: a claim is the conjunction
+        of its numbers. HOLDS where every one is on the claimed side and every control clearly met; else UNDECIDED.
+        So a control that is missed, or may be, vetoes HOLDS alone: it says that the numbers could be as claimed
+        for another reason. What would make a refutation unfair, such as a network that has not learned or a search
+        that has not ended, belongs into the regime, or is no answer.
         """
         thresholds = self.thresholds()
         if missing := {*thresholds, *self.controls} - numbers.keys():
             raise CopyfoldError(
                 f"{self.name()} did not measure {', '.join(sorted(missing))}: a fault of the study"
             )
-        outcomes = {threshold.holds(numbers[name]) for name, threshold in thresholds.items()}
-        if not decides or None in outcomes or not outcomes:
+        if missing := self.regime.keys() - (copying or {}).keys() if copying is not None else ():
+            raise CopyfoldError(
+                f"{self.name()} did not measure how {', '.join(sorted(missing))} copies: a fault of the study"
+            )
+        if not decides or not thresholds:
             return Verdict.UNDECIDED
-        return Verdict.MIXED if len(outcomes) > 1 else Verdict.HOLDS if outcomes == {True} else Verdict.FAILS
+        if self.outside(copying or {}):
+            return Verdict.NOT_IN_REGIME
+        outcomes = {t.holds(numbers[name]) for name, t in thresholds.items()}
+        if False in outcomes:
+            return Verdict.DOES_NOT_HOLD
+        fair = all(threshold.holds(numbers[name]) for name, (threshold, _) in self.controls.items())
+        return Verdict.HOLDS if fair and outcomes == {True} else Verdict.UNDECIDED
+
+    def outside(self, copying: Mapping[str, Copying]) -> dict[str, Estimate]:
+        """The networks that do not copy well enough for the claim, and what each leaves; NaN is not enough."""
+        left = {name: copying[name].left[regime.seen] for name, regime in self.regime.items() if name in copying}
+        return {name: found for name, found in left.items() if not found.value <= self.regime[name].left}
+
+
+def threshold(text: str) -> Threshold:
+    """The threshold that a finding says, such as > 0.5."""
+    kind, at = text.split()
+    return (Above if kind == ">" else Below)(float(at))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Generator, Tensor
@@ -18,17 +19,21 @@ from torch import Generator, Tensor
 from copyfold import catalogue
 from copyfold.data import Photos
 from copyfold.data.sampling import as_images
-from copyfold.errors import DataError, Diverged, UsageError
+from copyfold.errors import CopyfoldError, DataError, Diverged, UsageError, option
 from copyfold.files import write_text
 from copyfold.models.base import Autoencoder, load
 from copyfold.objectives.base import Classical, Objective
+from copyfold.probes.base import Reading
 from copyfold.runs import Run
 from copyfold.studies.budget import Budget
 from copyfold.studies.datasets import SETS
+from copyfold.studies.kept import Cost, Kept, packed, unpacked
 from copyfold.studies.provenance import code_digest
 from copyfold.training import fit
+from copyfold.training.callbacks import Callback, Event
 from copyfold.training.optimizers import Adam
 from copyfold.training.plan import resolve
+from copyfold.training.state import TrainState
 from copyfold.types import Images, Progress, Shape
 
 log = logging.getLogger("copyfold")
@@ -39,6 +44,30 @@ T = TypeVar("T")
 
 PLAN: dict[str, Any] = {"optimizer": Adam(), "schedule": "constant"}
 """How studies train unless they say otherwise: as when their thresholds were fixed."""
+
+QUALITY: dict[str, Any] = {"optimizer": None, "schedule": "cosine", "lr": None}
+"""How studies train that ask for quality: by the defaults of `fit`, Muon where a network has convolutions."""
+
+
+class Paused(CopyfoldError):
+    """The minutes of a piece are over; what is done is kept."""
+
+    exit_code = 75  # EX_TEMPFAIL: try again
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"paused, as the {option('minutes')} are over; what is done is kept: run the same command again, "
+            f"without {option('again')}"
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a network of the lab has been trained for."""
+
+    steps: int
+    epochs: float
+    seconds: float
 
 
 @dataclass
@@ -55,18 +84,24 @@ class Lab:
         data: Sources by the name of a set, see `sources`; digits replace a set that is missing.
         cache: The folder of the trained models.
         progress: Called as models are trained.
+        minutes: Of this piece of work. When they are over, trainings stop where they are, and no seed is begun of
+            studies that keep them.
     """
 
     budget: Budget
     data: Mapping[str, str] = field(default_factory=dict[str, str])
     cache: Path = Path("results/.models")
     progress: Progress | None = None
+    minutes: float | None = None
     notes: list[str] = field(default_factory=list[str])
     """What a reader of the next finding must know: replaced data sets, seeds that failed."""
 
     def __post_init__(self) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.seeds = range(self.budget.seeds)
+        self._end = None if self.minutes is None else time.monotonic() + 60 * self.minutes
+        self.trainings: WeakKeyDictionary[Autoencoder, Training] = WeakKeyDictionary()
+        """What each network that the lab gave has been trained for; untrained ones are missing."""
+        self._known: dict[tuple[str, int], Any] = {}
         self._photos: dict[tuple[str, int, int | None], Photos] = {}
         self.begin()
         others = [p.name for p in self.cache.glob("*") if p.is_dir() and p.name != self._torch]
@@ -76,8 +111,10 @@ class Lab:
                 self.cache, ", ".join(sorted(others)), self._torch,
             )  # fmt: skip
 
-    def begin(self) -> None:
-        """Clear the notes, times and models of the last study."""
+    def begin(self, seeds: Sequence[int] | None = None, kept: Kept | None = None) -> None:
+        """Clear the notes, times and models of the last study; the next is of these seeds, kept here."""
+        self.seeds: Sequence[int] = range(self.budget.seeds) if seeds is None else seeds
+        self.kept, self.left_out = kept, set[int]()
         self.notes.clear()
         self.spent = self.waited = 0.0  # seconds that its models took to train, whenever; and those of now
         self.precisions: set[str] = set()  # in which they were trained
@@ -127,7 +164,7 @@ class Lab:
         objective: Objective | None = None,
         steps: int | None = None,
         batch: int = 16,
-        lr: float = 1e-3,
+        lr: float | None = 1e-3,
         **plan: Any,
     ) -> Autoencoder:
         """The model that `make` builds for these photos, trained for so many batches, in whole epochs.
@@ -144,21 +181,17 @@ class Lab:
         steps: Sequence[int],
         objective: Objective | None = None,
         batch: int = 16,
-        lr: float = 1e-3,
+        lr: float | None = 1e-3,
         **plan: Any,
     ) -> list[Autoencoder]:
         """One training, and the model after each of these increasing numbers of batches, in whole epochs."""
         batch = min(batch, len(photos))
-        epochs = [self.whole(photos, count, batch) // (len(photos) // batch) for count in steps]
+        each = len(photos) // batch
+        epochs = [self.whole(photos, count, batch) // each for count in steps]
         objective = objective or Classical()
         model = self.untrained(make, photos, seed)
-        with _quiet():
-            precision = resolve(plan.get("precision", "auto"))
-        self.precisions.add(precision)
-        plan = PLAN | {"batch": batch, "lr": lr, "seed": seed, **plan, "precision": precision}
-        what = _recipe(model, objective, photos, plan)
-        key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
-        folder = self.cache / self._torch / f"{type(model).__name__}-{key}"
+        plan = PLAN | {"batch": batch, "lr": lr, "seed": seed, **plan}
+        folder, what = self.place(model, objective, photos, plan)
         looks = {count: folder / f"after-{count}" for count in epochs}
         run = Run(folder / ("training-" + "-".join(map(str, epochs))))  # resumed only with the same epochs
         start = time.monotonic()
@@ -167,20 +200,66 @@ class Lab:
             if missing:
                 log.info("training %s: %d images, %d epochs, seed %d", folder.name, len(photos), epochs[-1], seed)
             for count, look in missing.items():
-                with _quiet():
-                    fit(
-                        model, objective, photos, run.folder,
-                        resume=True, progress=self.progress, epochs=count, **plan,
-                    )  # fmt: skip
+                self.train(model, objective, photos, run, count * each, epochs=count, **plan)
                 model.save(look)
                 cost = {"seconds": round(run.history[-1]["seconds"], 1)}
                 write_text(look / "made.json", json.dumps(what | cost, indent=1) + "\n")
-            if run.folder.is_dir():
-                (run.folder / "log.csv").replace(folder / f"{run.folder.name}.csv")
-                shutil.rmtree(run.folder)  # its checkpoints take most of the space
+            tidy(run, folder)
         self.waited += time.monotonic() - start
-        self.spent += json.loads((looks[epochs[-1]] / "made.json").read_text(encoding="utf-8"))["seconds"]
-        return [load(looks[count]).to(self.device) for count in epochs]
+        made = [json.loads((looks[count] / "made.json").read_text(encoding="utf-8")) for count in epochs]
+        self.spent += made[-1]["seconds"]
+        models = [load(looks[count]).to(self.device) for count in epochs]
+        for model, count, of in zip(models, epochs, made, strict=True):
+            self.trainings[model] = Training(count * each, count, of["seconds"])
+        return models
+
+    def place(
+        self, model: Autoencoder, objective: Objective, photos: Photos, plan: dict[str, Any]
+    ) -> tuple[Path, dict[str, Any]]:
+        """The folder of the cache for a training, and all that determines it; the plan gets its precision."""
+        with _quiet():
+            precision = resolve(plan.get("precision", "auto"))
+        self.precisions.add(precision)
+        plan["precision"] = precision
+        what = _recipe(model, objective, photos, plan)
+        key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
+        return self.cache / self._torch / f"{type(model).__name__}-{key}", what
+
+    def train(
+        self,
+        model: Autoencoder,
+        objective: Objective,
+        photos: Photos,
+        run: Run,
+        last: int,
+        callbacks: Sequence[Callback] = (),
+        **plan: Any,
+    ) -> None:
+        """Train, or go on with it, until step `last`; Paused where the lab's minutes end first."""
+
+        def stop(event: Event, state: TrainState) -> None:
+            if event == "step" and self.over:
+                state.stop()
+
+        with _quiet():
+            fit(
+                model, objective, photos, run.folder, resume=True, progress=self.progress,
+                callbacks=[*callbacks, *([] if self._end is None else [stop])], **plan,
+            )  # fmt: skip
+        if run.history[-1]["step"] < last:
+            raise Paused
+
+    @property
+    def over(self) -> bool:
+        """Whether the minutes of this piece are."""
+        return self._end is not None and time.monotonic() >= self._end
+
+    def once(self, what: str, photos: Photos, make: Callable[[], T]) -> T:
+        """What `make` gives, for these photos: made once."""
+        key = (what, id(photos))
+        if key not in self._known:
+            self._known[key] = (photos, make())  # with the photos, so that no others get their id
+        return self._known[key][1]
 
     def whole(self, photos: Photos, steps: int, batch: int = 16) -> int:
         """This many batches rounded to whole epochs, at least one, as `course` trains."""
@@ -205,10 +284,41 @@ class Lab:
             try:
                 found.append(measure(seed))
             except Diverged as error:
+                self.left_out.add(seed)
                 self.note(f"seed {seed} is left out: {error}")
         if not found:
             raise Diverged("no seed could be trained: see the messages above")
         return found
+
+    def by_seed(self, measure: Callable[[int], Reading], part: str = "") -> list[Reading]:
+        """The same for readings, which are kept beside the finding: a seed that is there is not measured again.
+
+        So seeds can be added to a finding, and a study that was stopped goes on. Paused before a seed is begun,
+        where the lab's minutes are over. Numbers are per image, or one for the seed; images, in 8 bits, are of the
+        first seed only. `part` names one of several measurements.
+        """
+        drawn: list[int] = []  # the seed that has images
+
+        def look(seed: int) -> Reading:
+            if self.kept is not None and (found := self.kept.read(seed, part)) is not None:
+                reading, cost = found
+                self.spent, self.waited = self.spent + cost.training, self.waited - cost.measuring
+                self.precisions |= set(cost.precisions)
+                drawn.extend([seed] * bool(reading.images))
+                return reading
+            if self.over:
+                raise Paused
+            spent, waited, start = self.spent, self.waited, time.monotonic()
+            reading = measure(seed)
+            reading = unpacked(packed(Reading(reading.numbers, {} if drawn else reading.images)))  # as when read
+            drawn.append(seed)
+            seconds = time.monotonic() - start - (self.waited - waited)
+            cost = Cost(self.spent - spent, seconds, sorted(self.precisions))
+            if self.kept is not None:
+                self.kept.write(seed, part, reading, cost)
+            return reading
+
+        return self.each(look)
 
     def note(self, sentence: str) -> None:
         """Add a note to the next finding, once."""
@@ -219,6 +329,13 @@ class Lab:
     @property
     def _torch(self) -> str:
         return f"torch-{torch.__version__.split('+')[0]}"
+
+
+def tidy(run: Run, folder: Path) -> None:
+    """Keep the log of a finished training beside its models, and nothing else: checkpoints take most space."""
+    if run.folder.is_dir():
+        (run.folder / "log.csv").replace(folder / f"{run.folder.name}.csv")
+        shutil.rmtree(run.folder)
 
 
 def _recipe(model: Autoencoder, objective: Objective, photos: Photos, plan: dict[str, Any]) -> dict[str, Any]:

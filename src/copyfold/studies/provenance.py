@@ -19,6 +19,20 @@ ASIDE = (
     "copyfold.pictures",  # what is shown of a training changes nothing in it
     "copyfold.screen",
 )
+TOLD = {"claim", "place", "items", "controls", "regime", "seeds", "asked", "means"}
+"""Class variables of a study that say something of its measurement, and change nothing in it."""
+INSTRUMENT = (
+    "base",
+    "budget",
+    "datasets",
+    "kept",
+    "pages",
+    "provenance",
+    "runner",
+    "statistics",
+    "toolkit.charts",
+)
+"""Modules of studies that numbers of a seed do not depend on."""
 LIBRARIES = {"torch", "huggingface_hub", *sys.stdlib_module_names}
 
 
@@ -35,14 +49,32 @@ def code_digest(model: Autoencoder, objective: Objective) -> str:
     kinds = {kind for part in _parts(model, objective) for kind in type(part).__mro__}
     foreign = [kind for kind in kinds if kind.__module__.partition(".")[0] not in {"copyfold", *LIBRARIES}]
     theirs = [_read(_source(kind)) for kind in foreign]
-    sources, found = _sources(), dict[str, str]()
-    waiting = {TRAINING, *(kind.__module__ for kind in kinds), *chain(*(imported for _, imported in theirs))}
-    while waiting:
-        name = waiting.pop()
-        if name in sources and name not in found and not name.startswith(ASIDE):
-            found[name], imported = _read(sources[name])
-            waiting |= imported
+    found = _reached(
+        {TRAINING, *(kind.__module__ for kind in kinds), *chain(*(imported for _, imported in theirs))}
+    )
     return _hash(sorted({*found.values(), *(digest for digest, _ in theirs)}))
+
+
+def study_digest(study: type) -> str:
+    """Identify the code that the numbers of a study's seeds depend on, by 16 hexadecimal digits.
+
+    The source of the study, without what it says of itself (`TOLD`), and all that it imports within copyfold,
+    except what reads files, draws figures, or only turns the numbers of seeds into findings.
+    """
+    own, imported = _read(_source(study))
+    aside = tuple(f"copyfold.studies.{name}" for name in INSTRUMENT)
+    return _hash(sorted({own, *_reached(imported - {study.__module__}, aside).values()}))
+
+
+def _reached(waiting: set[str] | frozenset[str], aside: tuple[str, ...] = ()) -> dict[str, str]:
+    """Digests of these modules of copyfold and of all that they import, except those aside, by name."""
+    sources, found, left = _sources(), dict[str, str](), set(waiting)
+    while left:
+        name = left.pop()
+        if name in sources and name not in found and not name.startswith((*ASIDE, *aside)):
+            found[name], imported = _read(sources[name])
+            left |= imported
+    return found
 
 
 def _parts(model: Autoencoder, objective: Objective) -> Iterator[object]:
@@ -91,6 +123,8 @@ def _read(source: str) -> tuple[str, frozenset[str]]:
             imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not _is_text(statement)]
+            if isinstance(node, ast.ClassDef):
+                node.body = [statement for statement in node.body if not _tells(statement)]
     return _hash([ast.dump(tree)]), frozenset(imported)
 
 
@@ -100,6 +134,16 @@ def _is_text(statement: ast.stmt) -> bool:
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)
+    )
+
+
+def _tells(statement: ast.stmt) -> bool:
+    """Whether a statement of a class is what a study says of itself."""
+    return (
+        isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and statement.target.id in TOLD
+        and "ClassVar" in ast.dump(statement.annotation)
     )
 
 

@@ -17,11 +17,15 @@ from torch import Tensor
 from copyfold import __version__, catalogue, pictures
 from copyfold.errors import CopyfoldError, UsageError
 from copyfold.files import write_text
-from copyfold.studies.base import Estimate, Finding, Study, Threshold, Verdict
+from copyfold.studies.base import Copying, Estimate, Finding, Study, Threshold, Verdict
+from copyfold.studies.kept import FOLDER, Kept
 from copyfold.studies.lab import Lab
+from copyfold.studies.provenance import study_digest
 
 log = logging.getLogger("copyfold")
 
+INSTRUMENT = 2
+"""What findings are measured by. Those that do not say it are of 0.1.0: narrower intervals, and no regime."""
 FIGURE = 150_000  # bytes that a figure may have
 FILM = 1_000_000
 
@@ -74,26 +78,40 @@ def check(study: Study) -> None:
             )
 
 
-def run(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
-    """Measure, decide the verdict, and write OUT/BUDGET/NAME: finding.json last, after its pictures."""
+def run(study: Study, lab: Lab, out: Path, command: str, seeds: int | None = None, first: int = 0) -> Verdict:
+    """Measure, decide the verdict, and write OUT/BUDGET/NAME: finding.json last, after its pictures.
+
+    Of so many seeds from `first` on; unless given, of as many as the budget has, or the study asks for where the
+    budget decides. What the study keeps of a seed (`Lab.by_seed`) is not measured again.
+    """
     check(study)
     folder = out / lab.budget.name / study.name()
-    lab.begin()
+    count = seeds or (max(study.seeds, lab.budget.seeds) if lab.budget.decides else lab.budget.seeds)
+    lab.begin(range(first, first + count), kept(study, lab, folder))
     start = time.monotonic()
     finding = study.measure(lab)
-    verdict = study.verdict(finding.numbers, lab.budget.decides)
+    if study.asked and not finding.came_out:
+        raise CopyfoldError(f"{study.name()} does not say what came out: give its Finding a came_out")
+    measured = [seed for seed in lab.seeds if seed not in lab.left_out]
+    decides = lab.budget.decides and len(measured) > 1
+    verdict = study.verdict(finding.numbers, decides, finding.copying)
     (folder / "finding.json").unlink(missing_ok=True)  # not beside new pictures, were this stopped
     figures = [_figure(figure, folder / f"{name}.png") for name, figure in finding.figures.items()]
     films = [_film(finding, name, folder) for name in finding.films]
     record = {
+        "instrument": INSTRUMENT,
         "claim": study.claim,
         "verdict": verdict,
+        "came_out": finding.came_out,
         "thresholds": {name: str(threshold) for name, threshold in study.thresholds().items()},
+        "copying": {name: _plain_copying(found) for name, found in finding.copying.items()},
         "budget": asdict(lab.budget),
-        "seeds": list(lab.seeds),
+        "decides": decides,
+        "seeds": measured,
         "command": command,
-        "numbers": {name: _plain(asdict(number)) for name, number in finding.numbers.items()},
+        "numbers": {name: _plain(number) for name, number in finding.numbers.items()},
         "figures": figures,
+        "captions": finding.captions,
         "films": films,
         "notes": [*lab.notes, *finding.notes],
         "data": {name: _named(lab.data.get(name, "digits")) for name in study.data},
@@ -101,6 +119,7 @@ def run(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
         "seconds": round(time.monotonic() - start - lab.waited, 1),
         "made": {
             "copyfold": __version__,
+            "code": study_digest(type(study)),
             "torch": torch.__version__,
             "device": str(lab.device),
             "threads": torch.get_num_threads(),
@@ -112,12 +131,58 @@ def run(study: Study, lab: Lab, out: Path, command: str) -> Verdict:
     return verdict
 
 
+def measured(
+    study: Study, lab: Lab, out: Path, command: str, seeds: int | None = None, first: int = 0
+) -> Verdict | str:
+    """The verdict of a finding that is there, or `run`, where it lacks some of the seeds asked for too.
+
+    UsageError where seeds would be added to a finding of other code or settings.
+    """
+    folder = out / lab.budget.name / study.name()
+    if not (folder / "finding.json").is_file():
+        return run(study, lab, out, command, seeds, first)
+    found = read(folder)
+    if seeds is None or {*range(first, first + seeds)} <= {*found["seeds"]}:
+        return found["verdict"]
+    check_more(study, lab, folder)
+    return run(study, lab, out, command, seeds, first)
+
+
+def kept(study: Study, lab: Lab, folder: Path) -> Kept:
+    """Where the seeds of a study are kept, and all that their numbers follow from."""
+    budget = {name: value for name, value in asdict(lab.budget).items() if name != "seeds"}
+    data = {name: _named(lab.data.get(name, "digits")) for name in study.data}
+    return Kept(folder / FOLDER, {"code": study_digest(type(study)), "budget": budget, "data": data})
+
+
+def check_more(study: Study, lab: Lab, folder: Path) -> None:
+    """Refuse to add seeds to a finding of other code or settings; UsageError says what differs."""
+    found, now = read(folder), kept(study, lab, folder)
+    anew = "measure all again with --again"
+    if not now.folder.is_dir():
+        raise UsageError(f"{folder} keeps no numbers of its seeds, so that none can be added: {anew}")
+    then = {"code": found["made"].get("code"), "data": found["data"]}
+    then["budget"] = {name: value for name, value in found["budget"].items() if name != "seeds"}
+    differ = [
+        f"{name} of the study" if name == "code" else name for name in now.made if then[name] != now.made[name]
+    ]
+    if differ:
+        raise UsageError(f"{folder} was measured with another {' and '.join(differ)}: {anew}")
+
+
+def forget(folder: Path) -> None:
+    """Delete a finding and its seeds, so that the study is measured anew."""
+    (folder / "finding.json").unlink(missing_ok=True)
+    Kept(folder / FOLDER, {}).clear()
+
+
 def read(folder: Path) -> dict[str, Any]:
     """What finding.json in a folder says; CopyfoldError where it cannot be read."""
     path = folder / "finding.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         found["numbers"] = {name: _estimate(number) for name, number in found["numbers"].items()}
+        found["copying"] = {name: _copying(of) for name, of in found.get("copying", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CopyfoldError(f"{path} is no finding ({error}): delete it and run the study again") from None
     return found
@@ -165,10 +230,15 @@ def _named(source: str) -> str:
     return source if source.startswith("hf://") else Path(source).name
 
 
-def _plain(number: dict[str, Any]) -> dict[str, Any]:
+def _plain(number: Estimate) -> dict[str, Any]:
     """JSON has no infinity and no NaN: both become null."""
-    ends = {k: v if math.isfinite(v) else None for k, v in number.items() if k != "seeds"}
-    return ends | {"seeds": [v if math.isfinite(v) else None for v in number["seeds"]]}
+    ends = {name: _number(getattr(number, name)) for name in ("value", "low", "high")}
+    scale = {} if number.scale == "linear" else {"scale": number.scale}
+    return ends | {"n": number.n, "seeds": [_number(seed) for seed in number.seeds]} | scale
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _estimate(number: dict[str, Any]) -> Estimate:
@@ -176,4 +246,17 @@ def _estimate(number: dict[str, Any]) -> Estimate:
         end if number[k] is None else number[k]
         for k, end in (("value", math.nan), ("low", -math.inf), ("high", math.inf))
     )
-    return Estimate(value, low, high, number["n"], tuple(math.nan if s is None else s for s in number["seeds"]))
+    seeds = tuple(math.nan if s is None else s for s in number["seeds"])
+    return Estimate(value, low, high, number["n"], seeds, number.get("scale", "linear"))
+
+
+def _plain_copying(found: Copying) -> dict[str, Any]:
+    return {
+        name: {seen: _plain(e) for seen, e in value.items()} if name in ("left", "psnr") else value
+        for name, value in vars(found).items()
+    }
+
+
+def _copying(found: dict[str, Any]) -> Copying:
+    left, psnr = ({seen: _estimate(e) for seen, e in found.pop(name).items()} for name in ("left", "psnr"))
+    return Copying(left, psnr, **found)

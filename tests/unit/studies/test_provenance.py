@@ -7,9 +7,10 @@ from types import ModuleType
 import pytest
 
 import copyfold as cf
+from copyfold.claims.overcomplete.not_the_identity import NotTheIdentity
 from copyfold.models.unet import Affine, Middle
 from copyfold.studies import provenance
-from copyfold.studies.provenance import code_digest
+from copyfold.studies.provenance import code_digest, study_digest
 
 OWN = """
 from dataclasses import dataclass
@@ -139,3 +140,41 @@ def test_a_class_without_source_is_identified_by_its_bases(own, monkeypatch):
     before = digest(objective=objective)
     changed(monkeypatch, "copyfold.corruptions")
     assert digest(objective=objective) != before
+
+
+@pytest.mark.parametrize(
+    ("module", "counts"),
+    [
+        *(
+            (name, True)
+            for name in ("studies.toolkit.networks", "studies.lab", "probes.geometry", "training.loop")
+        ),
+        *((name, True) for name in ("claims.overcomplete", "corruptions")),
+        *(
+            (name, False)
+            for name in ("studies.pages", "studies.statistics", "studies.toolkit.charts", "cli.study")
+        ),
+        *((name, False) for name in ("claims.walking", "samplers.walk", "studies.toolkit.attention")),
+    ],
+)
+def test_the_numbers_of_a_study_follow_from_what_it_measures_with(module, counts, monkeypatch):
+    before = study_digest(NotTheIdentity)
+    changed(monkeypatch, f"copyfold.{module}")
+    assert (study_digest(NotTheIdentity) != before) == counts
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [
+        ("Above(0.3)", "Above(0.4)", True),
+        ("IdentityGap(Mix(), draws=0)", "IdentityGap(Mix(), draws=1)", True),
+        ('claim: ClassVar[str] = "T1"', 'claim: ClassVar[str] = "T99"', False),
+        ("Verdict.HOLDS: ", 'Verdict.NOT_IN_REGIME: "Train longer.", Verdict.HOLDS: ', False),
+        ("Controls: ", "All controls: ", False),
+    ],
+)
+def test_what_a_study_says_of_itself_changes_none_of_its_numbers(old, new, counts, monkeypatch):
+    before, source = study_digest(NotTheIdentity), provenance._source(NotTheIdentity)
+    assert old in source
+    monkeypatch.setattr(provenance, "_source", lambda kind: source.replace(old, new))
+    assert (study_digest(NotTheIdentity) != before) == counts

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,11 +11,12 @@ import pytest
 import torch
 
 from copyfold import catalogue
-from copyfold.errors import CopyfoldError, UsageError
-from copyfold.studies import runner
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.errors import CopyfoldError, Diverged, UsageError
+from copyfold.probes.base import Reading
+from copyfold.studies import runner, statistics
+from copyfold.studies.base import Above, Below, Copying, Estimate, Finding, Regime, Study, Verdict
 from copyfold.studies.budget import BUDGETS
-from copyfold.studies.lab import Lab
+from copyfold.studies.lab import Lab, Paused
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Two(Study):
     claim: ClassVar[str] = "two"
     place: ClassVar[str] = "here"
     data: ClassVar[tuple[str, ...]] = ()
-    means: ClassVar[dict[Verdict, str]] = {}
+    means: ClassVar[dict[str, str]] = {}
 
     one: Above = Above(1.0)
     the_other: Below = Below(2.0)
@@ -49,7 +51,7 @@ class Three(Study):
 
     claim: ClassVar[str] = "two"
     place: ClassVar[str] = "here"
-    means: ClassVar[dict[Verdict, str]] = {}
+    means: ClassVar[dict[str, str]] = {}
 
     one: Above = Above(1.0)
 
@@ -138,6 +140,129 @@ def test_an_incomplete_study_is_refused_before_measuring(cls, message):
         runner.studies([Two, cls])
 
 
+@dataclass(frozen=True)
+class Counting(Study):
+    """A study that keeps its seeds."""
+
+    claim: ClassVar[str] = "counting"
+    place: ClassVar[str] = "here"
+    means: ClassVar[dict[str, str]] = {}
+    measured: ClassVar[list[int]] = []
+
+    number: Above = Above(-10.0)
+
+    def measure(self, lab: Lab) -> Finding:
+        """A number and an image of every seed."""
+
+        def look(seed: int) -> Reading:
+            self.measured.append(seed)
+            if seed == 7:
+                raise Diverged("the loss became nan")
+            rng = lab.rng(seed)
+            return Reading(
+                {"number": torch.rand(5, generator=rng)}, {"image": torch.rand(1, 1, 4, 4, generator=rng)}
+            )
+
+        found = lab.by_seed(look)
+        numbers = {"number": statistics.mean([reading.numbers["number"] for reading in found])}
+        return Finding(numbers, {"image": found[0].images["image"]})
+
+
+@pytest.fixture
+def counting(tmp_path):
+    """Measure with so many seeds; gives the verdict, what was measured now, and the finding."""
+
+    def run(seeds=None, first=0, budget=BUDGETS["cpu"], minutes=None):
+        Counting.measured.clear()
+        lab = Lab(budget, cache=tmp_path / "models", minutes=minutes)
+        verdict = runner.measured(Counting(), lab, tmp_path, "", seeds, first)
+        return verdict, Counting.measured.copy(), runner.read(tmp_path / budget.name / "counting")
+
+    return run
+
+
+def test_seeds_are_added_to_a_finding(counting, tmp_path):
+    verdict, measured, found = counting()
+    assert (verdict, measured, found["seeds"]) == (Verdict.HOLDS, [0, 1, 2], [0, 1, 2])
+    picture = (tmp_path / "cpu" / "counting" / "image.png").read_bytes()
+    verdict, measured, more = counting(5)
+    assert (verdict, measured, more["seeds"]) == (Verdict.HOLDS, [3, 4], [0, 1, 2, 3, 4])
+    assert more["numbers"]["number"].seeds[:3] == found["numbers"]["number"].seeds
+    assert (tmp_path / "cpu" / "counting" / "image.png").read_bytes() == picture
+    assert counting(4)[1:] == ([], more)
+    shutil.rmtree(tmp_path / "cpu")
+    assert counting(5)[2]["numbers"] == more["numbers"]  # the same as measured all at once
+
+
+def test_a_study_says_how_many_seeds_it_needs(counting, monkeypatch):
+    monkeypatch.setattr(Counting, "seeds", 4)
+    assert counting()[1] == [0, 1, 2, 3]
+    assert counting(budget=BUDGETS["tiny"])[:2] == (Verdict.UNDECIDED, [0])
+    assert counting(3, budget=BUDGETS["tiny"])[:2] == (Verdict.UNDECIDED, [1, 2])  # its budget decides nothing
+
+
+def test_a_seed_that_diverged_does_not_count(counting):
+    verdict, _, found = counting(2, first=6)
+    assert (verdict, found["seeds"]) == (Verdict.UNDECIDED, [6])  # of one seed nothing follows
+    assert found["notes"] == ["seed 7 is left out: the loss became nan"]
+
+
+def test_seeds_are_not_added_to_a_finding_of_other_code_or_settings(counting, monkeypatch, tmp_path):
+    counting()
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "study_digest", lambda study: "other")
+        with pytest.raises(UsageError, match="measured with another code of the study: measure all again with"):
+            counting(5)
+    other = dataclasses.replace(BUDGETS["cpu"], measured=64)
+    with pytest.raises(UsageError, match="measured with another budget: "):
+        counting(5, budget=other)
+    shutil.rmtree(tmp_path / "cpu" / "counting" / "seeds")
+    with pytest.raises(UsageError, match="keeps no numbers of its seeds, so that none can be added"):
+        counting(5)
+
+
+def test_a_study_stops_between_seeds_and_goes_on(counting, monkeypatch):
+    clock = iter([False, False, True])
+    with monkeypatch.context() as patch:
+        patch.setattr(Lab, "over", property(lambda lab: next(clock)))
+        with pytest.raises(Paused, match="paused, as the minutes are over; what is done is kept"):
+            counting(minutes=1)
+    assert Counting.measured == [0, 1]
+    assert counting()[1] == [2]
+
+
+def test_a_changed_or_broken_seed_is_measured_again(counting, monkeypatch, tmp_path):
+    counting()
+    folder = tmp_path / "cpu" / "counting"
+    (folder / "finding.json").unlink()
+    (folder / "seeds" / "1.safetensors").write_bytes(b"broken")
+    assert counting()[1] == [1]
+    (folder / "finding.json").unlink()
+    monkeypatch.setattr(runner, "study_digest", lambda study: "other")
+    assert counting()[1] == [0, 1, 2]
+    runner.forget(folder)
+    assert [path.name for path in folder.iterdir()] == ["image.png"]
+
+
+def test_a_study_that_asks_says_what_came_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(Two, "asked", "Is it?", raising=False)
+    with pytest.raises(CopyfoldError, match="two does not say what came out"):
+        runner.run(Two(), Lab(BUDGETS["tiny"], cache=tmp_path), tmp_path, "")
+
+
+def test_how_networks_copy_is_written_and_read(tmp_path, monkeypatch):
+    left = {"held out": Estimate(0.03, 0.02, math.inf, 3, (0.03,), "log")}
+    found = Copying(left, left, {"held out": 0.0}, 240.0, 8192, 2500.0, 30.5)
+    made = Finding({"one": number(2), "the other": number(1)}, copying={"U-Net": found}, came_out="So.")
+    monkeypatch.setattr(Two, "measure", lambda study, lab: made)
+    monkeypatch.setattr(Two, "regime", {"U-Net": Regime(0.02)}, raising=False)
+    lab = Lab(BUDGETS["cpu"], cache=tmp_path / "models")
+    assert runner.run(Two(), lab, tmp_path, "") == Verdict.NOT_IN_REGIME
+    again = runner.read(tmp_path / "cpu" / "two")
+    assert again["copying"] == {"U-Net": found}
+    assert (again["instrument"], again["came_out"]) == (2, "So.")
+
+
 def test_an_incomplete_study_is_not_run(tmp_path):
     with pytest.raises(UsageError, match="no dataclass"):
         runner.run(bare(**SAID)(), Lab(BUDGETS["tiny"], cache=tmp_path), tmp_path, "")
@@ -145,7 +270,7 @@ def test_an_incomplete_study_is_not_run(tmp_path):
 
 def test_a_study_may_have_other_thresholds_than_its_class(tmp_path):
     lab = Lab(dataclasses.replace(BUDGETS["tiny"], seeds=2), cache=tmp_path / "models")
-    assert runner.run(Two(one=Above(5.0)), lab, tmp_path, "") == Verdict.MIXED
+    assert runner.run(Two(one=Above(5.0)), lab, tmp_path, "") == Verdict.DOES_NOT_HOLD
 
 
 def test_the_name_of_a_copyfold_claim_is_refused(monkeypatch):

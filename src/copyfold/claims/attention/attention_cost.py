@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from copyfold.claims.attention import SECTION
 from copyfold.models.attention import Attention, attention
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.attention import MAPS
@@ -43,11 +43,11 @@ class AttentionCost(Study):
     place: ClassVar[str] = f"{SECTION}: the sentence on why linear attention was introduced"
     items: ClassVar[tuple[int, ...]] = (39,)
     data: ClassVar[tuple[str, ...]] = ()
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "At four times the positions the dot product takes about sixteen times as long: use "
         "linear attention on large maps. For memory see the fused kernel first.",
-        Verdict.MIXED: "Not all of these costs grow as the formulas say at practical sizes: see which.",
-        Verdict.FAILS: "At practical sizes the costs of both grow alike.",
+        PARTLY: "Not all of these costs grow as the formulas say at practical sizes: see which.",
+        Verdict.DOES_NOT_HOLD: "At practical sizes the costs of both grow alike.",
     }
 
     time_linear: Below = Below(1.5)

@@ -9,7 +9,7 @@ from copyfold import pictures
 from copyfold.claims.attention import SECTION
 from copyfold.models.attention import AttentionUNet
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.attention import gather, rows, summary
 from copyfold.studies.toolkit.networks import unet
@@ -33,11 +33,11 @@ class AttentionInSkipsDenoisesPoorly(Study):
     claim: ClassVar[str] = "attention-unet"
     place: ClassVar[str] = f"{SECTION}: the sentence and the figure under the diagram of the attention U-Net"
     items: ClassVar[tuple[int, ...]] = (126, 152)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Attention in the skips undoes the effect of leaving skips out: the network only learns "
         "to copy.",
-        Verdict.MIXED: "It denoises worse than the U-Net without skips, or little, but not both: see the numbers.",
-        Verdict.FAILS: "With attention in the skips, training to copy still gives denoising.",
+        PARTLY: "It denoises worse than the U-Net without skips, or little, but not both: see the numbers.",
+        Verdict.DOES_NOT_HOLD: "With attention in the skips, training to copy still gives denoising.",
     }
 
     error_over_doing_nothing_attention_unet: Above = Above(0.5)

@@ -15,7 +15,7 @@ from copyfold.models.attention import SingleAttention
 from copyfold.models.base import Autoencoder
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Control, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.attention import single_attention
 from copyfold.studies.toolkit.spectra import SIDE, full_rank, log_condition, spectrum
@@ -61,12 +61,13 @@ class ConditioningDecides(Study):
     place: ClassVar[str] = f"{SECTION}: the last paragraph"
     items: ClassVar[tuple[int, ...]] = (38, 152)
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Put a residual around attention where its input must be recovered, and look at "
         "singular values before anything else.",
-        Verdict.MIXED: "The residual helps, or conditioning predicts what is hard to recover, but these "
+        PARTLY: "The residual helps, or conditioning predicts what is hard to recover, but these "
         "numbers do not show that one is the reason for the other.",
-        Verdict.FAILS: "Attention without a residual is not hard to invert, or conditioning is not the reason.",
+        Verdict.DOES_NOT_HOLD: "Attention without a residual is not hard to invert, or conditioning is not the "
+        "reason.",
     }
 
     error_without_over_with_residual: Above = Above(2.0)

@@ -11,7 +11,7 @@ from copyfold import pictures
 from copyfold.claims.attention import SECTION, STEPS
 from copyfold.probes.base import Reading
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Control, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.attention import look, rows, search_ended, single_attention, summary
 from copyfold.studies.toolkit.spectra import SIDE, full_rank, log_condition, spectrum
@@ -42,11 +42,11 @@ class DotProductAlone(Study):
     place: ClassVar[str] = f"{SECTION}: the paragraph before the last figure"
     items: ClassVar[tuple[int, ...]] = (37, 129, 152)
     data: ClassVar[tuple[str, ...]] = ("landscapes", "cifar10")
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Singular, and yet its input is represented well: little is lost.",
-        Verdict.MIXED: "See which part fails. If it is the rank, attention is not non-invertible as such: it "
+        PARTLY: "See which part fails. If it is the rank, attention is not non-invertible as such: it "
         "is hard to invert because some singular values are very small.",
-        Verdict.FAILS: "Nothing that is said about dot-product attention alone is true here.",
+        Verdict.DOES_NOT_HOLD: "Nothing that is said about dot-product attention alone is true here.",
     }
 
     representation_error_dot_product_alone: Below = Below(0.1)

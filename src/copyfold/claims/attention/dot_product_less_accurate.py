@@ -7,7 +7,7 @@ from typing import ClassVar
 from copyfold import pictures
 from copyfold.claims.attention import SECTION, STEPS
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Control, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Control, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.attention import gather, rows, search_ended, single_attention, summary
 from copyfold.studies.toolkit.networks import WIDE
@@ -31,11 +31,11 @@ class DotProductLessAccurate(Study):
     claim: ClassVar[str] = "T26"
     place: ClassVar[str] = f"{SECTION}: the sentence on limiting the input resolution to 32^2, and its figure"
     items: ClassVar[tuple[int, ...]] = (36, 128, 152)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Where detail must pass an attention, use linear attention: it is more accurate for "
         "less compute.",
-        Verdict.MIXED: "Which attention is more accurate depends on the learning rate, and not on its kind.",
-        Verdict.FAILS: "Linear attention gains speed here, and no accuracy.",
+        PARTLY: "Which attention is more accurate depends on the learning rate, and not on its kind.",
+        Verdict.DOES_NOT_HOLD: "Linear attention gains speed here, and no accuracy.",
     }
 
     representation_error_dot_over_linear: Above = Above(1.0)

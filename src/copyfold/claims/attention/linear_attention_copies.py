@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from copyfold import pictures
 from copyfold.claims.attention import SECTION, STEPS
-from copyfold.studies.base import Above, Below, Control, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.attention import gather, rows, search_ended, single_attention, summary
 from copyfold.studies.toolkit.networks import unet
@@ -32,12 +32,12 @@ class LinearAttentionCopies(Study):
     claim: ClassVar[str] = "T25"
     place: ClassVar[str] = f"{SECTION}: the paragraph on just one linear attention, and the figure after it"
     items: ClassVar[tuple[int, ...]] = (35, 127, 152)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Linear attention bypasses a bottleneck: where it is a skip in a U-Net, the layers "
         "below need not learn what it copies.",
-        Verdict.MIXED: "To represent everything and to pass noise on are two things here: see which one holds.",
-        Verdict.FAILS: "A linear attention does not copy: it can be used in the skips of a network that is "
-        "meant to denoise.",
+        PARTLY: "To represent everything and to pass noise on are two things here: see which one holds.",
+        Verdict.DOES_NOT_HOLD: "A linear attention does not copy: it can be used in the skips of a network that "
+        "is meant to denoise.",
     }
 
     representation_over_reference_noise_linear_attention: Below = Below(1.0)

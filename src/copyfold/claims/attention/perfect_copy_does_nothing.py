@@ -13,7 +13,7 @@ from copyfold.measures import mse
 from copyfold.objectives.base import Classical
 from copyfold.probes.baselines import PCAWiener, linear_filter
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.attention import single_attention
@@ -48,11 +48,11 @@ class PerfectCopyDoesNothing(Study):
     claim: ClassVar[str] = "T29"
     place: ClassVar[str] = f"{SECTION}: L = ||x~ - x||^2 and the sentence after it"
     items: ClassVar[tuple[int, ...]] = (153,)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "A copy infers nothing about the corruption: its loss is the baseline of denoising, and "
         "not an ability that comes without training.",
-        Verdict.MIXED: "The loss is that of the corruption, but what should be below it is not, or the reverse.",
-        Verdict.FAILS: "The loss of a copy is not what the formula says.",
+        PARTLY: "The loss is that of the corruption, but what should be below it is not, or the reverse.",
+        Verdict.DOES_NOT_HOLD: "The loss of a copy is not what the formula says.",
     }
 
     copy_off_closed_form: Below = Below(0.01)

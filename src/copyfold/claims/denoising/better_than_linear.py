@@ -14,7 +14,7 @@ from copyfold.objectives.base import Classical
 from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Control, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import first_images
@@ -53,13 +53,13 @@ class BetterThanLinear(Study):
     claim: ClassVar[str] = "fairly"
     place: ClassVar[str] = f"{SECTION}: its title"
     items: ClassVar[tuple[int, ...]] = (72, 105)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Training to copy teaches what a linear filter cannot know: an existing autoencoder is "
         "a denoiser.",
-        Verdict.MIXED: "It depends on the noise: for noise far from all photographs training to copy helps; "
+        PARTLY: "It depends on the noise: for noise far from all photographs training to copy helps; "
         "for weak noise a filter fitted in a second is better.",
-        Verdict.FAILS: "To remove noise, train a network to denoise, or fit a filter: training to copy alone "
-        "is worse.",
+        Verdict.DOES_NOT_HOLD: "To remove noise, train a network to denoise, or fit a filter: training to copy "
+        "alone is worse.",
     }
 
     error_over_linear_filter_gaussian: Below = Below(1.0)

@@ -12,7 +12,7 @@ from copyfold.measures import distance, mse
 from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.denoising import mean_image, trimmed
@@ -46,11 +46,10 @@ class HiddenModuleHidesInput(Study):
     claim: ClassVar[str] = "T8"
     place: ClassVar[str] = f"{SECTION}: the last paragraph and its figure"
     items: ClassVar[tuple[int, ...]] = (110, 119, 141)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "How well a network copies does not say how much of the image passes its narrowest point.",
-        Verdict.MIXED: "The hidden module costs copying or denoising too, or the representation less than "
-        "claimed.",
-        Verdict.FAILS: "A narrow module copies badly, and the representation is as good as without it.",
+        PARTLY: "The hidden module costs copying or denoising too, or the representation less than claimed.",
+        Verdict.DOES_NOT_HOLD: "A narrow module copies badly, and the representation is as good as without it.",
     }
 
     copying_error_over_mean_image: Below = Below(0.1)

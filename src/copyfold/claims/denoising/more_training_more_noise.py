@@ -8,7 +8,7 @@ from copyfold.claims.denoising import SECTION
 from copyfold.corruptions import Mix
 from copyfold.measures import mse
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Control, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Control, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import first_images
@@ -36,11 +36,11 @@ class MoreTrainingMoreNoise(Study):
     claim: ClassVar[str] = "heavy noise"
     place: ClassVar[str] = f"{SECTION}: the figures of LSUN churches, the second and the third"
     items: ClassVar[tuple[int, ...]] = (106, 107, 108)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Training to copy continues to increase the noise that can be removed: do not stop early.",
-        Verdict.MIXED: "Either longer training helps, and yet the output is only a plausible photograph and "
+        PARTLY: "Either longer training helps, and yet the output is only a plausible photograph and "
         "not the true one; or what can be removed is removed early.",
-        Verdict.FAILS: "Longer training does not help against much noise, and the mean image is nearer.",
+        Verdict.DOES_NOT_HOLD: "Longer training does not help against much noise, and the mean image is nearer.",
     }
 
     error_late_over_early: Below = Below(1.0)

@@ -14,7 +14,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Reading
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Control, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.networks import unet
@@ -43,10 +43,11 @@ class RepresentationLosesNoise(Study):
     claim: ClassVar[str] = "T7"
     place: ClassVar[str] = f"{SECTION}: the figure of representations of noised inputs"
     items: ClassVar[tuple[int, ...]] = (81, 109, 140)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "The noise is lost on the way to the output: the output does not depend on it.",
-        Verdict.MIXED: "One kind of noise is lost on the way, and the other reaches the output.",
-        Verdict.FAILS: "The output still depends on the noise: denoising is not explained by what is represented.",
+        PARTLY: "One kind of noise is lost on the way, and the other reaches the output.",
+        Verdict.DOES_NOT_HOLD: "The output still depends on the noise: denoising is not explained by what is "
+        "represented.",
     }
 
     distance_over_corruption_gaussian: Below = Below(1.0)

@@ -15,7 +15,7 @@ from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising
 from copyfold.probes.geometry import IdentityGap
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.denoising import trimmed
@@ -46,10 +46,10 @@ class SkipsTeachTheIdentity(Study):
     claim: ClassVar[str] = "T5"
     place: ClassVar[str] = f"{SECTION}: the paragraph on residual connections"
     items: ClassVar[tuple[int, ...]] = (19, 139)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Leave skips out where a network is to learn more than to copy.",
-        Verdict.MIXED: "Skips alone do not decide whether a U-Net copies.",
-        Verdict.FAILS: "Skips do not lead to the identity, and a network without them may still learn it.",
+        PARTLY: "Skips alone do not decide whether a U-Net copies.",
+        Verdict.DOES_NOT_HOLD: "Skips do not lead to the identity, and a network without them may still learn it.",
     }
 
     gap_with_skips: Below = Below(0.3)

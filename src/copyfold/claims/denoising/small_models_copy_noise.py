@@ -10,7 +10,7 @@ from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising
 from copyfold.probes.geometry import IdentityGap
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import first_images
@@ -41,10 +41,10 @@ class SmallModelsCopyNoise(Study):
     claim: ClassVar[str] = "T3"
     place: ClassVar[str] = 'essay, "Conclusion": the last sentence'
     items: ClassVar[tuple[int, ...]] = (139,)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Denoising depends on the size of a network and not on its loss: a small one copies.",
-        Verdict.MIXED: "The smallest network is not a clear case: it copies badly, or removes some noise.",
-        Verdict.FAILS: "Even the smallest network removes noise, and it does not copy well.",
+        PARTLY: "The smallest network is not a clear case: it copies badly, or removes some noise.",
+        Verdict.DOES_NOT_HOLD: "Even the smallest network removes noise, and it does not copy well.",
     }
 
     passed: Above = Above(0.9)

@@ -10,7 +10,7 @@ from copyfold.claims.denoising import SECTION
 from copyfold.measures import distance, noise_level
 from copyfold.probes.base import Reading
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.networks import unet
@@ -49,10 +49,10 @@ class TrainingCleansRepresentation(Study):
     claim: ClassVar[str] = "T6"
     place: ClassVar[str] = f"{SECTION}: the figure of the landscape representations"
     items: ClassVar[tuple[int, ...]] = (104, 140)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "After training the output determines more of the image, and leaves less undetermined.",
-        Verdict.MIXED: "It depends on the method of inversion, or less noise does not mean more of the image.",
-        Verdict.FAILS: "Before training the output determines as much of the image, with as little noise.",
+        PARTLY: "It depends on the method of inversion, or less noise does not mean more of the image.",
+        Verdict.DOES_NOT_HOLD: "Before training the output determines as much of the image, with as little noise.",
     }
 
     noise_over_untrained_descent: Below = Below(1.0)

@@ -16,7 +16,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.models.conv import Conv
 from copyfold.probes.base import still
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit import charts, samples
 from copyfold.studies.toolkit.charts import SHOWN
@@ -50,10 +50,11 @@ class GlobalOrder(Study):
     claim: ClassVar[str] = "T20"
     place: ClassVar[str] = f"{SECTION}: the paragraphs on disorganisation, convolutions and far pixels"
     items: ClassVar[tuple[int, ...]] = (27, 122, 148)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Whatever connects distant pixels improves the whole picture: include it.",
-        Verdict.MIXED: "Not every connection of distant pixels gives order: take the network whose error falls.",
-        Verdict.FAILS: "Connecting distant pixels does not order samples here: disorder has another cause.",
+        PARTLY: "Not every connection of distant pixels gives order: take the network whose error falls.",
+        Verdict.DOES_NOT_HOLD: "Connecting distant pixels does not order samples here: disorder has another "
+        "cause.",
     }
 
     order_error_hidden_module_over_plain: Below = Below(1.0)

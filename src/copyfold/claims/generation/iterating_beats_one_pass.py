@@ -10,7 +10,7 @@ from copyfold.corruptions import Blur
 from copyfold.models.base import Autoencoder
 from copyfold.probes.nearest import neighbours
 from copyfold.samplers.renoising import Ramp, Renoising
-from copyfold.studies.base import Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, samples
 from copyfold.studies.toolkit.charts import SHOWN
@@ -42,12 +42,12 @@ class IteratingBeatsOnePass(Study):
     claim: ClassVar[str] = "T17"
     place: ClassVar[str] = f"{SECTION}: the equation of a[n+1], 30 and 200 steps"
     items: ClassVar[tuple[int, ...]] = (95, 96, 97, 98, 101, 108, 115, 116, 147)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "An autoencoder trained to copy can generate: repeated denoising is better than one "
         "pass and than a linear model of the images.",
-        Verdict.MIXED: "Repeating changes the images, but does not improve them by every measure, or not "
+        PARTLY: "Repeating changes the images, but does not improve them by every measure, or not "
         "beyond a normal distribution of pixels without a network.",
-        Verdict.FAILS: "The first pass is the best, and a linear model is better than both.",
+        Verdict.DOES_NOT_HOLD: "The first pass is the best, and a linear model is better than both.",
     }
 
     patch_distance_over_one_pass: Below = Below(1.0)

@@ -12,7 +12,7 @@ from copyfold.claims.generation import MEASURES, SECTION
 from copyfold.corruptions import Mix
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import still
-from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit import samples
 from copyfold.studies.toolkit.charts import SHOWN
@@ -45,10 +45,11 @@ class MoreComputeBetterSamples(Study):
     claim: ClassVar[str] = "T18"
     place: ClassVar[str] = f"{SECTION}: one 3060 against four V100, and the wide U-Net; earlier form, Conclusion"
     items: ClassVar[tuple[int, ...]] = (106, 107, 118, 121, 122, 148, 157)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "The essay's newer version is right: in every way of spending compute, samples get better.",
-        Verdict.MIXED: "Only some ways to spend compute help: use the one whose line falls.",
-        Verdict.FAILS: "The earlier version is right: more of the same gives no better samples at this size.",
+        PARTLY: "Only some ways to spend compute help: use the one whose line falls.",
+        Verdict.DOES_NOT_HOLD: "The earlier version is right: more of the same gives no better samples at this "
+        "size.",
     }
 
     patch_distance_twice_over_half_the_width: Below = Below(0.9)

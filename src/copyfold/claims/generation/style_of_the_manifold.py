@@ -49,10 +49,11 @@ class StyleOfTheManifold(Study):
     claim: ClassVar[str] = "T19"
     place: ClassVar[str] = f"{SECTION}: the walk beside the samples, and the U-Net with a hidden MLP"
     items: ClassVar[tuple[int, ...]] = (117, 119, 120, 121, 147)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "What a sampler makes has the style of the network: to change the look, change the "
         "network.",
-        Verdict.FAILS: "The sampler shapes the images more than the network does: the style is the sampler's.",
+        Verdict.DOES_NOT_HOLD: "The sampler shapes the images more than the network does: the style is the "
+        "sampler's.",
     }
 
     within_over_between_networks: Below = Below(1.0)

@@ -11,7 +11,7 @@ from copyfold.claims.normalisation import NOISES, NOTHING, SECTION
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import SHOWN
@@ -47,12 +47,11 @@ class BatchOfOne(Study):
     claim: ClassVar[str] = "T22"
     place: ClassVar[str] = f"{SECTION}: the paragraph on batch sizes of 1, and the figure after it"
     items: ClassVar[tuple[int, ...]] = (70, 124, 151)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "What batch norm does for denoising it does within an image: no memory for a batch is "
         "needed, and an image's result need not depend on others.",
-        Verdict.MIXED: "Batches of 1 do as well for one kind of noise and not for the other: test on your own "
-        "data.",
-        Verdict.FAILS: "The other images of a batch matter: batches of 1 cost quality.",
+        PARTLY: "Batches of 1 do as well for one kind of noise and not for the other: test on your own data.",
+        Verdict.DOES_NOT_HOLD: "The other images of a batch matter: batches of 1 cost quality.",
     }
 
     rho_one_over_sixteen_mix: Below = Below(1.1)

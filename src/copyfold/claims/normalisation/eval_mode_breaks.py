@@ -10,7 +10,7 @@ from copyfold import pictures
 from copyfold.claims.normalisation import NOISES, NOTHING, SECTION
 from copyfold.measures import mse
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import SHOWN
@@ -38,11 +38,11 @@ class EvalModeBreaks(Study):
     claim: ClassVar[str] = "T24"
     place: ClassVar[str] = f"{SECTION}: the note that batch norm is not switched to evaluation mode"
     items: ClassVar[tuple[int, ...]] = (151,)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Emergent denoising depends on the statistics of the batch: eval mode loses it.",
-        Verdict.MIXED: "Eval mode no longer undoes a shift in brightness, but still removes noise: for noise "
+        PARTLY: "Eval mode no longer undoes a shift in brightness, but still removes noise: for noise "
         "alone use the running averages, and no image's result depends on others.",
-        Verdict.FAILS: "Eval mode is safe: the running averages denoise as the batch does.",
+        Verdict.DOES_NOT_HOLD: "Eval mode is safe: the running averages denoise as the batch does.",
     }
 
     running_over_batch_mix: Above = Above(2.0)

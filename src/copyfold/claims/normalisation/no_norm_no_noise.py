@@ -12,7 +12,7 @@ from copyfold.corruptions import Blur
 from copyfold.measures import mse, noise_level
 from copyfold.probes.geometry import IdentityGap
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Control, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.networks import probed, restored
@@ -45,12 +45,12 @@ class NoNormNoNoise(Study):
     claim: ClassVar[str] = "T21"
     place: ClassVar[str] = f"{SECTION}: the paragraph on removing it from all convolutions, and the figure there"
     items: ClassVar[tuple[int, ...]] = (123, 151)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Batch norm corrects brightness and contrast and does nothing else here: where those of "
         "the input are right, it is not needed.",
-        Verdict.MIXED: "Batch norm does not only correct brightness and contrast: see which of noise, "
+        PARTLY: "Batch norm does not only correct brightness and contrast: see which of noise, "
         "statistics and blur it changes.",
-        Verdict.FAILS: "Removing batch norm changes other things than the essay says.",
+        Verdict.DOES_NOT_HOLD: "Removing batch norm changes other things than the essay says.",
     }
 
     noise_without_norm_over_clean: Below = Below(1.1)

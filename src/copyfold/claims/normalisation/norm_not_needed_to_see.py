@@ -11,7 +11,7 @@ from copyfold.claims.normalisation import SECTION
 from copyfold.measures import mse
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Control, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Control, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.networks import restored, unet, with_running_averages
@@ -42,11 +42,11 @@ class NormNotNeededToSee(Study):
     claim: ClassVar[str] = "T23"
     place: ClassVar[str] = f"{SECTION}: the last paragraph and the figure under it"
     items: ClassVar[tuple[int, ...]] = (125, 151)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Batch norm can be left out without harm to what the network represents of its input.",
-        Verdict.MIXED: "Without batch norm the representation is as good as with it but not accurate, or "
+        PARTLY: "Without batch norm the representation is as good as with it but not accurate, or "
         "accurate but worse: see which.",
-        Verdict.FAILS: "Without batch norm the network represents less of its input.",
+        Verdict.DOES_NOT_HOLD: "Without batch norm the network represents less of its input.",
     }
 
     representation_error_without_norm_over_batch_norm: Below = Below(1.1)

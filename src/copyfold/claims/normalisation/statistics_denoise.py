@@ -13,7 +13,7 @@ from copyfold.corruptions import Mix
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import SHOWN
@@ -44,12 +44,12 @@ class StatisticsDenoise(Study):
     claim: ClassVar[str] = "statistics"
     place: ClassVar[str] = f"{SECTION}: the paragraph on enforcing the learned statistics on generated images"
     items: ClassVar[tuple[int, ...]] = (151,)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "The denoising shown in the essay is mostly a correction of brightness and contrast, which "
         "takes two numbers per channel and no network.",
-        Verdict.MIXED: "Brightness and contrast are a part of it: either the larger part, or one that can be "
+        PARTLY: "Brightness and contrast are a part of it: either the larger part, or one that can be "
         "corrected before a network with running averages, but not both.",
-        Verdict.FAILS: "The statistics of a batch do more than set brightness and contrast.",
+        Verdict.DOES_NOT_HOLD: "The statistics of a batch do more than set brightness and contrast.",
     }
 
     share_by_correction_alone: Above = Above(0.5)

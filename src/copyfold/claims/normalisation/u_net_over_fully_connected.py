@@ -14,7 +14,7 @@ from copyfold.models.dense import MLP, VectorNorm
 from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import first_images
@@ -48,10 +48,11 @@ class UNetOverFullyConnected(Study):
     claim: ClassVar[str] = "T4"
     place: ClassVar[str] = f"{SECTION}: its first paragraph"
     items: ClassVar[tuple[int, ...]] = (105, 139)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Emergent denoising comes from convolution and depth, not from the number of weights.",
-        Verdict.MIXED: "It depends on the noise, or on width: a narrow fully connected network can be as good.",
-        Verdict.FAILS: "A fully connected network, with the same data and steps, denoises as well or better.",
+        PARTLY: "It depends on the noise, or on width: a narrow fully connected network can be as good.",
+        Verdict.DOES_NOT_HOLD: "A fully connected network, with the same data and steps, denoises as well or "
+        "better.",
     }
 
     error_over_fully_connected_mix: Below = Below(1.0)

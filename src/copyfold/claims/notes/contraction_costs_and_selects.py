@@ -14,7 +14,7 @@ from copyfold.models.base import Autoencoder, flat
 from copyfold.objectives.penalties import Contraction, Estimator
 from copyfold.probes.geometry import SpectralNorm
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.codes import copy_errors, flat_codes, output, pca
@@ -58,12 +58,12 @@ class ContractionCostsAndSelects(Study):
     place: ClassVar[str] = 'notes on Murphy, "20.3.3 Contractive autoencoders": the last two paragraphs'
     items: ClassVar[tuple[int, ...]] = (43, 59, 154, 155)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "The penalty selects a few units, and it costs time: estimate it, do not compute it "
         "exactly.",
-        Verdict.MIXED: "See which part failed. If it is the units, the penalty makes all responses small and "
+        PARTLY: "See which part failed. If it is the units, the penalty makes all responses small and "
         "selects none; if it is the time, there is no reason to avoid the penalty.",
-        Verdict.FAILS: "It neither selects units nor costs much: its effect is to make codes small.",
+        Verdict.DOES_NOT_HOLD: "It neither selects units nor costs much: its effect is to make codes small.",
     }
 
     responding_units_over_plain: Below = Below(0.5)
@@ -141,7 +141,7 @@ class ContractionCostsAndSelects(Study):
         steps = {"plain": (model(), CROSS_ENTROPY)}
         steps |= {name: (model(), penalised(Contraction(1.0, e))) for name, e in estimators.items()}
         times = [step_costs(lab, steps, x) for _ in lab.seeds]
-        return {f"cost of {name}": statistics.over_seeds([t[name] for t in times]) for name in estimators}
+        return {f"cost of {name}": statistics.over_seeds([t[name] for t in times], "log") for name in estimators}
 
 
 def responses(model: Autoencoder, x: Images, main: Tensor) -> dict[str, Tensor]:

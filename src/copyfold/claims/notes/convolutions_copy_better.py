@@ -12,7 +12,7 @@ from copyfold.claims.notes import BOTTLENECK
 from copyfold.data import Photos
 from copyfold.models.base import Autoencoder
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.codes import code_map, copy_errors, flat_codes, output, pca, purities, with_classes
@@ -45,11 +45,12 @@ class ConvolutionsCopyBetter(Study):
     place: ClassVar[str] = f"{BOTTLENECK}: the reconstructions of MLP and CNN after 5 epochs, and their t-SNE maps"
     items: ClassVar[tuple[int, ...]] = (40, 41, 55, 130, 131, 154)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Convolutions are worth their time for images, whatever the size of the code.",
-        Verdict.MIXED: "The size of the code makes the difference and not the convolutions: with the same "
+        PARTLY: "The size of the code makes the difference and not the convolutions: with the same "
         "number of values they are no better.",
-        Verdict.FAILS: "For small images and a short training use the perceptron: it is better and faster.",
+        Verdict.DOES_NOT_HOLD: "For small images and a short training use the perceptron: it is better and "
+        "faster.",
     }
 
     cnn_over_mlp_error: Below = Below(1.0)
@@ -83,7 +84,7 @@ class ConvolutionsCopyBetter(Study):
         }
         batch = lab.images(photos, "train", BATCH)
         times = [step_costs(lab, steps, batch)["CNN"] for _ in lab.seeds]
-        numbers["time of a step, CNN over MLP"] = statistics.over_seeds(times)
+        numbers["time of a step, CNN over MLP"] = statistics.over_seeds(times, "log")
         numbers |= self._purities(lab, photos, models, *many)
         figures = {
             f"map-{name.lower()}": code_map(lab, photos, models[0][name], *many, name) for name in ("MLP", "CNN")

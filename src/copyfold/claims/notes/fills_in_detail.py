@@ -13,7 +13,7 @@ from copyfold.corruptions import Corruption, Gaussian, Masking
 from copyfold.measures import sharpness
 from copyfold.probes.denoising import Denoising, best_baseline
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.codes import output
@@ -48,11 +48,10 @@ class FillsInDetail(Study):
     place: ClassVar[str] = f"{DENOISING}: the model is able to hallucinate details that are missing in the input"
     items: ClassVar[tuple[int, ...]] = (132,)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "What a denoising autoencoder adds to an image is more often true than invented.",
-        Verdict.MIXED: "Whether the added detail is true depends on the corruption: noise and missing pixels "
-        "differ.",
-        Verdict.FAILS: "What it adds is invented: a linear filter is nearer to the truth.",
+        PARTLY: "Whether the added detail is true depends on the corruption: noise and missing pixels differ.",
+        Verdict.DOES_NOT_HOLD: "What it adds is invented: a linear filter is nearer to the truth.",
     }
 
     true_share_noise: Above = Above(0.5)

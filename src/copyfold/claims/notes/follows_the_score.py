@@ -14,7 +14,7 @@ from copyfold.data.synthetic import GaussianMixture, ring
 from copyfold.models.dense import MLP
 from copyfold.objectives.base import Classical
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
 from copyfold.types import Float
@@ -46,13 +46,13 @@ class FollowsTheScore(Study):
     place: ClassVar[str] = f"{DENOISING}: e(x) ~ grad log p(x), and the vector field"
     items: ClassVar[tuple[int, ...]] = (56, 133, 153)
     data: ClassVar[tuple[str, ...]] = ()
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "A trained denoiser knows the direction in which the density of the data rises: divide "
         "its change by sigma^2.",
-        Verdict.MIXED: "The arrows have the right direction and another length: good for moving to higher "
+        PARTLY: "The arrows have the right direction and another length: good for moving to higher "
         "density, not for a likelihood.",
-        Verdict.FAILS: "After this training a network is not near the best denoiser where noise is weak; see "
-        "the control of ten times the training.",
+        Verdict.DOES_NOT_HOLD: "After this training a network is not near the best denoiser where noise is weak; "
+        "see the control of ten times the training.",
     }
 
     cosine: Above = Above(0.95)

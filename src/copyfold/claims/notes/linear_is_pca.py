@@ -14,7 +14,7 @@ from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP, Linear
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.codes import copy_errors, output, pca
@@ -43,12 +43,12 @@ class LinearIsPCA(Study):
     place: ClassVar[str] = f"{BOTTLENECK}: x^ = W2 W1 x, equivalent to PCA; nonlinear, strictly more powerful"
     items: ClassVar[tuple[int, ...]] = (154,)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Without a nonlinearity use PCA, which is exact and takes a second; with one, copying "
         "improves.",
-        Verdict.MIXED: "Not all of it. If only space or error differ, descent has not reached PCA in this "
+        PARTLY: "Not all of it. If only space or error differ, descent has not reached PCA in this "
         "time; if only the perceptron fails, its layers are not worth their training.",
-        Verdict.FAILS: "Descent does not find PCA in this time, and more layers do not help: use PCA.",
+        Verdict.DOES_NOT_HOLD: "Descent does not find PCA in this time, and more layers do not help: use PCA.",
     }
 
     error_over_pca: Below = Below(1.05)

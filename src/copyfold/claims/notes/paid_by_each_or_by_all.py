@@ -15,7 +15,7 @@ from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.penalties import KLSparsity, divergence
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Control, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.codes import flat_codes
 from copyfold.studies.toolkit.notes import ELBO, LONG, TARGET, fashion, learned, sparse_models, variational
@@ -44,10 +44,11 @@ class PaidByEachOrByAll(Study):
     place: ClassVar[str] = 'notes on Murphy, "20.3.5.1 Training VAEs": different from sparse AEs'
     items: ClassVar[tuple[int, ...]] = (156,)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "A VAE's divergence constrains every image, a sparsity penalty the average of a unit.",
-        Verdict.MIXED: "In one of the two models the divergence of each and that of all are nearly the same.",
-        Verdict.FAILS: "The difference is only in the formulas: in trained models, each and all differ little.",
+        PARTLY: "In one of the two models the divergence of each and that of all are nearly the same.",
+        Verdict.DOES_NOT_HOLD: "The difference is only in the formulas: in trained models, each and all differ "
+        "little.",
     }
 
     each_over_aggregate_sparse: Above = Above(2.0)
@@ -89,7 +90,7 @@ class PaidByEachOrByAll(Study):
         codes = [flat_codes(net, x) for net in nets]
         pairs = [(apart(net, x, z), together(net, x, z)) for net, z in zip(nets, codes, strict=True)]
         return {
-            f"each over aggregate {kind}": statistics.over_seeds([float(a.mean() / b) for a, b in pairs]),
+            f"each over aggregate {kind}": statistics.over_seeds([float(a.mean() / b) for a, b in pairs], "log"),
             f"each in nats, {kind}": statistics.mean([a for a, _ in pairs]),
             f"aggregate in nats, {kind}": statistics.over_seeds([float(b) for _, b in pairs]),
             f"unit's mean from p, {kind}": statistics.over_seeds(

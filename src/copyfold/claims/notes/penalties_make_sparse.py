@@ -12,7 +12,7 @@ from copyfold.measures import kurtosis, mse
 from copyfold.models.base import Autoencoder
 from copyfold.probes.latent import CodeStatistics
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.codes import copy_errors, flat_codes
 from copyfold.studies.toolkit.notes import UNITS, fashion, sparse_models
@@ -41,11 +41,11 @@ class PenaltiesMakeSparse(Study):
     place: ClassVar[str] = 'notes on Murphy, "20.3.4 Sparse autoencoders", and the figure of 300 units'
     items: ClassVar[tuple[int, ...]] = (44, 45, 134, 154)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Either penalty gives a code of which few units are on at a time.",
-        Verdict.MIXED: "One penalty makes codes sparse and the other does not: a mean can be low without any "
+        PARTLY: "One penalty makes codes sparse and the other does not: a mean can be low without any "
         "unit being off.",
-        Verdict.FAILS: "With the notes' weights neither makes codes sparse: use larger ones.",
+        Verdict.DOES_NOT_HOLD: "With the notes' weights neither makes codes sparse: use larger ones.",
     }
 
     units_on_l1_over_none: Below = Below(0.5)
@@ -75,7 +75,7 @@ class PenaltiesMakeSparse(Study):
                 for of, share in zip(models, on[name], strict=True)
             ]
             numbers |= {
-                f"units on {name.lower()} over none": statistics.over_seeds(shares),
+                f"units on {name.lower()} over none": statistics.over_seeds(shares, "log"),
                 f"error over no penalty, {name}": statistics.ratio(errors[name], errors[free]),
                 f"error of as many units without a penalty over {name}": statistics.ratio(few, errors[name]),
             }

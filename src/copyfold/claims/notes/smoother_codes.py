@@ -13,7 +13,7 @@ from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.nearest import neighbours
 from copyfold.samplers.interpolation import Interpolation, following
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.codes import code_map, flat_codes, pca, purities, with_classes
 from copyfold.studies.toolkit.notes import LATENT, fashion, plain_and_variational
@@ -43,11 +43,11 @@ class SmootherCodes(Study):
     place: ClassVar[str] = f"{COMPARISON}: the latent space of an AE is typically not smooth; the interpolation"
     items: ClassVar[tuple[int, ...]] = (102, 137, 156)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist",)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Where codes are compared or interpolated, the divergence of a VAE helps.",
-        Verdict.MIXED: "Smooth in one sense only: whether classes are separated and whether codes in between "
+        PARTLY: "Smooth in one sense only: whether classes are separated and whether codes in between "
         "give images are two questions.",
-        Verdict.FAILS: "A plain autoencoder's codes can be compared and interpolated as well as a VAE's.",
+        Verdict.DOES_NOT_HOLD: "A plain autoencoder's codes can be compared and interpolated as well as a VAE's.",
     }
 
     purity_vae_over_autoencoder: Above = Above(1.0)

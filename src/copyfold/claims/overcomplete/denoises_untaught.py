@@ -11,7 +11,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising, best_baseline
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.denoising import FITTED
@@ -44,12 +44,12 @@ class DenoisesUntaught(Study):
     claim: ClassVar[str] = "T2"
     place: ClassVar[str] = f"{SECTION}: ||O(a~) - a|| < ||a~ - a||"
     items: ClassVar[tuple[int, ...]] = (105, 138)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Training to copy teaches a network more about images than a filter fitted in a second "
         "knows.",
-        Verdict.MIXED: "It removes noise, but less than a linear filter fitted in a second. Noise of another "
+        PARTLY: "It removes noise, but less than a linear filter fitted in a second. Noise of another "
         "brightness is far from all images, and moving it back towards them is easy.",
-        Verdict.FAILS: "What looks like denoising is not even better than leaving the noise in.",
+        Verdict.DOES_NOT_HOLD: "What looks like denoising is not even better than leaving the noise in.",
     }
 
     error_over_doing_nothing: Below = Below(1.0)

@@ -13,7 +13,7 @@ from copyfold.claims.overcomplete import SECTION
 from copyfold.measures import mse, sharpness
 from copyfold.models.dense import MLP
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.networks import WIDE, overcomplete
@@ -39,11 +39,11 @@ class LargeNeedNotBlur(Study):
     claim: ClassVar[str] = "blur"
     place: ClassVar[str] = f"{SECTION}: the paragraphs around g(a; w, mu, sigma)"
     items: ClassVar[tuple[int, ...]] = (150,)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Blur is lost information and not caused by the squared error: make the code wider, not "
         "the layers.",
-        Verdict.MIXED: "Neither size nor code alone decides about blur here: look at the three numbers.",
-        Verdict.FAILS: "Networks of this kind blur by the squared error, however large.",
+        PARTLY: "Neither size nor code alone decides about blur here: look at the three numbers.",
+        Verdict.DOES_NOT_HOLD: "Networks of this kind blur by the squared error, however large.",
     }
 
     sharpness_overcomplete: Above = Above(0.8)

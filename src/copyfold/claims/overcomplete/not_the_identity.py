@@ -15,7 +15,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.probes.base import still
 from copyfold.probes.geometry import IdentityGap
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import SHOWN
@@ -48,10 +48,10 @@ class NotTheIdentity(Study):
     claim: ClassVar[str] = "T1"
     place: ClassVar[str] = f"{SECTION}: the text under the figure of the overcomplete autoencoder"
     items: ClassVar[tuple[int, ...]] = (12, 103, 138)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "A wide network does not become the identity: gradient descent stops well before it.",
-        Verdict.MIXED: "It copies by one measure and not by another: look at all three.",
-        Verdict.FAILS: "A wide network copies every input: its output on noise says nothing.",
+        PARTLY: "It copies by one measure and not by another: look at all three.",
+        Verdict.DOES_NOT_HOLD: "A wide network copies every input: its output on noise says nothing.",
     }
 
     gap: Above = Above(0.3)

@@ -14,7 +14,7 @@ from copyfold.claims.representation import SECTION
 from copyfold.corruptions import noise_like
 from copyfold.measures import distance
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 
 N = 256  # inputs of the chains of layers
@@ -47,12 +47,12 @@ class FreedomGrows(Study):
     place: ClassVar[str] = f"{SECTION}: (n_1 - m_1)(n_2 - m_2) ... (n_k - m_k)"
     items: ClassVar[tuple[int, ...]] = (85, 142)
     data: ClassVar[tuple[str, ...]] = ()
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Every layer multiplies the dimensions that can no longer be told apart: depth itself "
         "loses the input.",
-        Verdict.MIXED: "Layers that narrow free more dimensions, but not as many as the product: the narrowest "
+        PARTLY: "Layers that narrow free more dimensions, but not as many as the product: the narrowest "
         "layer decides, and it is where to look for what a network cannot tell apart.",
-        Verdict.FAILS: "Depth frees no further dimension: only the first layer counts.",
+        Verdict.DOES_NOT_HOLD: "Depth frees no further dimension: only the first layer counts.",
     }
 
     grows_linear: Above = Above(1.0)

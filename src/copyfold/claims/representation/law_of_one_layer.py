@@ -14,7 +14,7 @@ from copyfold.claims.representation import SECTION, SHARES
 from copyfold.measures import distance, normality
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.random_layers import random_layer, represented
@@ -48,11 +48,11 @@ class LawOfOneLayer(Study):
     claim: ClassVar[str] = "T10"
     place: ClassVar[str] = f"{SECTION}: the law behind O(x_i, theta) ~ N, which the essay does not give"
     items: ClassVar[tuple[int, ...]] = (84, 142)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "The noise of a random layer can be computed without an experiment, from m, n and the "
         "start.",
-        Verdict.MIXED: "The law is a guide for a random layer, but not exact at these sizes: look at the numbers.",
-        Verdict.FAILS: "A random layer on real images does not follow the algebra of random layers.",
+        PARTLY: "The law is a guide for a random layer, but not exact at these sizes: look at the numbers.",
+        Verdict.DOES_NOT_HOLD: "A random layer on real images does not follow the algebra of random layers.",
     }
 
     noise_off: Below = Below(0.05)

@@ -16,7 +16,7 @@ from copyfold.data import Photos
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.layers import reordered, untrained_and_trained
 from copyfold.studies.toolkit.networks import WIDE, overcomplete
@@ -50,10 +50,11 @@ class LayersBecomeDependent(Study):
     claim: ClassVar[str] = "T12-angles"
     place: ClassVar[str] = f"{SECTION}: the paragraph on why trained models do not have representations like noise"
     items: ClassVar[tuple[int, ...]] = (143,)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Layers become adapted to those before them: results on random layers no longer apply.",
-        Verdict.MIXED: "Layers become dependent on each other in one network and not in the other.",
-        Verdict.FAILS: "Trained layers are as independent as untrained ones: noise disappears for another reason.",
+        PARTLY: "Layers become dependent on each other in one network and not in the other.",
+        Verdict.DOES_NOT_HOLD: "Trained layers are as independent as untrained ones: noise disappears for "
+        "another reason.",
     }
 
     overlap_over_untrained: Above = Above(1.1)

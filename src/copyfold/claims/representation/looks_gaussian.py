@@ -16,7 +16,7 @@ from copyfold.measures import flatness, kurtosis, normality
 from copyfold.probes.base import Reading
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import SHOWN
@@ -52,13 +52,13 @@ class LooksGaussian(Study):
     claim: ClassVar[str] = "T9"
     place: ClassVar[str] = f"{SECTION}: O(x_i, theta) ~ N, before the first equation"
     items: ClassVar[tuple[int, ...]] = (80, 142)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Untrained layers that narrow make Gaussian noise: a noisy representation means a lost "
         "input.",
-        Verdict.MIXED: "Some of it is Gaussian noise and some is not: what a narrow layer keeps, what it "
+        PARTLY: "Some of it is Gaussian noise and some is not: what a narrow layer keeps, what it "
         "loses, and the representation by a network look different. How noisy it looks does not say how much "
         "is lost.",
-        Verdict.FAILS: "Untrained layers make no Gaussian noise: what looked like it came from the start.",
+        Verdict.DOES_NOT_HOLD: "Untrained layers make no Gaussian noise: what looked like it came from the start.",
     }
 
     normality_of_the_representation: Below = Below(0.03)

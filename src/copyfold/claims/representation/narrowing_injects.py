@@ -11,7 +11,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP
 from copyfold.probes.base import Reading
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.layers import NAMES, by_block, inversions, noise_levels, untrained_and_trained
@@ -43,11 +43,11 @@ class NarrowingInjects(Study):
     claim: ClassVar[str] = "injected"
     place: ClassVar[str] = 'essay, "Conclusion": what it means to train explicitly for a task'
     items: ClassVar[tuple[int, ...]] = (82, 83, 144)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "An untrained narrow network adds noise to its input, and training to copy removes it.",
-        Verdict.MIXED: "Narrow layers and noise do not go together in every network, before training or after "
+        PARTLY: "Narrow layers and noise do not go together in every network, before training or after "
         "it: the conclusion's reason for denoising is at best a part of it.",
-        Verdict.FAILS: "Narrow layers add no noise, or training leaves it: denoising has another reason.",
+        Verdict.DOES_NOT_HOLD: "Narrow layers add no noise, or training leaves it: denoising has another reason.",
     }
 
     added_mlp: Above = Above(1.0)

@@ -17,7 +17,7 @@ from copyfold.models.base import Autoencoder
 from copyfold.models.classifiers import CNN, ViT
 from copyfold.probes.base import Reading, tap
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.layers import (
@@ -66,12 +66,11 @@ class NoiseByDepth(Study):
     place: ClassVar[str] = f"{SECTION}: the last paragraph, on block 1 and the deep layers of vision transformers"
     items: ClassVar[tuple[int, ...]] = (51, 82, 83, 143)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist", "landscapes")
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Training removes noise from the representations of deep layers, whatever the task, but "
         "not from that of the first block.",
-        Verdict.MIXED: "It depends on the network, or on the block: noise by depth is not a reliable sign of "
-        "training.",
-        Verdict.FAILS: "Noise by depth says nothing about training.",
+        PARTLY: "It depends on the network, or on the block: noise by depth is not a reliable sign of training.",
+        Verdict.DOES_NOT_HOLD: "Noise by depth says nothing about training.",
     }
 
     first_block_cnn: Above = Above(0.01)

@@ -14,7 +14,7 @@ from copyfold.claims.representation import SECTION
 from copyfold.corruptions import noise_like
 from copyfold.measures import normality
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 
 DRAWS = 20_000  # points of the sphere
@@ -53,11 +53,11 @@ class TailsCorrected(Study):
     place: ClassVar[str] = f"{SECTION}: vol(d) <= 2 exp(-n eps^2 / 4) v_n, and p(|x - mu| > eps) = exp(-2 n eps^2)"
     items: ClassVar[tuple[int, ...]] = (142, 145)
     data: ClassVar[tuple[str, ...]] = ()
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "A coordinate in many free dimensions is normal, by another proof than the essay's: use "
         "this with std 1 / sqrt(n - m) of the length, and not the printed tails.",
-        Verdict.MIXED: "Not every correction holds as stated: look at the numbers before using a formula.",
-        Verdict.FAILS: "The printed formulas are right as they are.",
+        PARTLY: "Not every correction holds as stated: look at the numbers before using a formula.",
+        Verdict.DOES_NOT_HOLD: "The printed formulas are right as they are.",
     }
 
     tail_over_corrected: Below = Below(1.0)

@@ -12,7 +12,7 @@ from copyfold.measures import mse
 from copyfold.probes.base import still
 from copyfold.probes.nearest import neighbours
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Finding, Study, Verdict
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import SHOWN
@@ -39,12 +39,13 @@ class GeneralisesUnderDescent(Study):
     claim: ClassVar[str] = "generalisation"
     place: ClassVar[str] = f"{SECTION}, the first two paragraphs"
     items: ClassVar[tuple[int, ...]] = (149,)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "No regulariser is needed here: the network learns a map for all images and is not a "
         "memory.",
-        Verdict.MIXED: "New images are copied far better than a memory could, but worse than training images: "
+        PARTLY: "New images are copied far better than a memory could, but worse than training images: "
         "use held-out images, and look at both numbers.",
-        Verdict.FAILS: "A network of this capacity memorises: its training error says nothing about new images.",
+        Verdict.DOES_NOT_HOLD: "A network of this capacity memorises: its training error says nothing about new "
+        "images.",
     }
 
     held_out_over_training_error_fully_connected: Below = Below(1.5)

@@ -19,7 +19,7 @@ from copyfold.samplers.base import parts, unflatten
 from copyfold.samplers.fitted import FittedGaussian
 from copyfold.samplers.walk import DirectedWalk, Walk
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, samples
 from copyfold.studies.toolkit.charts import SHOWN
@@ -56,12 +56,12 @@ class ManifoldWalk(Study):
     claim: ClassVar[str] = "T13"
     place: ClassVar[str] = f"{SECTION}: the equations of h[n+1] and g[n+1], and the first film"
     items: ClassVar[tuple[int, ...]] = (88, 92, 100, 101, 111, 146)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Applying the model repeatedly with a little noise makes new images of the kind of the "
         "data, where random codes do not: a deterministic autoencoder can be explored from photographs.",
-        Verdict.MIXED: "It moves, or it stays near the data, but not both: what looks like exploring may be "
-        "decay.",
-        Verdict.FAILS: "The walk leaves the data as random codes do: it shows the network and not the data.",
+        PARTLY: "It moves, or it stays near the data, but not both: what looks like exploring may be decay.",
+        Verdict.DOES_NOT_HOLD: "The walk leaves the data as random codes do: it shows the network and not the "
+        "data.",
     }
 
     nearest_distance_over_held_out: Below = Below(1.1)
@@ -100,11 +100,13 @@ class ManifoldWalk(Study):
         ratios = [f.patches["walk"] / f.patches["random codes"] for f in found]
         numbers = {
             "nearest distance over held out": statistics.ratio(near, far),
-            "patch distance over random codes": statistics.over_seeds(ratios),
+            "patch distance over random codes": statistics.over_seeds(ratios, "log"),
             "walked": statistics.fraction([f.walks for f in found]),
             "displacement at the end": statistics.mean([f.moved[-1] for f in found]),
             "variance of the ends over that of photographs": statistics.ratio([f.apart for f in found], usual),
-            "noise over the spread of the codes": statistics.over_seeds([EPSILON / f.spread for f in found]),
+            "noise over the spread of the codes": statistics.over_seeds(
+                [EPSILON / f.spread for f in found], "log"
+            ),
         }
         for name in found[0].nearest:
             numbers[f"nearest distance, {name}"] = statistics.mean([f.nearest[name] for f in found])

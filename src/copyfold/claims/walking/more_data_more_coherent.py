@@ -11,7 +11,7 @@ from copyfold.claims.walking import SECTION
 from copyfold.models.base import Autoencoder
 from copyfold.probes.stability import rms
 from copyfold.samplers.walk import Walk
-from copyfold.studies.base import Below, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, samples
 from copyfold.studies.toolkit.charts import SHOWN
@@ -47,11 +47,11 @@ class MoreDataMoreCoherent(Study):
     place: ClassVar[str] = f"{SECTION}: the second film, 2,048 in place of 256 images"
     items: ClassVar[tuple[int, ...]] = (5, 111, 112, 146)
     data: ClassVar[tuple[str, ...]] = ("landscapes", "cifar10")
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "More images give a better manifold for the same compute.",
-        Verdict.MIXED: "More images help on some sets or by some measures of coherence: look at the four numbers.",
-        Verdict.FAILS: "A few hundred images teach this network as much about the whole image as all do: what "
-        "it learns is local, or the effect in the essay came from the smaller images.",
+        PARTLY: "More images help on some sets or by some measures of coherence: look at the four numbers.",
+        Verdict.DOES_NOT_HOLD: "A few hundred images teach this network as much about the whole image as all do: "
+        "what it learns is local, or the effect in the essay came from the smaller images.",
     }
 
     coarse_patch_distance_landscapes: Below = Below(1.0)

@@ -37,11 +37,11 @@ class TrainingEndsTheWalk(Study):
     claim: ClassVar[str] = "T16"
     place: ClassVar[str] = f"{SECTION}: the last paragraph, from 7/8 to around 1/8"
     items: ClassVar[tuple[int, ...]] = (90, 91, 114, 146)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "A walk shows that training is not finished: a well trained model keeps its images, and "
         "the best model gives no walk.",
-        Verdict.FAILS: "Training does not stop the walk within this budget: instability is not just a lack of "
-        "training.",
+        Verdict.DOES_NOT_HOLD: "Training does not stop the walk within this budget: instability is not just a "
+        "lack of training.",
     }
 
     fraction_late_minus_early: Below = Below(-0.2)

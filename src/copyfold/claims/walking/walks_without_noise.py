@@ -14,7 +14,7 @@ from copyfold.probes.stability import rms
 from copyfold.samplers.base import parts
 from copyfold.samplers.walk import Walk
 from copyfold.studies import statistics
-from copyfold.studies.base import Above, Below, Control, Estimate, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Control, Estimate, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.networks import BATCH, unet
@@ -44,11 +44,11 @@ class WalksWithoutNoise(Study):
     claim: ClassVar[str] = "T15"
     place: ClassVar[str] = f"{SECTION}: the equations without noise and the third film"
     items: ClassVar[tuple[int, ...]] = (89, 91, 113, 146)
-    means: ClassVar[Mapping[Verdict, str]] = {
+    means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "What a walk shows is mostly the motion of the map itself, to which noise only adds. "
         "Whether the map is unstable or attracts images, the share that comes to rest tells.",
-        Verdict.MIXED: "Either most images move without noise but less than half as far, or few move, but far.",
-        Verdict.FAILS: "The map keeps images where they are: noise causes the walk.",
+        PARTLY: "Either most images move without noise but less than half as far, or few move, but far.",
+        Verdict.DOES_NOT_HOLD: "The map keeps images where they are: noise causes the walk.",
     }
 
     walking_fraction: Above = Above(0.5)

@@ -66,3 +66,17 @@ def code_map(lab: Lab, photos: Photos, model: Autoencoder, x: Images, labels: Te
     return pictures.scatter(
         points, names, "first coordinate of t-SNE", "second coordinate of t-SNE", f"Codes: {name}"
     )
+
+
+def energy_overlap(span: Tensor, directions: Tensor, variances: Tensor) -> Tensor:
+    r"""The share of the variance along some directions that another space holds: 1 where it holds all.
+
+        sum_i lambda_i ||P v_i||^2 / sum_i lambda_i        P: the projection onto the columns of `span`
+
+    directions: v_i, orthonormal rows, k x D; variances: lambda_i; span: D x m. Unlike the mean over principal
+    angles, it weighs components by their variance: those of hardly any, and the exchange of the last for the next,
+    cost nothing. With PCA's directions, it is near the variance that `span` explains over the most that k could.
+    """
+    basis = torch.linalg.qr(span.double()).Q
+    kept = (directions.double() @ basis).square().sum(1)
+    return (variances.double() * kept).sum() / variances.double().sum()

@@ -20,7 +20,17 @@ from copyfold.studies.lab import Lab, Make
 from copyfold.types import Images, Shape, Statistics
 
 BATCH = 16
-"""Images that share their statistics, as in training."""
+"""Images that share their statistics, as in training: a few, so that their noise is an error of its own."""
+
+LARGE = 64
+"""Images that share their statistics where these are measured; beside it `BATCH`, as in the essay."""
+
+WAYS: dict[str, tuple[Statistics, int]] = {
+    "running statistics": ("running", LARGE),
+    "batches of 64": ("batch", LARGE),
+    "batches of 16": ("batch", BATCH),
+}
+"""How a network with batch norm is used: the statistics, and the images at a time."""
 
 WIDE = 3e-4
 """The learning rate of layers of thousands of units; with 1e-3 they diverge at the start."""
@@ -64,9 +74,9 @@ def restored(model: Autoencoder, x: Images, batch: int = BATCH, statistics: Stat
         return torch.cat([model(part) for part in parts(x, batch)])
 
 
-def probed(probe: Probe, model: Autoencoder, x: Images, rng: Generator) -> Reading:
-    """The numbers of a probe with batch statistics, from batches as large as in training."""
-    readings = [probe(model, part, rng) for part in parts(x, BATCH)]
+def probed(probe: Probe, model: Autoencoder, x: Images, rng: Generator, batch: int = BATCH) -> Reading:
+    """The numbers of a probe with batch statistics, from batches as large as in training unless given."""
+    readings = [probe(model, part, rng) for part in parts(x, batch)]
     return Reading({name: torch.cat([r.numbers[name] for r in readings]) for name in readings[0].numbers})
 
 

@@ -1,5 +1,6 @@
 """How films and samples are made, and how similar to photographs their images are."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -148,5 +149,10 @@ def normal_images(reference: Images, count: int, rng: Generator) -> Images:
 
 
 def pooled(found: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
-    """Estimates over all seeds, by name."""
-    return {name: statistics.over_seeds([numbers[name] for numbers in found]) for name in found[0]}
+    """Estimates over all seeds, by name; those called "... over ..." are ratios, whose logarithms are averaged."""
+    return {
+        name: statistics.over_seeds(
+            [numbers[name] for numbers in found], "log" if re.search(r"\bover\b", name) else "linear"
+        )
+        for name in found[0]
+    }

@@ -27,9 +27,12 @@ def test_a_correlation_is_pearsons():
     rng = torch.Generator().manual_seed(0)
     xs = [torch.randn(2, 40, generator=rng, dtype=torch.float64) for _ in range(3)]
     ys = [x + 0.5 * torch.randn(x.shape, generator=rng, dtype=torch.float64) for x in xs]
-    pairs = torch.stack((torch.cat(xs, 1).flatten(), torch.cat(ys, 1).flatten()))
+    each = [
+        torch.corrcoef(torch.stack((x.flatten(), y.flatten())))[0, 1].item() for x, y in zip(xs, ys, strict=True)
+    ]
     found = correlation(xs, ys)
-    assert found.value == pytest.approx(torch.corrcoef(pairs)[0, 1].item())
+    assert found.seeds == pytest.approx(each)
+    assert found.value == pytest.approx(sum(each) / 3)
     assert found.low < found.value < found.high
     assert correlation(xs, [-2 * x for x in xs]).value == pytest.approx(-1)
     few = correlation([x[:, :2] for x in xs], [-x[:, :2] for x in xs])

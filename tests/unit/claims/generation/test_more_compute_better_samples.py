@@ -8,7 +8,7 @@ from copyfold.studies.base import Verdict
 from labs import outcome
 
 
-@pytest.mark.parametrize(("better", "verdict"), [(True, Verdict.HOLDS), (False, Verdict.FAILS)])
+@pytest.mark.parametrize(("better", "verdict"), [(True, Verdict.HOLDS), (False, Verdict.DOES_NOT_HOLD)])
 def test_useful_and_useless_compute_decide_the_verdict(shelf, monkeypatch, better, verdict):
     levels = [0.6, 0.3, 0.0] if better else [0.0, 0.3, 0.6]
     shelf.models = tuple(map(shelf.painter, levels))

@@ -48,6 +48,6 @@ def test_square_layers_are_inverted():
 def test_the_formula_of_the_essay_fails_where_freedom_grows(three_seeds):
     study = FreedomGrows()
     numbers = study.measure(three_seeds).numbers
-    assert study.verdict(numbers) is Verdict.MIXED
+    assert study.verdict(numbers) is Verdict.DOES_NOT_HOLD
     assert numbers["right formula off, narrowing"].value == 0
     assert numbers["free, narrowing, linear"].value == 256 - 64

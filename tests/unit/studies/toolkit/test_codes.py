@@ -8,7 +8,7 @@ import torch
 from copyfold.measures import mse
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit.codes import pca, purities, with_classes
+from copyfold.studies.toolkit.codes import energy_overlap, pca, purities, with_classes
 from copyfold.studies.toolkit.notes import fashion
 from labs import in_a_plane
 
@@ -52,3 +52,22 @@ def test_images_keep_their_own_labels(lab: Lab) -> None:
     for image, label in zip(x, labels, strict=True):
         same = (pixels == image).flatten(1).all(1).nonzero()[:, 0]
         assert label.item() in {int(photos.held_out_labels[i]) for i in same.tolist()}
+
+
+def test_an_energy_weighted_overlap_does_not_count_components_without_variance() -> None:
+    directions = torch.eye(5)[:3]
+    variances = torch.tensor([6.0, 3.0, 1.0])
+    assert energy_overlap(torch.eye(5)[:, :3] @ torch.randn(3, 3), directions, variances) == pytest.approx(1)
+    assert energy_overlap(torch.eye(5)[:, [0, 1, 4]], directions, variances) == pytest.approx(0.9)
+    assert energy_overlap(torch.eye(5)[:, [1, 3, 4]], directions, variances) == pytest.approx(0.3)
+    diagonal = torch.tensor([[1.0, 0, 0, 1, 0]]).T
+    assert energy_overlap(diagonal, directions, variances) == pytest.approx(0.3)  # half of the first
+
+
+def test_an_energy_weighted_overlap_is_the_variance_explained_over_the_most_possible() -> None:
+    x = in_a_plane(4000)
+    rows = x.flatten(1).double() - x.flatten(1).double().mean(0)
+    values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
+    span = vectors[:, [-1, -2, -4]]
+    found = energy_overlap(span, vectors[:, -3:].T, values[-3:])
+    assert found == pytest.approx((values[-1] + values[-2]).item() / values[-3:].sum().item())

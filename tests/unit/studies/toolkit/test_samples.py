@@ -88,3 +88,9 @@ def test_sets_of_samples_are_ranked_by_quality(lab):
         assert found[f"{what}, same"] == pytest.approx(found[f"{what}, real"], rel=0.2)
     assert found["patch distance, same"] < found["patch distance, blurred"] < found["patch distance, noisy"]
     assert found["sharpness, blurred"] < 0.5 < 2 < found["sharpness, noisy"]
+
+
+def test_ratios_of_seeds_are_averaged_by_their_logarithms():
+    found = samples.pooled([{"a over b": 1.0, "a": 1.0}, {"a over b": 4.0, "a": 4.0}])
+    assert (found["a over b"].value, found["a"].value) == (pytest.approx(2), 2.5)
+    assert found["a over b"].low > 0

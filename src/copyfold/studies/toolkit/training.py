@@ -1,0 +1,142 @@
+"""Networks trained for quality: until they copy well enough, and long trainings looked at on the way."""
+
+import copy
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from copyfold.data import Photos
+from copyfold.files import write_text
+from copyfold.models.base import Autoencoder, load
+from copyfold.objectives.base import Classical, Objective
+from copyfold.runs import Run
+from copyfold.studies.lab import QUALITY, Lab, Make, Training, tidy
+from copyfold.studies.toolkit.copying import left
+from copyfold.studies.toolkit.denoising import mean_image
+from copyfold.studies.toolkit.networks import with_running_averages
+from copyfold.training.callbacks import Event
+from copyfold.training.state import TrainState
+from copyfold.types import Images
+
+LOOKED = 128  # images, held out or of training, that a look takes on the way
+FIRST, RATIO = 20, 1.05  # the step of the first look for a quality, and each further one over the last
+
+
+def copier(
+    lab: Lab, make: Make, photos: Photos, seed: int, left_at_most: float = 0.02, minutes: float = 20.0, **plan: Any
+) -> Autoencoder:
+    """The canonical network of an architecture: trained until its copies leave so little of held-out images.
+
+    With the default optimiser and a cosine for as many batches of 16 as the budget says; where that is not enough,
+    again, from scratch, for twice as many, as a cosine has to know its end: all trainings together take about
+    twice the last. It ends where the next would end later than after so many minutes. Each is cached by the lab
+    and shared between studies.
+    """
+    steps, spent, plan = lab.budget.steps, 0.0, QUALITY | plan
+    while True:
+        model = lab.trained(make, photos, seed, steps=steps, **plan)
+        seconds = lab.trainings[model].seconds
+        spent += seconds
+        enough = left(model, lab.images(photos), mean_image(lab, photos)) <= left_at_most
+        if enough or not lab.budget.decides or spent + 2 * seconds > 60 * minutes:
+            return model
+        steps *= 2
+
+
+@dataclass(frozen=True)
+class Look:
+    """A network at a step of its training, and the share of held-out images' variance that its copy leaves."""
+
+    step: int
+    left: float
+    model: Autoencoder
+
+
+def on_the_way(
+    lab: Lab,
+    make: Make,
+    photos: Photos,
+    seed: int,
+    steps: int,
+    at: Sequence[int] = (),
+    lefts: Sequence[float] = (),
+    objective: Objective | None = None,
+    **plan: Any,
+) -> list[Look]:
+    """One training of so many batches, and the network on its way: at these steps, and at these qualities.
+
+    Of `lefts`, such as 0.3, 0.1, 0.03, 0.01, every one has the network when its copy first leaves no more of 128
+    held-out images (looked for at steps from 20 on, each 5 % after the last); one that is not reached is left out.
+    The last look is the trained network. All by increasing step; two may be at one step.
+    With the default optimiser and a cosine to the end unless `plan` says otherwise, so that a network on the way
+    has a higher learning rate than a shorter training's would end with. On the way running averages are those of
+    128 training images. Cached by the lab as one training; where it is paused it goes on from its last checkpoint.
+    """
+    objective = objective or Classical()
+    plan = QUALITY | {"batch": min(16, len(photos)), "seed": seed, **plan, "steps": steps}
+    model = lab.untrained(make, photos, seed)
+    folder, what = lab.place(model, objective, photos, plan)
+    folder = folder.with_name(f"{folder.name}-at-{'-'.join(f'{x:g}' for x in sorted({*at, *lefts}))}")
+    watch = _Watch(lab, photos, folder, steps, tuple(at), tuple(lefts))
+    run, start = Run(folder / "training"), time.monotonic()
+    with Run(folder).locked(wait=True):
+        if not (folder / "end" / "made.json").is_file():
+            lab.train(model, objective, photos, run, steps, [watch], **plan)
+            watch.keep("end", model, steps, what | {"seconds": round(run.history[-1]["seconds"], 1)})
+        tidy(run, folder)
+    lab.waited += time.monotonic() - start
+    looks: list[Look] = []
+    for made in folder.glob("*/made.json"):
+        about = json.loads(made.read_text(encoding="utf-8"))
+        look = Look(about["step"], about["left"], load(made.parent).to(lab.device))
+        lab.trainings[look.model] = Training(look.step, look.step * plan["batch"] / len(photos), about["seconds"])
+        looks.append(look)
+        lab.spent += about["seconds"] if made.parent.name == "end" else 0.0
+    return sorted(looks, key=lambda look: (look.step, -look.left))
+
+
+class _Watch:
+    """A callback that keeps a network at given steps and qualities; what is kept before a resume, stays."""
+
+    def __init__(
+        self, lab: Lab, photos: Photos, folder: Path, steps: int, at: Sequence[int], lefts: Sequence[float]
+    ) -> None:
+        self.folder, self.at, self.lefts = folder, {*at} - {steps}, lefts
+        self.mean: Tensor = mean_image(lab, photos)
+        self.x: Images = lab.images(photos, count=LOOKED)
+        self.seen: Images = lab.images(photos, "train", LOOKED)
+        self.grid, step = set[int](), float(FIRST)
+        while step < steps:
+            self.grid.add(round(step))
+            step *= RATIO
+
+    def __call__(self, event: Event, state: TrainState) -> None:
+        """After a step: keep what is due."""
+        waiting = [x for x in self.lefts if not self._made(f"left-{x:g}").is_file()]
+        if event != "step" or not (state.step in self.at or (waiting and state.step in self.grid)):
+            return
+        model = with_running_averages(copy.deepcopy(state.shown), self.seen)
+        about = {"seconds": round(state.clock.seconds, 1)}
+        if state.step in self.at:
+            self.keep(f"step-{state.step}", model, state.step, about)
+        reached = left(model, self.x, self.mean)
+        for quality in waiting:
+            if reached <= quality:
+                self.keep(f"left-{quality:g}", model, state.step, about)
+
+    @torch.no_grad()
+    def keep(self, name: str, model: Autoencoder, step: int, about: dict[str, Any]) -> None:
+        """Save a network, and what is known of it, which is written last."""
+        model.to(self.x.device)
+        model.save(self.folder / name)
+        about = about | {"step": step, "left": left(model, self.x, self.mean)}
+        write_text(self._made(name), json.dumps(about, indent=1) + "\n")
+
+    def _made(self, name: str) -> Path:
+        return self.folder / name / "made.json"
