@@ -12,7 +12,7 @@ import re
 import socket
 import stat
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -92,6 +92,16 @@ def recipe_from(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("it is not a recipe: expected YAML of the form option: value")
     return cast("dict[str, Any]", found)
+
+
+def recipe_text(options: Mapping[str, Any]) -> str:
+    """A recipe as YAML, from which `recipe_from` makes the options again: without aliases."""
+
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    return yaml.dump(dict(options), Dumper=Plain, sort_keys=False)
 
 
 def aliases(text: str) -> bool:

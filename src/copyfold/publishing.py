@@ -11,7 +11,7 @@ import yaml
 
 from copyfold import catalogue, hub
 from copyfold.errors import UsageError
-from copyfold.files import write_text
+from copyfold.files import recipe_text, write_text
 from copyfold.models.base import CONFIG, WEIGHTS, Autoencoder
 from copyfold.runs import Row, Run
 
@@ -60,7 +60,7 @@ def gathered(
     for file in (CONFIG, WEIGHTS):
         shutil.copyfile(source / file, folder / file)
     recipe = {key: _published(key, value) for key, value in run.recipe.items()}
-    write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
+    write_text(folder / "recipe.yaml", recipe_text(recipe))
     data = {key: value for key, value in run.data.items() if key in SHOWN}
     write_text(folder / "data.json", json.dumps(data, indent=2) + "\n")
     if (run.folder / "log.csv").is_file():
@@ -119,7 +119,7 @@ def _card(
         **({"datasets": [dataset]} if dataset else {}),
     }
     parts = [
-        f"---\n{yaml.safe_dump(meta, sort_keys=False)}---\n\n# {name.partition('/')[2]}",
+        f"---\n{recipe_text(meta)}---\n\n# {name.partition('/')[2]}",
         f"An autoencoder of images, a {type(model).__name__} trained by copyfold.\n\n{model.summary()}.",
         *(f"![{_title(picture)}](findings/{picture.name})" for picture in pictures),
         "## How to use it\n\n" + _usage(name, model, recipe.get("range")),

@@ -10,11 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 
-import yaml
-
 from copyfold.catalogue import nearest
 from copyfold.errors import CopyfoldError, UsageError, option
-from copyfold.files import RECIPE, locked, recipe_from, small_text, sweep, write_text, written
+from copyfold.files import RECIPE, locked, recipe_from, recipe_text, small_text, sweep, write_text, written
 from copyfold.hub import Address, fetched, is_address
 from copyfold.models.base import Autoencoder, load
 
@@ -204,7 +202,7 @@ class Run:
 
     def write_recipe(self, recipe: Mapping[str, Any]) -> None:
         """Write recipe.yaml, which `copyfold train --config` takes."""
-        write_text(self.folder / "recipe.yaml", yaml.safe_dump(dict(recipe), sort_keys=False))
+        write_text(self.folder / "recipe.yaml", recipe_text(recipe))
 
     def write_history(self, rows: list[Row]) -> list[str]:
         """Rewrite log.csv, and return its columns; a resume drops the rows after its checkpoint."""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 
 import pytest
 import torch
@@ -223,7 +224,7 @@ def test_the_card_names_the_values_and_the_module_that_a_person_needs(copied, tm
     [(None, None), ("hf://a/b@main", "hf://a/b@main"), ("/home/me/x", "not published"), (["x"], "not published")],
 )
 def test_of_its_images_only_an_address_is_pushed(data, shown, copied, tmp_path):
-    recipe = yaml.safe_load((copied / "recipe.yaml").read_text()) | {"data": data, "masks": data}
+    recipe = yaml.safe_load((copied / "recipe.yaml").read_text()) | {"data": data, "masks": deepcopy(data)}
     (copied / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     publishing.gathered(runs.open(copied), tmp_path / "out")
     found = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())

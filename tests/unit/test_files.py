@@ -22,6 +22,7 @@ from copyfold.files import (
     plain,
     readable,
     recipe_from,
+    recipe_text,
     regular,
     small_text,
     sweep,
@@ -336,3 +337,5 @@ def test_a_text_that_is_no_recipe_is_refused(text, reason):
         recipe_from(text)
     assert recipe_from("a: 'x & y *'") == {"a": "x & y *"}
     assert not aliases("a: 3 * 4 & 5")
+    twice = [8, 8]
+    assert recipe_from(recipe_text({"size": twice, "crop": twice})) == {"size": [8, 8], "crop": [8, 8]}
