@@ -37,7 +37,7 @@ from PIL import Image
 
 from copyfold.cli import commands, main
 
-SECONDS, WALL, MEMORY = 20, 90, 4 << 30  # of the processor, on the clock, bytes
+SECONDS, IDLE, MEMORY = 20, 30, 4 << 30  # of the processor, of waiting for nothing, bytes
 CODES = (0, 1, 2, 3, 4)
 FAULTS = ("Traceback", "bug in copyfold", "bug in a class", "Segmentation")
 
@@ -367,7 +367,7 @@ def run(case: Case, place: Path) -> Outcome:
         finally:
             sys.stderr.flush()
             os._exit(code)
-    wrong, code = "", 0
+    wrong, code, active, spent = "", 0, begun, [""]
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -376,7 +376,10 @@ def run(case: Case, place: Path) -> Outcome:
         with contextlib.suppress(OSError, IndexError):
             if int(Path(f"/proc/{child}/statm").read_text().split()[1]) * resource.getpagesize() > MEMORY:
                 wrong = "memory"
-        wrong = wrong or ("hang" if time.monotonic() - begun > WALL else "")
+            state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            if state[0] == "R" or state[11:13] != spent:  # it works, or waits for its turn of the processor
+                active, spent = time.monotonic(), state[11:13]
+        wrong = wrong or ("hang" if time.monotonic() - active > IDLE else "")
         if wrong:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)

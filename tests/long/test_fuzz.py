@@ -20,7 +20,7 @@ def test_a_case_that_is_wrong_is_found(tmp_path):
     script = f"""
 import sys; sys.path.insert(0, {str(FUZZING.parent)!r})
 import os, signal, time, pathlib, fuzzing
-fuzzing.WALL, fuzzing.MEMORY = 3, 1 << 30
+fuzzing.IDLE, fuzzing.MEMORY = 3, 1 << 30
 ways = {{
     "crash by SIGSEGV": lambda words: os.kill(os.getpid(), signal.SIGSEGV),
     "fault": lambda words: 1 / 0,
