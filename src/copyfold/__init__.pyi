@@ -23,6 +23,7 @@ from copyfold.corruptions import Corruption as Corruption
 from copyfold.corruptions import Gaussian as Gaussian
 from copyfold.corruptions import Masking as Masking
 from copyfold.corruptions import Mix as Mix
+from copyfold.corruptions import Patches as Patches
 from copyfold.data.photos import Photos as Photos
 from copyfold.data.sampling import Sample as Sample
 from copyfold.data.streaming import Stream as Stream
