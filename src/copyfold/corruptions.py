@@ -210,10 +210,10 @@ class Patches(Corruption):
 
         x~ = (1 - s m) x + s m c,   m in [0, 1] the mask of one of 1 to `count` defects
 
-    Masks m are rectangles, lines a pixel or more wide, or blobs, at any place and angle. `size` is half the length
-    of a defect, as a share of the image's shorter side; of a pair (low, high) its logarithm is drawn. The content c
-    is a piece of another image of the batch (of the image itself where it is alone), one colour, or a smooth
-    texture; `strength` is s. `clean` is the share of images that stay as they are. Every defect is drawn by itself.
+    Masks m are rectangles, lines a pixel or more wide, or blobs, at any place and angle. `size` is half of a
+    defect's length, as a share of the image's shorter side; of a pair (low, high) its logarithm is drawn. The
+    content c is a piece of another image of the batch (of the image itself where it is alone), one colour, or a
+    smooth texture; `strength` is s. `clean` is the share of images that stay as they are.
 
     A network that is trained to undo it (recipe `defects`) repairs structured defects that it has not seen, and
     what it changes shows where they are: the idea of arXiv:2511.07233.

@@ -18,6 +18,7 @@ def test_the_recipes_of_the_texts_exist():
     assert set(RECIPES) == {
         "plain", "overcomplete", "denoising", "masking", "denoiser", "noisy-only", "contractive", "l1-sparse",
         "kl-sparse", "vae", "beta-vae", "unet", "unet-wide", "unet-deep", "unet-hidden", "attention", "essay",
+        "defects",
     }  # fmt: skip
 
 
