@@ -3,6 +3,7 @@
 from copyfold import catalogue as catalogue
 from copyfold import corruptions as corruptions
 from copyfold import data as data
+from copyfold import detection as detection
 from copyfold import errors as errors
 from copyfold import inverse as inverse
 from copyfold import measures as measures
@@ -30,6 +31,13 @@ from copyfold.data.streaming import Stream as Stream
 from copyfold.data.synthetic import GaussianMixture as GaussianMixture
 from copyfold.data.synthetic import ring as ring
 from copyfold.data.synthetic import scenes as scenes
+from copyfold.detection.base import Score as Score
+from copyfold.detection.codes import Mahalanobis as Mahalanobis
+from copyfold.detection.codes import NeighbourDistance as NeighbourDistance
+from copyfold.detection.combination import Combined as Combined
+from copyfold.detection.errors import RelativeError as RelativeError
+from copyfold.detection.errors import RestorationError as RestorationError
+from copyfold.detection.finding import outliers as outliers
 from copyfold.errors import CopyfoldError as CopyfoldError
 from copyfold.errors import DataError as DataError
 from copyfold.errors import Diverged as Diverged
