@@ -112,7 +112,7 @@ def outliers(
     *,
     score: Score | None = None,
     rate: float = 0.05,
-    masks: str | Path | None = None,
+    marks: str | Path | None = None,
     progress: Progress | bool | None = None,
 ) -> Outliers:
     """Score images by how unlike normal ones they are, and call those above a threshold outliers.
@@ -129,7 +129,7 @@ def outliers(
         score: `Combined()` unless given.
         rate: The share of normal images that may be called outliers. The threshold has it, whatever the scores are
             like, within an interval that `threshold` gives. It takes 3 / rate held-out normal images.
-        masks: A folder for a PNG file of every image in which something is marked: white where the map is above
+        marks: A folder for a PNG file of every image in which something is marked: white where the map is above
             the largest value of the maps of all but a share `rate` of the normal images, in the model's size.
         progress: As in `fit`.
 
@@ -148,7 +148,7 @@ def outliers(
         usual, tops = _usual(detect, held, device, tell)
         found, pixels = threshold(usual, rate), None if tops is None else threshold(tops, rate)
         parts: list[Which] = ["train"] if photos.whole or _is_one(photos) else ["train", "held_out"]
-        scores, shares = _scored(detect, photos, parts, device, pixels, masks, tell)
+        scores, shares = _scored(detect, photos, parts, device, pixels, marks, tell)
     names = [name for part in parts for name in (photos.names if part == "train" else photos.held_out_names)]
     labels = [photos.labels, photos.held_out_labels][: len(parts)]
     splits = [part for part in parts for _ in range(len(_part(photos, part)))]
@@ -252,12 +252,12 @@ def _scored(
     parts: Sequence[Which],
     device: Tensor,
     pixels: Threshold | None,
-    masks: str | Path | None,
+    marks: str | Path | None,
     tell: Progress | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The score of every image, and the share of its pixels that are marked; masks are written at once."""
-    if masks is not None and pixels is None:
-        raise UsageError(f"{option('masks')} needs a score with maps: this one is of whole images")
+    if marks is not None and pixels is None:
+        raise UsageError(f"{option('marks')} needs a score with maps: this one is of whole images")
     scores: list[Tensor] = []
     shares: list[Tensor] = []
     total = sum(len(_part(photos, part)) for part in parts)
@@ -269,8 +269,8 @@ def _scored(
             if found.maps is not None and pixels is not None:
                 above = found.maps > pixels.value
                 shares.append(above.flatten(1).float().mean(1))
-                if masks is not None:
-                    _write_masks(Path(masks), names[done : done + len(x)], above.cpu())
+                if marks is not None:
+                    _write_masks(Path(marks), names[done : done + len(x)], above.cpu())
             done += len(x)
             if tell is not None:
                 tell("looking for outliers", sum(map(len, scores)), total, {})
