@@ -100,7 +100,7 @@ def _page(found: "Outliers", source: str, options: Any) -> str:
     shown: list[Row] = []
     for row in rows:  # one at a time: images may be large
         x, maps = found.maps([row])
-        beside = [(pictures.grid(x), found.names[row])]
+        beside = [(pictures.grid(x), str(found.names[row]))]
         if maps is not None and found.pixels is not None:
             low = 0.5 * found.pixels.value
             beside.append((pictures.grid(pictures.heated(x, maps, low, 2 * found.pixels.value)), "where"))
@@ -114,8 +114,8 @@ def _page(found: "Outliers", source: str, options: Any) -> str:
     text = "The highest scores first."
     if found.pixels is not None:
         text += (
-            " A map is yellow where a place is as unusual as the most unusual of normal images, and red where it is "
-            "twice that."
+            " A map is yellow where a place is as unusual as the most unusual of normal images, and red where it "
+            "is twice that."
         )
     facts = f"{source}: {len(found):,} images, scored by {options.score} with the run {options.run}."
     return gallery(

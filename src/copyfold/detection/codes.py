@@ -50,6 +50,32 @@ class Vectors:
         return F.adaptive_avg_pool2d(part, (height, width))
 
 
+class Space:
+    """Where images are compared by their codes: standardised, in few dimensions, at length 1.
+
+        s = A ((z - m) / d) / ||A ((z - m) / d)||
+
+    m and d are the mean and the standard deviation of each number of the code, and A the directions of the largest
+    variance of the standardised codes, at most `numbers` of them, all of some images. The distance of two images
+    is sqrt(2 - 2 cos), from 0 to 2.
+    """
+
+    @torch.no_grad()
+    def __init__(self, vectors: Vectors, model: Autoencoder, some: Images, numbers: int = 128) -> None:
+        self.vectors, self.model = vectors, model
+        z = vectors(model, some).double()
+        self.mean, spread = z.mean(0), z.std(0)
+        self.spread = torch.where(spread > 0, spread, 1)
+        _, _, axes = torch.linalg.svd((z - self.mean) / self.spread, full_matrices=False)
+        self.axes = axes[:numbers]
+
+    @torch.no_grad()
+    def __call__(self, x: Images) -> Float[Tensor, "b n"]:
+        """The place of every image."""
+        z = (self.vectors(self.model, x).double() - self.mean) / self.spread
+        return F.normalize(z @ self.axes.T, dim=1).float()
+
+
 @dataclass(frozen=True)
 class CodeDistance(Score):
     """A distance of the image's code from those of normal images; see `Vectors` for `layer` and `grid`."""

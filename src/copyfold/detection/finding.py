@@ -1,7 +1,8 @@
 """Outliers among images: a score, a heat map and a threshold, learned from normal images alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,12 +13,11 @@ from torch import Tensor
 
 from copyfold import screen
 from copyfold.data import Photos, Stream
-from copyfold.data.photos import Which
-from copyfold.data.reading.sizes import simple
 from copyfold.data.sampling import REFERENCE, as_images, stratified
 from copyfold.data.writing import write_table
 from copyfold.detection.base import PART, Detector, Score, Scored
 from copyfold.detection.combination import Combined
+from copyfold.detection.sets import batches, check_shape, named, one, parts
 from copyfold.detection.thresholds import Threshold, check_rate, p_values, threshold
 from copyfold.errors import UsageError, option
 from copyfold.files import readable
@@ -140,23 +140,20 @@ def outliers(
     score = Combined() if score is None else score
     normal = photos if normal is None else normal
     for given in (photos, normal):
-        _check_shape(model, given)
+        check_shape(model, given)
     learned, held = _divided(normal, rate)
     device = next(model.parameters(), torch.empty(0))
     with still(model), torch.no_grad(), screen.told(progress) as tell:
         detect = score(model, learned.to(device))
         usual, tops = _usual(detect, held, device, tell)
         found, pixels = threshold(usual, rate), None if tops is None else threshold(tops, rate)
-        parts: list[Which] = ["train"] if photos.whole or _is_one(photos) else ["train", "held_out"]
-        scores, shares = _scored(detect, photos, parts, device, pixels, marks, tell)
-    names = [name for part in parts for name in (photos.names if part == "train" else photos.held_out_names)]
-    labels = [photos.labels, photos.held_out_labels][: len(parts)]
-    splits = [part for part in parts for _ in range(len(_part(photos, part)))]
+        names, sizes = named(photos), list(map(len, parts(photos)))
+        scores, shares = _scored(detect, photos, names, device, pixels, marks, tell)
+    labels = [photos.labels, photos.held_out_labels][: len(sizes)]
+    splits = [part for part, size in zip(("train", "held_out"), sizes, strict=False) for _ in range(size)]
 
     def read(row: int) -> Images:
-        first = len(photos.train)
-        part, place = (photos.train, row) if row < first else (photos.held_out, row - first)
-        return as_images(part[place : place + 1]).to(device)
+        return one(photos, row).to(device)
 
     def again(x: Images) -> Scored:
         with still(model), torch.no_grad():
@@ -174,23 +171,6 @@ def mask_file(folder: Path, name: str) -> Path:
     parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
     path = folder.joinpath(*parts)
     return path if path.suffix.lower() == ".png" else path.with_name(f"{path.name}.png")
-
-
-def _check_shape(model: Autoencoder, photos: Photos | Stream) -> None:
-    if photos.shape != model.shape:
-        raise UsageError(
-            f"the model is for images of {model.shape}, the photos are {photos.shape}: make them with "
-            f"Photos(..., size={simple(model.shape[1:])}, channels={model.shape[0]})"
-        )
-
-
-def _is_one(photos: Photos) -> bool:
-    """Whether the images held out are those to train on, as of a single image."""
-    return photos.names == photos.held_out_names
-
-
-def _part(photos: Photos, part: Which) -> Any:
-    return photos.train if part == "train" else photos.held_out
 
 
 def _divided(normal: Photos | Stream, rate: float) -> tuple[Images, Any]:
@@ -226,18 +206,13 @@ class _Rows:
         return self.pixels[self.rows[part]]
 
 
-def _batches(pixels: Any, device: Tensor) -> Iterator[Images]:
-    for start in range(0, len(pixels), PART):
-        yield as_images(pixels[start : start + PART]).to(device)
-
-
 def _usual(
     detect: Detector, held: Any, device: Tensor, tell: Progress | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The scores of normal images, and the largest values of their maps."""
     scores: list[Tensor] = []
     tops: list[Tensor] = []
-    for x in _batches(held, device):
+    for x in batches(held, device):
         found = detect(x)
         scores.append(found.scores)
         tops += [] if found.maps is None else [found.maps.flatten(1).amax(1)]
@@ -249,7 +224,7 @@ def _usual(
 def _scored(
     detect: Detector,
     photos: Photos,
-    parts: Sequence[Which],
+    names: Sequence[str],
     device: Tensor,
     pixels: Threshold | None,
     marks: str | Path | None,
@@ -260,20 +235,18 @@ def _scored(
         raise UsageError(f"{option('marks')} needs a score with maps: this one is of whole images")
     scores: list[Tensor] = []
     shares: list[Tensor] = []
-    total = sum(len(_part(photos, part)) for part in parts)
-    for part in parts:
-        names, done = photos.names if part == "train" else photos.held_out_names, 0
-        for x in _batches(_part(photos, part), device):
-            found = detect(x)
-            scores.append(found.scores)
-            if found.maps is not None and pixels is not None:
-                above = found.maps > pixels.value
-                shares.append(above.flatten(1).float().mean(1))
-                if marks is not None:
-                    _write_masks(Path(marks), names[done : done + len(x)], above.cpu())
-            done += len(x)
-            if tell is not None:
-                tell("looking for outliers", sum(map(len, scores)), total, {})
+    done = 0
+    for x in chain.from_iterable(batches(part, device) for part in parts(photos)):
+        found = detect(x)
+        scores.append(found.scores)
+        if found.maps is not None and pixels is not None:
+            above = found.maps > pixels.value
+            shares.append(above.flatten(1).float().mean(1))
+            if marks is not None:
+                _write_masks(Path(marks), names[done : done + len(x)], above.cpu())
+        done += len(x)
+        if tell is not None:
+            tell("looking for outliers", done, len(names), {})
     return _array(scores), _array(shares) if shares else None
 
 

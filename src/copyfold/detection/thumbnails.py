@@ -1,0 +1,73 @@
+"""Images compared by small grey versions of themselves: the numbers of a perceptual hash, and small crops."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from copyfold.types import Float, Images
+
+SIDE = 32
+"""Pixels of a thumbnail."""
+
+WAVES = 12
+"""The cosines along each side, of the longest waves, that an image is compared by."""
+
+LEAST = 0.25
+"""The length of a description without its mean, below which an image has nothing to be compared by: a contrast of
+some two levels of 8 bits."""
+
+CROPS = ((1.0, 1), (0.97, 3), (0.94, 5), (0.91, 6), (0.88, 7))
+"""What may be left of a side, and in how many places."""
+
+
+def thumbnails(x: Images) -> Float[Tensor, "b s s"]:
+    """Small grey versions of images whose sides are multiples of `SIDE`: means of blocks."""
+    b, c, height, width = x.shape
+    return x.reshape(b, c, SIDE, height // SIDE, SIDE, width // SIDE).mean((1, 3, 5))
+
+
+def described(small: Float[Tensor, "b s s"]) -> Float[Tensor, "b n"]:
+    """The cosine transform of thumbnails at its longest waves, without the mean and at length 1.
+
+    The signs of such numbers are a perceptual hash (pHash; imagehash.phash has those of 8 x 8); with the numbers
+    themselves small differences count little. Neither brightness nor contrast matters. Images without contrast are
+    0.
+    """
+    waves = _cosines(SIDE)
+    return _unit((waves @ small.double() @ waves.T).flatten(1)[:, 1:])
+
+
+def cropped(small: Float[Tensor, "b s s"]) -> Float[Tensor, "b m n"]:
+    """The same of every crop of thumbnails that leaves 88 to 100 % of each side, in steps of some 3 %."""
+    crops = _crops()
+    both = (crops @ small.double() @ crops.T).reshape(len(small), len(crops) // WAVES, WAVES, -1, WAVES)
+    return _unit(both.transpose(2, 3).flatten(3).flatten(1, 2)[:, :, 1:])
+
+
+def _unit(numbers: Tensor) -> Tensor:
+    length = numbers.norm(dim=-1, keepdim=True)
+    return torch.where(length >= LEAST, numbers / length.clamp(min=LEAST), 0).float()
+
+
+@cache
+def _cosines(side: int) -> Tensor:
+    """The orthonormal cosine transform along one side, `WAVES` x side, in float64."""
+    from scipy.fft import dct
+
+    whole = np.asarray(dct(np.eye(side), axis=0, norm="ortho"))
+    return torch.from_numpy(whole[:WAVES].copy())
+
+
+@cache
+def _crops() -> Tensor:
+    """The cosine transforms of all crops of one side, interpolated to the side again: one after another."""
+    pixels = torch.arange(SIDE, dtype=torch.float64)
+    found: list[Tensor] = []
+    for left, count in CROPS:
+        for start in np.linspace(0, 1 - left, count):
+            places = float(start) * SIDE + left * (pixels + 0.5) - 0.5
+            weights = (1 - (places[:, None] - pixels).abs()).clamp(min=0)
+            found.append(_cosines(SIDE) @ (weights / weights.sum(1, keepdim=True)))
+    return torch.cat(found)
