@@ -29,7 +29,7 @@ class RelativeError(Score):
     e is the squared error of the reconstruction, mean over channels and over a Gaussian window of standard
     deviation `window` in pixels; c the variance of the image in the same window. Of the normal images, g and s are
     the mean and the standard deviation of log e at each of `levels` levels of contrast, and b what is left at each
-    place. By the plain error an empty image, which any model copies well, comes below all normal ones; here too
+    place. By the plain error an empty image, which most models copy well, comes below all normal ones; here too
     small an error is as unusual as too large a one. The map is z.
     """
 
@@ -51,7 +51,7 @@ class RelativeError(Score):
         level = torch.bucketize(contrasts, edges)
         usual = _means(errors, level, self.levels)
         left = errors - usual[level]
-        place = Blur(_kernel(2 * self.window), 2 * self.window)(left.mean(0)[None, None])[0]
+        place = left.mean(0)
         spread = _means((left - place).square(), level, self.levels).sqrt().clamp(min=1e-3)
 
         @torch.no_grad()
@@ -92,9 +92,8 @@ class RestorationError(Score):
         total, squares = torch.zeros(()).to(normal), torch.zeros(()).to(normal)
         for change in self._changes(model, normal):
             total, squares = total + change.sum(0), squares + change.square().sum(0)
-        smooth = Blur(_kernel(2 * self.window), 2 * self.window)
-        mean = smooth((total / len(normal))[None, None])[0]
-        variance = smooth((squares / len(normal))[None, None])[0] - mean.square()
+        mean = total / len(normal)
+        variance = squares / len(normal) - mean.square()
         spread = variance.clamp(min=0).sqrt()
         spread = torch.maximum(spread, spread.flatten().sort().values[spread.numel() // 2]).clamp(min=LEAST)
 
