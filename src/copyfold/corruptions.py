@@ -206,7 +206,7 @@ class Blur(Corruption):
 
 @dataclass(frozen=True)
 class Patches(Corruption):
-    r"""Paint defects over an image: pieces of other images, plain colours, smooth textures.
+    r"""Paint defects over an image: pieces of other images, colours, smooth textures.
 
         x~ = (1 - s m) x + s m c,   m in [0, 1] the mask of one of 1 to `count` defects
 

@@ -98,13 +98,13 @@ def _page(found: "Outliers", source: str, options: Any) -> str:
 
     rows = found.order[: options.show]
     shown: list[Row] = []
-    for row in rows:  # one at a time: images may be large
+    for row in rows.tolist():  # one at a time: images may be large
         x, maps = found.maps([row])
         beside = [(pictures.grid(x), str(found.names[row]))]
         if maps is not None and found.pixels is not None:
             low = 0.5 * found.pixels.value
             beside.append((pictures.grid(pictures.heated(x, maps, low, 2 * found.pixels.value)), "where"))
-        shown.append(Row(beside, _words(found, int(row))))
+        shown.append(Row(beside, _words(found, row)))
     count = int(found.outlier.sum())
     said = [
         f"{count:,} of {len(found):,} images are above the threshold of {found.threshold}.",

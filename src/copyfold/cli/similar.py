@@ -59,7 +59,7 @@ def _parser() -> _parsing.Parser:
     parser.add_argument("run", help="The folder of a run.")
     parser.add_argument("data", nargs="?", help="The images, given as for train; the run's own if omitted.")
     parser.add_argument("--to", type=str | None, help="An image file whose neighbours are wanted.")
-    parser.add_argument("--count", type=int, default=8, help="How many neighbours of each image.")
+    parser.add_argument("--count", type=int, default=8, help="How many neighbours of each image, at most.")
     parser.add_argument(
         "--layer", default="", help="A layer of the model whose output is the code; the code itself."
     )

@@ -76,27 +76,28 @@ def similar(
     grid: int = ALIKE,
     progress: Progress | bool | None = None,
 ) -> Similar:
-    """The images of `photos` whose codes are nearest to those of `to`; of each other, unless `to` is given.
+    """The images of `photos` whose codes are nearest to those of `to`.
 
     Args:
         model: An autoencoder; see `Vectors` for its codes, and `Space` for where they are compared.
         photos: The images to search, of the model's shape; all of them.
-        to: The images to find neighbours for; all of them.
-        count: How many neighbours.
+        to: The images to find neighbours for; all of them. Those of `photos` themselves unless given.
+        count: How many neighbours at most.
         layer: A name of `model.named_modules()`; "" is the code.
         grid: Maps are averaged to at most grid x grid places. With 1 it does not matter where in an image things
         are.
         progress: As in `fit`.
 
     A few images are in memory at a time, and of each 128 numbers are kept. UsageError where the images do not fit
-    the model, and where there are not enough.
+    the model, and where there is a single one.
     """
     at_least(1, count=count)
     for given in filter(None, (photos, to)):
         check_shape(model, given)
     available = sum(map(len, parts(photos))) - (to is None)
-    if count > available:
-        raise UsageError(f"count={count} is invalid: there are {available} other images to search")
+    if available < 1:
+        raise UsageError("there is no other image to search: give more")
+    count = min(count, available)
     with screen.told(progress) as tell:
         space = fitted(Vectors(layer, grid), model, photos)
         places = placed(space, photos, tell)

@@ -34,7 +34,7 @@ Detector: TypeAlias = Callable[[Images], Scored]
 
 
 class Score(Recorded, ABC):
-    """How unlike normal images an image is: a score that is learned from normal images alone.
+    """How unlike normal images an image is: a score learned from these alone.
 
     A call takes a model and normal images, and returns a detector for others. The model is in eval mode with
     running statistics, and is not changed. Pixels that are missing are NaN: models see `measures.filled` images,

@@ -20,10 +20,11 @@ SAME = 1e-3  # of the usual distance to the nearest: an image that is nearer tha
 
 @dataclass(frozen=True)
 class Vectors:
-    """Images as vectors: the code, or the output of a layer, each map averaged to at most grid x grid places.
+    """Images as vectors: the code, or the output of a layer.
 
-    `layer` is a name of `model.named_modules()`; "" is the code. A `grid` of 1 keeps which features an image has
-    and not where; of 0 nothing is averaged. Computed a few images at a time.
+    Each map is averaged to at most grid x grid places. `layer` is a name of `model.named_modules()`; "" is the
+    code. A `grid` of 1 keeps which features an image has and not where; of 0 nothing is averaged. Computed a few
+    images at a time.
     """
 
     layer: str = ""
@@ -94,7 +95,7 @@ class CodeDistance(Score):
 
 @dataclass(frozen=True)
 class Mahalanobis(CodeDistance):
-    r"""The distance of the code from the mean of normal ones, in their standard deviations.
+    r"""The Mahalanobis distance of the code from the mean of normal ones.
 
         d^2 = (z - m)^T ((1 - a) S + a t I)^-1 (z - m),   t = tr S / n
 

@@ -18,7 +18,7 @@ NORMAL = 1.2815515655446004  # its place in a standard normal distribution
 
 @dataclass(frozen=True)
 class Combined(Score):
-    r"""Several scores as one: how far each is above what is usual, in standard deviations.
+    r"""Several scores as one: how far each is above what is usual.
 
         score = sqrt(sum_k max(z_k, 0)^2),   z_k = 1.28 (s_k - median_k) / (q_k - median_k)
 

@@ -22,7 +22,7 @@ from copyfold.detection.alike import ALIKE, fitted, placed
 from copyfold.detection.codes import Vectors
 from copyfold.detection.sets import batches, check_shape, one
 from copyfold.detection.thumbnails import cropped, described, thumbnails
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, option
 from copyfold.models.base import Autoencoder
 from copyfold.probes.nearest import neighbours
 from copyfold.types import Images, Progress
@@ -140,9 +140,9 @@ def duplicates(
     A few images are in memory at a time, and of each some 150 numbers are kept, and 128 with a model.
     """
     if not 0 <= near < 2:
-        raise UsageError(f"near={near} is invalid: expected a distance from 0 to 2")
+        raise UsageError(f"{option('near', near)} is invalid: expected a distance from 0 to 2")
     if similar < 0:
-        raise UsageError(f"similar={similar} is invalid: expected a number of pairs of at least 0")
+        raise UsageError(f"{option('similar', similar)} is invalid: expected a number of pairs of at least 0")
     taken: dict[str, Any] = {"limit": limit, "skip_bad": skip_bad, "layout": layout, "column": column}
     with screen.told(progress) as tell:
         photos = Photos(source, SIDE, fit="stretch", whole=True, progress=tell or False, **taken)

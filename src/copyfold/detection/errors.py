@@ -66,7 +66,7 @@ class RelativeError(Score):
 
 @dataclass(frozen=True)
 class RestorationError(Score):
-    r"""The largest change that a network taught to repair makes, over what is usual at that place.
+    r"""The change by a network taught to repair, over what is usual at that place.
 
         z(p) = (a(p) - m(p)) / s(p),   score = mean of the largest `share` of z
 
