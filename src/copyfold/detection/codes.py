@@ -79,7 +79,7 @@ class Space:
 
 @dataclass(frozen=True)
 class CodeDistance(Score):
-    """A distance of the image's code from those of normal images; see `Vectors` for `layer` and `grid`."""
+    """A distance of the code from those of normal images; `layer` and `grid` as of `Vectors`."""
 
     layer: str = ""
     grid: int = 4

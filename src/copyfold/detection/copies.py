@@ -52,7 +52,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Duplicates:
-    """Images that are there more than once: what `duplicates` returns. Nothing is deleted."""
+    """Images that are there more than once: what `duplicates` returns."""
 
     names: Sequence[str]
     photos: Photos
@@ -121,12 +121,13 @@ def duplicates(
     column: str | None = None,
     progress: Progress | bool | None = None,
 ) -> Duplicates:
-    """Find images that are there twice: exactly, nearly, and merely similar ones. Nothing is ever deleted.
+    """Find images that are there twice: exactly, nearly, and merely similar ones.
 
-    Exact ones are equal in every pixel at their own size, on white where they are transparent. Near ones are of
-    one picture: each image is compared with its nearest by the longest waves of a small grey version, and with
-    crops of these that leave 88 to 100 % of each side, so that brightness, contrast, size, encoding and a small
-    crop do not matter; their distance sqrt(2 - 2 cos) is at most `near`. Mirrored and turned images are not found.
+    Nothing is ever deleted. Exact ones are equal in every pixel at their own size, on white where they are
+    transparent. Near ones are of one picture: each image is compared with its nearest by the longest waves of a
+    small grey version, and with crops of these that leave 88 to 100 % of each side, so that brightness, contrast,
+    size, encoding and a small crop do not matter; their distance sqrt(2 - 2 cos) is at most `near`. Mirrored and
+    turned images are not found.
 
     Args:
         source: As for `Photos`. All images of all splits are compared.

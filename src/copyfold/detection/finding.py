@@ -37,7 +37,7 @@ LEARNED = 16
 
 @dataclass(frozen=True, repr=False)
 class Outliers:
-    """Every image with its score, and the threshold above which one is an outlier: what `outliers` returns."""
+    """Every image with its score, and the threshold: what `outliers` returns."""
 
     names: Sequence[str]
     """The images, in the order of the photos."""
@@ -73,7 +73,7 @@ class Outliers:
 
     @property
     def p(self) -> np.ndarray:
-        """The share of normal images that score as high as each image, itself counted; never 0."""
+        """The share of normal images that score as high as each image; never 0."""
         return p_values(self.scores, self.normal)
 
     @property
@@ -82,14 +82,14 @@ class Outliers:
         return np.argsort(-self.scores, kind="stable")
 
     def maps(self, rows: Sequence[int] | np.ndarray) -> tuple[Images, Float[Tensor, "b h w"] | None]:
-        """Some of the images, and how unusual each of their places is, computed again: maps are not kept."""
+        """Some of the images, and their maps, computed again: they are not kept."""
         x = torch.cat([self.read(int(row)) for row in rows])
         found = [self.detect(part) for part in x.split(PART)]
         maps = [part.maps for part in found if part.maps is not None]
         return x.cpu(), torch.cat(maps).cpu() if maps else None
 
     def columns(self) -> dict[str, tuple[Any, Any]]:
-        """The columns of a table by name, each with its kind (see `write_table`) and its values."""
+        """The columns of a table: the kind (see `write_table`) and the values of each."""
         found: dict[str, tuple[Any, Any]] = {"path": ("name", self.names)}
         if self.splits is not None:
             found["split"] = ("string", self.splits)
@@ -101,7 +101,7 @@ class Outliers:
         return found
 
     def save(self, path: str | Path) -> Path:
-        """Write a table, .csv or .parquet: path, score, p, outlier and marked of every image, in their order."""
+        """Write a table, .csv or .parquet: path, score, p, outlier, marked of every image."""
         return write_table(path, self.columns())
 
 
@@ -115,7 +115,7 @@ def outliers(
     marks: str | Path | None = None,
     progress: Progress | bool | None = None,
 ) -> Outliers:
-    """Score images by how unlike normal ones they are, and call those above a threshold outliers.
+    """Score images by how unlike normal ones they are, with maps and a threshold.
 
         found = cf.outliers(run.model, cf.Photos("new", 64, whole=True), normal=cf.Photos("good", 64))
         found.save("found.csv")
@@ -167,7 +167,7 @@ def outliers(
 
 
 def mask_file(folder: Path, name: str) -> Path:
-    """Where the mask of an image is written: under its name below the folder, a .png file."""
+    """The .png file for the mask of an image, under its name below the folder."""
     parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
     path = folder.joinpath(*parts)
     return path if path.suffix.lower() == ".png" else path.with_name(f"{path.name}.png")

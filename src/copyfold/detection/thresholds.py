@@ -14,7 +14,7 @@ NEEDED = 3.0
 
 @dataclass(frozen=True)
 class Threshold:
-    """A score above which an image is called an outlier, and how often a normal one is."""
+    """A score above which an image is an outlier, and how often a normal one is."""
 
     value: float
     rate: float
@@ -73,7 +73,7 @@ def threshold(scores: Sequence[float] | np.ndarray, rate: float) -> Threshold:
 
 
 def p_values(scores: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """The share of normal images that score at least as high, the image itself counted: (1 + above) / (n + 1)."""
+    """The share of normal images that score at least as high: (1 + above) / (n + 1)."""
     ordered = np.sort(normal)
     above = len(ordered) - np.searchsorted(ordered, scores, side="left")
     return (1 + above) / (len(ordered) + 1)
