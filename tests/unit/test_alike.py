@@ -14,7 +14,7 @@ import copyfold as cf
 from copyfold.data import scenes
 from copyfold.detection.codes import Space, Vectors
 from copyfold.detection.copies import _components
-from copyfold.detection.thumbnails import SIDE, cropped, described, thumbnails
+from copyfold.detection.thumbnails import SIDE, alignment, described, thumbnails
 
 
 class Copy(cf.Autoencoder):
@@ -126,17 +126,19 @@ def test_brightness_and_contrast_do_not_matter_and_an_empty_image_has_no_descrip
     assert not described(torch.full((1, SIDE, SIDE), 0.4)).any()
 
 
-def test_crops_are_described_as_if_they_were_cut_out():
+def test_crops_are_compared_as_if_they_were_cut_out():
     """The whole image is among them; and a crop of a larger picture has one that is almost it."""
     whole = torch.from_numpy(scenes(4, 96, 1, seed=3)).permute(0, 3, 1, 2).float() / 255
-    crops = cropped(thumbnails(whole))
-    assert (crops[:, 0] - described(thumbnails(whole))).abs().max() < 1e-5
+    places = described(thumbnails(whole))
+    own = alignment(thumbnails(whole), places[:, None])
+    torch.testing.assert_close(own, torch.ones(4, 1), rtol=1e-5, atol=1e-5)
     left = whole[:, :, 4:92, 6:94]  # 92 % of each side
     resized = torch.nn.functional.interpolate(left, (96, 96), mode="bilinear", antialias=True)
-    near = (crops @ described(thumbnails(resized))[:, :, None]).amax((1, 2))
-    plain = (described(thumbnails(whole)) * described(thumbnails(resized))).sum(1)
+    others = described(thumbnails(resized))
+    near, plain = alignment(thumbnails(whole), others[:, None])[:, 0], (places * others).sum(1)
     assert (near > 0.99).all()
     assert (near > plain + 0.01).all()
+    assert not alignment(torch.full((1, SIDE, SIDE), 0.4), others[:1, None]).any()
 
 
 # ---------------------------------------------------------------- duplicates

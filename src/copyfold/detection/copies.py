@@ -21,7 +21,7 @@ from copyfold.data.writing import write_table
 from copyfold.detection.alike import ALIKE, fitted, placed
 from copyfold.detection.codes import Vectors
 from copyfold.detection.sets import batches, check_shape, one
-from copyfold.detection.thumbnails import cropped, described, thumbnails
+from copyfold.detection.thumbnails import alignment, described, thumbnails
 from copyfold.errors import UsageError, option
 from copyfold.models.base import Autoencoder
 from copyfold.probes.nearest import neighbours
@@ -34,6 +34,9 @@ SIDE = 64
 
 NEAR = 0.2
 """The distance of two thumbnails below which they are of one picture: see benchmarks/duplicates.py."""
+
+FAR = 0.9
+"""The distance of whole images from which on no crops of them are compared: a crop of 88 % is mostly within .8."""
 
 NEIGHBOURS = 8
 """Others that each image is compared with: its nearest."""
@@ -227,17 +230,25 @@ def _compared(
             lengths, near = neighbours(codes[some], codes, count + 1)
             _note(by_code, some, near, lengths * codes.shape[1] ** 0.5)
             rows = torch.cat([rows, near], dim=1)
-        small = thumbnails(as_images(photos.train[kept[some.numpy()]]))
         beside = places[rows]
-        cos = (cropped(small) @ beside.transpose(1, 2)).amax(1)
+        cos = (places[some, None] * beside).sum(2)
+        close = (_apart(cos) <= FAR).any(1).nonzero()[:, 0]
+        if len(close):
+            small = thumbnails(as_images(photos.train[kept[some[close].numpy()]]))
+            cos[close] = torch.maximum(cos[close], alignment(small, beside[close]))
         comparable = beside.any(2) & places[some].any(1, keepdim=True)
-        _note(by_pixels, some, rows, torch.where(comparable, (2 - 2 * cos.double()).clamp(min=0).sqrt(), 2.0))
+        _note(by_pixels, some, rows, torch.where(comparable, _apart(cos), 2.0))
         if tell is not None:
             tell("comparing", int(some[-1]) + 1, len(kept), {})
     first, second = (
         [Pair(int(kept[i]), int(kept[j]), d) for (i, j), d in found.items()] for found in (by_pixels, by_code)
     )
     return first, second
+
+
+def _apart(cos: Tensor) -> Tensor:
+    """The distance of vectors of length 1 with the angle between them."""
+    return (2 - 2 * cos.double()).clamp(min=0).sqrt()
 
 
 def _note(found: dict[tuple[int, int], float], some: Tensor, rows: Tensor, distances: Tensor) -> None:

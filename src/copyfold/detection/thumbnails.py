@@ -29,41 +29,45 @@ def thumbnails(x: Images) -> Float[Tensor, "b s s"]:
 
 
 def described(small: Float[Tensor, "b s s"]) -> Float[Tensor, "b n"]:
-    """The cosine transform of thumbnails at its longest waves, without the mean and at length 1.
+    """The cosine transform of thumbnails at its longest waves, at length 1.
 
-    The signs of such numbers are a perceptual hash (pHash; imagehash.phash has those of 8 x 8); with the numbers
-    themselves small differences count little. Neither brightness nor contrast matters. Images without contrast are
-    0.
+    Without the mean. The signs of such numbers are a perceptual hash (pHash; imagehash.phash has those of 8 x 8);
+    with the numbers themselves small differences count little. Neither brightness nor contrast matters. Images
+    without contrast are 0.
     """
     waves = _cosines(SIDE)
-    return _unit((waves @ small.double() @ waves.T).flatten(1)[:, 1:])
+    numbers = (waves @ small @ waves.T).flatten(1)[:, 1:]
+    length = numbers.norm(dim=1, keepdim=True)
+    return torch.where(length >= LEAST, numbers / length.clamp(min=LEAST), 0)
 
 
-def cropped(small: Float[Tensor, "b s s"]) -> Float[Tensor, "b m n"]:
-    """The same of every crop of thumbnails that leaves 88 to 100 % of each side, in steps of some 3 %."""
+def alignment(small: Float[Tensor, "b s s"], others: Float[Tensor, "b k n"]) -> Float[Tensor, "b k"]:
+    """The largest cosine of the angle between a description and those of a picture's crops.
+
+    Of `small` all crops that leave 88 to 100 % of each side, in steps of some 3 %; `others` are descriptions.
+    """
     crops = _crops()
-    both = (crops @ small.double() @ crops.T).reshape(len(small), len(crops) // WAVES, WAVES, -1, WAVES)
-    return _unit(both.transpose(2, 3).flatten(3).flatten(1, 2)[:, :, 1:])
-
-
-def _unit(numbers: Tensor) -> Tensor:
-    length = numbers.norm(dim=-1, keepdim=True)
-    return torch.where(length >= LEAST, numbers / length.clamp(min=LEAST), 0).float()
+    both = (crops @ small @ crops.T).reshape(len(small), len(crops) // WAVES, WAVES, -1, WAVES)
+    numbers = both.transpose(2, 3).flatten(3).flatten(1, 2)
+    numbers[:, :, 0] = 0  # the mean
+    length = numbers.norm(dim=2, keepdim=True)
+    products = numbers @ torch.nn.functional.pad(others, (1, 0)).transpose(1, 2)
+    return torch.where(length >= LEAST, products / length.clamp(min=LEAST), 0).amax(1)
 
 
 @cache
 def _cosines(side: int) -> Tensor:
-    """The orthonormal cosine transform along one side, `WAVES` x side, in float64."""
+    """The orthonormal cosine transform along one side, `WAVES` x side."""
     from scipy.fft import dct
 
     whole = np.asarray(dct(np.eye(side), axis=0, norm="ortho"))
-    return torch.from_numpy(whole[:WAVES].copy())
+    return torch.from_numpy(whole[:WAVES].copy()).float()
 
 
 @cache
 def _crops() -> Tensor:
     """The cosine transforms of all crops of one side, interpolated to the side again: one after another."""
-    pixels = torch.arange(SIDE, dtype=torch.float64)
+    pixels = torch.arange(SIDE, dtype=torch.float32)
     found: list[Tensor] = []
     for left, count in CROPS:
         for start in np.linspace(0, 1 - left, count):
