@@ -393,6 +393,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/outliers"))
     options = parser.parse_args()
     deadline = time.monotonic() + 60 * options.minutes
+    options.out.mkdir(parents=True, exist_ok=True)
     chosen = quick() if options.quick else rows(options.mvtec)
     for row in chosen:
         path, folder = options.out / f"{row.name}.json", options.out / "runs" / row.name

@@ -100,6 +100,30 @@ def test_a_score_of_one_s_own_has_flags(run, odd, copyfold, tmp_path, monkeypatc
     assert max(rows.values()) == rows["black.png"]
 
 
+def test_a_folder_as_mvtec_has_it(copyfold, tiny, tmp_path):
+    """Trained on train/good, and test scored: the kind of defect is the label."""
+    for part, kind, count in (("train", "good", 40), ("test", "good", 3), ("test", "crack", 2)):
+        folder = tmp_path / "thing" / part / kind
+        folder.mkdir(parents=True)
+        for row, pixels in enumerate(scenes(count, 24, seed=len(kind) + count)):
+            if kind == "crack":
+                pixels[10:12, 4:20] = 255
+            Image.fromarray(pixels).save(folder / f"{row:03d}.png")
+    good = tmp_path / "thing" / "train" / "good"
+    defects = ("--objective.corruption=Patches", "--epochs=1")
+    copyfold("train", good, *tiny, *defects, "--run", tmp_path / "run").done()
+    line = ("--score=RestorationError", "--out", tmp_path / "found.csv", "--marks", tmp_path / "marks")
+    copyfold("outliers", tmp_path / "run", tmp_path / "thing" / "test", *FEW, *line).done()
+    rows = table(tmp_path / "found.csv")
+    assert [(row["path"], row["label"]) for row in rows[:3]] == [
+        ("crack/000.png", "crack"),
+        ("crack/001.png", "crack"),
+        ("good/000.png", "good"),
+    ]
+    marked = {row["path"] for row in rows if float(row["marked"]) > 0}
+    assert {str(path.relative_to(tmp_path / "marks")) for path in (tmp_path / "marks").rglob("*.png")} == marked
+
+
 def test_neighbours_of_every_image_and_of_one(run, odd, copyfold, tmp_path):
     out = tmp_path / "found.csv"
     copyfold("similar", run, odd, "--count=2", "--out", out, "--grid=4").done()
