@@ -185,6 +185,8 @@ def test_exact_and_near_copies_are_found_and_no_others(folder):
     ]
     assert found.similar
     assert [pair.distance for pair in found.similar] == sorted(pair.distance for pair in found.similar)
+    assert repr(found).startswith("Duplicates(31 images: 2 exact and 4 near groups, ")
+    assert found._repr_html_().count("<img") == 6
     for group in found.near:
         assert not any({pair.first, pair.second} <= set(group) for pair in found.similar)
     assert min(pair.distance for pair in found.similar) > 0.2

@@ -179,3 +179,4 @@ def test_memory_does_not_grow_with_the_images(normal, monkeypatch):
 def test_the_result_says_what_it_is(normal, others):
     found = cf.outliers(MODEL, others, normal, score=SCORE, rate=0.15, progress=False)
     assert repr(found).startswith(f"Outliers(20 images, {found.outlier.sum()} above ")
+    assert found._repr_html_().count("<img") == 2

@@ -16,7 +16,7 @@ from copyfold.data import Photos
 from copyfold.data.images import to_pixels
 from copyfold.data.reading.decoding import Refused
 from copyfold.data.reading.opening import Given, recognise
-from copyfold.data.sampling import as_images
+from copyfold.data.sampling import SHOWN, as_images
 from copyfold.data.writing import write_table
 from copyfold.detection.alike import ALIKE, fitted, placed
 from copyfold.detection.codes import Vectors
@@ -77,6 +77,14 @@ class Duplicates:
             f"Duplicates({len(self):,} images: {len(self.exact):,} exact and {len(self.near):,} near groups, "
             f"{len(self.similar):,} similar pairs)"
         )
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the first groups of exact and of near images, a row each."""
+        from copyfold.pictures import embedded, grid, shown
+
+        first = [*self.exact[:SHOWN], *self.near[:SHOWN]]
+        rows = (grid(torch.cat([self.image(row) for row in group[:SHOWN]]), columns=SHOWN) for group in first)
+        return shown(repr(self), *map(embedded, rows))
 
     def image(self, row: int) -> Images:
         """One of the images, as a square, 1 x c x h x w."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from copyfold import screen
 from copyfold.data import Photos, Stream
-from copyfold.data.sampling import REFERENCE, as_images, stratified
+from copyfold.data.sampling import REFERENCE, SHOWN, as_images, stratified
 from copyfold.data.writing import write_table
 from copyfold.detection.base import PART, Detector, Score, Scored
 from copyfold.detection.combination import Combined
@@ -65,6 +65,18 @@ class Outliers:
     def __repr__(self) -> str:
         count = int(self.outlier.sum())
         return f"Outliers({len(self):,} images, {count:,} above {self.threshold})"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the images of the highest scores, and under them their maps."""
+        from copyfold.pictures import embedded, grid, heated, shown
+
+        rows = self.order[:SHOWN].tolist()
+        x, maps = self.maps(rows)
+        parts = [embedded(grid(x, columns=SHOWN), "the highest scores")]
+        if maps is not None and self.pixels is not None:
+            hot = heated(x, maps, self.pixels.value / 2, 2 * self.pixels.value)
+            parts.append(embedded(grid(hot, columns=SHOWN), "where"))
+        return shown(repr(self), *parts)
 
     @property
     def outlier(self) -> np.ndarray:
