@@ -47,7 +47,8 @@ WRONG = {
     "tran": ("no command 'tran'", "did you mean train?"),
     "--verbose": (
         "no command '--verbose'",
-        "choose one of compare, data, denoise, embed, models, probe, report, restore, sample, study, train",
+        "choose one of compare, data, denoise, duplicates, embed, models, outliers, probe, report, restore, "
+        "sample, similar, study, train",
     ),
     "train --epochz=3": ("--epochz is not an option of copyfold train", "did you mean --epochs?"),
     "train --epoch=3": ("--epoch is not an option", "did you mean --epochs?"),
