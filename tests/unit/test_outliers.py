@@ -163,6 +163,17 @@ def test_what_cannot_be_scored_is_refused(normal, others):
         cf.outliers(MODEL, others, few, rate=0.5, progress=False)
 
 
+def test_a_model_that_diverged_is_refused(normal, others):
+    class Diverged(Middle):
+        def decode(self, z):
+            return super().decode(z) * torch.nan
+
+    with pytest.raises(
+        cf.UsageError, match="the scores of 20 of 20 normal images are NaN: the model has diverged"
+    ):
+        cf.outliers(Diverged((1, SIDE, SIDE)), others, normal, score=SCORE, rate=0.15, progress=False)
+
+
 def test_memory_does_not_grow_with_the_images(normal, monkeypatch):
     """Images are read a few at a time: never more than a batch at once."""
     from copyfold.detection import sets

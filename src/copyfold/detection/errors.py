@@ -114,24 +114,23 @@ def _looked_at(model: Autoencoder, x: Images, window: float) -> tuple[Tensor, Te
     """The logarithms of squared error and of contrast around every pixel, b x h x w each."""
     whole = filled(x)
     blur = Blur(_kernel(window), window)
-    error = _around((model(whole) - x).square(), window)
+    error = _around((model(whole) - x).square(), x, window)
     contrast = (blur(whole.square()) - blur(whole).square()).mean(1)
     return (error + LEAST).log(), (contrast.clamp(min=0) + LEAST).log()
 
 
 def _changed(model: Autoencoder, x: Images, window: float) -> Float[Tensor, "b h w"]:
     """The absolute difference of image and reconstruction around every pixel."""
-    return _around((model(filled(x)) - x).abs(), window)
+    return _around((model(filled(x)) - x).abs(), x, window)
 
 
-def _around(values: Images, window: float) -> Float[Tensor, "b h w"]:
-    """The mean around every pixel, of what is not NaN: of missing pixels; 0 where all is."""
-    blur = Blur(_kernel(window), window)
-    there = ~values.isnan()
-    if there.all():
+def _around(values: Images, x: Images, window: float) -> Float[Tensor, "b h w"]:
+    """The mean around every pixel, of those that are not missing in x; 0 where all are."""
+    blur, missing = Blur(_kernel(window), window), x.isnan()
+    if not missing.any():
         return blur(values).mean(1)
-    share = blur(there.to(values)).mean(1)
-    return blur(values.nan_to_num(0.0)).mean(1) / share.clamp(min=LEAST)
+    share = blur((~missing).to(values)).mean(1)
+    return blur(values.masked_fill(missing, 0)).mean(1) / share.clamp(min=LEAST)
 
 
 def _means(values: Tensor, level: Tensor, levels: int) -> Float[Tensor, "levels"]:

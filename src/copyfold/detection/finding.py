@@ -158,6 +158,11 @@ def outliers(
     with still(model), torch.no_grad(), screen.told(progress) as tell:
         detect = score(model, learned.to(device))
         usual, tops = _usual(detect, held, device, tell)
+        if np.isnan(usual).any():
+            raise UsageError(
+                f"the scores of {np.isnan(usual).sum()} of {len(usual)} normal images are NaN: the model has "
+                "diverged, or the score does not suit it"
+            )
         found, pixels = threshold(usual, rate), None if tops is None else threshold(tops, rate)
         names, sizes = named(photos), list(map(len, parts(photos)))
         scores, shares = _scored(detect, photos, names, device, pixels, marks, tell)
