@@ -8,8 +8,7 @@ ROOT holds the parquet folders cifar10 and landscapes. imagehash needs no enviro
 dependency of copyfold: python -m venv ENV && ENV/bin/pip install imagehash.
 
 copies       of every tenth image of a set four copies are made: encoded again as JPEG (quality 30 to 80), resized
-(to
-             40 to 80 % of the side), cropped (2 to 10 % of both sides), brightened (by 1.1 to 1.4). A pair is
+             (to 40 to 80 % of the side), cropped (2 to 10 % of both sides), brightened (by 1.1 to 1.4). A pair is
              right where both are of one image. Precision, recall and F1 over all pairs of what is called near, at
              the default and at other distances; of imagehash's hashes at every number of bits. Equal files in the
              sets themselves count as right. With --run the neighbours of the run's codes are looked at too.

@@ -14,10 +14,9 @@ hours of two cores. Networks learn from normal images alone, for a number of ste
 
     classes    one class of fashion_mnist or cifar10 is normal, the other nine are outliers: AUROC over the test
                images, every class and three seeds
-    odd        landscapes at 64 pixels are normal: black, white, noise and text images, and those of other data
-    sets textures   crops of 64 pixels of forests are normal: defects that no corruption of ours makes are painted
-    over
-               those of test images; AUROC of images and of pixels
+    odd        landscapes at 64 pixels are normal: black, white, noise and text images, and those of other sets
+    textures   crops of 64 pixels of forests, or of coasts, are normal: defects that no corruption of ours makes
+               are painted over those of test images; AUROC of images and of pixels
     mvtec      a category of a folder CATEGORY/{train/good, test/KIND, ground_truth/KIND}, at 128 pixels
 
 "copy" is Conv, trained to copy; "repair" is the recipe `defects`. "plain error" is the squared error that most
@@ -99,7 +98,8 @@ def rows(mvtec: Path | None) -> list[Row]:
     found = []
     for seed in range(3):
         found += [Row("odd", "landscapes", net, seed, STEPS[net]) for net in ("copy", "repair")]
-        found += [Row("textures", "forest", net, seed, STEPS[net]) for net in ("copy", "repair")]
+        for data in ("forest", "coast"):
+            found += [Row("textures", data, net, seed, 4000) for net in ("copy", "repair")]
         for data in ("fashion_mnist", "cifar10"):
             found += [Row("classes", f"{data}/{k}", "copy", seed, STEPS["copy"]) for k in range(10)]
     found += [
@@ -137,7 +137,7 @@ def material(root: Path, mvtec: Path | None, row: Row) -> Material:
     if row.task == "mvtec":
         assert mvtec is not None
         return _mvtec(mvtec / row.data)
-    return _textures(root, few)
+    return _textures(root, row.data, few)
 
 
 def _classes(root: Path, data: str, k: str, few: int | None) -> Material:
@@ -186,16 +186,15 @@ def _text(rng: np.random.Generator, side: int) -> np.ndarray:
     return np.asarray(sheet)[..., None]
 
 
-def _textures(root: Path, few: int | None) -> Material:
-    forests = {
-        part: _of_label(next((root / "landscapes").glob(f"{part}*")), "forest") for part in ("train", "test")
-    }
-    crops = np.asarray(cf.Photos(forests["test"], crop=64, channels=1, whole=True).train)
+def _textures(root: Path, label: str, few: int | None) -> Material:
+    parts = {part: next((root / "landscapes").glob(f"{part}*")) for part in ("train", "test")}
+    found = {part: _of_label(path, label) for part, path in parts.items()}
+    crops = np.asarray(cf.Photos(found["test"], crop=64, channels=1, whole=True).train)
     crops = crops[stratified(len(crops), 400)]
     normal, spoiled = crops[::2], crops[1::2].copy()
     masks = np.stack([_spoil(image, k) for k, image in enumerate(spoiled)])
     kinds = [spoiled[k :: len(DEFECTS)] for k in range(len(DEFECTS))]
-    learned = cf.Photos(forests["train"][: few and 40], crop=64, channels=1)
+    learned = cf.Photos(found["train"][: few and 40], crop=64, channels=1)
     return Material(
         learned,
         normal,

@@ -1,6 +1,6 @@
 """Find the images that are unlike the others, each with a score and a map of where; a page, a table, masks.
 
-DATA is compared with the images that the run was trained on, or with those of --normal; without PHOTOS these
+DATA is compared with the images that the run was trained on, or with those of --normal; without DATA these
 are looked at themselves. What is usual is learned from training images. Above the threshold are a share --rate of
 the held-out ones, which takes 3 / rate of them. The scores are classes: Combined (the default), RelativeError,
 RestorationError (for a run of the recipe defects), Mahalanobis, NeighbourDistance. The table has a row for every
