@@ -24,10 +24,11 @@ class Combined(Score):
 
     median_k and q_k, the quantile of .9, are of the scores s_k of the normal images; 1.28 makes z_k that of a
     normal distribution. Nothing is chosen by outliers, which are not known beforehand. What one score alone finds
-    remains found, and what several see counts more. The map is the mean of the maps that there are.
+    remains found, and what several see counts more. By default one distance of codes knows where things are, and
+    one which features there are. The map is the mean of the maps that there are.
     """
 
-    scores: tuple[Score, ...] = (RelativeError(), NeighbourDistance(), Mahalanobis())
+    scores: tuple[Score, ...] = (RelativeError(), NeighbourDistance(), Mahalanobis(grid=1))
 
     def __post_init__(self) -> None:
         if not self.scores:
