@@ -14,7 +14,7 @@ from jaxtyping import install_import_hook
 
 # not the models: what they say of a wrong argument is tested, and would never be heard;
 # not the samplers: a wrapped generator function is none to torch.no_grad
-MATHEMATICS = ("corruptions", "measures", "objectives", "probes", "restoration")
+MATHEMATICS = ("corruptions", "measures", "objectives", "probes", "restoration", "detection")
 install_import_hook([f"copyfold.{name}" for name in MATHEMATICS], "beartype.beartype")
 
 

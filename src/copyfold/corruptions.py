@@ -204,6 +204,100 @@ class Blur(Corruption):
         )
 
 
+@dataclass(frozen=True)
+class Patches(Corruption):
+    r"""Paint defects over an image: pieces of other images, colours, smooth textures.
+
+        x~ = (1 - s m) x + s m c,   m in [0, 1] the mask of one of 1 to `count` defects
+
+    Masks m are rectangles, lines a pixel or more wide, or blobs, at any place and angle. `size` is half of a
+    defect's length, as a share of the image's shorter side; of a pair (low, high) its logarithm is drawn. The
+    content c is a piece of another image of the batch (of the image itself where it is alone), one colour, or a
+    smooth texture; `strength` is s. `clean` is the share of images that stay as they are.
+
+    A network that is trained to undo it (recipe `defects`) repairs structured defects that it has not seen, and
+    what it changes shows where they are: the idea of arXiv:2511.07233.
+    """
+
+    count: int = 3
+    size: Level = (0.03, 0.25)
+    strength: Level = (0.3, 1.0)
+    clean: float = 0.2
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.count, int) and self.count >= 1
+        _require(whole, f"Patches(count={self.count}) is invalid: expected a whole number of at least 1")
+        _take(self, "size", 1e-3, 1.0)
+        _take(self, "strength", 0.0, 1.0)
+        _require(0 <= self.clean <= 1, f"Patches(clean={self.clean}) is invalid: expected a number from 0 to 1")
+
+    def __call__(self, x: Images, rng: Generator | None = None) -> Images:
+        """Paint 1 to `count` defects, as likely each, over every image that does not stay as it is."""
+        painted = x
+        wanted = _chance(x, rng) * self.count
+        for k in range(self.count):
+            seen = self._mask(x, rng) * drawn(_pair(self.strength), x, rng) * (wanted >= k)
+            painted = painted + seen * (self._content(x, rng) - painted)
+        return torch.where(_chance(x, rng) < self.clean, x, painted)
+
+    def _mask(self, x: Images, rng: Generator | None) -> Tensor:
+        """The mask of one defect for every image, b x 1 x h x w; soft over one pixel at its edge."""
+        height, width = x.shape[2:]
+        side = min(height, width)
+        down, right, angle, kind, breadth = (_chance(x, rng) for _ in range(5))
+        low, high = map(math.log, _pair(self.size))
+        a = side * torch.exp(drawn((low, high), x, rng))  # half of its length, in pixels
+        line = kind < 1 / 3
+        b = torch.where(line, 0.5 + 0.02 * side * breadth, a * (0.3 + 0.7 * breadth))
+        y = torch.arange(height, dtype=x.dtype, device=x.device)[:, None] + 0.5 - down * height
+        z = torch.arange(width, dtype=x.dtype, device=x.device) + 0.5 - right * width
+        cos, sin = torch.cos(math.pi * angle), torch.sin(math.pi * angle)
+        u, v = (cos * z + sin * y) / a, (cos * y - sin * z) / b
+        box = torch.maximum(u.abs(), v.abs())
+        blob = (u.square() + v.square()).sqrt() + 0.5 * (_smooth(x[:, :1], rng) - 0.5)
+        inside = 1 - torch.where(kind > 2 / 3, blob, box)
+        return (inside * torch.minimum(a, b) + 0.5).clamp(0, 1)
+
+    def _content(self, x: Images, rng: Generator | None) -> Images:
+        """What is painted: a piece of another image, a colour or a smooth texture, b x c x h x w."""
+        b, _, height, width = x.shape
+        # Drawn in float32, whatever x has, and floored only then: a GPU gets the numbers of a CPU
+        other, down, right = (uniform_like(x[:, 0, 0, 0], rng) for _ in range(3))
+        i = torch.arange(b, device=x.device)
+        others = (i + 1 + (other * (b - 1)).long()) % b
+        rows = (torch.arange(height, device=x.device) + (down * height).long()[:, None]) % height
+        columns = (torch.arange(width, device=x.device) + (right * width).long()[:, None]) % width
+        piece = x[others[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        colour = uniform_like(x[:, :, :1, :1], rng).to(x)
+        texture = (colour + _smooth(x, rng) - 0.5).clamp(0, 1)
+        kind = _chance(x, rng)
+        return torch.where(kind < 0.5, piece, torch.where(kind < 0.75, colour, texture))
+
+
+def _pair(level: Level) -> tuple[float, float]:
+    return level if isinstance(level, tuple) else (level, level)
+
+
+def _chance(x: Images, rng: Generator | None) -> Tensor:
+    """A sample of U(0, 1) for every image, b x 1 x 1 x 1."""
+    return uniform_like(x[:, :1, :1, :1], rng).to(x)
+
+
+def _smooth(x: Images, rng: Generator | None, cells: int = 6) -> Images:
+    """Smooth random textures of x's shape in [0, 1]: a coarse grid of uniform noise, interpolated."""
+    height, width = x.shape[2:]
+    coarse = uniform_like(x.new_empty(*x.shape[:2], cells, cells), rng).to(x)
+    rows, columns = (_between(cells, side).to(x) for side in (height, width))
+    return rows @ coarse @ columns.T
+
+
+def _between(cells: int, side: int) -> Tensor:
+    """Linear interpolation from `cells` points to `side` pixels, as a side x cells matrix in float64."""
+    place = torch.linspace(0, cells - 1, side, dtype=torch.float64)
+    points = torch.arange(cells, dtype=torch.float64)
+    return (1 - (place[:, None] - points).abs()).clamp(min=0)
+
+
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise UsageError(message)

@@ -17,7 +17,8 @@ from copyfold.catalogue import Recorded, modules, nearest
 
 FAMILIES = (
     *("types", "errors", "corruptions", "models", "objectives", "samplers", "probes", "problems", "pictures"),
-    *("data", "runs", "restoration", "inverse", "report", "training"),  # what is slow to import comes last
+    *("data", "runs", "restoration", "inverse", "report", "detection"),
+    "training",  # what is slow to import comes last
 )
 """Where copyfold's own names come from."""
 

@@ -49,7 +49,8 @@ WRONG = {
     "tran": ("no command 'tran'", "did you mean train?"),
     "--verbose": (
         "no command '--verbose'",
-        "one of compare, data, denoise, embed, export, models, probe, push, report, restore, sample, study, train",
+        "choose one of compare, data, denoise, duplicates, embed, export, models, outliers, probe, push, report, "
+        "restore, sample, similar, study, train",
     ),
     "train --epochz=3": ("--epochz is not an option of copyfold train", "did you mean --epochs?"),
     "train --epoch=3": ("--epoch is not an option", "did you mean --epochs?"),

@@ -6,7 +6,9 @@ import torch
 from copyfold.cli import _device
 
 
-@pytest.mark.parametrize("command", ["sample", "probe", "report", "denoise", "restore", "embed"])
+@pytest.mark.parametrize(
+    "command", ["sample", "probe", "report", "denoise", "restore", "embed", "outliers", "similar"]
+)
 def test_a_missing_device_is_refused(command, copyfold, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     photo = ["photo.png"] if command in ("denoise", "restore") else []

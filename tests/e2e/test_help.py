@@ -6,6 +6,7 @@ import pytest
 
 from copyfold import catalogue
 from copyfold.cli import commands
+from copyfold.detection.base import Score
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.probes.base import Probe
@@ -41,6 +42,9 @@ TITLES = {
     "probe": ["how DATA is read"],
     "report": ["how DATA is read"],
     "embed": ["how DATA is read"],
+    "outliers": ["how DATA is read"],
+    "similar": ["how DATA is read"],
+    "duplicates": ["what is compared"],
 }
 
 
@@ -70,6 +74,7 @@ def test_switches_are_in_their_group(copyfold):
         ("probe", "--probe", Probe),
         ("sample", "--sampler", Sampler),
         ("restore", "--problem", Problem),
+        ("outliers", "--score", Score),
     ],
 )
 def test_the_classes_of_an_option_are_listed_and_each_has_help(command, option, base, copyfold):

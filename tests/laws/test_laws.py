@@ -15,6 +15,7 @@ from torch import Generator
 import copyfold as cf
 from copyfold import catalogue
 from copyfold.corruptions import Corruption
+from copyfold.detection.base import Score
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import receptive_field
 from copyfold.models.unet import Middle
@@ -54,6 +55,7 @@ BASES = (
     Probe,
     Baseline,
     Problem,
+    Score,
 )
 
 
@@ -236,6 +238,36 @@ def test_a_configuration_is_frozen_plain_data_and_rebuilds_the_object(cls):
     for field in dataclasses.fields(made):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(made, field.name, None)
+
+
+# ---------------------------------------------------------------- scores of our own
+
+
+@pytest.mark.parametrize("cls", classes(Score))
+@pytest.mark.parametrize("model", [cf.Conv, cf.MLP, cf.Variational, None])
+def test_every_score_is_a_function_of_one_image(cls, model):
+    """One number for every image, and a map or none, whatever else is scored, with pixels missing too.
+
+    The model and the images stay as they are.
+    """
+    net, score = ready(model), cls()
+    normal, x = images(net, 24), torch.rand(5, *net.shape, generator=Generator().manual_seed(9))
+    x[0, :, :2] = torch.nan
+    before, given = {k: v.clone() for k, v in net.state_dict().items()}, x.clone()
+    with net.using("running"):
+        detect = score(net, normal)
+        found, alone = detect(x), detect(x[2:3])
+        again = score(net, normal)(x)
+    assert found.scores.shape == (5,)
+    assert found.scores.isfinite().all()
+    assert torch.equal(found.scores, again.scores)
+    torch.testing.assert_close(found.scores[2:3], alone.scores, rtol=1e-3, atol=1e-4)
+    if found.maps is not None:
+        assert found.maps.shape == (5, *net.shape[1:])
+        assert found.maps.isfinite().all()
+    assert not found.scores.requires_grad
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    assert torch.equal(x.nan_to_num(-1), given.nan_to_num(-1))
 
 
 # ---------------------------------------------------------------- architectures of our own

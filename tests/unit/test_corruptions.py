@@ -10,10 +10,10 @@ import torch
 from scipy import ndimage
 
 from copyfold import catalogue
-from copyfold.corruptions import Blur, Clean, Corruption, Gaussian, Masking, Mix, noise_like
+from copyfold.corruptions import Blur, Clean, Corruption, Gaussian, Masking, Mix, Patches, noise_like
 from copyfold.errors import UsageError
 
-ALL = [Clean(), Mix(), Mix(keep=0.0), Gaussian(), Masking(), Masking(0.3, rescale=True), Blur()]
+ALL = [Clean(), Mix(), Mix(keep=0.0), Gaussian(), Masking(), Masking(0.3, rescale=True), Blur(), Patches()]
 
 
 def seeded(seed=0):
@@ -266,3 +266,63 @@ def test_rescaled_masking_keeps_the_mean_at_every_rate():
 def test_invalid_pairs_of_levels_are_refused(make):
     with pytest.raises(UsageError):
         make()
+
+
+# ---------------------------------------------------------------- Patches
+
+
+def changed(x, corruption, seed=0):
+    """Which pixels of which images are changed."""
+    return (corruption(x, seeded(seed)) != x).any(1)
+
+
+def test_patches_leave_their_share_of_images_as_they_are():
+    x = photos(600, 1, 12, 12)
+    clean = (~changed(x, Patches(clean=0.3)).flatten(1).any(1)).double().mean().item()
+    # a defect beside the image, or of its own colour, is none: there are somewhat more clean images than that
+    assert abs(clean - 0.3) <= 5 * (0.3 * 0.7 / 600) ** 0.5 + 0.03
+    assert changed(x, Patches(clean=0.0, size=(0.2, 0.25), strength=1.0)).flatten(1).any(1).double().mean() > 0.95
+
+
+def test_patches_grow_with_their_size_and_number():
+    x = photos(400, 1, 32, 32)
+    shares = [
+        changed(x, Patches(count, size, 1.0, 0.0)).double().mean().item()
+        for count, size in ((1, 0.05), (1, 0.2), (3, 0.2))
+    ]
+    assert shares[0] < shares[1] < shares[2]
+    # a box or blob of half-length .2 covers at most .4 x .4 of the image, a line less
+    assert shares[1] < 0.16
+
+
+def test_a_patch_of_another_image_comes_from_another_image():
+    """Images of one value each: what a piece, a colour or a texture can be is told apart by its value."""
+    x = torch.linspace(0, 1, 11)[:, None, None, None].expand(11, 1, 24, 24).contiguous()
+    pure = Patches(1, 0.25, 1.0, 0.0)
+    out = torch.cat([pure(x, seeded(k)) for k in range(20)])
+    centre = [o[o != v] for o, v in zip(out.flatten(1), x.flatten(1)[:, 0].repeat(20), strict=True)]
+    values = torch.tensor([c.mode().values.item() for c in centre if len(c) > 20])
+    pieces = (values[:, None] - x[:, 0, 0, 0]).abs().min(1).values < 1e-6
+    assert 0.3 < pieces.double().mean() < 0.7  # half are pieces, the others colours and textures
+
+
+def test_strength_is_the_share_of_the_content():
+    x = torch.zeros(200, 1, 24, 24)
+    x[100:] = 1
+    faint = Patches(1, 0.2, 0.25, 0.0)(x, seeded()) - x
+    assert faint.abs().max() <= 0.25 + 1e-6
+    assert faint.abs().max() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"count": 0}, "count=0"),
+        ({"size": (0.0, 0.1)}, "between 0.001 and 1"),
+        ({"strength": (0.5, 0.2)}, "the lower number first"),
+        ({"clean": 1.5}, "from 0 to 1"),
+    ],
+)
+def test_patches_that_cannot_be_are_refused(given, said):
+    with pytest.raises(UsageError, match=said):
+        Patches(**given)

@@ -272,6 +272,23 @@ def test_a_probe_gives_the_same_reading_on_the_other_device(probe: Any, kind: st
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
+@pytest.mark.parametrize("kind", ["variational", "tuple"])
+@pytest.mark.parametrize("cls", catalogue.classes(cf.Score).values())
+def test_a_score_is_the_same_on_the_other_device(cls: Any, kind: str) -> None:
+    model = looked_at(kind)
+    model.statistics = "running"
+    normal, x = images(model, 24), REFERENCE[:5]
+    with torch.no_grad():
+        here = cls()(model, normal)(x)
+        with Elsewhere():
+            there = cls()(away(model), away(normal))(away(x))
+            assert isinstance(there.scores, There)
+            scores, maps = there.scores.cpu(), None if there.maps is None else there.maps.cpu()
+    torch.testing.assert_close(scores, here.scores, rtol=1e-3, atol=1e-4)
+    if here.maps is not None:
+        torch.testing.assert_close(maps, here.maps, rtol=1e-3, atol=1e-3)
+
+
 # ---------------------------------------------------------------- photographs, pictures, commands
 
 
@@ -313,6 +330,8 @@ COMMANDS = {
     "denoise": (),
     "restore": ("--problem=Deblur", "--ascent.steps=2", "--out=restored.png"),
     "report": (),
+    "outliers": ("--rate=0.9", "--marks=marks"),
+    "similar": ("--count=2",),
 }
 
 

@@ -561,3 +561,16 @@ def test_panels_beside_each_other_show_every_series_once_in_the_legend():
     assert colours[0]["second"] == colours[1]["second"] != colours[0]["first"]
     with pytest.raises(UsageError, match="above 0"):
         pictures.beside({"steps": {"zero": ([1], [0.0])}}, "error", logy=True)
+
+
+def test_a_heated_image_is_grey_where_it_is_usual_and_red_where_it_is_not():
+    x = torch.full((1, 3, 2, 3), 0.4)
+    maps = torch.tensor([[[-5.0, 1.0, 2.0], [3.0, 9.0, 1.5]]])
+    found = pictures.heated(x, maps, 1.0, 3.0)
+    usual = found[0, :, 0, :2]
+    torch.testing.assert_close(usual, torch.full((3, 2), 0.4))
+    red = found[0, :, 1, 0]
+    torch.testing.assert_close(red, found[0, :, 1, 1])  # no more than the highest
+    torch.testing.assert_close(red, torch.tensor([0.3 * 0.4 + 0.7, 0.12, 0.12]))
+    yellow = found[0, :, 0, 2]
+    torch.testing.assert_close(yellow, torch.tensor([0.82, 0.82, 0.12]))

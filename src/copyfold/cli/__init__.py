@@ -84,7 +84,7 @@ def commands() -> list[str]:
 
 def _overview(names: list[str]) -> str:
     """The text of --help."""
-    lines = [f"  {name:<9} {_head(name)}" for name in names]
+    lines = [f"  {name:<10} {_head(name)}" for name in names]
     return "\n".join(
         [
             "usage: copyfold COMMAND ...     copyfold COMMAND --help describes a command",

@@ -123,6 +123,12 @@ def given(run: Run, source: str, options: Namespace) -> Photos:
     return _read(run, source, taken | {"whole": True})
 
 
+def files(run: Run, paths: list[str]) -> Photos:
+    """Single image files, in the size, channels, range and bits of the run."""
+    taken = {name: run.recipe.get(name) for name in ("range", "bits", "fit")}
+    return _read(run, paths, taken | {"whole": True})
+
+
 def reference(photos: Photos | Stream) -> Sample:
     """Training images, or other photos where given: to fit on, and to search for nearest neighbours."""
     found = photos.sample("train", REFERENCE)
@@ -136,7 +142,7 @@ def equipped(thing: T, **found: Callable[[], Any]) -> T:
     return catalogue.changed(thing, **missing) if missing else thing
 
 
-def _read(run: Run, source: str | None, taken: dict[str, Any]) -> Photos:
+def _read(run: Run, source: str | list[str] | None, taken: dict[str, Any]) -> Photos:
     channels, height, width = run.model.shape
     size = "size" if run.recipe.get("crop") is None else "crop"
     taken = {name: value for name, value in taken.items() if value is not None}

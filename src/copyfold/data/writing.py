@@ -1,5 +1,6 @@
-"""Tables written to a parquet file, which `datasets`, pandas and the like read."""
+"""Tables written to a file, .parquet or .csv, which `datasets`, pandas and the like read."""
 
+import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -7,9 +8,52 @@ from typing import Any
 
 import numpy as np
 
+from copyfold.errors import UsageError
 from copyfold.files import escaped, written
 
 GROUP = 2**25  # bytes that are in memory before they are written, together as a row group
+ROWS = 4096  # rows of a table that are written together
+
+
+def check_table(path: str | Path) -> None:
+    """UsageError where a path is none of a table that can be written."""
+    if Path(path).suffix not in (".csv", ".parquet"):
+        raise UsageError(f"{path} is invalid for a table: expected a .csv or .parquet file")
+
+
+def write_table(path: str | Path, columns: Mapping[str, tuple[Any, Any]]) -> Path:
+    """Write columns, each a kind and a sequence of values, to a .csv or .parquet file, and return its path.
+
+    Kinds are those of `write_parquet`. In a .csv file a class has its name, truth is true or false, and numbers
+    are in full.
+    """
+    check_table(path)
+    path = Path(path)
+    kinds = {name: kind for name, (kind, _) in columns.items()}
+    values = [found for _, found in columns.values()]
+    starts = range(0, len(values[0]), ROWS)
+    batches = ([found[start : start + ROWS] for found in values] for start in starts)
+    if path.suffix == ".parquet":
+        write_parquet(path, kinds, batches)
+        return path
+    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(kinds)
+        for batch in batches:
+            cells = [
+                [_cell(kind, value) for value in found] for kind, found in zip(kinds.values(), batch, strict=True)
+            ]
+            writer.writerows(zip(*cells, strict=True))
+    return path
+
+
+def _cell(kind: Any, value: Any) -> Any:
+    """A value as a .csv file has it."""
+    if isinstance(kind, tuple):
+        return kind[int(value)] if value >= 0 else ""
+    if kind == "name":
+        return escaped(str(value))
+    return str(bool(value)).lower() if kind == "bool" else value
 
 
 def write_parquet(path: str | Path, columns: Mapping[str, Any], batches: Iterable[Sequence[Any]]) -> int:

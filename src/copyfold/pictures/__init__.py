@@ -15,6 +15,7 @@ from copyfold.pictures.films import sampled as sampled
 from copyfold.pictures.grids import Contrast as Contrast
 from copyfold.pictures.grids import Picture as Picture
 from copyfold.pictures.grids import grid, save_picture
+from copyfold.pictures.grids import heated as heated
 from copyfold.pictures.grids import png as png
 from copyfold.pictures.notebook import Clip as Clip
 from copyfold.pictures.notebook import embedded as embedded

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from copyfold.errors import UsageError
 from copyfold.files import written
-from copyfold.types import Images
+from copyfold.types import Float, Images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,6 +41,18 @@ def grid(
     """
     cells = to_bytes(images, contrast)
     return tiled(enlarged(cells, visible_scale(cells) if scale is None else scale), columns, gap)
+
+
+def heated(images: Images, maps: Float[Tensor, "b h w"], low: float, high: float) -> Images:
+    """Images in grey, under the colours of maps: what is at `low` or less stays grey, `high` and more is red.
+
+    In between the grey goes over into yellow and then into red. b x 3 x h x w.
+    """
+    grey = images.nan_to_num(0.5).clamp(0, 1).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    heat = ((maps.to(grey) - low) / max(high - low, 1e-12)).clamp(0, 1)[:, None]
+    hot = torch.cat([torch.ones_like(heat), (2 - 2 * heat).clamp(0, 1), torch.zeros_like(heat)], dim=1)
+    cover = 0.7 * (2 * heat).clamp(max=1)
+    return (1 - cover) * grey + cover * hot
 
 
 def png(picture: "Picture | Figure") -> bytes:

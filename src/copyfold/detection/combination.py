@@ -1,0 +1,60 @@
+"""Several scores as one, put together without having seen an outlier."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from copyfold.detection.base import Detector, Score, Scored, in_parts
+from copyfold.detection.codes import Mahalanobis, NeighbourDistance
+from copyfold.detection.errors import RelativeError
+from copyfold.errors import UsageError
+from copyfold.models.base import Autoencoder
+from copyfold.types import Float, Images
+
+UPPER = 0.9  # the quantile whose distance from the median is the scale of a score
+NORMAL = 1.2815515655446004  # its place in a standard normal distribution
+
+
+@dataclass(frozen=True)
+class Combined(Score):
+    r"""Several scores as one: how far each is above what is usual.
+
+        score = sqrt(sum_k max(z_k, 0)^2),   z_k = 1.28 (s_k - median_k) / (q_k - median_k)
+
+    median_k and q_k, the quantile of .9, are of the scores s_k of the normal images; 1.28 makes z_k that of a
+    normal distribution. Nothing is chosen by outliers, which are not known beforehand. What one score alone finds
+    remains found, and what several see counts more. By default one distance of codes knows where things are, and
+    one which features there are. The map is the mean of the maps that there are.
+    """
+
+    scores: tuple[Score, ...] = (RelativeError(), NeighbourDistance(), Mahalanobis(grid=1))
+
+    def __post_init__(self) -> None:
+        if not self.scores:
+            raise UsageError("Combined(scores=()) is invalid: expected at least one score")
+        object.__setattr__(self, "scores", tuple(self.scores))
+
+    @torch.no_grad()
+    def __call__(self, model: Autoencoder, normal: Images) -> Detector:
+        """Learn each score, and what is usual in it."""
+        detectors = [score(model, normal) for score in self.scores]
+        usual = [_usual(in_parts(detect, normal).scores) for detect in detectors]
+
+        def detect(x: Images) -> Scored:
+            found = [detect(x) for detect in detectors]
+            z = torch.stack(
+                [(part.scores - median) / scale for part, (median, scale) in zip(found, usual, strict=True)]
+            )
+            maps = [part.maps for part in found if part.maps is not None]
+            score = z.clamp(min=0).square().sum(0).sqrt()
+            return Scored(score, torch.stack(maps).mean(0) if maps else None)
+
+        return detect
+
+
+def _usual(scores: Float[Tensor, "b"]) -> tuple[Tensor, Tensor]:
+    """The median of scores, and their standard deviation by the upper half of them."""
+    ordered = scores.sort().values
+    median, upper = ordered[len(scores) // 2], ordered[min(int(UPPER * len(scores)), len(scores) - 1)]
+    return median, ((upper - median) / NORMAL).clamp(min=torch.finfo(scores.dtype).tiny)
