@@ -93,6 +93,7 @@ def prepared(folder: Path) -> None:
     Image.fromarray(colours[0]).convert("P").save("images/palette.png")
     Image.fromarray(rng.random((12, 10)).astype(np.float32)).save("images/float.tif")
     np.save("array.npy", colours)
+    np.save("normal.npy", rng.integers(0, 255, (48, 12, 10, 3), np.uint8))
     np.savez_compressed("arrays.npz", x_train=colours, y_train=np.arange(12) % 3, x_test=colours[:4])
     coded = []
     for image in colours:
@@ -120,6 +121,7 @@ def prepared(folder: Path) -> None:
     }.items():
         made = main(["train", "images", "--channels", "3", *model, *train, "--run", name])
         assert made == 0, name
+    shutil.copytree("run", "other")
 
 
 # ---------------------------------------------------------------- damage
@@ -229,43 +231,46 @@ def odd_array(rng: random.Random) -> np.ndarray:
 
 QUICK = ["--size", "8", "--limit", "24", "--epochs", "1", "--threads", "1", "--no-pictures", "--batch", "8"]
 TRAIN = ["--model", "MLP", "--model.hidden", "[4]", *QUICK]
+RUNS = ["run", "conv", "vae"]
 MEETS: dict[str, list[list[str]]] = {
     "run": [
         ["sample", "RUN", "--sampler.steps", "1", "--count", "2", "--out", "out.png"],
-        ["sample", "RUN", "--sampler", "Walk", "--sampler.steps", "1", "--count", "2", "--out", "out.gif"],
-        ["probe", "RUN", "--probe", "Nearest", "--count", "2"],
-        ["embed", "RUN", "--out", "codes.parquet"],
+        ["sample", "RUN", "--sampler", "Walk", "--start", "images", "--sampler.steps", "1", "--out", "out.gif"],
+        ["probe", "RUN", "images", "--probe", "Nearest", "--count", "2"],
+        ["embed", "RUN", "images", "--out", "codes.parquet"],
         ["denoise", "RUN", "images", "--out", "clean"],
-        ["restore", "RUN", "images/a.png", "--problem", "Missing", "--ascent.steps", "2"],
-        ["compare", "RUN", "run", "--out", "compared"],
-        ["train", "--run", "RUN", "--resume", "--epochs", "2", "--no-pictures"],
-        ["train", "--config", "RUN", "--run", "new", *QUICK],
-        [
-            "train",
-            "--config",
-            "RUN/recipe.yaml",
-            "--run",
-            "new",
-            "--epochs",
-            "1",
-            "--limit",
-            "24",
-            "--no-pictures",
-        ],
+        ["restore", "conv", "images/a.png", "--problem", "Missing", "--ascent.steps", "2"],
+        ["compare", "RUN", "other", "--out", "compared"],
+        ["outliers", "RUN", "images", "--rate", "0.5", "--normal", "normal.npy", "--out", "odd.csv"],
+        ["similar", "RUN", "images", "--out", "near.csv"],
+        ["push", "RUN", "a/b", "--out", "shown"],
+        ["export", "RUN", "--out", "model.pt2", "--format", "torch"],
+        ["train", "images", "--run", "RUN", "--resume", "--epochs", "2", "--no-pictures"],
+        ["train", "images", "--config", "RUN", "--run", "new", *QUICK],
+        ["train", "images", "--config", "RUN/recipe.yaml", "--run", "new", *QUICK],
     ],
     "source": [
         ["data", "SOURCE"],
         ["train", "SOURCE", *TRAIN, "--run", "new"],
         ["train", "SOURCE", *TRAIN, "--run", "new", "--skip-bad"],
-        ["embed", "run", "--data", "SOURCE", "--out", "codes.parquet"],
-        ["denoise", "run", "SOURCE", "--out", "clean"],
+        ["embed", "run", "SOURCE", "--out", "codes.parquet"],
+        ["duplicates", "SOURCE", "--out", "twice.csv"],
+        ["outliers", "run", "SOURCE", "--rate", "0.5", "--normal", "normal.npy", "--out", "odd.csv"],
+        ["similar", "run", "SOURCE", "--out", "near.csv"],
     ],
 }
 
 
+def of_nothing(rng: random.Random) -> Case:
+    """Nothing damaged: every command must end with a result, or the others meet no more than its refusal."""
+    words = rng.choice([*MEETS["run"], *MEETS["source"]])
+    run, source = rng.choice(RUNS), rng.choice(["images", "array.npy", "arrays.npz", "table", "images.zip"])
+    return Case("sound", "", [word.replace("RUN", run).replace("SOURCE", source) for word in words])
+
+
 def of_a_run(rng: random.Random) -> Case:
     """One file of a run damaged, and a command that reads the run."""
-    run = rng.choice(["run", "conv", "vae"])
+    run = rng.choice(RUNS)
     file = rng.choice(sorted(path for path in Path(run).rglob("*") if path.is_file() and path.name != ".lock"))
     how = damaged(file, rng)
     return Case("run", f"{file}: {how}", [word.replace("RUN", run) for word in rng.choice(MEETS["run"])])
@@ -310,7 +315,7 @@ def of_words(rng: random.Random) -> Case:
     known = [flag for flag in flags(words[0]) if flag not in NEVER]
     for _ in range(rng.choice([1, 1, 2, 4])):
         flag = rng.choice(known) if known and rng.random() < 0.9 else rng.choice(WORDS)
-        short = flag.rpartition(".")[2].lstrip("-") in LONG
+        short = flag.rpartition(".")[2].lstrip("-") in LONG or rng.random() < 0.4
         given = rng.choice(FEW) if short else rng.choice([str(rng.choice(NUMBERS)), rng.choice(WORDS)])
         words += [f"{flag}={given}"] if rng.random() < 0.5 else [flag, given]
     if rng.random() < 0.1:
@@ -327,7 +332,7 @@ def flags(command: str) -> list[str]:
     return sorted(set(re.findall(r"^ +(?:\[?-\w, )?\[?(--[a-z][\w.-]*)", text.getvalue(), re.MULTILINE)))
 
 
-KINDS: list[Callable[[random.Random], Case]] = [of_a_run, of_images, of_a_source, of_words]
+KINDS: list[Callable[[random.Random], Case]] = [of_a_run, of_images, of_a_source, of_words, of_nothing]
 
 
 # ---------------------------------------------------------------- running them
@@ -367,34 +372,43 @@ def run(case: Case, place: Path) -> Outcome:
         finally:
             sys.stderr.flush()
             os._exit(code)
-    wrong, code, active, spent = "", 0, begun, [""]
+    wrong, code = watched(child)
+    text = said.read_text(errors="replace") if said.exists() else ""
+    return Outcome(wrong or judged(case, code, text), code, text, time.monotonic() - begun)
+
+
+def watched(child: int) -> tuple[str, int]:
+    """Wait for a process; "memory" or "hang" where it had to be killed, and its exit code."""
+    active, spent = time.monotonic(), [""]
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            code = os.waitstatus_to_exitcode(status)
-            break
+            return "", os.waitstatus_to_exitcode(status)
+        wrong = ""
         with contextlib.suppress(OSError, IndexError):
             if int(Path(f"/proc/{child}/statm").read_text().split()[1]) * resource.getpagesize() > MEMORY:
                 wrong = "memory"
             state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
             if state[0] == "R" or state[11:13] != spent:  # it works, or waits for its turn of the processor
                 active, spent = time.monotonic(), state[11:13]
-        wrong = wrong or ("hang" if time.monotonic() - active > IDLE else "")
-        if wrong:
+        if wrong or time.monotonic() - active > IDLE:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            break
+            return wrong or "hang", 0
         time.sleep(0.01)
-    text = said.read_text(errors="replace") if said.exists() else ""
-    if not wrong and code in (-signal.SIGXCPU, -signal.SIGKILL):
-        wrong = "hang"
-    if not wrong and code < 0:
-        wrong = f"crash by {signal.Signals(-code).name}"
-    if not wrong and any(fault in text for fault in FAULTS):
-        wrong = "fault"
-    if not wrong and (code not in CODES or (code and not text.strip())):
-        wrong = f"exit code {code}"
-    return Outcome(wrong, code, text, time.monotonic() - begun)
+
+
+def judged(case: Case, code: int, text: str) -> str:
+    """What is wrong with how a command ended; "" where nothing is."""
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return "hang"
+    if code < 0:
+        return f"crash by {signal.Signals(-code).name}"
+    if any(fault in text for fault in FAULTS):
+        return "fault"
+    if code not in CODES or (code and not text.strip()):
+        return f"exit code {code}"
+    return "refused" if code and case.kind == "sound" else ""
 
 
 def share(worker: int, options: argparse.Namespace, source: Path, results: Path) -> None:

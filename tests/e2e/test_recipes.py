@@ -17,8 +17,8 @@ FAST = ("--epochs=1", "--limit=32", "--precision=32")
 def test_the_recipes_of_the_texts_exist():
     assert set(RECIPES) == {
         "plain", "overcomplete", "denoising", "masking", "denoiser", "noisy-only", "prior", "defects",
-        "contractive", "l1-sparse", "kl-sparse", "vae", "beta-vae", "unet", "unet-wide", "unet-deep", "unet-hidden",
-        "attention", "essay",
+        "contractive", "l1-sparse", "kl-sparse", "vae", "beta-vae", "unet", "unet-wide", "unet-deep",
+        "unet-hidden", "attention", "essay",
     }  # fmt: skip
 
 
