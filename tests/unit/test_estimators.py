@@ -206,7 +206,6 @@ def test_a_diverged_training_is_an_error(digits):
         ({"batch": 0}, "batch=0 is invalid"),
         ({"lr": 0}, "lr=0 is invalid"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_is_said_in_a_line(given, said, digits):
     with pytest.raises(cf.UsageError, match=said) as caught:
