@@ -51,7 +51,7 @@ Restore: TypeAlias = Callable[[Tensor, float], Tensor]
 def images(folder: Path) -> Iterator[Tensor]:
     """The images of a folder in the order of their names, 1 x 1 x h x w in [0, 1]."""
     for path in sorted(folder.glob("*.png")):
-        yield torch.from_numpy(np.asarray(Image.open(path).convert("L"))).div(255)[None, None]
+        yield torch.from_numpy(np.array(Image.open(path).convert("L"))).div(255)[None, None]
 
 
 def noisy(x: Tensor, std: float, seed: int) -> Tensor:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes every picture of README and docs: docs/pictures.sh LANDSCAPES (a folder of images or a dataset folder)
-# Two trainings of about twelve minutes each, one of fifteen and one of four on two slow cores, and a browser for the picture
+# Two trainings of about twelve minutes each and one of four on two slow cores, and a browser for the picture
 # of a report. What is in runs/ already is taken from there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,8 +12,7 @@ train=(copyfold train "$1" --size 64 --model UNet --model.width 32 --epochs 30 -
 cp runs/landscapes/findings/denoising-gaussian.png docs/pictures/denoising.png
 cp runs/landscapes/findings/denoising-mix.png docs/pictures/denoising-mix.png
 cp runs/landscapes/findings/loss.png docs/pictures/loss.png
-copyfold train "$1" --size 64 --config denoiser --run runs/denoiser --resume
-cp runs/denoiser/findings/denoising-gaussian.png docs/pictures/denoiser.png
+python docs/denoiser_picture.py  # needs the package copyfold-weights
 copyfold models UNet --model.width 64 --model.skips self --size 128 --picture docs/pictures/unet.png
 (cd docs/pictures && python ../../examples/score_field.py)
 copyfold sample runs/landscapes --out docs/pictures/from-noise.png

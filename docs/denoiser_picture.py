@@ -1,0 +1,21 @@
+"""The README's picture of the denoiser: python docs/denoiser_picture.py, with the package copyfold-weights."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from skimage.data import camera
+
+import copyfold as cf
+from copyfold import pictures
+from copyfold.measures import psnr
+from copyfold.restoration import restore
+
+OUT, STD = Path(__file__).parent / "pictures" / "denoiser.png", 25
+
+clean = torch.from_numpy(np.array(camera())).div(255)[None, None]
+noisy = clean + STD / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+restored = restore(cf.pretrained(), noisy).clamp(0, 1)
+print(*(f"{psnr(x, clean).item():.2f}" for x in (noisy, restored)))
+shown = [x[..., 40:296, 130:386] for x in (clean, noisy, restored)]
+pictures.save_picture(pictures.grid(torch.cat(shown), columns=3, scale=1), OUT)
