@@ -197,12 +197,28 @@ def read_off(
 
 
 def every_look(lab: Lab, seed: int, names: Collection[str], only: Callable[[str], bool]) -> Reading:
-    """Every look of these networks that was reached, called "NAME at AT"."""
+    """The numbers of every look of these networks that was reached, called "NAME at AT", without `copying`."""
     looks: dict[str, tuple[str, str]] = {}
     for name in names:
         found = reading(lab, name, seed).numbers
         looks |= {f"{name} at {at}": (name, at) for at in _places() if f"{at}: copy, {RUNNING}" in found}
-    return Reading(read_off(lab, seed, looks, only).numbers, {})
+    numbers = read_off(lab, seed, looks, only).numbers
+    return Reading({what: value for what, value in numbers.items() if not what.startswith(MARK)}, {})
+
+
+def denoised(lab: Lab, model: Autoencoder, seed: int, called: str) -> tuple[dict[str, Tensor], dict[str, Images]]:
+    """Squared errors of a denoiser on the curve's noisy images, the brightness of a mix undone; and some outputs.
+
+    "CALLED: error, N" for every noise, with running statistics; the images CALLED are for noise of std 0.2.
+    """
+    photos = photographs(lab)
+    x, numbers, images = lab.images(photos), dict[str, Tensor](), dict[str, Images]()
+    for name, (_, corrupted) in _noisy(lab, photos, seed).items():
+        output = restored(model, _undone(NOISES[name], corrupted)[0], statistics="running")
+        numbers[f"{called}: error, {name}"] = mse(output, x)
+        if name == "gaussian 0.2":
+            images[called] = output[:SHOWN]
+    return numbers, images
 
 
 def places(found: Sequence[Reading], name: str) -> list[str]:
@@ -224,6 +240,11 @@ def mean(found: Sequence[Reading], what: str) -> Estimate:
 def ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:
     """One number over another."""
     return statistics.ratio(of(found, a), of(found, b))
+
+
+def left(found: Sequence[Reading], name: str, at: str) -> float:
+    """The share of the measured images' variance that copies leave at a look: the geometric mean over seeds."""
+    return ratio(found, f"{name} at {at}: copy, {RUNNING}", "beside: mean image").value
 
 
 def crossing(lefts: Sequence[float], excess: Sequence[float]) -> tuple[float, str]:
@@ -378,14 +399,17 @@ def _without_network(lab: Lab, photos: Photos, seed: int) -> Reading:
 
 
 def _wiener(of: _Components, noise: Corruption, y: Images) -> Images:
-    r"""The best linear map for Gaussian images: m + sum_i lambda_i / (lambda_i + s^2) <u - m, v_i> v_i.
+    """The best linear map for Gaussian images: m + sum_i lambda_i / (lambda_i + s^2) <u - m, v_i> v_i."""
+    u, std = _undone(noise, y)
+    middle, directions = of.mean.to(y), of.directions.to(y)
+    rows = u.flatten(1) - middle
+    shrink = of.variances.to(y) / (of.variances.to(y) + std**2)
+    return (middle + ((rows @ directions.T) * shrink) @ directions).view_as(y)
 
-    u = (y - (1 - k) mean) / k undoes the brightness of a mix that keeps k, which leaves white noise of std s.
-    """
+
+def _undone(noise: Corruption, y: Images) -> tuple[Images, float]:
+    """x + s xi, the brightness of a mix undone, and s."""
     level = noise_of(noise)
     assert level is not None  # all of NOISES are white
     keep, shift, std = level
-    middle, directions = of.mean.to(y), of.directions.to(y)
-    rows = ((y - (1 - keep) * shift) / keep).flatten(1) - middle
-    shrink = of.variances.to(y) / (of.variances.to(y) + std**2)
-    return (middle + ((rows @ directions.T) * shrink) @ directions).view_as(y)
+    return (y - (1 - keep) * shift) / keep, std
