@@ -23,13 +23,13 @@ NAMES = {"gaussian 0.2": "noise of std 0.2", "gaussian 0.1": "noise of std 0.1",
 class BetterCopiesPassMoreNoise(Study):
     """The better an autoencoder copies, the more noise it passes, and more than its copying needs.
 
-    Eight networks learn only to copy cifar10 at 32 pixels in colour, each in one long training of about 20 minutes
-    of one core: a fully connected one of 1,024 units, U-Nets of depth 1 to 3 without skips, of depth 2 and 3 with
-    skips, and of depth 2 with half and twice the width. Each is looked at when its copies first leave 30, 20, 10,
-    5, 3, 2, 1, 0.5 and 0.3 % of held-out images' variance, and at its end. "Noise passed" is the share of the added
-    noise that comes out again: 1 for the identity. Beside the networks stand PCA with as many components as leave
-    the same error, which passes the share of its components, the least of all projections that copy as well; and
-    the best linear filter of the same noise.
+    Eight networks learn only to copy cifar10 at 32 pixels in colour, each in one long training of about 20
+    minutes of one core: a fully connected one of 1,024 units, U-Nets of depth 1 to 3 without skips, of depth 2
+    and 3 with skips, and of depth 2 with half and twice the width. Each is looked at when its copies first leave
+    30, 20, 10, 5, 3, 2, 1, 0.5 and 0.3 % of held-out images' variance, and at its end. "Noise passed" is the
+    share of the added noise that comes out again: 1 for the identity. Beside the networks stand PCA with as many
+    components as leave the same error, which passes the share of its components, the least of all projections
+    that copy as well; and the best linear filter of the same noise.
 
     The U-Net of depth 2 decides, for noise of std 0.2 and running statistics: the share passed where 1 % is left
     over that where 10 % is left, and over that of PCA of equal error where 1 % is left, both above 1. The
@@ -53,11 +53,14 @@ class BetterCopiesPassMoreNoise(Study):
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
     asked: ClassVar[str] = "Is emergent denoising there because a network has learned to copy, or until it has?"
     means: ClassVar[Mapping[str, str]] = {
-        Verdict.HOLDS: "Emergent denoising fades as an autoencoder learns to copy: compare networks at equal quality "
+        Verdict.HOLDS: "Emergent denoising fades as an autoencoder learns to copy: compare networks at equal "
+        "quality "
         "of their copies, and to remove noise train with noise.",
-        PARTLY: "Better copies pass more noise or less than a linear copy of equal quality, but not both as claimed: "
+        PARTLY: "Better copies pass more noise or less than a linear copy of equal quality, but not both as "
+        "claimed: "
         "look at the curve.",
-        Verdict.DOES_NOT_HOLD: "Better copies do not pass more noise: a network may learn to copy as well as it can "
+        Verdict.DOES_NOT_HOLD: "Better copies do not pass more noise: a network may learn to copy as well as it "
+        "can "
         "and still denoise.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {NET: Regime(0.01)}
@@ -120,7 +123,8 @@ class BetterCopiesPassMoreNoise(Study):
             copying=qualities(found),
             came_out=f"From copies that leave 10 % to copies that leave 1 %, a U-Net of depth 2 passes "
             f"{numbers['noise passed at 1 over at 10 percent'].value:.1f} times as much noise, "
-            f"{numbers['noise passed over PCA of equal error'].value:.1f} times as much as PCA that copies as well; "
+            f"{numbers['noise passed over PCA of equal error'].value:.1f} times as much as PCA that copies as "
+            f"well; "
             f"more than the best linear filter from {best:.1%} left on.",
             captions={
                 "curve": f"The share of noise of std 0.2 that passes, running statistics, {said}",
@@ -181,9 +185,7 @@ def _errors(found: Sequence[Reading], names: Sequence[str]) -> Any:
     series = {name: _along(found, name, f"error, gaussian 0.2, {RUNNING}", nothing) for name in names}
     level = {"best linear filter": curve.ratio(found, "beside: linear, error, gaussian 0.2", nothing).value}
     label = "squared error over that of doing nothing"
-    return charts.curves(
-        series, "share of the variance that copies leave", label, level, logx=True, logy=True
-    )
+    return charts.curves(series, "share of the variance that copies leave", label, level, logx=True, logy=True)
 
 
 def _along(

@@ -27,36 +27,41 @@ STEPS = 6250  # two passes over the images, at the cpu budget
 class BetterThanLinear(Study):
     """A network trained only to copy denoises better than a linear filter.
 
-    Eight networks learn only to copy cifar10 at 32 pixels in colour: fully connected, and U-Nets of depth 1 to 3,
-    with skips and without, of three widths. Each is looked at along one long training, from where copies leave 10 %
-    of held-out images' variance to its end. They restore images with Gaussian noise of std 0.2 (running statistics)
-    and mixed half and half with noise N(0.7, 0.2^2) (statistics of batches of 64). The number is the squared error
-    over that of the best linear filter for the same noise: of 7x7, 11x11, by frequency, and the Wiener filter of
-    whole images in colour, fitted on training images. For each noise the best look of the best network decides: the
-    choice is made on the images measured, which favours the claim, as does that of the filter for the filter.
+    Eight networks learn only to copy cifar10 at 32 pixels in colour: fully connected, and U-Nets of depth 1 to
+    3, with skips and without, of three widths. Each is looked at along one long training, from where copies
+    leave 10 % of held-out images' variance to its end. They restore images with Gaussian noise of std 0.2
+    (running statistics) and mixed half and half with noise N(0.7, 0.2^2) (statistics of batches of 64). The
+    number is the squared error over that of the best linear filter for the same noise: of 7x7, 11x11, by
+    frequency, and the Wiener filter of whole images in colour, fitted on training images. For each noise the
+    best look of the best network decides: the choice is made on the images measured, which favours the claim, as
+    does that of the filter for the filter.
 
     Threshold: 1, as in the study before. Regime: a U-Net of depth 2 must reach 2 %, so that the looks cover good
-    copies as well as bad ones; below 10 % no network counts as one that has learned to copy. Controls: a U-Net of
-    depth 2 trained to denoise (noise of std 0.05 to 0.4, 6,250 batches) must beat the filter, or the test cannot be
-    passed by networks of this size; for the mix it gets the image with the brightness of the mix undone.
+    copies as well as bad ones; below 10 % no network counts as one that has learned to copy. Controls: a U-Net
+    of depth 2 trained to denoise (noise of std 0.05 to 0.4, 6,250 batches) must beat the filter, or the test
+    cannot be passed by networks of this size; for the mix it gets the image with the brightness of the mix
+    undone.
 
     Formerly (0.1.0) four networks on grey landscapes at equal steps decided, which left 9 to 41 %: FAILS (1.30 for
     Gaussian noise, 1.46 for the mix, of the best of three filters that do not see colours or whole images).
 
-    The figures show the ratio along each training, against what copies leave (better copies to the left); below the
-    line of the filter a network is better. In the third, rows from the top: clean, with noise of std 0.2, the
-    outputs of a copier where 2 % is left, and of the network trained to denoise.
+    The figures show the ratio along each training, against what copies leave (better copies to the left); below
+    the line of the filter a network is better. In the third, rows from the top: clean, with noise of std 0.2,
+    the outputs of a copier where 2 % is left, and of the network trained to denoise.
     """
 
     claim: ClassVar[str] = "fairly"
     place: ClassVar[str] = f"{SECTION}: its title"
     items: ClassVar[tuple[int, ...]] = (72, 105)
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
-    asked: ClassVar[str] = "Does an autoencoder that only learned to copy denoise better than the best linear filter?"
+    asked: ClassVar[str] = (
+        "Does an autoencoder that only learned to copy denoise better than the best linear filter?"
+    )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Training to copy teaches what a linear filter cannot know: an existing autoencoder is "
         "a denoiser.",
-        PARTLY: "It depends on the noise: for one of the two, a filter fitted in a second is better than any copier.",
+        PARTLY: "It depends on the noise: for one of the two, a filter fitted in a second is better than any "
+        "copier.",
         Verdict.DOES_NOT_HOLD: "To remove noise, train a network to denoise, or fit a filter: training to copy "
         "alone is worse, at every quality of the copy.",
     }
@@ -84,9 +89,7 @@ class BetterThanLinear(Study):
         notes: list[str] = []
         lines: dict[str, dict[str, tuple[list[float], list[Estimate]]]] = {}
         for kind, (noise, way) in WAYS.items():
-            lines[kind] = {
-                name: _course(found, name, noise, way) for name in names if curve.places(found, name)
-            }
+            lines[kind] = {name: _course(found, name, noise, way) for name in names if curve.places(found, name)}
             best, e = least(found, names, noise, way)
             numbers[f"error over linear filter {kind}"] = e
             notes.append(f"the best of those trained only to copy, {kind}: {best}")
@@ -117,12 +120,14 @@ class BetterThanLinear(Study):
             figures | {"images": charts.first_images(rows)},
             notes=tuple(notes),
             copying=qualities(found),
-            came_out=f"The best of all copiers, at its best moment, leaves {gaussian:.2f} times the error of the best "
+            came_out=f"The best of all copiers, at its best moment, leaves {gaussian:.2f} times the error of the "
+            f"best "
             f"linear filter for noise of std 0.2, and {mix:.2f} times for the essay's mix.",
             captions={
                 "gaussian": f"{said}: noise of std 0.2, running statistics",
                 "mix": f"{said}: the essay's mix, batches of 64",
-                "images": "Held-out images, the same with noise of std 0.2, the outputs of a U-Net trained to copy "
+                "images": "Held-out images, the same with noise of std 0.2, the outputs of a U-Net trained to "
+                "copy "
                 "where 2 % is left, and of one trained to denoise",
             },
         )

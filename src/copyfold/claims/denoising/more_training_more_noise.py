@@ -22,24 +22,25 @@ SHARES = {0.5: "mix", 0.3: "mix 0.3", 0.1: "mix 0.1"}
 class MoreTrainingMoreNoise(Study):
     """With more training photographs are recovered from a large addition of noise.
 
-    A U-Net of depth 2 without skips learns only to copy cifar10 at 32 pixels in colour. Held-out images are mixed
-    with noise N(0.7, 0.2^2), so that 0.5, 0.3 or 0.1 of the mix is the photograph; batch norm uses the statistics of
-    batches of 64. The deciding numbers, where 0.3 is kept: the squared error at the end of training over that where
-    copies first leave 10 % of the variance; and at the end over that of the mean training image, which ignores its
-    input: an output that is farther from the photograph has not recovered it, whatever it looks like.
+    A U-Net of depth 2 without skips learns only to copy cifar10 at 32 pixels in colour. Held-out images are
+    mixed with noise N(0.7, 0.2^2), so that 0.5, 0.3 or 0.1 of the mix is the photograph; batch norm uses the
+    statistics of batches of 64. The deciding numbers, where 0.3 is kept: the squared error at the end of
+    training over that where copies first leave 10 % of the variance; and at the end over that of the mean
+    training image, which ignores its input: an output that is farther from the photograph has not recovered it,
+    whatever it looks like.
 
     Thresholds: 1, as in the study before. "Early" is 10 %, as that study's networks ended there: the question is
     what training adds from there on. Regimes: 10 % early and 1 % late, so that there is a tenfold difference in
-    quality between them. Control: also where 0.1 is kept, the error late must be below that early, or what training
-    adds has a limit. The best linear filter of the same noise, and PCA that copies as the late network does, are
-    shown.
+    quality between them. Control: also where 0.1 is kept, the error late must be below that early, or what
+    training adds has a limit. The best linear filter of the same noise, and PCA that copies as the late network
+    does, are shown.
 
     Formerly (0.1.0) late was 2,500 and early 100 steps on 1,325 grey landscapes, with batches of 128: HOLDS (.74
     over early, .31 over the mean image), of a network that left 9 % in the end.
 
-    The first figure shows the error over that of the mean image against what copies leave: better copies are to the
-    left, and below 1 something of the photograph is recovered. In the second, rows from the top: clean, its mix
-    with 0.3 kept, the outputs early and late.
+    The first figure shows the error over that of the mean image against what copies leave: better copies are to
+    the left, and below 1 something of the photograph is recovered. In the second, rows from the top: clean, its
+    mix with 0.3 kept, the outputs early and late.
     """
 
     claim: ClassVar[str] = "heavy noise"
@@ -50,7 +51,8 @@ class MoreTrainingMoreNoise(Study):
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Training to copy continues to increase the noise that can be removed: do not stop early.",
         PARTLY: "A better copy is not nearer to the photograph under much noise: stop early, or train with noise.",
-        Verdict.DOES_NOT_HOLD: "A better copy is farther from the photograph under much noise, and the mean image is "
+        Verdict.DOES_NOT_HOLD: "A better copy is farther from the photograph under much noise, and the mean "
+        "image is "
         "nearer: train with noise.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {EARLY: Regime(0.1), LATE: Regime(0.01)}
@@ -117,9 +119,11 @@ class MoreTrainingMoreNoise(Study):
             f"{numbers['error late over early'].value:.2f} of that where copies leave 10 %, and "
             f"{numbers['error over mean image'].value:.2f} of that of the mean image.",
             captions={
-                "training": "Squared error over that of the mean image, against what copies leave (better copies to "
+                "training": "Squared error over that of the mean image, against what copies leave (better copies "
+                "to "
                 "the left), by the share of the photograph that the mix keeps",
-                "images": "Held-out images, mixes that keep 0.3 of them, and the outputs where copies leave 10 % and "
+                "images": "Held-out images, mixes that keep 0.3 of them, and the outputs where copies leave 10 % "
+                "and "
                 "at the end of training",
             },
         )

@@ -29,22 +29,23 @@ class SmallModelsCopyNoise(Study):
     """A very small model learns to copy without learning to denoise.
 
     U-Nets without skips learn only to copy cifar10 at 32 pixels in colour. The smallest has one halving, and the
-    fewest weights. It is looked at when its copies first leave 1 % of held-out images' variance. Two numbers decide,
-    for noise of std 0.1, as much as is in the essay's half and half mix, and running statistics: "noise passed", the
-    share of the noise that comes out again, and the squared error over that of the noisy image. For a map that only
-    copies both are 1.
+    fewest weights. It is looked at when its copies first leave 1 % of held-out images' variance. Two numbers
+    decide, for noise of std 0.1, as much as is in the essay's half and half mix, and running statistics: "noise
+    passed", the share of the noise that comes out again, and the squared error over that of the noisy image. For
+    a map that only copies both are 1.
 
-    Thresholds: 0.9, as in the study before: a tenth of the noise is what a viewer does not miss. Regime: 1 %, where
-    the error of copying is a sixteenth of that of the noise, so that neither number is about the copy; it takes the
-    place of a deciding number of the study before. Controls: a network of depth 2 at the same quality must pass
-    less noise, or what is seen is not the size; and the identity must pass all.
+    Thresholds: 0.9, as in the study before: a tenth of the noise is what a viewer does not miss. Regime: 1 %,
+    where the error of copying is a sixteenth of that of the noise, so that neither number is about the copy; it
+    takes the place of a deciding number of the study before. Controls: a network of depth 2 at the same quality
+    must pass less noise, or what is seen is not the size; and the identity must pass all.
 
     Formerly (0.1.0) the smallest of U-Nets on grey landscapes had a width of 8 at equal steps, so that larger
-    networks had copied less well: UNDECIDED (passed .31, error over doing nothing .56). Now all are compared at one
-    quality.
+    networks had copied less well: UNDECIDED (passed .31, error over doing nothing .56). Now all are compared at
+    one quality.
 
-    In the first figure the mark is a map that only copies and the small circles are the seeds. In the second, rows
-    from the top: clean, with noise of std 0.2, the output of the smallest network and of depth 2 where 1 % is left.
+    In the first figure the mark is a map that only copies and the small circles are the seeds. In the second,
+    rows from the top: clean, with noise of std 0.2, the output of the smallest network and of depth 2 where 1 %
+    is left.
     """
 
     claim: ClassVar[str] = "T3"
@@ -53,11 +54,14 @@ class SmallModelsCopyNoise(Study):
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
     asked: ClassVar[str] = "Does a very small autoencoder copy noise as faithfully as it copies images?"
     means: ClassVar[Mapping[str, str]] = {
-        Verdict.HOLDS: "Whether a copier removes noise is a matter of its size and not of its loss: a small one only "
+        Verdict.HOLDS: "Whether a copier removes noise is a matter of its size and not of its loss: a small one "
+        "only "
         "copies.",
-        PARTLY: "The smallest network is no pure copy: by one measure it lets noise through, by the other it removes "
+        PARTLY: "The smallest network is no pure copy: by one measure it lets noise through, by the other it "
+        "removes "
         "some.",
-        Verdict.DOES_NOT_HOLD: "Even the smallest network that copies well removes noise: smallness alone does not "
+        Verdict.DOES_NOT_HOLD: "Even the smallest network that copies well removes noise: smallness alone does "
+        "not "
         "make a copy of everything.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {SMALLEST: Regime(0.01), LARGER: Regime(0.01)}
@@ -106,7 +110,8 @@ class SmallModelsCopyNoise(Study):
             captions={
                 "shares": "The share of noise of std 0.1 that passes, and the squared error over that of doing "
                 "nothing, where 1 % is left; small circles are seeds",
-                "images": "Held-out images, the same with noise of std 0.2, and the outputs of the smallest network "
+                "images": "Held-out images, the same with noise of std 0.2, and the outputs of the smallest "
+                "network "
                 "and of the one of depth 2",
             },
         )

@@ -29,21 +29,21 @@ STRONG = "gaussian 0.2"
 class UNetOverFullyConnected(Study):
     """A U-Net denoises better than a fully connected network.
 
-    A U-Net of depth 2 without skips and a fully connected network of five hidden layers of 1,024 units learn only
-    to copy cifar10 at 32 pixels in colour. They are compared at equal quality, where the copies of each first leave
-    10 % of held-out images' variance: better copies pass more noise, so that at equal steps or minutes the
-    comparison would be of how fast they learn. Two numbers decide, squared errors of the U-Net over those of the
-    other for the same noisy images: mixed half and half with noise N(0.7, 0.2^2), where the U-Net uses the
-    statistics of batches of 64, as in the essay; and with noise of std 0.2, where it uses running statistics and no
-    image depends on another.
+    A U-Net of depth 2 without skips and a fully connected network of five hidden layers of 1,024 units learn
+    only to copy cifar10 at 32 pixels in colour. They are compared at equal quality, where the copies of each
+    first leave 10 % of held-out images' variance: better copies pass more noise, so that at equal steps or
+    minutes the comparison would be of how fast they learn. Two numbers decide, squared errors of the U-Net over
+    those of the other for the same noisy images: mixed half and half with noise N(0.7, 0.2^2), where the U-Net
+    uses the statistics of batches of 64, as in the essay; and with noise of std 0.2, where it uses running
+    statistics and no image depends on another.
 
-    Thresholds: 1, as in the study before. Regime: 10 %, which a fully connected network reaches with these images
-    in 20 minutes; the same numbers where each leaves 5 % and at the end of each training are shown, and say so in
-    the table of copies where 5 % was not reached. Controls: the U-Net must not copy much better than the other (its
-    copying error is at least 0.8 of the other's), and without shift of brightness the other must remove some noise,
-    or the U-Net is compared with a network that does nothing. The fully connected network has 20 times the weights
-    and a code of a third of the image, an eighth of that of the U-Net: both favour it, as a short code
-    removes noise.
+    Thresholds: 1, as in the study before. Regime: 10 %, which a fully connected network reaches with these
+    images in 20 minutes; the same numbers where each leaves 5 % and at the end of each training are shown, and
+    say so in the table of copies where 5 % was not reached. Controls: the U-Net must not copy much better than
+    the other (its copying error is at least 0.8 of the other's), and without shift of brightness the other must
+    remove some noise, or the U-Net is compared with a network that does nothing. The fully connected network has
+    20 times the weights and a code of a third of the image, an eighth of that of the U-Net: both favour it, as a
+    short code removes noise.
 
     Formerly (0.1.0) both were trained equally long on 1,325 grey landscapes, which is too few for fully connected
     ones: UNDECIDED, with errors over those of the fully connected network of .20 (mix) and .88 (Gaussian). A
@@ -57,13 +57,17 @@ class UNetOverFullyConnected(Study):
     place: ClassVar[str] = f"{SECTION}: its first paragraph"
     items: ClassVar[tuple[int, ...]] = (105, 139)
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
-    asked: ClassVar[str] = "Of a convolutional and a fully connected network that copy equally well, which denoises?"
+    asked: ClassVar[str] = (
+        "Of a convolutional and a fully connected network that copy equally well, which denoises?"
+    )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Emergent denoising comes from convolution and depth: prefer a U-Net even where both copy "
         "equally well.",
-        PARTLY: "It depends on the noise: the U-Net's advantage on the mix is that the statistics of a batch undo a "
+        PARTLY: "It depends on the noise: the U-Net's advantage on the mix is that the statistics of a batch "
+        "undo a "
         "shift of brightness.",
-        Verdict.DOES_NOT_HOLD: "A fully connected network that copies equally well denoises as well or better: what "
+        Verdict.DOES_NOT_HOLD: "A fully connected network that copies equally well denoises as well or better: "
+        "what "
         "matters is how much is left out, not convolution.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {NET: Regime(0.1), RIVAL: Regime(0.1)}

@@ -31,14 +31,14 @@ WEAK = "gaussian 0.1"
 class DenoisesUntaught(Study):
     """An autoencoder trained only to copy removes noise.
 
-    A U-Net without skips learns only to copy cifar10 at 32 pixels in colour, and is looked at when its copies first
-    leave 2 % of held-out images' variance. Two numbers decide. The first is the essay's case: images are mixed half
-    and half with noise N(0.7, 0.2^2), batch norm uses the statistics of batches of 64, and the squared error of the
-    output over that of doing nothing has to be below 1, or no noise is removed. The second asks whether the noise
-    is removed by anything beyond the imperfection of the copy: for noise of std 0.1 and running statistics, the
-    squared error over that of PCA with as many components as leave the same error of clean images. Every
-    projection that leaves something out removes some noise; a network that has learned what images look like
-    removes more than the projection that copies as well, so that the threshold is again 1.
+    A U-Net without skips learns only to copy cifar10 at 32 pixels in colour, and is looked at when its copies
+    first leave 2 % of held-out images' variance. Two numbers decide. The first is the essay's case: images are
+    mixed half and half with noise N(0.7, 0.2^2), batch norm uses the statistics of batches of 64, and the
+    squared error of the output over that of doing nothing has to be below 1, or no noise is removed. The second
+    asks whether the noise is removed by anything beyond the imperfection of the copy: for noise of std 0.1 and
+    running statistics, the squared error over that of PCA with as many components as leave the same error of
+    clean images. Every projection that leaves something out removes some noise; a network that has learned what
+    images look like removes more than the projection that copies as well, so that the threshold is again 1.
 
     Regime: 2 %, where a copy has the details of its image; the error of copying is then an eighth of that of the
     noise. Controls: the same network untrained (with the running averages of images), which must be worse than
@@ -57,11 +57,14 @@ class DenoisesUntaught(Study):
     place: ClassVar[str] = f"{SECTION}: ||O(a~) - a|| < ||a~ - a||"
     items: ClassVar[tuple[int, ...]] = (105, 138)
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
-    asked: ClassVar[str] = "Does an autoencoder that never saw noise remove it, beyond what any imperfect copy does?"
+    asked: ClassVar[str] = (
+        "Does an autoencoder that never saw noise remove it, beyond what any imperfect copy does?"
+    )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Training to copy teaches a network what images look like: its output for a noisy image is "
         "nearer to the clean one, and nearer than a linear copy of equal quality.",
-        PARTLY: "It removes noise, but no more than PCA that copies as well: emergent denoising is the flip side of "
+        PARTLY: "It removes noise, but no more than PCA that copies as well: emergent denoising is the flip side "
+        "of "
         "what a copy leaves out. To remove noise, train with noise.",
         Verdict.DOES_NOT_HOLD: "Once it copies well, it does not remove noise: train with noise.",
     }
@@ -81,7 +84,9 @@ class DenoisesUntaught(Study):
         """Read errors off the curve, where 2 % is left."""
         found = lab.by_seed(lambda seed: curve.read_off(lab, seed, LOOKS, _needed))
         numbers = {
-            "error over doing nothing": curve.ratio(found, f"{NETWORK}: error, mix, {BY_64}", "beside: nothing, mix"),
+            "error over doing nothing": curve.ratio(
+                found, f"{NETWORK}: error, mix, {BY_64}", "beside: nothing, mix"
+            ),
             "error over PCA of equal error": curve.ratio(
                 found, f"{NETWORK}: error, {WEAK}, {RUNNING}", f"{NETWORK}: pca, error, {WEAK}"
             ),
@@ -113,9 +118,11 @@ class DenoisesUntaught(Study):
             f"{numbers['error over doing nothing'].value:.2f} of doing nothing; for noise of std 0.1 it is "
             f"{numbers['error over PCA of equal error'].value:.2f} of that of PCA that copies as well.",
             captions={
-                "ratios": "Squared error over that of doing nothing, a line for each network and noise: left of the "
+                "ratios": "Squared error over that of doing nothing, a line for each network and noise: left of "
+                "the "
                 "mark noise is removed; small circles are seeds",
-                "images": "Held-out images, the same with noise of std 0.2, and the outputs of the U-Net where 10 % "
+                "images": "Held-out images, the same with noise of std 0.2, and the outputs of the U-Net where "
+                "10 % "
                 "and where 2 % is left",
             },
         )

@@ -36,17 +36,16 @@ class LargeNeedNotBlur(Study):
     at 32 pixels in colour by its squared error. The number is the sharpness (energy of the Laplacian) of the
     held-out copy over that of the image, at the end of training, with running statistics.
 
-    Threshold: 0.8, as in the study before. Regime: 1 %, the quality at which the loss has done its work; above it
-    blur is unfinished training. Controls: the sharpness of the error over that of the image, since noise is sharp
-    too: below 0.2, so that most of the edges are those of the image; and PCA of 32 components must be below 0.5. It
-    is the best linear copy by the same squared error, and its code cannot hold the edges: if it were sharp, the
-    measure would not see blur. The same of PCA that leaves as
-    much as the network, of half and twice the width, and of the fully connected network is shown, and the network
-    on its way.
+    Threshold: 0.8, as in the study before. Regime: 1 %, the quality at which the loss has done its work; above
+    it blur is unfinished training. Controls: the sharpness of the error over that of the image, since noise is
+    sharp too: below 0.2, so that most of the edges are those of the image; and PCA of 32 components must be
+    below 0.5. It is the best linear copy by the same squared error, and its code cannot hold the edges: if it
+    were sharp, the measure would not see blur. The same of PCA that leaves as much as the network, of half and
+    twice the width, and of the fully connected network is shown, and the network on its way.
 
-    Formerly (0.1.0) perceptrons on grey landscapes decided by three numbers: the overcomplete one (.54, where 18 %
-    was left), a narrow code (.29) and wide layers with a narrow code (.70): MIXED. The last is left out: its outputs
-    were sharp in the wrong places.
+    Formerly (0.1.0) perceptrons on grey landscapes decided by three numbers: the overcomplete one (.54, where 18
+    % was left), a narrow code (.29) and wide layers with a narrow code (.70): MIXED. The last is left out: its
+    outputs were sharp in the wrong places.
 
     The first figure shows the sharpness against what copies leave. In the second, rows from the top: images, the
     copies of the U-Net where 10 % is left and at the end, and those of PCA with 32 components.
@@ -58,7 +57,8 @@ class LargeNeedNotBlur(Study):
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
     asked: ClassVar[str] = "Are blurred copies the fault of the squared error, or of what the code leaves out?"
     means: ClassVar[Mapping[str, str]] = {
-        Verdict.HOLDS: "Blur is lost information or unfinished training, and not caused by the squared error: make "
+        Verdict.HOLDS: "Blur is lost information or unfinished training, and not caused by the squared error: "
+        "make "
         "the code wider, train longer, and keep the loss.",
         PARTLY: "It depends: look at the numbers.",
         Verdict.DOES_NOT_HOLD: "Also a network with room for every detail blurs by the squared error, after 20 "
@@ -127,9 +127,11 @@ class LargeNeedNotBlur(Study):
             f"{numbers['sharpness of the error'].value:.2f}; PCA of 32 components "
             f"{numbers['sharpness, PCA of 32 components'].value:.2f}.",
             captions={
-                "sharpness": "Energy of the Laplacian over that of the image, of the U-Net's copies, of their errors "
+                "sharpness": "Energy of the Laplacian over that of the image, of the U-Net's copies, of their "
+                "errors "
                 "and of PCA's copies, against what copies leave (better copies to the left)",
-                "images": "Held-out images, the U-Net's copies where 10 % is left and at the end, and those of PCA "
+                "images": "Held-out images, the U-Net's copies where 10 % is left and at the end, and those of "
+                "PCA "
                 "with 32 components",
             },
         )

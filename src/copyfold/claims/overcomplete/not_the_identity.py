@@ -27,11 +27,12 @@ LOOKS = {
 class NotTheIdentity(Study):
     """An overcomplete network does not learn the identity function.
 
-    A U-Net without skips, whose code has 2.7 times as many numbers as the image, learns only to copy cifar10 at 32
-    pixels in colour, and is looked at when its copies first leave 1 % of held-out images' variance: a network that
-    has not learned to copy is not the identity for that reason alone. "Noise passed" is the share of added noise of
-    std 0.1 that comes out again (1 for the identity), which does not contain the error of copying. It decides with
-    running statistics, where no image depends on others, and with those of batches of 64, as the essay works.
+    A U-Net without skips, whose code has 2.7 times as many numbers as the image, learns only to copy cifar10 at
+    32 pixels in colour, and is looked at when its copies first leave 1 % of held-out images' variance: a network
+    that has not learned to copy is not the identity for that reason alone. "Noise passed" is the share of added
+    noise of std 0.1 that comes out again (1 for the identity), which does not contain the error of copying. It
+    decides with running statistics, where no image depends on others, and with those of batches of 64, as the
+    essay works.
 
     Threshold: below 0.8, as in the study before, since a map that removes less than a fifth of the noise would be
     called a copy by anyone who looks at it. Regime: 1 %, the quality at which copies are hard to tell from the
@@ -58,7 +59,8 @@ class NotTheIdentity(Study):
         Verdict.HOLDS: "An overcomplete network that copies well is still no identity: what it was not trained on "
         "does not come out unchanged. Do not count on its output being its input.",
         PARTLY: "It depends on the statistics of batch norm whether it only copies: use those that you measured.",
-        Verdict.DOES_NOT_HOLD: "An overcomplete network that copies well also copies noise: give it a narrower code, "
+        Verdict.DOES_NOT_HOLD: "An overcomplete network that copies well also copies noise: give it a narrower "
+        "code, "
         "a penalty, or noise to remove, if it is to do more than copy.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {NETWORK: Regime(0.01)}
@@ -89,7 +91,9 @@ class NotTheIdentity(Study):
             "noise passed, best linear filter": curve.mean(found, f"beside: linear, {weak}"),
         }
         others = [called for called in LOOKS if not called.startswith(NETWORK)]
-        numbers |= {f"noise passed, {called}": curve.mean(found, f"{called}: {weak}, {RUNNING}") for called in others}
+        numbers |= {
+            f"noise passed, {called}": curve.mean(found, f"{called}: {weak}, {RUNNING}") for called in others
+        }
         images = found[0].images
         rows = {"clean": images["beside: clean"], "copy": images[f"{NETWORK}: copy"]}
         rows |= {"noisy": images["beside: gaussian 0.2"], "output": images[f"{NETWORK}: gaussian 0.2"]}
@@ -104,7 +108,8 @@ class NotTheIdentity(Study):
             came_out=f"Where a U-Net of depth 2 leaves 1 %, {passed:.0%} of weak noise passes, at the end of its "
             f"training {end:.0%}; PCA that copies as well passes {rival:.0%}.",
             captions={
-                "images": "Held-out images, the copies of the U-Net where 1 % is left, the images with noise of std "
+                "images": "Held-out images, the copies of the U-Net where 1 % is left, the images with noise of "
+                "std "
                 "0.2, and its outputs for these"
             },
         )

@@ -120,12 +120,12 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
         "error, N, W"     mse(O(x~), x)
         "passed, N, W"    <O(x~) - O(m), x~ - m> / ||x~ - m||^2        m = E[x~ | x]
 
-    "passed" is the share of the noise that passes, 1 for the identity; m is x for Gaussian noise, and for a mix the
-    image with the mix's shift of brightness, so that only the random part counts. "sharpness" and "sharpness of the
-    error" are of the copy with running statistics and of its difference from x. "pca, WHAT" are the same numbers of
-    PCA with as many components as leave what the network leaves, and "components" how many. Also how it copies
-    (`copying`). Images "AT: copy", "AT: gaussian 0.2" (output, running statistics) and "AT: mix 0.3" (output,
-    batches of 64).
+    "passed" is the share of the noise that passes, 1 for the identity; m is x for Gaussian noise, and for a mix
+    the image with the mix's shift of brightness, so that only the random part counts. "sharpness" and "sharpness
+    of the error" are of the copy with running statistics and of its difference from x. "pca, WHAT" are the same
+    numbers of PCA with as many components as leave what the network leaves, and "components" how many. Also how
+    it copies (`copying`). Images "AT: copy", "AT: gaussian 0.2" (output, running statistics) and "AT: mix 0.3"
+    (output, batches of 64).
 
     "beside: WHAT" is measured without a network: "nothing, N" is the noise's own squared error; "linear, error, N"
     and "linear, passed, N" are of the linear filter that is best on these images, of 7x7, 11x11, by frequency, and
@@ -134,7 +134,7 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
     """
     photos, of = photographs(lab), configurations(lab)[name]
     steps = min(of.steps, lab.budget.scaled(of.steps))
-    plan = {"batch": 16, **of.plan}
+    plan: dict[str, Any] = {"batch": 16, **of.plan}
     plan["batch"] = min(plan["batch"], len(photos))
     model = lab.untrained(of.make, photos, seed)
     folder, _ = lab.place(model, Classical(), photos, QUALITY | plan | {"seed": seed, "steps": steps})
@@ -166,9 +166,7 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
     return unpacked(packed(whole))  # as when it is read
 
 
-def read_off(
-    lab: Lab, seed: int, looks: Mapping[str, tuple[str, str]], only: Callable[[str], bool] = lambda what: True
-) -> Reading:
+def read_off(lab: Lab, seed: int, looks: Mapping[str, tuple[str, str]], only: Callable[[str], bool]) -> Reading:
     """The looks that a claim needs: numbers and images "CALLED: WHAT" for every {CALLED: (network, AT)}.
 
     A quality that was not reached is replaced by the end, which the regime then shows. How the networks copy is in
@@ -263,7 +261,7 @@ def crossing(lefts: Sequence[float], excess: Sequence[float]) -> tuple[float, st
 
 
 def _apart(numbers: Mapping[str, Tensor], images: Mapping[str, Images]) -> Reading:
-    """A reading of tensors that share no memory, as one look may be there under several names: files refuse that."""
+    """A reading of tensors that share no memory, which files refuse: one look may have several names."""
     return Reading({k: v.clone() for k, v in numbers.items()}, {k: x.clone() for k, x in images.items()})
 
 
