@@ -54,14 +54,11 @@ class BetterCopiesPassMoreNoise(Study):
     asked: ClassVar[str] = "Is emergent denoising there because a network has learned to copy, or until it has?"
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Emergent denoising fades as an autoencoder learns to copy: compare networks at equal "
-        "quality "
-        "of their copies, and to remove noise train with noise.",
+        "quality of their copies, and to remove noise train with noise.",
         PARTLY: "Better copies pass more noise or less than a linear copy of equal quality, but not both as "
-        "claimed: "
-        "look at the curve.",
+        "claimed: look at the curve.",
         Verdict.DOES_NOT_HOLD: "Better copies do not pass more noise: a network may learn to copy as well as it "
-        "can "
-        "and still denoise.",
+        "can and still denoise.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {NET: Regime(0.01)}
     controls: ClassVar[Mapping[str, Control]] = {
@@ -124,8 +121,7 @@ class BetterCopiesPassMoreNoise(Study):
             came_out=f"From copies that leave 10 % to copies that leave 1 %, a U-Net of depth 2 passes "
             f"{numbers['noise passed at 1 over at 10 percent'].value:.1f} times as much noise, "
             f"{numbers['noise passed over PCA of equal error'].value:.1f} times as much as PCA that copies as "
-            f"well; "
-            f"more than the best linear filter from {best:.1%} left on.",
+            f"well; more than the best linear filter from {best:.1%} left on.",
             captions={
                 "curve": f"The share of noise of std 0.2 that passes, running statistics, {said}",
                 "curve-gaussian-0.1": f"The same for noise of std 0.1, {said}",

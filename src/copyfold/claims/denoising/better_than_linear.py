@@ -121,14 +121,12 @@ class BetterThanLinear(Study):
             notes=tuple(notes),
             copying=qualities(found),
             came_out=f"The best of all copiers, at its best moment, leaves {gaussian:.2f} times the error of the "
-            f"best "
-            f"linear filter for noise of std 0.2, and {mix:.2f} times for the essay's mix.",
+            f"best linear filter for noise of std 0.2, and {mix:.2f} times for the essay's mix.",
             captions={
                 "gaussian": f"{said}: noise of std 0.2, running statistics",
                 "mix": f"{said}: the essay's mix, batches of 64",
                 "images": "Held-out images, the same with noise of std 0.2, the outputs of a U-Net trained to "
-                "copy "
-                "where 2 % is left, and of one trained to denoise",
+                "copy where 2 % is left, and of one trained to denoise",
             },
         )
 

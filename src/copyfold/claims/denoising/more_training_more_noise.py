@@ -52,8 +52,7 @@ class MoreTrainingMoreNoise(Study):
         Verdict.HOLDS: "Training to copy continues to increase the noise that can be removed: do not stop early.",
         PARTLY: "A better copy is not nearer to the photograph under much noise: stop early, or train with noise.",
         Verdict.DOES_NOT_HOLD: "A better copy is farther from the photograph under much noise, and the mean "
-        "image is "
-        "nearer: train with noise.",
+        "image is nearer: train with noise.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {EARLY: Regime(0.1), LATE: Regime(0.01)}
     controls: ClassVar[Mapping[str, Control]] = {
@@ -120,10 +119,8 @@ class MoreTrainingMoreNoise(Study):
             f"{numbers['error over mean image'].value:.2f} of that of the mean image.",
             captions={
                 "training": "Squared error over that of the mean image, against what copies leave (better copies "
-                "to "
-                "the left), by the share of the photograph that the mix keeps",
+                "to the left), by the share of the photograph that the mix keeps",
                 "images": "Held-out images, mixes that keep 0.3 of them, and the outputs where copies leave 10 % "
-                "and "
-                "at the end of training",
+                "and at the end of training",
             },
         )

@@ -59,8 +59,7 @@ class SkipsTeachTheIdentity(Study):
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Leave skips out where a network is to learn more than to copy.",
         PARTLY: "Skips alone do not decide whether a U-Net becomes the identity: compare networks at equal "
-        "quality "
-        "of their copies.",
+        "quality of their copies.",
         Verdict.DOES_NOT_HOLD: "Skips do not make a U-Net the identity, and one without them may come as near to "
         "it.",
     }
@@ -109,15 +108,12 @@ class SkipsTeachTheIdentity(Study):
             },
             copying=qualities(found),
             came_out=f"With skips {numbers['noise passed with skips'].value:.0%} of weak noise passes at the end "
-            f"of "
-            f"training, without {numbers['noise passed without skips'].value:.0%} where 1 % is left; where both "
-            f"leave 1 %, skips pass {both:.2f} times as much.",
+            f"of training, without {numbers['noise passed without skips'].value:.0%} where 1 % is left; where "
+            f"both leave 1 %, skips pass {both:.2f} times as much.",
             captions={
                 "shares": "The share of weak noise that passes each network, and the identity and the thresholds "
-                "as "
-                "marks; small circles are seeds",
+                "as marks; small circles are seeds",
                 "images": "Held-out images, the same with noise of std 0.2, and the outputs of the U-Net with "
-                "skips "
-                "at the end and where 1 % is left, and without skips where 1 % is left",
+                "skips at the end and where 1 % is left, and without skips where 1 % is left",
             },
         )

@@ -55,14 +55,11 @@ class SmallModelsCopyNoise(Study):
     asked: ClassVar[str] = "Does a very small autoencoder copy noise as faithfully as it copies images?"
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Whether a copier removes noise is a matter of its size and not of its loss: a small one "
-        "only "
-        "copies.",
+        "only copies.",
         PARTLY: "The smallest network is no pure copy: by one measure it lets noise through, by the other it "
-        "removes "
-        "some.",
+        "removes some.",
         Verdict.DOES_NOT_HOLD: "Even the smallest network that copies well removes noise: smallness alone does "
-        "not "
-        "make a copy of everything.",
+        "not make a copy of everything.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {SMALLEST: Regime(0.01), LARGER: Regime(0.01)}
     controls: ClassVar[Mapping[str, Control]] = {
@@ -111,7 +108,6 @@ class SmallModelsCopyNoise(Study):
                 "shares": "The share of noise of std 0.1 that passes, and the squared error over that of doing "
                 "nothing, where 1 % is left; small circles are seeds",
                 "images": "Held-out images, the same with noise of std 0.2, and the outputs of the smallest "
-                "network "
-                "and of the one of depth 2",
+                "network and of the one of depth 2",
             },
         )

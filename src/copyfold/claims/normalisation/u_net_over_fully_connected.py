@@ -64,11 +64,9 @@ class UNetOverFullyConnected(Study):
         Verdict.HOLDS: "Emergent denoising comes from convolution and depth: prefer a U-Net even where both copy "
         "equally well.",
         PARTLY: "It depends on the noise: the U-Net's advantage on the mix is that the statistics of a batch "
-        "undo a "
-        "shift of brightness.",
+        "undo a shift of brightness.",
         Verdict.DOES_NOT_HOLD: "A fully connected network that copies equally well denoises as well or better: "
-        "what "
-        "matters is how much is left out, not convolution.",
+        "what matters is how much is left out, not convolution.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {NET: Regime(0.1), RIVAL: Regime(0.1)}
     controls: ClassVar[Mapping[str, Control]] = {

@@ -64,8 +64,7 @@ class DenoisesUntaught(Study):
         Verdict.HOLDS: "Training to copy teaches a network what images look like: its output for a noisy image is "
         "nearer to the clean one, and nearer than a linear copy of equal quality.",
         PARTLY: "It removes noise, but no more than PCA that copies as well: emergent denoising is the flip side "
-        "of "
-        "what a copy leaves out. To remove noise, train with noise.",
+        "of what a copy leaves out. To remove noise, train with noise.",
         Verdict.DOES_NOT_HOLD: "Once it copies well, it does not remove noise: train with noise.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {NETWORK: Regime(0.02)}
@@ -119,11 +118,9 @@ class DenoisesUntaught(Study):
             f"{numbers['error over PCA of equal error'].value:.2f} of that of PCA that copies as well.",
             captions={
                 "ratios": "Squared error over that of doing nothing, a line for each network and noise: left of "
-                "the "
-                "mark noise is removed; small circles are seeds",
+                "the mark noise is removed; small circles are seeds",
                 "images": "Held-out images, the same with noise of std 0.2, and the outputs of the U-Net where "
-                "10 % "
-                "and where 2 % is left",
+                "10 % and where 2 % is left",
             },
         )
 

@@ -58,8 +58,7 @@ class LargeNeedNotBlur(Study):
     asked: ClassVar[str] = "Are blurred copies the fault of the squared error, or of what the code leaves out?"
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Blur is lost information or unfinished training, and not caused by the squared error: "
-        "make "
-        "the code wider, train longer, and keep the loss.",
+        "make the code wider, train longer, and keep the loss.",
         PARTLY: "It depends: look at the numbers.",
         Verdict.DOES_NOT_HOLD: "Also a network with room for every detail blurs by the squared error, after 20 "
         "minutes: where sharp edges matter, use another loss or train much longer.",
@@ -128,10 +127,8 @@ class LargeNeedNotBlur(Study):
             f"{numbers['sharpness, PCA of 32 components'].value:.2f}.",
             captions={
                 "sharpness": "Energy of the Laplacian over that of the image, of the U-Net's copies, of their "
-                "errors "
-                "and of PCA's copies, against what copies leave (better copies to the left)",
+                "errors and of PCA's copies, against what copies leave (better copies to the left)",
                 "images": "Held-out images, the U-Net's copies where 10 % is left and at the end, and those of "
-                "PCA "
-                "with 32 components",
+                "PCA with 32 components",
             },
         )

@@ -60,8 +60,7 @@ class NotTheIdentity(Study):
         "does not come out unchanged. Do not count on its output being its input.",
         PARTLY: "It depends on the statistics of batch norm whether it only copies: use those that you measured.",
         Verdict.DOES_NOT_HOLD: "An overcomplete network that copies well also copies noise: give it a narrower "
-        "code, "
-        "a penalty, or noise to remove, if it is to do more than copy.",
+        "code, a penalty, or noise to remove, if it is to do more than copy.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {NETWORK: Regime(0.01)}
     controls: ClassVar[Mapping[str, Control]] = {
@@ -109,7 +108,6 @@ class NotTheIdentity(Study):
             f"training {end:.0%}; PCA that copies as well passes {rival:.0%}.",
             captions={
                 "images": "Held-out images, the copies of the U-Net where 1 % is left, the images with noise of "
-                "std "
-                "0.2, and its outputs for these"
+                "std 0.2, and its outputs for these"
             },
         )
