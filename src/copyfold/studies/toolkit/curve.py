@@ -14,7 +14,7 @@ two thirds of the cost.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from math import prod
 from typing import Any
 
@@ -138,7 +138,7 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
     plan["batch"] = min(plan["batch"], len(photos))
     model = lab.untrained(of.make, photos, seed)
     folder, _ = lab.place(model, Classical(), photos, QUALITY | plan | {"seed": seed, "steps": steps})
-    made = {"code": study_digest(Configuration), "measured": lab.budget.measured}
+    made = {"code": _digest(), "measured": lab.budget.measured}
     kept = Kept(folder.with_name(f"{folder.name}-read"), made)
     if (found := kept.read(seed)) is not None:
         lab.spent += found[1].training
@@ -241,8 +241,11 @@ def ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:
 
 
 def left(found: Sequence[Reading], name: str, at: str) -> float:
-    """The share of the measured images' variance that copies leave at a look: the geometric mean over seeds."""
-    return ratio(found, f"{name} at {at}: copy, {RUNNING}", "beside: mean image").value
+    """The share of the measured images' variance that copies leave at a look: the geometric mean over seeds.
+
+    At least a millionth, so that it is on a logarithmic axis.
+    """
+    return max(1e-6, ratio(found, f"{name} at {at}: copy, {RUNNING}", "beside: mean image").value)
 
 
 def crossing(lefts: Sequence[float], excess: Sequence[float]) -> tuple[float, str]:
@@ -258,6 +261,12 @@ def crossing(lefts: Sequence[float], excess: Sequence[float]) -> tuple[float, st
             share = -excess[i - 1] / (excess[i] - excess[i - 1])
             return lefts[i - 1] * (lefts[i] / lefts[i - 1]) ** share, ""
     return lefts[-1], "less than"
+
+
+@cache
+def _digest() -> str:
+    """The code that readings follow from."""
+    return study_digest(Configuration)
 
 
 def _apart(numbers: Mapping[str, Tensor], images: Mapping[str, Images]) -> Reading:
@@ -356,7 +365,7 @@ def _components(lab: Lab, photos: Photos) -> _Components:
 def _pca_that_leaves(lab: Lab, photos: Photos, error: float) -> tuple[Autoencoder, int]:
     """PCA with the fewest components, at least one, whose squared error on held-out images is no larger."""
     of = _components(lab, photos)
-    enough = (of.errors <= error).nonzero().flatten()
+    enough = (of.errors <= 1.0001 * error).nonzero().flatten()  # rounding shall not cost a component
     count = max(1, int(enough[0])) if len(enough) else len(of.directions)
     model = Linear(photos.shape, count)
     model.project(of.directions[:count], of.mean)
