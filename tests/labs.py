@@ -127,7 +127,7 @@ GREY = fixed(lambda x: torch.full_like(x, 0.5) + 0 * x)
 class Curve:
     """Known networks along the curve of copying and denoising, in place of trained ones.
 
-    `nets` has the looks of a network by its name, (left, network) from the worst copy to the best; "" of all others.
+    `nets` has the looks of a network by its name, (left, network) from the worst copy to the best; "" of others.
     """
 
     def __init__(self, lab, monkeypatch):
@@ -156,7 +156,7 @@ class Curve:
         return fixed(lambda y: after(self.x[(unit(y) @ unit(self.x).T).argmax(1)]) + 0 * y)
 
     def dulled(self, share):
-        """This share of the way to the mean image: it leaves the square of it, and passes the rest of the noise."""
+        """This share of the way to the mean image: it leaves the square of it, and passes the rest of noise."""
         mean = mean_image(self.lab, self.photos)
         return fixed(lambda y: (1 - share) * y + share * mean)
 

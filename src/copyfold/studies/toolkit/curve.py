@@ -60,6 +60,8 @@ NOISES: dict[str, Corruption] = {
     "mix 0.1": Mix(0.1),
 }
 """Gaussian noise by its std; the essay's mix, half and half or with a smaller share of the photograph."""
+SEEN = ("gaussian 0.2", "mix 0.3")  # whose first outputs are kept as images
+HEAVY = ("mix 0.3", "mix 0.1")  # measured as the essay does alone, with the statistics of batches
 
 FULLY = "fully connected"
 D1, D2, D3 = (f"U-Net, depth {depth}" for depth in (1, 2, 3))
@@ -114,7 +116,7 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
 
     Numbers are per held-out image and called "AT: WHAT". AT is "untrained", a quality that was reached, or "end".
     WHAT, for every noise N of `NOISES` and way W of `WAYS` (a network without batch norm has one way, under all
-    three names):
+    three names; of the heaviest mixes only the error in batches of 64):
 
         "copy, W"         mse(O(x), x)
         "error, N, W"     mse(O(x~), x)
@@ -285,12 +287,11 @@ def _looked_at(lab: Lab, photos: Photos, model: Autoencoder, seed: int) -> Readi
     numbers, images = _measured(model, x, noisy, list(WAYS) if normed else [RUNNING])
     if not normed:
         numbers |= {k.replace(RUNNING, way): v for k, v in numbers.items() for way in (BY_64, BY_16)}
-        images["mix 0.3"] = restored(model, noisy["mix 0.3"][1][:SHOWN], statistics="running")
-    copy = restored(model, x, WAYS[RUNNING][1], "running")
+    copy = images.pop("copy")
     rival, count = _pca_that_leaves(lab, photos, mse(copy, x).mean().item())
-    beside, _ = _measured(rival, x, noisy, [RUNNING])
+    beside, linear = _measured(rival, x, noisy, [RUNNING])
     edges = {"sharpness": sharpness(copy), "sharpness of the error": sharpness(copy - x)}
-    edges["pca, sharpness"] = sharpness(restored(rival, x, statistics="running"))
+    edges["pca, sharpness"] = sharpness(linear["copy"])
     numbers |= edges | {f"pca, {k.removesuffix(f', {RUNNING}')}": v for k, v in beside.items()}
     numbers |= {"components": torch.tensor(float(count))} | copying(lab, "", model, photos)
     return Reading(numbers, images | {"copy": copy[:SHOWN]})
@@ -299,7 +300,10 @@ def _looked_at(lab: Lab, photos: Photos, model: Autoencoder, seed: int) -> Readi
 def _measured(
     model: Autoencoder, x: Images, noisy: Mapping[str, tuple[Images, Images]], ways: Sequence[str]
 ) -> tuple[dict[str, Tensor], dict[str, Images]]:
-    """Squared errors, and the share of the noise that passes, used in these ways."""
+    """Squared errors, and the share of the noise that passes, used in these ways; copies, and a few outputs.
+
+    The heaviest mixes with the statistics of batches of 64, or in the only way.
+    """
     numbers: dict[str, Tensor] = {}
     images: dict[str, Images] = {}
     for way in ways:
@@ -307,12 +311,17 @@ def _measured(
         copy = restored(model, x, batch, kind)
         numbers[f"copy, {way}"] = mse(copy, x)
         for name, (centre, corrupted) in noisy.items():
+            if name in HEAVY and way != (BY_64 if BY_64 in ways else RUNNING):
+                continue
             output = restored(model, corrupted, batch, kind)
-            quiet = copy if name.startswith("gaussian") else restored(model, centre, batch, kind)
             numbers[f"error, {name}, {way}"] = mse(output, x)
-            numbers[f"passed, {name}, {way}"] = _passed(output - quiet, corrupted - centre)
-            if (name, way) in (("gaussian 0.2", RUNNING), ("mix 0.3", BY_64)):
+            if name not in HEAVY:
+                quiet = copy if name.startswith("gaussian") else restored(model, centre, batch, kind)
+                numbers[f"passed, {name}, {way}"] = _passed(output - quiet, corrupted - centre)
+            if name in SEEN and (name in HEAVY or way == RUNNING):
                 images[name] = output[:SHOWN]
+        if way == RUNNING:
+            images["copy"] = copy
     return numbers, images
 
 
@@ -401,7 +410,7 @@ def _without_network(lab: Lab, photos: Photos, seed: int) -> Reading:
     for bound in LEFTS:
         count = _pca_that_leaves(lab, photos, bound * whole)[1]
         numbers[f"pca, passed at {bound:g}"] = torch.tensor(count / prod(photos.shape))
-    images = {"clean": x[:SHOWN]} | {name: noisy[name][1][:SHOWN] for name in ("gaussian 0.2", "mix 0.3")}
+    images = {"clean": x[:SHOWN]} | {name: noisy[name][1][:SHOWN] for name in SEEN}
     return Reading(*({f"beside: {k}": v for k, v in of.items()} for of in (numbers, images)))
 
 

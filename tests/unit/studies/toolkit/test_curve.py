@@ -47,11 +47,14 @@ def test_a_look_measures_what_passes_and_what_is_left(known):
     numbers = curve.reading(known.lab, D2, 0).numbers
     means = {what: value.double().mean().item() for what, value in numbers.items()}
     for way in (RUNNING, BY_64, BY_16):
-        for noise in curve.NOISES:
+        for noise in ("gaussian 0.1", "gaussian 0.2", "mix"):
             assert means[f"0.2: passed, {noise}, {way}"] == pytest.approx(0.6, rel=1e-4)
             assert means[f"end: passed, {noise}, {way}"] == pytest.approx(1, rel=1e-4)
             assert means[f"end: error, {noise}, {way}"] == pytest.approx(means[f"beside: nothing, {noise}"])
         assert means[f"end: copy, {way}"] == 0
+    for noise in curve.HEAVY:
+        assert means[f"end: error, {noise}, {BY_64}"] == pytest.approx(means[f"beside: nothing, {noise}"])
+    for way in (RUNNING, BY_64, BY_16):
         assert means[f"0.2: copy, {way}"] == pytest.approx(0.16 * means["beside: mean image"], rel=1e-4)
     assert "0.3: copy, running statistics" in means  # the look that leaves 0.2 is the first to leave 0.3
     assert means["0.1: sharpness"] == pytest.approx(means["beside: sharpness"])  # and COPY is for all the rest
