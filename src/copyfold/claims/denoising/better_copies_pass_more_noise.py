@@ -21,7 +21,7 @@ NAMES = {"gaussian 0.2": "noise of std 0.2", "gaussian 0.1": "noise of std 0.1",
 
 @dataclass(frozen=True)
 class BetterCopiesPassMoreNoise(Study):
-    """The better an autoencoder copies, the more noise it passes, and more than its copying needs.
+    """The better an autoencoder copies, the more noise it passes.
 
     Eight networks learn only to copy cifar10 at 32 pixels in colour, each in one long training of about 20
     minutes of one core: a fully connected one of 1,024 units, U-Nets of depth 1 to 3 without skips, of depth 2
