@@ -14,6 +14,8 @@ from copyfold.studies.toolkit.copying import qualities
 from copyfold.studies.toolkit.curve import BY_16, BY_64, D2, END, LEFTS, RUNNING, UNTRAINED
 
 NET = "U-Net, depth 2"
+EARLY = f"{NET}, where 10 % is left"
+LOOKS = {NET: (D2, "0.01"), EARLY: (D2, "0.1"), "untrained": (D2, UNTRAINED)}
 RIVALS = ("best linear filter", "PCA of equal error")
 SHOWN = {"gaussian 0.2": RUNNING, "gaussian 0.1": RUNNING, "mix": BY_64}
 NAMES = {"gaussian 0.2": "noise of std 0.2", "gaussian 0.1": "noise of std 0.1", "mix": "the noise of the mix"}
@@ -40,9 +42,8 @@ class BetterCopiesPassMoreNoise(Study):
     The crossings are where the share passed first exceeds that of the best linear filter, and of PCA of equal
     error: from there on the network removes less noise than either, and what makes it a denoiser is gone. They are
     interpolated between looks over the logarithm of what is left, the geometric mean over seeds; where a network
-    crosses before its first look or not at all, the note says so and the number is that end. Trials with few steps
-    had shown the direction before these thresholds were written (README, "How well"); no threshold was chosen by
-    the size of the effect.
+    crosses before its first look or not at all, a note says so and the number is that end. Trials of one network
+    had shown the direction before these thresholds were written; none was chosen by the size of the effect.
 
     The first figure is the curve. The next ones show weaker noise and the essay's mix (with the statistics of
     batches of 64), and the squared error over that of the noise.
@@ -75,18 +76,11 @@ class BetterCopiesPassMoreNoise(Study):
     def measure(self, lab: Lab) -> Finding:
         """Train eight networks, look at each on its way, and put them on one curve."""
         names = list(curve.configurations(lab))
-
-        def look(seed: int) -> Reading:
-            looks = {NET: (D2, "0.01"), "early": (D2, "0.1"), "untrained": (D2, UNTRAINED)}
-            looks |= {name: (name, END) for name in names if name != NET}
-            chosen = curve.read_off(lab, seed, looks, _needed)
-            course = curve.every_look(lab, seed, names, _needed)
-            return Reading(course.numbers | chosen.numbers, {})
-
-        found = lab.by_seed(look)
+        looks = LOOKS | {f"{name}, end": (name, END) for name in names}
+        found = lab.by_seed(lambda seed: Reading(curve.read_off(lab, seed, looks, _needed, names).numbers, {}))
         strong = f"passed, gaussian 0.2, {RUNNING}"
         numbers = {
-            "noise passed at 1 over at 10 percent": curve.ratio(found, f"{NET}: {strong}", f"early: {strong}"),
+            "noise passed at 1 over at 10 percent": curve.ratio(found, f"{NET}: {strong}", f"{EARLY}: {strong}"),
             "noise passed over PCA of equal error": curve.ratio(
                 found, f"{NET}: {strong}", f"{NET}: pca, passed, gaussian 0.2"
             ),
@@ -101,14 +95,12 @@ class BetterCopiesPassMoreNoise(Study):
         numbers |= crossed
         for name in names:
             for at in curve.places(found, name):
-                for noise, way in SHOWN.items():
-                    numbers[f"{NAMES[noise]} passed, {name} at {at}"] = curve.mean(
-                        found, f"{name} at {at}: passed, {noise}, {way}"
-                    )
-                for way in (BY_64, BY_16):
-                    numbers[f"noise of std 0.2 passed, {name} at {at}, {way}"] = curve.mean(
-                        found, f"{name} at {at}: passed, gaussian 0.2, {way}"
-                    )
+                numbers[f"noise passed, {name} at {at}"] = curve.mean(found, f"{name} at {at}: {strong}")
+        for way in (BY_64, BY_16):
+            for at in curve.places(found, D2):
+                numbers[f"noise passed, {D2} at {at}, {way}"] = curve.mean(
+                    found, f"{D2} at {at}: passed, gaussian 0.2, {way}"
+                )
         figures = {f"curve {noise}".replace(" ", "-"): _passed(found, names, noise) for noise in SHOWN}
         figures = {"curve": figures.pop("curve-gaussian-0.2"), **figures, "error": _errors(found, names)}
         best = numbers[f"crossing with {RIVALS[0]}, {NET}"].value
@@ -116,7 +108,7 @@ class BetterCopiesPassMoreNoise(Study):
         return Finding(
             numbers,
             figures,
-            notes=tuple(notes),
+            notes=(*curve.missed(found, LOOKS), *notes),
             copying=qualities(found),
             came_out=f"From copies that leave 10 % to copies that leave 1 %, a U-Net of depth 2 passes "
             f"{numbers['noise passed at 1 over at 10 percent'].value:.1f} times as much noise, "
@@ -151,10 +143,11 @@ def crossings(found: Sequence[Reading], names: Sequence[str]) -> tuple[dict[str,
                     _log(r, f"{name} at {look}: passed, gaussian 0.2, {RUNNING}") - _log(r, over)
                     for look, over in zip(at, other, strict=True)
                 ]
-                crossing, bound = curve.crossing(lefts, excess)
+                crossing, unseen = curve.crossing(lefts, excess)
                 each.append(crossing)
-                if bound:
-                    said = f"{name} crosses {rival} at {bound} {crossing:.2%} left"
+                if unseen:
+                    look = {"before": "more already at its first look", "after": "no more even at its last look"}
+                    said = f"{name} passes {look[unseen]}, where {crossing:.2%} is left, compared with {rival}"
                     notes += [said] if said not in notes else []
             numbers[f"crossing with {rival}, {name}"] = statistics.over_seeds(each, "log")
     return numbers, notes

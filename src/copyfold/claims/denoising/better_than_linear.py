@@ -18,6 +18,7 @@ from copyfold.studies.toolkit.curve import BY_64, D2, RUNNING
 
 WAYS = {"gaussian": ("gaussian 0.2", RUNNING), "mix": ("mix", BY_64)}
 COPIER = "U-Net, depth 2"
+LOOKS = {COPIER: (D2, "0.02")}
 LEARNED = 0.1  # what a copy leaves at most of a network that counts as one that has learned to copy
 TAUGHT = "A network trained to denoise is no better: the limit may be size and training, not the objective."
 STEPS = 6250  # two passes over the images, at the cpu budget
@@ -79,10 +80,8 @@ class BetterThanLinear(Study):
         names = list(curve.configurations(lab))
 
         def look(seed: int) -> Reading:
-            course = curve.every_look(lab, seed, names, _needed)
-            copier = curve.read_off(lab, seed, {COPIER: (D2, "0.02")}, _needed)
-            numbers, images = taught(lab, seed)
-            return Reading(course.numbers | copier.numbers | numbers, copier.images | images)
+            curves, (numbers, images) = curve.read_off(lab, seed, LOOKS, _needed, names), taught(lab, seed)
+            return Reading(curves.numbers | numbers, curves.images | images)
 
         found = lab.by_seed(look)
         numbers: dict[str, Estimate] = {}
@@ -118,7 +117,7 @@ class BetterThanLinear(Study):
         return Finding(
             numbers,
             figures | {"images": charts.first_images(rows)},
-            notes=tuple(notes),
+            notes=(*notes, *curve.missed(found, LOOKS)),
             copying=qualities(found),
             came_out=f"The best of all copiers, at its best moment, leaves {gaussian:.2f} times the error of the "
             f"best linear filter for noise of std 0.2, and {mix:.2f} times for the essay's mix.",

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from copyfold.claims.denoising import SECTION
-from copyfold.probes.base import Reading
 from copyfold.studies.base import PARTLY, Below, Control, Estimate, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, curve
@@ -68,15 +67,10 @@ class MoreTrainingMoreNoise(Study):
     def measure(self, lab: Lab) -> Finding:
         """Read errors off the curve, from rising shares of noise."""
 
-        def look(seed: int) -> Reading:
-            def needed(what: str) -> bool:
-                return "mix" in what or what.startswith(("copy", "mean image"))
+        def needed(what: str) -> bool:
+            return "mix" in what or what.startswith(("copy", "mean image"))
 
-            ends = curve.read_off(lab, seed, LOOKS, needed)
-            course = curve.every_look(lab, seed, [D2], needed)
-            return Reading(course.numbers | ends.numbers, ends.images)
-
-        found = lab.by_seed(look)
+        found = lab.by_seed(lambda seed: curve.read_off(lab, seed, LOOKS, needed, [D2]))
         mean = "beside: mean image"
 
         def over(called: str, noise: str) -> Estimate:
@@ -113,6 +107,7 @@ class MoreTrainingMoreNoise(Study):
         return Finding(
             numbers,
             {"training": figure, "images": first_images(rows)},
+            notes=curve.missed(found, LOOKS),
             copying=qualities(found),
             came_out=f"With three tenths of the photograph kept, the error at the end of training is "
             f"{numbers['error late over early'].value:.2f} of that where copies leave 10 %, and "

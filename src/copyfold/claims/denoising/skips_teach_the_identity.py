@@ -106,6 +106,7 @@ class SkipsTeachTheIdentity(Study):
                 "shares": charts.intervals(drawn, "share of noise of std 0.1 that passes", marks),
                 "images": first_images(rows),
             },
+            notes=curve.missed(found, LOOKS),
             copying=qualities(found),
             came_out=f"With skips {numbers['noise passed with skips'].value:.0%} of weak noise passes at the end "
             f"of training, without {numbers['noise passed without skips'].value:.0%} where 1 % is left; where "

@@ -99,7 +99,7 @@ class SmallModelsCopyNoise(Study):
         return Finding(
             numbers,
             {"shares": figure, "images": first_images(rows)},
-            notes=(sizes,),
+            notes=(sizes, *curve.missed(found, LOOKS)),
             copying=qualities(found),
             came_out=f"Where 1 % is left, {numbers['noise passed'].value:.0%} of weak noise passes the smallest "
             f"network and {numbers[f'noise passed, {LARGER}'].value:.0%} one of depth 2; its error is "

@@ -112,6 +112,7 @@ class DenoisesUntaught(Study):
         return Finding(
             numbers,
             {"ratios": figure, "images": first_images(_rows(found[0]))},
+            notes=curve.missed(found, LOOKS),
             copying=qualities(found),
             came_out=f"Where 2 % is left, the error for the essay's mix is "
             f"{numbers['error over doing nothing'].value:.2f} of doing nothing; for noise of std 0.1 it is "

@@ -85,11 +85,11 @@ class LargeNeedNotBlur(Study):
             def needed(what: str) -> bool:
                 return "sharpness" in what or what.startswith("copy") or what == "mean image"
 
-            looks, course = curve.read_off(lab, seed, LOOKS, needed), curve.every_look(lab, seed, [D2], needed)
+            curves = curve.read_off(lab, seed, LOOKS, needed, [D2])
             x, rival = lab.images(photos), pca(lab.images(photos, "train", 2048), NARROW)
             narrow = restored(rival, x, statistics="running")
-            numbers = course.numbers | looks.numbers | {"narrow: sharpness": sharpness(narrow)}
-            return Reading(numbers, looks.images | {"narrow: copy": narrow[: charts.SHOWN]})
+            numbers = curves.numbers | {"narrow: sharpness": sharpness(narrow)}
+            return Reading(numbers, curves.images | {"narrow: copy": narrow[: charts.SHOWN]})
 
         found = lab.by_seed(look)
 
@@ -120,6 +120,7 @@ class LargeNeedNotBlur(Study):
         return Finding(
             numbers,
             {"sharpness": figure, "images": first_images(rows)},
+            notes=curve.missed(found, LOOKS),
             copying=qualities(found),
             came_out=f"At the end of training the U-Net's copies have "
             f"{numbers['sharpness of the copy'].value:.2f} of the images' sharpness, its error "

@@ -103,6 +103,7 @@ class NotTheIdentity(Study):
         return Finding(
             numbers,
             {"images": first_images(rows)},
+            notes=curve.missed(found, LOOKS),
             copying=qualities(found),
             came_out=f"Where a U-Net of depth 2 leaves 1 %, {passed:.0%} of weak noise passes, at the end of its "
             f"training {end:.0%}; PCA that copies as well passes {rival:.0%}.",

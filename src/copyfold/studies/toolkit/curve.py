@@ -48,6 +48,7 @@ from copyfold.types import Images, Shape
 LEFTS = (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003)
 """The qualities at which a training is looked at: shares of the variance that a copy leaves."""
 END, UNTRAINED = "end", "untrained"
+SHORT = 10_000  # batches at a budget that decides nothing, scaled to it
 SIDE = 32  # pixels, where the budget has no fewer
 BASIS = 20_000  # training images that principal components and the Wiener filter of whole images are of
 RUNNING, BY_64, BY_16 = WAYS
@@ -71,7 +72,12 @@ HALF, TWICE = f"{D2}, half the width", f"{D2}, twice the width"
 
 @dataclass(frozen=True)
 class Configuration:
-    """A network, and its training: so many batches, about 20 minutes of one core; fewer at the tiny budget."""
+    """A network, and its training: so many batches, 16 to 19 minutes of one core.
+
+    A step takes 37 ms of the fully connected network (128 images), 32, 55 and 91 ms of depth 1, 2 and 3, 49 and
+    85 ms with skips, 26 and 160 ms of half and twice the width (16 images); looks take two minutes more. At a
+    budget that decides nothing all have as many.
+    """
 
     make: Make
     steps: int
@@ -90,14 +96,14 @@ def configurations(lab: Lab) -> dict[str, Configuration]:
         return partial(UNet, width=round(lab.budget.width * times), depth=depth, skips=skips)
 
     return {
-        FULLY: Configuration(_fully_connected, 18_000, {"batch": 128, "lr": 5e-4}),
-        D1: Configuration(net(1), 28_000),
-        D2: Configuration(net(2), 18_000),
+        FULLY: Configuration(_fully_connected, 30_000, {"batch": 128, "lr": 5e-4}),
+        D1: Configuration(net(1), 34_000),
+        D2: Configuration(net(2), 20_000),
         D3: Configuration(net(3), 12_000),
-        SKIPS_2: Configuration(net(2, "concat"), 18_000),
+        SKIPS_2: Configuration(net(2, "concat"), 20_000),
         SKIPS_3: Configuration(net(3, "concat"), 12_000),
         HALF: Configuration(net(2, times=0.5), 40_000),
-        TWICE: Configuration(net(2, times=2), 6_000),
+        TWICE: Configuration(net(2, times=2), 6_500),
     }
 
 
@@ -135,7 +141,7 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
     at LEFT" of PCA. Paused before it begins, where the lab's minutes are over.
     """
     photos, of = photographs(lab), configurations(lab)[name]
-    steps = min(of.steps, lab.budget.scaled(of.steps))
+    steps = of.steps if lab.budget.decides else lab.budget.scaled(SHORT)
     plan: dict[str, Any] = {"batch": 16, **of.plan}
     plan["batch"] = min(plan["batch"], len(photos))
     model = lab.untrained(of.make, photos, seed)
@@ -168,42 +174,49 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
     return unpacked(packed(whole))  # as when it is read
 
 
-def read_off(lab: Lab, seed: int, looks: Mapping[str, tuple[str, str]], only: Callable[[str], bool]) -> Reading:
+def read_off(
+    lab: Lab,
+    seed: int,
+    looks: Mapping[str, tuple[str, str]],
+    only: Callable[[str], bool],
+    courses: Collection[str] = (),
+) -> Reading:
     """The looks that a claim needs: numbers and images "CALLED: WHAT" for every {CALLED: (network, AT)}.
 
-    A quality that was not reached is replaced by the end, which the regime then shows. How the networks copy is in
-    the form of `copying.qualities`. "beside: WHAT" is there too. `only` says which numbers are kept.
+    A quality that was not reached is replaced by the end, which the regime then shows, and `missed` says. How the
+    networks copy is in the form of `copying.qualities`. Of the networks of `courses` every look that was reached
+    is there too, its numbers alone, as "NETWORK at AT: WHAT". "beside: WHAT" is there as well. `only` says which
+    numbers are kept.
     """
     numbers: dict[str, Tensor] = {}
     images: dict[str, Images] = {}
-    for called, (name, at) in looks.items():
-        found = reading(lab, name, seed)
-        there = at if f"{at}: copy, {RUNNING}" in found.numbers else END
+    whole = {name: reading(lab, name, seed) for name in dict.fromkeys((*(n for n, _ in looks.values()), *courses))}
+    wanted = {called: (name, at) for called, (name, at) in looks.items()}
+    wanted |= {f"{name} at {at}": (name, at) for name in courses for at in _places() if _reached(whole[name], at)}
+    for called, (name, at) in wanted.items():
+        found, there = whole[name], at if _reached(whole[name], at) else END
         for key, value in found.numbers.items():
             place, _, what = key.partition(": ")
-            if place == there and what.startswith(MARK):
+            if place == there and what.startswith(MARK) and called in looks:
                 numbers[f"{MARK}{called}: {what.removeprefix(f'{MARK}: ')}"] = value
-            elif place == there and only(what):
-                numbers[f"{called}: {what}"] = value
-            elif place == "beside" and only(what):
-                numbers[key] = value
-        for key, x in found.images.items():
-            place, _, what = key.partition(": ")
-            if place == there:
-                images[f"{called}: {what}"] = x
-            elif place == "beside":
-                images[key] = x
+            elif place in (there, "beside") and not what.startswith(MARK) and only(what):
+                numbers[f"{called if place == there else place}: {what}"] = value
+        if called in looks:
+            numbers[f"{called}: reached"] = torch.tensor(float(there == at))
+            for key, x in found.images.items():
+                place, _, what = key.partition(": ")
+                if place in (there, "beside"):
+                    images[f"{called if place == there else place}: {what}"] = x
     return _apart(numbers, images)
 
 
-def every_look(lab: Lab, seed: int, names: Collection[str], only: Callable[[str], bool]) -> Reading:
-    """The numbers of every look of these networks that was reached, called "NAME at AT", without `copying`."""
-    looks: dict[str, tuple[str, str]] = {}
-    for name in names:
-        found = reading(lab, name, seed).numbers
-        looks |= {f"{name} at {at}": (name, at) for at in _places() if f"{at}: copy, {RUNNING}" in found}
-    numbers = read_off(lab, seed, looks, only).numbers
-    return Reading({what: value for what, value in numbers.items() if not what.startswith(MARK)}, {})
+def missed(found: Sequence[Reading], looks: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
+    """A sentence for every look at a quality that a training did not reach."""
+    return tuple(
+        f"{called}: {float(at):.1%} left was not reached with every seed; there the end of the training is shown"
+        for called, (_, at) in looks.items()
+        if not all(value.item() for value in of(found, f"{called}: reached"))
+    )
 
 
 def denoised(lab: Lab, model: Autoencoder, seed: int, called: str) -> tuple[dict[str, Tensor], dict[str, Images]]:
@@ -219,6 +232,10 @@ def denoised(lab: Lab, model: Autoencoder, seed: int, called: str) -> tuple[dict
         if name == "gaussian 0.2":
             images[called] = output[:SHOWN]
     return numbers, images
+
+
+def _reached(found: Reading, at: str) -> bool:
+    return f"{at}: copy, {RUNNING}" in found.numbers
 
 
 def places(found: Sequence[Reading], name: str) -> list[str]:
@@ -253,16 +270,16 @@ def left(found: Sequence[Reading], name: str, at: str) -> float:
 def crossing(lefts: Sequence[float], excess: Sequence[float]) -> tuple[float, str]:
     """The quality at which an excess, along a training, first becomes positive, interpolated over log left.
 
-    And how it is bounded where it was not seen: "at least" where the first look has a positive one already, "less
-    than" the last where none has; else "".
+    And where it was not seen to: "before" the first look, which has a positive one, or "after" the last, which has
+    none; else "".
     """
     if excess[0] > 0:
-        return lefts[0], "at least"
+        return lefts[0], "before"
     for i in range(1, len(excess)):
         if excess[i] > 0:
             share = -excess[i - 1] / (excess[i] - excess[i - 1])
             return lefts[i - 1] * (lefts[i] / lefts[i - 1]) ** share, ""
-    return lefts[-1], "less than"
+    return lefts[-1], "after"
 
 
 @cache

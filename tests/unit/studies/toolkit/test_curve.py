@@ -125,7 +125,7 @@ def test_a_training_is_looked_at_from_untrained_to_its_end(lab):
     assert spent > 0
     assert numbers[f"end: copy, {RUNNING}"].mean() < numbers[f"untrained: copy, {RUNNING}"].mean()
     other = Lab(lab.budget, cache=lab.cache)
-    curve.reading(other, SKIPS_2, 0)
+    curve.read_off(other, 0, {"a": (SKIPS_2, END), "b": (SKIPS_2, "0.3")}, everything, [SKIPS_2])
     assert other.spent == pytest.approx(spent)  # as long as its training took, whenever
 
 
@@ -143,6 +143,7 @@ def test_a_quality_that_was_not_reached_is_replaced_by_the_end(known):
     looks = {"reached": (D2, "0.3"), "not reached": (D2, "0.01"), "untrained": (D2, UNTRAINED)}
     found = curve.read_off(known.lab, 0, looks, everything)
     assert found.numbers[f"not reached: copy, {RUNNING}"].equal(found.numbers[f"reached: copy, {RUNNING}"])
+    assert [note.partition(":")[0] for note in curve.missed([found], looks)] == ["not reached"]
     copying = qualities([found])
     assert copying.keys() == looks.keys()
     assert copying["not reached"].left["held out"].value == pytest.approx(0.16, rel=1e-4)
@@ -153,9 +154,9 @@ def test_a_quality_that_was_not_reached_is_replaced_by_the_end(known):
 
 def test_only_looks_that_all_seeds_reached_are_on_the_curve(known):
     known.nets = {"": [(0.2, known.dulled(0.4))]}
-    worse = curve.every_look(known.lab, 0, [D2], everything)
+    worse = curve.read_off(known.lab, 0, {}, everything, [D2])
     known.nets = {"": [(0.2, known.dulled(0.4)), (0.05, known.dulled(0.2))]}
-    better = curve.every_look(known.lab, 1, [D2], everything)
+    better = curve.read_off(known.lab, 1, {}, everything, [D2])
     assert curve.places([better], D2) == ["0.3", "0.2", "0.1", "0.05", END]
     assert curve.places([worse, better], D2) == ["0.3", "0.2", END]
     assert curve.left([worse], D2, END) == pytest.approx(0.16, rel=1e-4)
@@ -163,7 +164,7 @@ def test_only_looks_that_all_seeds_reached_are_on_the_curve(known):
 
 @pytest.mark.parametrize(
     ("excess", "crossing"),
-    [([-1, -1, 1], (10**-1.5, "")), ([1, 2, 3], (1.0, "at least")), ([-3, -2, -1], (0.01, "less than"))],
+    [([-1, -1, 1], (10**-1.5, "")), ([1, 2, 3], (1.0, "before")), ([-3, -2, -1], (0.01, "after"))],
 )
 def test_a_crossing_is_interpolated_or_bounded(excess, crossing):
     found, bound = curve.crossing([1.0, 0.1, 0.01], excess)
