@@ -30,8 +30,8 @@ class BetterCopiesPassMoreNoise(Study):
     and 3 with skips, and of depth 2 with half and twice the width. Each is looked at when its copies first leave
     30, 20, 10, 5, 3, 2, 1, 0.5 and 0.3 % of held-out images' variance, and at its end. "Noise passed" is the
     share of the added noise that comes out again: 1 for the identity. Beside the networks stand PCA with as many
-    components as leave the same error, which passes the share of its components, the least of all projections
-    that copy as well; and the best linear filter of the same noise.
+    components as leave the same error, which passes the share of its components, the least of all linear
+    projections that copy as well; and the best linear filter of the same noise.
 
     The U-Net of depth 2 decides, for noise of std 0.2 and running statistics: the share passed where 1 % is left
     over that where 10 % is left, and over that of PCA of equal error where 1 % is left, both above 1. The

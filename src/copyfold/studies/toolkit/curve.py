@@ -35,6 +35,7 @@ from copyfold.probes.baselines import frequency_filter, linear_filter
 from copyfold.probes.denoising import noise_of
 from copyfold.studies import statistics
 from copyfold.studies.base import Estimate
+from copyfold.studies.budget import BUDGETS
 from copyfold.studies.kept import Cost, Kept, packed, unpacked
 from copyfold.studies.lab import QUALITY, Lab, Make, Paused
 from copyfold.studies.provenance import study_digest
@@ -48,7 +49,7 @@ from copyfold.types import Images, Shape
 LEFTS = (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003)
 """The qualities at which a training is looked at: shares of the variance that a copy leaves."""
 END, UNTRAINED = "end", "untrained"
-SHORT = 10_000  # batches at a budget that decides nothing, scaled to it
+SHORT = 10_000  # batches of every training at a budget smaller than cpu, scaled to it
 SIDE = 32  # pixels, where the budget has no fewer
 BASIS = 20_000  # training images that principal components and the Wiener filter of whole images are of
 RUNNING, BY_64, BY_16 = WAYS
@@ -76,7 +77,7 @@ class Configuration:
 
     A step takes 37 ms of the fully connected network (128 images), 32, 55 and 91 ms of depth 1, 2 and 3, 49 and
     85 ms with skips, 26 and 160 ms of half and twice the width (16 images); looks take two minutes more. At a
-    budget that decides nothing all have as many.
+    budget smaller than cpu all have as many.
     """
 
     make: Make
@@ -141,7 +142,8 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
     at LEFT" of PCA. Paused before it begins, where the lab's minutes are over.
     """
     photos, of = photographs(lab), configurations(lab)[name]
-    steps = of.steps if lab.budget.decides else lab.budget.scaled(SHORT)
+    smaller = lab.budget.steps < BUDGETS["cpu"].steps
+    steps = lab.budget.scaled(SHORT) if smaller else of.steps
     plan: dict[str, Any] = {"batch": 16, **of.plan}
     plan["batch"] = min(plan["batch"], len(photos))
     model = lab.untrained(of.make, photos, seed)
