@@ -8,9 +8,13 @@ import torch
 from torch import Generator, nn
 
 import copyfold as cf
+from copyfold.measures import mse
 from copyfold.models.adoption import adopt
 from copyfold.models.base import Autoencoder, Chain
 from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit import curve
+from copyfold.studies.toolkit.denoising import mean_image
+from copyfold.studies.toolkit.training import Look
 from known import Identity
 
 SHAPE = (1, 16, 16)  # of the images at the tiny budget
@@ -118,6 +122,49 @@ def in_a_plane(count, rank=6, shape=(1, 8, 8)):
 COPY, BLOCKS, BLUR = fixed(lambda x: x), fixed(blocks), fixed(cf.Blur(5, 1.0))
 DIMMED = fixed(lambda x: 0.85 * x)  # closer to the digits than a noisy image, which is too bright
 GREY = fixed(lambda x: torch.full_like(x, 0.5) + 0 * x)
+
+
+class Curve:
+    """Known networks along the curve of copying and denoising, in place of trained ones.
+
+    `nets` has the looks of a network by its name, (left, network) from the worst copy to the best; "" of others.
+    """
+
+    def __init__(self, lab, monkeypatch):
+        self.lab, self.photos, self.nets = lab, curve.photographs(lab), {"": [(0.001, COPY)]}
+        self.x = lab.images(self.photos)
+        monkeypatch.setattr(curve, "on_the_way", self.looks)
+
+    def looks(self, lab, make, photos, seed, steps, **plan):
+        asked = make(photos.shape).config
+        of = curve.configurations(lab).items()
+        name = next(name for name, one in of if one.make(photos.shape).config == asked)
+        return [Look(i, *given) for i, given in enumerate(self.nets.get(name, self.nets[""]))]
+
+    def projection(self, left):
+        """PCA that leaves as much."""
+        error = left * mse(mean_image(self.lab, self.photos).expand_as(self.x), self.x).mean().item()
+        return curve._pca_that_leaves(self.lab, self.photos, error)[0]
+
+    def knowing(self, after=lambda x: x):
+        """The held-out image that correlates best with the input, whatever its brightness; then `after`."""
+
+        def unit(y):
+            rows = y.flatten(1) - y.flatten(1).mean(1, keepdim=True)
+            return rows / rows.norm(dim=1, keepdim=True)
+
+        return fixed(lambda y: after(self.x[(unit(y) @ unit(self.x).T).argmax(1)]) + 0 * y)
+
+    def dulled(self, share):
+        """This share of the way to the mean image: it leaves the square of it, and passes the rest of noise."""
+        mean = mean_image(self.lab, self.photos)
+        return fixed(lambda y: (1 - share) * y + share * mean)
+
+    def judged(self, study, **nets):
+        """The verdict, with regime, and the finding, where networks of these names have these looks."""
+        self.nets |= nets
+        found = study.measure(self.lab)
+        return study.verdict(found.numbers, copying=found.copying), found
 
 
 class OneNetworkLab(Lab):

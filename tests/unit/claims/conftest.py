@@ -7,7 +7,7 @@ import pytest
 from copyfold.probes import quality
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
-from labs import AttentionLab, OneNetworkLab, PreparedLab
+from labs import AttentionLab, Curve, OneNetworkLab, PreparedLab
 
 
 @pytest.fixture
@@ -64,3 +64,9 @@ def shelf(tmp_path, monkeypatch):
     """One whose models are on the shelf, with two seeds."""
     monkeypatch.setattr(quality, "PATCHES", 1024)
     return PreparedLab(replace(BUDGETS["tiny"], seeds=2), {}, tmp_path)
+
+
+@pytest.fixture
+def along(lab, monkeypatch):
+    """The curve of copying and denoising, with known networks in place of trained ones."""
+    return Curve(lab, monkeypatch)

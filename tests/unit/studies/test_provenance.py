@@ -147,7 +147,7 @@ def test_a_class_without_source_is_identified_by_its_bases(own, monkeypatch):
     [
         *(
             (name, True)
-            for name in ("studies.toolkit.networks", "studies.lab", "probes.geometry", "training.loop")
+            for name in ("studies.toolkit.networks", "studies.lab", "probes.denoising", "training.loop")
         ),
         *((name, True) for name in ("claims.overcomplete", "corruptions")),
         *(
@@ -166,8 +166,8 @@ def test_the_numbers_of_a_study_follow_from_what_it_measures_with(module, counts
 @pytest.mark.parametrize(
     ("old", "new", "counts"),
     [
-        ("Above(0.3)", "Above(0.4)", True),
-        ("IdentityGap(Mix(), draws=0)", "IdentityGap(Mix(), draws=1)", True),
+        ("Below(0.8)", "Below(0.9)", True),
+        ('NETWORK: (D2, "0.01")', 'NETWORK: (D2, "0.02")', True),
         ('claim: ClassVar[str] = "T1"', 'claim: ClassVar[str] = "T99"', False),
         ("Verdict.HOLDS: ", 'Verdict.NOT_IN_REGIME: "Train longer.", Verdict.HOLDS: ', False),
         ("Controls: ", "All controls: ", False),

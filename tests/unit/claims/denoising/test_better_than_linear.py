@@ -1,32 +1,33 @@
-"""A copy, and a network that memorised the photographs, against filters."""
+"""A copy, and a network that knows the images, against filters."""
 
 import pytest
 
-from copyfold.claims.denoising import better_than_linear
 from copyfold.claims.denoising.better_than_linear import BetterThanLinear
-from copyfold.models.dense import MLP
-from copyfold.studies.base import Verdict
-from labs import COPY, GREY, as_claimed, fixed, judged
+from copyfold.studies.toolkit.curve import D2, HALF
+from labs import COPY
 
 
-@pytest.fixture
-def one_strength(monkeypatch):
-    """Filters and denoisers take the time of these tests: only the noise that decides."""
-    monkeypatch.setattr(better_than_linear, "STRENGTHS", (0.2,))
+@pytest.mark.parametrize(
+    ("half", "taught", "verdict"),
+    [
+        ("knowing", "knowing", "HOLDS"),
+        ("knowing", "copy", "UNDECIDED"),  # as a network that is trained to denoise does not beat the filter
+        ("copy", "knowing", "DOES NOT HOLD"),
+    ],
+)
+def test_the_best_of_all_copiers_is_compared_with_the_filter(along, monkeypatch, half, taught, verdict):
+    kinds = {"copy": COPY, "knowing": along.knowing()}
+    monkeypatch.setattr(along.lab, "trained", lambda make, photos, seed, **plan: kinds[taught])
+    came, found = along.judged(BetterThanLinear(), **{HALF: [(0.05, kinds[half])]})
+    assert came == verdict
+    if half == "knowing":
+        assert any(f"only to copy, gaussian: {HALF} at" in note for note in found.notes)
+    assert found.numbers[f"error over linear filter, least of {D2}, gaussian"].value > 1
 
 
-def test_a_copy_denoises_worse_than_a_filter(prepared, one_strength):
-    verdict, numbers = judged(BetterThanLinear(), prepared(lambda model: COPY))
-    assert verdict == Verdict.DOES_NOT_HOLD
-    assert numbers["error over doing nothing, fully connected, gaussian 0.2"].value == pytest.approx(1)
-
-
-def test_a_network_that_memorises_the_photographs_beats_the_filter(prepared, one_strength):
-    it = prepared(lambda model: GREY)
-    x = it.images(it.photos("landscapes"))
-    knows = fixed(lambda noisy: x if len(noisy) == len(x) else noisy)
-    it.trained = lambda make, photos, seed, **plan: knows if isinstance(make(photos.shape), MLP) else GREY
-    verdict, numbers = judged(BetterThanLinear(), it)
-    assert as_claimed(BetterThanLinear(), numbers)
-    assert verdict == Verdict.UNDECIDED  # as the networks that are taught to denoise do not beat it
-    assert numbers["error over linear filter gaussian"].value == 0
+def test_a_network_that_has_not_learned_to_copy_does_not_count(along, monkeypatch):
+    knows = along.knowing(lambda x: 0.5 * x)
+    monkeypatch.setattr(along.lab, "trained", lambda make, photos, seed, **plan: COPY)
+    came, found = along.judged(BetterThanLinear(), **{HALF: [(0.3, knows)]})
+    assert came == "DOES NOT HOLD"
+    assert HALF not in " ".join(found.notes)

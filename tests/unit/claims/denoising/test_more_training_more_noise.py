@@ -1,23 +1,23 @@
-"""Strong noise, and a network that returns the mean image."""
+"""Strong noise, and what a network gives for it early and late."""
 
 import pytest
 
 from copyfold.claims.denoising.more_training_more_noise import MoreTrainingMoreNoise
-from copyfold.measures import mse
-from copyfold.studies.base import Verdict
+from copyfold.studies.toolkit.curve import D2
 from copyfold.studies.toolkit.denoising import mean_image
-from labs import COPY, fixed, judged
+from labs import COPY, fixed
 
 
-def test_returning_the_mean_image_is_not_counted_as_denoising(prepared, monkeypatch):
-    it = prepared(lambda model: COPY)
-    photos = it.photos("landscapes")
-    mean, x = mean_image(it, photos), it.images(photos)
-    blank = fixed(lambda x: mean.expand_as(x))
-    monkeypatch.setattr(it, "course", lambda make, photos, seed, steps: [COPY, COPY, COPY, blank])
-    verdict, numbers = judged(MoreTrainingMoreNoise(), it)
-    assert verdict == Verdict.UNDECIDED  # exactly as good as the mean image
-    assert numbers["error over mean image"].value == pytest.approx(1)
-    nothing = 0.49 * ((x - 0.7).square().mean() + 0.04)
-    expected = mse(mean.expand_as(x), x).mean() / nothing
-    assert numbers["error late over early"].value == pytest.approx(expected.item(), rel=0.05)
+@pytest.mark.parametrize(
+    ("late", "verdict"), [("knowing", "HOLDS"), ("copy", "DOES NOT HOLD"), ("blank", "NOT IN REGIME")]
+)
+def test_what_is_recovered_late_is_compared_with_early_and_the_mean(along, late, verdict):
+    mean = mean_image(along.lab, along.photos)
+    kinds = {"copy": COPY, "knowing": along.knowing(), "blank": fixed(lambda y: mean + 0 * y)}
+    looks = [(0.1, along.projection(0.1)), (0.001, kinds[late])]
+    study = MoreTrainingMoreNoise()
+    came, found = along.judged(study, **{D2: looks})
+    assert came == verdict
+    if late == "blank":  # returning the mean image is no denoising
+        assert found.numbers["error over mean image"].value == pytest.approx(1)
+        assert study.verdict(found.numbers) == "UNDECIDED"

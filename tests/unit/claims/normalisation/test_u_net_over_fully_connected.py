@@ -2,27 +2,25 @@
 
 import pytest
 
-from copyfold.claims.normalisation.u_net_over_fully_connected import UNetOverFullyConnected, with_parameters_of
-from copyfold.models.unet import UNet
-from copyfold.studies.budget import BUDGETS
-from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit.networks import parameters, unet
-from labs import COPY, DIMMED, judged
+from copyfold.claims.normalisation.u_net_over_fully_connected import UNetOverFullyConnected
+from copyfold.studies.toolkit.curve import D2, FULLY
+from labs import GREY
 
 
 @pytest.mark.parametrize(
-    ("network", "rest", "verdict"), [(DIMMED, COPY, "HOLDS"), (COPY, DIMMED, "DOES NOT HOLD")]
+    ("net", "rival", "verdict"),
+    [
+        ("knowing", "projection", "HOLDS"),
+        ("projection", "knowing", "DOES NOT HOLD"),
+        ("knowing and better", "projection", "UNDECIDED"),  # it copies better, so that this may be why
+        ("knowing", "grey", "NOT IN REGIME"),
+    ],
 )
-def test_the_better_denoiser_wins_whichever_network_it_is(prepared, network, rest, verdict):
-    found, _ = judged(UNetOverFullyConnected(), prepared(lambda m: network if isinstance(m, UNet) else rest))
-    assert found == verdict
-
-
-@pytest.mark.parametrize("norm", ["none", "batch"])
-@pytest.mark.parametrize("budget", ["cpu", "gpu"])
-def test_equal_parameters_are_equal(budget, norm):
-    lab = Lab(BUDGETS[budget])
-    shape = (3, lab.budget.side, lab.budget.side)
-    wanted = parameters(unet(lab), shape)
-    assert parameters(with_parameters_of(unet(lab), norm), shape) == pytest.approx(wanted, rel=0.01)
-    assert parameters(unet(lab), shape) == sum(p.numel() for p in unet(lab)(shape).parameters())
+def test_at_equal_quality_the_better_denoiser_wins_whichever_it_is(along, net, rival, verdict):
+    projection = along.projection(0.1)
+    kinds = {"projection": projection, "knowing": along.knowing(projection), "grey": GREY}
+    kinds["knowing and better"] = along.knowing()
+    came, found = along.judged(UNetOverFullyConnected(), **{D2: [(0.1, kinds[net])], FULLY: [(0.1, kinds[rival])]})
+    assert came == verdict
+    if net == "knowing" and rival == "projection":
+        assert found.numbers["copying error over fully connected"].value == pytest.approx(1, rel=1e-4)

@@ -2,29 +2,28 @@
 
 import pytest
 import torch
-from torch import nn
 
+import copyfold as cf
+from copyfold.claims.overcomplete import large_need_not_blur
 from copyfold.claims.overcomplete.large_need_not_blur import LargeNeedNotBlur
-from copyfold.models.adoption import adopt
-from copyfold.studies.base import Verdict
-from copyfold.studies.budget import BUDGETS
-from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit.curve import D2
+from labs import BLUR, COPY, fixed
+
+CHECKS = 0.018 * (1 - 2 * (torch.arange(16)[:, None] + torch.arange(16)).remainder(2).float())
 
 
-class Negative(nn.Module):
-    """As sharp as the image, and wrong at every edge."""
-
-    def forward(self, x):
-        return 1 - x
-
-
-@pytest.mark.parametrize(("network", "error"), [(nn.Identity(), 0), (Negative(), 4)])
-def test_sharp_but_wrong_edges_do_not_count(tmp_path, monkeypatch, network, error):
-    lab = Lab(BUDGETS["tiny"], {}, tmp_path)
-    same = adopt(network, (1, 16, 16), encode="forward", decode=torch.Tensor.clone)
-    monkeypatch.setattr(lab, "trained", lambda make, photos, seed, **plan: same)
-    study = LargeNeedNotBlur()
-    numbers = study.measure(lab).numbers
-    assert numbers["sharpness overcomplete"].value == pytest.approx(1)
-    assert numbers["sharpness of the error, overcomplete"].value == pytest.approx(error, abs=1e-5)
-    assert study.verdict(numbers) is Verdict.DOES_NOT_HOLD  # as a narrow code has to blur
+@pytest.mark.parametrize(
+    ("network", "verdict"),
+    [
+        (COPY, "HOLDS"),
+        (fixed(lambda y: y + CHECKS), "UNDECIDED"),  # sharp, but not by the edges of the image
+        (fixed(cf.Blur(3, 0.5)), "DOES NOT HOLD"),  # it leaves .8 % of the variance
+        (BLUR, "NOT IN REGIME"),
+    ],
+    ids=["copy", "checks", "mild blur", "blur"],
+)
+def test_sharp_but_wrong_edges_do_not_count(along, monkeypatch, network, verdict):
+    monkeypatch.setattr(large_need_not_blur, "NARROW", 2)  # digits have few edges
+    came, found = along.judged(LargeNeedNotBlur(), **{D2: [(0.01, network)]})
+    assert came == verdict
+    assert (found.numbers["sharpness of the copy"].value > 0.8) == (verdict in ("HOLDS", "UNDECIDED"))

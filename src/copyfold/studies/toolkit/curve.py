@@ -1,0 +1,450 @@
+"""Copying and denoising, one curve: eight networks, each looked at along one long training that only copies.
+
+Everything is on cifar10 at 32 pixels in colour, because a fully connected network needs its 50,000 images to copy
+others than it was trained on, and because networks are only comparable where all have seen the same images. A look
+is taken when a copy first leaves 30, 20, 10, 5, 3, 2, 1, 0.5 and 0.3 % of held-out images' variance, and at the
+end. `reading` measures all looks of a network and seed once, and keeps them beside the trained looks in the lab's
+cache; `read_off` gives a claim the looks that it asks for.
+
+Trainings are of fixed lengths, each about 20 minutes of one core: Muon with a cosine for convolutions, Adam with a
+cosine for the fully connected network, whose layers are too large for Muon's products. The U-Nets without skips
+are skips="none": the functions are those of the essay's network, whose stages receive their own input twice, at
+two thirds of the cost.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from copyfold.corruptions import Clean, Corruption, Gaussian, Mix
+from copyfold.data import Photos
+from copyfold.measures import mse, sharpness
+from copyfold.models.adoption import adopt
+from copyfold.models.base import Autoencoder
+from copyfold.models.blocks import BatchNorm
+from copyfold.models.dense import MLP, Linear
+from copyfold.models.unet import UNet
+from copyfold.objectives.base import Classical
+from copyfold.probes.base import Reading
+from copyfold.probes.baselines import frequency_filter, linear_filter
+from copyfold.probes.denoising import noise_of
+from copyfold.studies import statistics
+from copyfold.studies.base import Estimate
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.kept import Cost, Kept, packed, unpacked
+from copyfold.studies.lab import QUALITY, Lab, Make, Paused
+from copyfold.studies.provenance import study_digest
+from copyfold.studies.toolkit.charts import SHOWN
+from copyfold.studies.toolkit.copying import MARK, copying
+from copyfold.studies.toolkit.denoising import FITTED, mean_image
+from copyfold.studies.toolkit.networks import WAYS, restored, with_running_averages
+from copyfold.studies.toolkit.training import on_the_way
+from copyfold.types import Images, Shape
+
+LEFTS = (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003)
+"""The qualities at which a training is looked at: shares of the variance that a copy leaves."""
+END, UNTRAINED = "end", "untrained"
+SHORT = 10_000  # batches of every training at a budget smaller than cpu, scaled to it
+SIDE = 32  # pixels, where the budget has no fewer
+BASIS = 20_000  # training images that principal components and the Wiener filter of whole images are of
+RUNNING, BY_64, BY_16 = WAYS
+
+NOISES: dict[str, Corruption] = {
+    "gaussian 0.1": Gaussian(0.1),
+    "gaussian 0.2": Gaussian(0.2),
+    "mix": Mix(),
+    "mix 0.3": Mix(0.3),
+    "mix 0.1": Mix(0.1),
+}
+"""Gaussian noise by its std; the essay's mix, half and half or with a smaller share of the photograph."""
+SEEN = ("gaussian 0.2", "mix 0.3")  # whose first outputs are kept as images
+HEAVY = ("mix 0.3", "mix 0.1")  # measured as the essay does alone, with the statistics of batches
+
+FULLY = "fully connected"
+D1, D2, D3 = (f"U-Net, depth {depth}" for depth in (1, 2, 3))
+SKIPS_2, SKIPS_3 = f"{D2}, skips", f"{D3}, skips"
+HALF, TWICE = f"{D2}, half the width", f"{D2}, twice the width"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A network, and its training: so many batches, 16 to 19 minutes of one core.
+
+    A step takes 37 ms of the fully connected network (128 images), 32, 55 and 91 ms of depth 1, 2 and 3, 49 and
+    85 ms with skips, 26 and 160 ms of half and twice the width (16 images); looks take two minutes more. At a
+    budget smaller than cpu all have as many.
+    """
+
+    make: Make
+    steps: int
+    plan: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def configurations(lab: Lab) -> dict[str, Configuration]:
+    """The eight networks by name.
+
+    At the cpu budget the U-Net's width is 32. The fully connected network has five hidden layers of a third of the
+    image's numbers: 1,024 units. So its code is shorter than the image, unlike those of all the U-Nets here, which
+    are 1.3 to 5.3 times as long.
+    """
+
+    def net(depth: int, skips: str = "none", times: float = 1.0) -> Make:
+        return partial(UNet, width=round(lab.budget.width * times), depth=depth, skips=skips)
+
+    return {
+        FULLY: Configuration(_fully_connected, 30_000, {"batch": 128, "lr": 5e-4}),
+        D1: Configuration(net(1), 34_000),
+        D2: Configuration(net(2), 20_000),
+        D3: Configuration(net(3), 12_000),
+        SKIPS_2: Configuration(net(2, "concat"), 20_000),
+        SKIPS_3: Configuration(net(3, "concat"), 12_000),
+        HALF: Configuration(net(2, times=0.5), 40_000),
+        TWICE: Configuration(net(2, times=2), 6_500),
+    }
+
+
+def _fully_connected(shape: Shape) -> MLP:
+    units = round(prod(shape) / 3)
+    return MLP(shape, [units, units], units, activation="gelu", code_activation="gelu")
+
+
+def photographs(lab: Lab) -> Photos:
+    """The images of all: cifar10 at 32 pixels."""
+    return lab.photos("cifar10", min(SIDE, lab.budget.side))
+
+
+def reading(lab: Lab, name: str, seed: int) -> Reading:
+    r"""All that is measured of one network and seed: from the cache, where it has been measured before.
+
+    Numbers are per held-out image and called "AT: WHAT". AT is "untrained", a quality that was reached, or "end".
+    WHAT, for every noise N of `NOISES` and way W of `WAYS` (a network without batch norm has one way, under all
+    three names; of the heaviest mixes only the error in batches of 64):
+
+        "copy, W"         mse(O(x), x)
+        "error, N, W"     mse(O(x~), x)
+        "passed, N, W"    <O(x~) - O(m), x~ - m> / ||x~ - m||^2        m = E[x~ | x]
+
+    "passed" is the share of the noise that passes, 1 for the identity; m is x for Gaussian noise, and for a mix
+    the image with the mix's shift of brightness, so that only the random part counts. "sharpness" and "sharpness
+    of the error" are of the copy with running statistics and of its difference from x. "pca, WHAT" are the same
+    numbers of PCA with as many components as leave what the network leaves, and "components" how many. Also how
+    it copies (`copying`). Images "AT: copy", "AT: gaussian 0.2" (output, running statistics) and "AT: mix 0.3"
+    (output, batches of 64).
+
+    "beside: WHAT" is measured without a network: "nothing, N" is the noise's own squared error; "linear, error, N"
+    and "linear, passed, N" are of the linear filter that is best on these images, of 7x7, 11x11, by frequency, and
+    the Wiener filter of whole images, fitted on training images; "identity, WHAT" is of the identity; "pca, passed
+    at LEFT" of PCA. Paused before it begins, where the lab's minutes are over.
+    """
+    photos, of = photographs(lab), configurations(lab)[name]
+    smaller = lab.budget.steps < BUDGETS["cpu"].steps
+    steps = lab.budget.scaled(SHORT) if smaller else of.steps
+    plan: dict[str, Any] = {"batch": 16, **of.plan}
+    plan["batch"] = min(plan["batch"], len(photos))
+    model = lab.untrained(of.make, photos, seed)
+    folder, _ = lab.place(model, Classical(), photos, QUALITY | plan | {"seed": seed, "steps": steps})
+    made = {"code": _digest(), "measured": lab.budget.measured}
+    kept = Kept(folder.with_name(f"{folder.name}-read"), made)
+    if (found := kept.read(seed)) is not None:
+        lab.spent += found[1].training
+        lab.precisions |= set(found[1].precisions)
+        return found[0]
+    if lab.over:
+        raise Paused
+    spent = lab.spent
+    looks = on_the_way(lab, of.make, photos, seed, steps, lefts=LEFTS, **plan)
+    seen = lab.images(photos, "train", 128)
+    models = {UNTRAINED: with_running_averages(model, seen)}
+    for bound in LEFTS:
+        if reached := [look for look in looks if look.left <= bound]:
+            models[f"{bound:g}"] = reached[0].model
+    models[END] = looks[-1].model
+    numbers, images = dict(_beside(lab, photos, seed).numbers), dict(_beside(lab, photos, seed).images)
+    done: dict[int, Reading] = {}
+    for at, network in models.items():
+        if id(network) not in done:
+            done[id(network)] = _looked_at(lab, photos, network, seed)
+        numbers |= {f"{at}: {what}": value for what, value in done[id(network)].numbers.items()}
+        images |= {f"{at}: {what}": x for what, x in done[id(network)].images.items()}
+    whole = _apart(numbers, images)
+    kept.write(seed, "", whole, Cost(lab.spent - spent, 0.0, sorted(lab.precisions)))
+    return unpacked(packed(whole))  # as when it is read
+
+
+def read_off(
+    lab: Lab,
+    seed: int,
+    looks: Mapping[str, tuple[str, str]],
+    only: Callable[[str], bool],
+    courses: Collection[str] = (),
+) -> Reading:
+    """The looks that a claim needs: numbers and images "CALLED: WHAT" for every {CALLED: (network, AT)}.
+
+    A quality that was not reached is replaced by the end, which the regime then shows, and `missed` says. How the
+    networks copy is in the form of `copying.qualities`. Of the networks of `courses` every look that was reached
+    is there too, its numbers alone, as "NETWORK at AT: WHAT". "beside: WHAT" is there as well. `only` says which
+    numbers are kept.
+    """
+    numbers: dict[str, Tensor] = {}
+    images: dict[str, Images] = {}
+    whole = {name: reading(lab, name, seed) for name in dict.fromkeys((*(n for n, _ in looks.values()), *courses))}
+    wanted = {called: (name, at) for called, (name, at) in looks.items()}
+    wanted |= {f"{name} at {at}": (name, at) for name in courses for at in _places() if _reached(whole[name], at)}
+    for called, (name, at) in wanted.items():
+        found, there = whole[name], at if _reached(whole[name], at) else END
+        for key, value in found.numbers.items():
+            place, _, what = key.partition(": ")
+            if place == there and what.startswith(MARK) and called in looks:
+                numbers[f"{MARK}{called}: {what.removeprefix(f'{MARK}: ')}"] = value
+            elif place in (there, "beside") and not what.startswith(MARK) and only(what):
+                numbers[f"{called if place == there else place}: {what}"] = value
+        if called in looks:
+            numbers[f"{called}: reached"] = torch.tensor(float(there == at))
+            for key, x in found.images.items():
+                place, _, what = key.partition(": ")
+                if place in (there, "beside"):
+                    images[f"{called if place == there else place}: {what}"] = x
+    return _apart(numbers, images)
+
+
+def missed(found: Sequence[Reading], looks: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
+    """A sentence for every look at a quality that a training did not reach."""
+    return tuple(
+        f"{called}: {float(at):.1%} left was not reached with every seed; there the end of the training is shown"
+        for called, (_, at) in looks.items()
+        if not all(value.item() for value in of(found, f"{called}: reached"))
+    )
+
+
+def denoised(lab: Lab, model: Autoencoder, seed: int, called: str) -> tuple[dict[str, Tensor], dict[str, Images]]:
+    """Squared errors of a denoiser on the curve's noisy images, the brightness of a mix undone; and some outputs.
+
+    "CALLED: error, N" for every noise, with running statistics; the images CALLED are for noise of std 0.2.
+    """
+    photos = photographs(lab)
+    x, numbers, images = lab.images(photos), dict[str, Tensor](), dict[str, Images]()
+    for name, (_, corrupted) in _noisy(lab, photos, seed).items():
+        output = restored(model, _undone(NOISES[name], corrupted)[0], statistics="running")
+        numbers[f"{called}: error, {name}"] = mse(output, x)
+        if name == "gaussian 0.2":
+            images[called] = output[:SHOWN]
+    return numbers, images
+
+
+def _reached(found: Reading, at: str) -> bool:
+    return f"{at}: copy, {RUNNING}" in found.numbers
+
+
+def places(found: Sequence[Reading], name: str) -> list[str]:
+    """The looks at a trained network that all seeds have, the worst copies first: qualities, then the end."""
+    at = [at for at in _places() if at != UNTRAINED]
+    return [at for at in at if all(f"{name} at {at}: copy, {RUNNING}" in r.numbers for r in found)]
+
+
+def of(found: Sequence[Reading], what: str) -> list[Tensor]:
+    """One number of every seed's reading."""
+    return [r.numbers[what] for r in found]
+
+
+def mean(found: Sequence[Reading], what: str) -> Estimate:
+    """Its mean over images and seeds."""
+    return statistics.mean(of(found, what))
+
+
+def ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:
+    """One number over another."""
+    return statistics.ratio(of(found, a), of(found, b))
+
+
+def left(found: Sequence[Reading], name: str, at: str) -> float:
+    """The share of the measured images' variance that copies leave at a look: the geometric mean over seeds.
+
+    At least a millionth, so that it is on a logarithmic axis.
+    """
+    return max(1e-6, ratio(found, f"{name} at {at}: copy, {RUNNING}", "beside: mean image").value)
+
+
+def crossing(lefts: Sequence[float], excess: Sequence[float]) -> tuple[float, str]:
+    """The quality at which an excess, along a training, first becomes positive, interpolated over log left.
+
+    And where it was not seen to: "before" the first look, which has a positive one, or "after" the last, which has
+    none; else "".
+    """
+    if excess[0] > 0:
+        return lefts[0], "before"
+    for i in range(1, len(excess)):
+        if excess[i] > 0:
+            share = -excess[i - 1] / (excess[i] - excess[i - 1])
+            return lefts[i - 1] * (lefts[i] / lefts[i - 1]) ** share, ""
+    return lefts[-1], "after"
+
+
+@cache
+def _digest() -> str:
+    """The code that readings follow from."""
+    return study_digest(Configuration)
+
+
+def _apart(numbers: Mapping[str, Tensor], images: Mapping[str, Images]) -> Reading:
+    """A reading of tensors that share no memory, which files refuse: one look may have several names."""
+    return Reading({k: v.clone() for k, v in numbers.items()}, {k: x.clone() for k, x in images.items()})
+
+
+def _places() -> list[str]:
+    return [UNTRAINED, *(f"{bound:g}" for bound in LEFTS), END]
+
+
+def _looked_at(lab: Lab, photos: Photos, model: Autoencoder, seed: int) -> Reading:
+    """The numbers of one network, and of PCA that copies as well."""
+    x, noisy = lab.images(photos), _noisy(lab, photos, seed)
+    normed = any(isinstance(module, BatchNorm) for module in model.modules())
+    numbers, images = _measured(model, x, noisy, list(WAYS) if normed else [RUNNING])
+    if not normed:
+        numbers |= {k.replace(RUNNING, way): v for k, v in numbers.items() for way in (BY_64, BY_16)}
+    copy = images.pop("copy")
+    rival, count = _pca_that_leaves(lab, photos, mse(copy, x).mean().item())
+    beside, linear = _measured(rival, x, noisy, [RUNNING])
+    edges = {"sharpness": sharpness(copy), "sharpness of the error": sharpness(copy - x)}
+    edges["pca, sharpness"] = sharpness(linear["copy"])
+    numbers |= edges | {f"pca, {k.removesuffix(f', {RUNNING}')}": v for k, v in beside.items()}
+    numbers |= {"components": torch.tensor(float(count))} | copying(lab, "", model, photos)
+    return Reading(numbers, images | {"copy": copy[:SHOWN]})
+
+
+def _measured(
+    model: Autoencoder, x: Images, noisy: Mapping[str, tuple[Images, Images]], ways: Sequence[str]
+) -> tuple[dict[str, Tensor], dict[str, Images]]:
+    """Squared errors, and the share of the noise that passes, used in these ways; copies, and a few outputs.
+
+    The heaviest mixes with the statistics of batches of 64, or in the only way.
+    """
+    numbers: dict[str, Tensor] = {}
+    images: dict[str, Images] = {}
+    for way in ways:
+        kind, batch = WAYS[way]
+        copy = restored(model, x, batch, kind)
+        numbers[f"copy, {way}"] = mse(copy, x)
+        for name, (centre, corrupted) in noisy.items():
+            if name in HEAVY and way != (BY_64 if BY_64 in ways else RUNNING):
+                continue
+            output = restored(model, corrupted, batch, kind)
+            numbers[f"error, {name}, {way}"] = mse(output, x)
+            if name not in HEAVY:
+                quiet = copy if name.startswith("gaussian") else restored(model, centre, batch, kind)
+                numbers[f"passed, {name}, {way}"] = _passed(output - quiet, corrupted - centre)
+            if name in SEEN and (name in HEAVY or way == RUNNING):
+                images[name] = output[:SHOWN]
+        if way == RUNNING:
+            images["copy"] = copy
+    return numbers, images
+
+
+def _passed(answer: Images, noise: Images) -> Tensor:
+    """<answer, noise> / ||noise||^2 of every image."""
+    return (answer * noise).flatten(1).sum(1) / noise.square().flatten(1).sum(1)
+
+
+def _noisy(lab: Lab, photos: Photos, seed: int) -> dict[str, tuple[Images, Images]]:
+    """For every noise: E[x~ | x], and x~. The same for every network of a seed."""
+
+    x, found = lab.images(photos), dict[str, tuple[Images, Images]]()
+    for name, noise in NOISES.items():
+        quiet = replace(noise, std=0.0) if isinstance(noise, Mix) else Clean()
+        found[name] = quiet(x, lab.rng(seed)), noise(x, lab.rng(seed, f"curve, {name}"))
+    return found
+
+
+@dataclass(frozen=True)
+class _Components:
+    """Principal components of training images: rows, the largest first; and the squared error that PCA leaves.
+
+    `errors`: of held-out images, with 0, 1, 2 ... components, per value.
+    """
+
+    mean: Tensor
+    variances: Tensor
+    directions: Tensor
+    errors: Tensor
+
+
+def _components(lab: Lab, photos: Photos) -> _Components:
+    def make() -> _Components:
+        rows = lab.images(photos, "train", BASIS).flatten(1).cpu()
+        middle = rows.mean(0)
+        covariance = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
+        for part in (rows - middle).split(4096):
+            covariance += (part.T @ part).double() / len(rows)
+        variances, vectors = torch.linalg.eigh(covariance)
+        directions = vectors.T.flip(0)
+        x = lab.images(photos).flatten(1).cpu().double() - middle
+        energies = (x @ directions.T).square().mean(0)
+        whole = x.square().sum(1).mean()
+        left = (whole - torch.cat((energies.new_zeros(1), energies.cumsum(0)))).clamp(min=0) / x.shape[1]
+        return _Components(middle, variances.flip(0).clamp(min=0).float(), directions.float(), left)
+
+    return lab.once("components of the curve", photos, make)
+
+
+def _pca_that_leaves(lab: Lab, photos: Photos, error: float) -> tuple[Autoencoder, int]:
+    """PCA with the fewest components, at least one, whose squared error on held-out images is no larger."""
+    of = _components(lab, photos)
+    enough = (of.errors <= 1.0001 * error).nonzero().flatten()  # rounding shall not cost a component
+    count = max(1, int(enough[0])) if len(enough) else len(of.directions)
+    model = Linear(photos.shape, count)
+    model.project(of.directions[:count], of.mean)
+    return model.to(lab.device).eval(), count
+
+
+def _beside(lab: Lab, photos: Photos, seed: int) -> Reading:
+    """What needs no network: the noise's own error, the best linear filter, the identity and PCA."""
+    return lab.once(f"beside the curve, seed {seed}", photos, lambda: _without_network(lab, photos, seed))
+
+
+def _without_network(lab: Lab, photos: Photos, seed: int) -> Reading:
+    x, noisy = lab.images(photos), _noisy(lab, photos, seed)
+    reference, basis = lab.images(photos, "train", FITTED), _components(lab, photos)
+    numbers = {"sharpness": sharpness(x), "mean image": mse(mean_image(lab, photos).expand_as(x), x)}
+    for name, (centre, corrupted) in noisy.items():
+        numbers[f"nothing, {name}"] = mse(corrupted, x)
+        seen = NOISES[name](reference, lab.rng(seed, f"fitted, {name}"))
+        both = torch.cat((corrupted, centre))
+        rivals = {
+            "7x7 filter": linear_filter(seen, reference, both, 7),
+            "11x11 filter": linear_filter(seen, reference, both, 11),
+            "frequency filter": frequency_filter(seen, reference, both),
+            "Wiener filter": _wiener(basis, NOISES[name], both),
+        }
+        chosen = min(rivals.values(), key=lambda y: mse(y[: len(x)], x).mean().item())
+        output, quiet = chosen.split(len(x))
+        numbers[f"linear, error, {name}"] = mse(output, x)
+        numbers[f"linear, passed, {name}"] = _passed(output - quiet, corrupted - centre)
+    same = adopt(nn.Identity(), photos.shape, encode="forward", decode=torch.Tensor.clone)
+    numbers |= {f"identity, {k}": v for k, v in _measured(same, x, noisy, [RUNNING])[0].items()}
+    whole = numbers["mean image"].mean().item()
+    for bound in LEFTS:
+        count = _pca_that_leaves(lab, photos, bound * whole)[1]
+        numbers[f"pca, passed at {bound:g}"] = torch.tensor(count / prod(photos.shape))
+    images = {"clean": x[:SHOWN]} | {name: noisy[name][1][:SHOWN] for name in SEEN}
+    return Reading(*({f"beside: {k}": v for k, v in of.items()} for of in (numbers, images)))
+
+
+def _wiener(of: _Components, noise: Corruption, y: Images) -> Images:
+    """The best linear map for Gaussian images: m + sum_i lambda_i / (lambda_i + s^2) <u - m, v_i> v_i."""
+    u, std = _undone(noise, y)
+    middle, directions = of.mean.to(y), of.directions.to(y)
+    rows = u.flatten(1) - middle
+    shrink = of.variances.to(y) / (of.variances.to(y) + std**2)
+    return (middle + ((rows @ directions.T) * shrink) @ directions).view_as(y)
+
+
+def _undone(noise: Corruption, y: Images) -> tuple[Images, float]:
+    """x + s xi, the brightness of a mix undone, and s."""
+    level = noise_of(noise)
+    assert level is not None  # all of NOISES are white
+    keep, shift, std = level
+    return (y - (1 - keep) * shift) / keep, std

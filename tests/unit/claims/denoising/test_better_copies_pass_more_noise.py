@@ -1,0 +1,27 @@
+"""The curve where it is known how much noise each network passes."""
+
+import pytest
+
+from copyfold.claims.denoising.better_copies_pass_more_noise import BetterCopiesPassMoreNoise
+from copyfold.studies.toolkit.curve import D1, D2
+from labs import GREY
+
+
+@pytest.mark.parametrize(
+    ("late", "verdict"), [("dulled", "HOLDS"), ("projection", "UNDECIDED"), ("knowing", "DOES NOT HOLD")]
+)
+def test_a_copy_that_passes_noise_is_told_from_pca(along, late, verdict):
+    kinds = {"dulled": along.dulled(0.09), "projection": along.projection(0.01), "knowing": along.knowing()}
+    early = (0.1, along.projection(0.1))
+    came, found = along.judged(BetterCopiesPassMoreNoise(), **{D2: [early, (0.01, kinds[late])], D1: [early]})
+    assert came == verdict
+    if late == "dulled":
+        rival = found.numbers["noise passed, best linear filter"].value
+        assert found.numbers["noise passed, U-Net, depth 2 at 0.1"].value < rival < 0.9
+        assert 0.008 < found.numbers["crossing with best linear filter, U-Net, depth 2"].value < 0.1
+        unseen = "U-Net, depth 1 passes no more even at its last look"
+        assert any(note.startswith(unseen) and note.endswith("PCA of equal error") for note in found.notes)
+
+
+def test_a_network_that_does_not_copy_is_not_in_the_regime(along):
+    assert along.judged(BetterCopiesPassMoreNoise(), **{D2: [(1.0, GREY)]})[0] == "NOT IN REGIME"
