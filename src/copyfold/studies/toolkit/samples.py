@@ -21,7 +21,7 @@ from copyfold.studies import statistics
 from copyfold.studies.base import Estimate
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.networks import BATCH, WIDE, unet
-from copyfold.types import Film, Float, Images
+from copyfold.types import Film, Float, Images, Statistics
 
 FRAMES = 50  # of a film, at most
 EPSILON = 0.2  # the noise on the code of a walk, the essay's
@@ -37,10 +37,17 @@ def essay_steps(lab: Lab, count: int, cpu: int | None = None) -> int:
     return min(count, lab.budget.scaled(cpu or count))
 
 
-def film(sampler: Sampler, model: Autoencoder, x: Images, rng: Generator) -> Film:
-    """The sampler's film from x, batch after batch, with the statistics of the batch as in the essay."""
-    with still(model, "batch"):
-        for frames in zip(*(sampler(model, part, rng) for part in parts(x, BATCH)), strict=True):
+def film(
+    sampler: Sampler,
+    model: Autoencoder,
+    x: Images,
+    rng: Generator,
+    batch: int = BATCH,
+    statistics: Statistics = "batch",
+) -> Film:
+    """The sampler's film from x, batch after batch, with the statistics of the batch unless given."""
+    with still(model, statistics):
+        for frames in zip(*(sampler(model, part, rng) for part in parts(x, batch)), strict=True):
             yield torch.cat(frames)
 
 
