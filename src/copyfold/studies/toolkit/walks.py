@@ -156,7 +156,9 @@ def _measured(lab: Lab, count: int, photos: Photos, seed: int) -> Reading:
         numbers |= copying(lab, quality(count, level), looks[NAMES[level]].model, photos)
     for name, look in looks.items():
         numbers |= {f"left; {name}": torch.tensor(look.left), f"step; {name}": torch.tensor(float(look.step))}
-    models = {name: look.model for name, look in looks.items()} | {UNTRAINED: untrained(lab, photos, seed)}
+    first = {name: next(n for n, other in looks.items() if other is look) for name, look in looks.items()}
+    different = {name: looks[name] for name in first.values()}
+    models = {name: look.model for name, look in different.items()} | {UNTRAINED: untrained(lab, photos, seed)}
     for name, model in (models | linear(lab, photos)).items():
         for start, x in starts.items():
             for way, (kind, batch) in list(WAYS.items())[: None if name in models else 1]:  # others have no norms
@@ -166,13 +168,18 @@ def _measured(lab: Lab, count: int, photos: Photos, seed: int) -> Reading:
                     numbers[f"singular; {name}; {start}"] = found["singular values"][:, 0]
                 put("", f"{name}; {start}; {way}", *(found[of] for of in ("first", "last", "period")))
     x = starts["training"]
-    for name, look in looks.items():
+    for name, look in different.items():
         for way, (kind, batch) in WAYS.items():
             frames = strip(lab, look.model, x, seed, kind, batch, EPSILON)
             put(NOISY, f"{name}; training; {way}", frames[0], frames[-1], torch.zeros(len(x)))
-            if name == NAMES[GOOD]:
+            if name == first[NAMES[GOOD]]:
                 calm = strip(lab, look.model, x, seed, kind, batch, 0.0)
                 images |= {f"strip{NOISY}; {way}": shown(frames), f"strip; {way}": shown(calm)}
+    for name, same in first.items():  # of qualities that were not reached, or at one step
+        for of in (numbers, images):
+            of |= {
+                key.replace(f"; {same};", f"; {name};"): value for key, value in of.items() if f"; {same};" in key
+            }
     return Reading(numbers, images)
 
 
@@ -204,12 +211,17 @@ def repeated(
     batch: int = LARGE,
     values: int = 0,
 ) -> dict[str, Tensor]:
-    """The numbers of `Stability` for every image, batch by batch, and the images "first" and "last"."""
+    """The numbers of `Stability` for every image, batch by batch, and the images "first" and "last".
+
+    The last of one that grew without end, where `Stability` stopped it, is infinite.
+    """
     probe = Stability(essay_steps(lab, STEPS), values, known, statistics=kind)
     readings = [probe(model, part, lab.rng(seed, "starts")) for part in parts(x, batch)]
     names = [name for name, value in readings[0].numbers.items() if value.dim()]
     found = {name: torch.cat([r.numbers[name] for r in readings]) for name in names}
-    return found | {name: torch.cat([r.images[name] for r in readings]) for name in ("first", "last")}
+    found |= {name: torch.cat([r.images[name] for r in readings]) for name in ("first", "last")}
+    found["last"][found["escaped"] > 0] = torch.inf
+    return found
 
 
 def strip(
