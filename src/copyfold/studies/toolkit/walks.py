@@ -176,10 +176,9 @@ def _measured(lab: Lab, count: int, photos: Photos, seed: int) -> Reading:
                 calm = strip(lab, look.model, x, seed, kind, batch, 0.0)
                 images |= {f"strip{NOISY}; {way}": shown(frames), f"strip; {way}": shown(calm)}
     for name, same in first.items():  # of qualities that were not reached, or at one step
+        old, new = f"; {same};", f"; {name};"
         for of in (numbers, images):
-            of |= {
-                key.replace(f"; {same};", f"; {name};"): value for key, value in of.items() if f"; {same};" in key
-            }
+            of |= {key.replace(old, new): value.clone() for key, value in of.items() if old in key}
     return Reading(numbers, images)
 
 
