@@ -35,9 +35,10 @@ class IteratingBeatsOnePass(Study):
     0.2^2) they make images in N = 1, 30 and 200 steps of a[n+1] = c D(E(a[n])) + (1 - c) eta, c = n / N, with the
     statistics of batches of 64. Each set is compared with training photographs by the distance of patches (sliced
     Wasserstein, mean over the levels of a pyramid) and by the Frechet distance in the code of a separately trained
-    encoder, the same for all. Two numbers decide, of the larger images: the patch distance of 30 steps over that
-    of one pass, below 1, and over that of a linear model's images, below 1: a normal distribution with the mean
-    and covariance of photographs is fitted in a second, and what is realistic has to be nearer than that.
+    encoder, the same for all; all are clipped to [0, 1], as they are shown. Two numbers decide, of the larger
+    images: the patch distance of 30 steps over that of one pass, below 1, and over that of a linear model's
+    images, below 1: a normal distribution with the mean and covariance of photographs is fitted in a second, and
+    what is realistic has to be nearer than that.
 
     Control: the mean photograph must be farther than the images of 30 steps, or nearness says nothing. Beside
     them: photographs blurred to the sharpness of the images of 30 steps, which says how much of a distance is
@@ -155,6 +156,7 @@ class IteratingBeatsOnePass(Study):
         sets["as sharp as 30 steps"] = samples.blurred_to(held_out, sets["30 steps"])
         if name == SMALL:
             sets["Ascent"] = samples.ascended(lab, samples.denoiser(lab, photos, seed), count, seed)
+        sets = {kind: samples.as_shown(x) for kind, x in sets.items()}
         found = samples.judged(lab, by, sets, side, seed)
         for what in MEASURES:
             for other in ("one pass", "linear model", "mean photograph", "as sharp as 30 steps"):

@@ -101,6 +101,11 @@ def ascended(lab: Lab, model: Autoencoder, count: int, seed: int) -> Images:
     return last(from_noise(lab, model, count, seed, Ascent(steps=essay_steps(lab, 201)), LARGE, "running"))
 
 
+def as_shown(x: Images) -> Images:
+    """Images clipped to [0, 1], as they are shown."""
+    return x.nan_to_num(0.5).clamp(0, 1)
+
+
 def blurred_to(x: Images, like: Images) -> Images:
     """Images blurred until they are on average as sharp as others; as they are where those are no less sharp.
 
