@@ -35,6 +35,7 @@ STEPS = 300  # of a walk, the essay's
 LIMITS = (-1.0, 2.0)  # values of images are in [0, 1]: as much outside as that is wide is no image any more
 FATES = ("walking", "resting", "cycling", "escaping")
 STARTS = ("training", "held out")
+KNOWN = 4096  # training images at most among which the nearest is searched
 MARKS = 31  # frames of a walk that are kept to be shown
 
 NOISY = " with noise"
