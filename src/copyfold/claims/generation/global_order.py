@@ -62,12 +62,14 @@ class GlobalOrder(Study):
     place: ClassVar[str] = f"{SECTION}: the paragraphs on disorganisation, convolutions and far pixels"
     items: ClassVar[tuple[int, ...]] = (27, 122, 148)
     asked: ClassVar[str] = (
-        "Do images made from noise get a better order as a whole if something in the network connects distant pixels?"
+        "Do images made from noise get a better order as a whole if something in the network connects distant "
+        "pixels?"
     )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Include whatever connects distant pixels: it improves the whole picture.",
         PARTLY: "Take the network whose error falls: not every connection of distant pixels gives order.",
-        Verdict.DOES_NOT_HOLD: "Do not connect distant pixels for the order of samples: disorder has another cause.",
+        Verdict.DOES_NOT_HOLD: "Do not connect distant pixels for the order of samples: disorder has another "
+        "cause.",
         Verdict.UNDECIDED: "Measure more seeds before choosing an architecture by this: they differ as much.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: some of these networks only know the coarse image.",
     }
@@ -107,7 +109,7 @@ class GlobalOrder(Study):
             copying=qualities(found),
             came_out=f"The error of the order of samples, over the plain network's, is {said}.",
             captions={
-                "errors": "How far the correlations between distant parts of samples are from those of photographs",
+                "errors": "How far correlations between distant parts of samples are from those of photographs",
                 "corners": "How much a corner of the output depends on the opposite corner of the input",
                 "samples": "Images that each network makes from the same noise, and photographs",
             },

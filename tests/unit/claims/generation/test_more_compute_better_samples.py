@@ -30,7 +30,8 @@ def test_useful_and_useless_compute_decide_the_verdict(shelf, monkeypatch, bette
     assert found is verdict
     ratio = numbers["patch distance wide and deep over narrow"].value
     assert (ratio < numbers["patch distance wide over narrow"].value) == better
-    assert numbers["sharpness, as sharp as narrow"].value <= 1.01  # photographs blurred, or as they are
+    sharp = [numbers[f"sharpness, {name}"].value for name in ("as sharp as narrow", "real")]
+    assert sharp[0] == pytest.approx(sharp[1], rel=0.1)  # as they are, as the samples are no blurrier
 
 
 def test_petaflops_of_a_linear_network():
