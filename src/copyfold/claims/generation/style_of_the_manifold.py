@@ -1,5 +1,6 @@
 """T19: do samples have a style of the network that made them?"""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -134,7 +135,8 @@ class StyleOfTheManifold(Study):
         }
         return Finding(
             numbers,
-            {"styles": pictures.comparison(blocks), "in-colour": pictures.comparison(colours)},
+            {"styles": pictures.comparison(blocks)}
+            | ({"in-colour": pictures.comparison(colours)} if colours else {}),
             films,
             copying=_copying(found),
             came_out=self._said(numbers),
@@ -147,10 +149,17 @@ class StyleOfTheManifold(Study):
     def _said(self, numbers: Mapping[str, Estimate]) -> str:
         within = numbers["within over between networks"].value
         change = numbers["change of style over that between seeds"].value
+        seeds = (
+            "one seed says nothing of others"
+            if math.isnan(change)
+            else (
+                f"samples of different architectures are {change:.2g} times as far apart as those of different "
+                "seeds"
+            )
+        )
         return (
             f"What a network makes in other ways is {within:.2g} times as far from its samples as what others "
-            f"make; samples of different architectures are {change:.2g} times as far apart "
-            "as those of different seeds."
+            f"make; {seeds}."
         )
 
 
@@ -206,7 +215,7 @@ def _numbers(made: Mapping[str, Mapping[str, Images]], x: Images, lab: Lab, seed
         as_sharp = samples.blurred_to(x, of["denoised"])
         change, blur = distance(of["denoised"], x), distance(as_sharp, x)
         found[f"change of style when denoising, {name}"] = change
-        found[f"change of style when denoising over blur, {name}"] = change / max(blur, 1e-6)
+        found[f"change of style when denoising over blur, {name}"] = change / blur
         own += [distance(of[kind], of["samples"]) for kind in of if kind != "samples"]
         blurred += [distance(samples.blurred_to(x, of[kind]), of["samples"]) for kind in of if kind != "samples"]
     found["samples to own images over to blurred photographs"] = geometric_mean(own) / geometric_mean(blurred)
@@ -214,9 +223,12 @@ def _numbers(made: Mapping[str, Mapping[str, Images]], x: Images, lab: Lab, seed
 
 
 def style_distance(a: Images, b: Images, rng: Generator) -> float:
-    """Distance of patches at all levels but the coarsest, which shows the layout, where there are several."""
+    """Distance of patches at all levels but the coarsest, which shows the layout, where there are several.
+
+    At least 1e-6, so that ratios exist where images are blank.
+    """
     each = samples.levels(a, b, rng)
-    return mean(each[:-1] or each)
+    return max(mean(each[:-1] or each), 1e-6)
 
 
 def style_changes(made: Mapping[str, Sequence[Images]], rng: Generator) -> list[float]:

@@ -24,14 +24,13 @@ from copyfold.samplers.fitted import FittedGaussian
 from copyfold.samplers.renoising import Renoising
 from copyfold.studies import statistics
 from copyfold.studies.base import Estimate
-from copyfold.studies.lab import QUALITY, Lab, Make
+from copyfold.studies.lab import QUALITY, Lab
 from copyfold.studies.toolkit.copying import MARK
 from copyfold.studies.toolkit.networks import BATCH, LARGE, WIDE, unet
 from copyfold.types import Film, Float, Images, Statistics
 
 FRAMES = 50  # of a film, at most
 EPSILON = 0.2  # the noise on the code of a walk, the essay's
-COURSE = (660, 2500, 6600)  # batches at the cpu budget: 8, 30 and 80 epochs of the landscapes
 REFERENCE = 512  # training images that a set is compared with
 LEARNED = 4096  # training images at most that the linear model is fitted to, more than it is compared with
 CELLS = 8  # along a side of the coarse image whose far parts are correlated
@@ -135,16 +134,6 @@ def read(readings: Sequence[Reading], *skipped: str) -> list[dict[str, float]]:
         {n: v.item() for n, v in r.numbers.items() if not v.dim() and not n.startswith((MARK, *skipped))}
         for r in readings
     ]
-
-
-def course(lab: Lab, photos: Photos) -> list[int]:
-    """After how many batches a long training is measured: the last is about ten times the first."""
-    return [lab.whole(photos, lab.budget.scaled(count)) for count in COURSE]
-
-
-def deeper(lab: Lab) -> Make:
-    """The U-Net with one level more."""
-    return unet(lab, large=True, depth=lab.budget.depth + 2)
 
 
 def judge(lab: Lab, side: int) -> Autoencoder:
