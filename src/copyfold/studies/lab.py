@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Generator as Yields
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
@@ -28,7 +28,7 @@ from copyfold.runs import Run
 from copyfold.studies.budget import Budget
 from copyfold.studies.datasets import SETS
 from copyfold.studies.kept import Cost, Kept, packed, unpacked
-from copyfold.studies.provenance import code_digest
+from copyfold.studies.provenance import code_digest, module_digest
 from copyfold.training import fit
 from copyfold.training.callbacks import Callback, Event
 from copyfold.training.optimizers import Adam
@@ -300,25 +300,46 @@ class Lab:
         drawn: list[int] = []  # the seed that has images
 
         def look(seed: int) -> Reading:
-            if self.kept is not None and (found := self.kept.read(seed, part)) is not None:
-                reading, cost = found
-                self.spent, self.waited = self.spent + cost.training, self.waited - cost.measuring
-                self.precisions |= set(cost.precisions)
-                drawn.extend([seed] * bool(reading.images))
-                return reading
-            if self.over:
-                raise Paused
-            spent, waited, start = self.spent, self.waited, time.monotonic()
-            reading = measure(seed)
-            reading = unpacked(packed(Reading(reading.numbers, {} if drawn else reading.images)))  # as when read
-            drawn.append(seed)
-            seconds = time.monotonic() - start - (self.waited - waited)
-            cost = Cost(self.spent - spent, seconds, sorted(self.precisions))
-            if self.kept is not None:
-                self.kept.write(seed, part, reading, cost)
+            reading = self._made_once(self.kept, seed, part, measure, images=not drawn)
+            drawn.extend([seed] * bool(reading.images))
             return reading
 
         return self.each(look)
+
+    def shared(self, what: str, seed: int, photos: Sequence[Photos], measure: Callable[[int], Reading]) -> Reading:
+        """A measurement of one seed that several studies use: made once, and kept beside the trained models.
+
+        It is made again where the images, the budget or the code have changed: that of the module that defines
+        `measure`, and of all that it imports. Its seconds count for every study that uses it.
+        """
+        budget = {name: value for name, value in asdict(self.budget).items() if name != "seeds"}
+        made = {
+            "code": module_digest(measure.__module__),
+            "budget": budget,
+            "images": [_pixels(p) for p in photos],
+        }
+        folder = self.cache / self._torch / f"{what}-{seed}"
+        with Run(folder).locked(wait=True):
+            return self._made_once(Kept(folder, made), seed, "", measure)
+
+    def _made_once(
+        self, kept: Kept | None, seed: int, part: str, measure: Callable[[int], Reading], images: bool = True
+    ) -> Reading:
+        """What is kept of a seed, whose cost is counted again; else what `measure` gives, which is then kept."""
+        if kept is not None and (found := kept.read(seed, part)) is not None:
+            reading, cost = found
+            self.spent, self.waited = self.spent + cost.training, self.waited - cost.measuring
+            self.precisions |= set(cost.precisions)
+            return reading
+        if self.over:
+            raise Paused
+        spent, waited, start = self.spent, self.waited, time.monotonic()
+        reading = measure(seed)
+        reading = unpacked(packed(Reading(reading.numbers, reading.images if images else {})))  # as when read
+        seconds = time.monotonic() - start - (self.waited - waited)
+        if kept is not None:
+            kept.write(seed, part, reading, Cost(self.spent - spent, seconds, sorted(self.precisions)))
+        return reading
 
     def note(self, sentence: str) -> None:
         """Add a note to the next finding, once."""
@@ -344,13 +365,18 @@ def _recipe(model: Autoencoder, objective: Objective, photos: Photos, plan: dict
         "model": type(model).__name__,
         "config": model.config,
         "objective": catalogue.describe(objective),
-        "images": hashlib.blake2b(photos.train.tobytes(), digest_size=8).hexdigest(),
+        "images": _pixels(photos),
         "flip": photos.flip,
         **({"turn": True} if photos.turn else {}),
         **({} if photos.crop is None else {"crop": photos.crop}),
         "plan": catalogue.describe(plan),
         "code": code_digest(model, objective),
     }
+
+
+def _pixels(photos: Photos) -> str:
+    """A digest of the training images."""
+    return hashlib.blake2b(photos.train.tobytes(), digest_size=8).hexdigest()
 
 
 def _evenly(length: int, count: int) -> Tensor:

@@ -62,8 +62,16 @@ def study_digest(study: type) -> str:
     except what reads files, draws figures, or only turns the numbers of seeds into findings.
     """
     own, imported = _read(_source(study))
-    aside = tuple(f"copyfold.studies.{name}" for name in INSTRUMENT)
-    return _hash(sorted({own, *_reached(imported - {study.__module__}, aside).values()}))
+    return _hash(sorted({own, *_reached(imported - {study.__module__}, _instrument()).values()}))
+
+
+def module_digest(name: str) -> str:
+    """Identify the code of a module within copyfold and of all that it imports, except as in `study_digest`."""
+    return _hash(sorted(_reached({name}, _instrument()).values()))
+
+
+def _instrument() -> tuple[str, ...]:
+    return tuple(f"copyfold.studies.{name}" for name in INSTRUMENT)
 
 
 def _reached(waiting: set[str] | frozenset[str], aside: tuple[str, ...] = ()) -> dict[str, str]:

@@ -15,6 +15,7 @@ from copyfold.data import Photos
 from copyfold.errors import DataError, Diverged, UsageError
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical
+from copyfold.probes.base import Reading
 from copyfold.studies import lab as laboratory
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.datasets import sources
@@ -219,3 +220,28 @@ def test_steps_are_whole_epochs(lab):
     assert [lab.whole(photos, n) for n in (1, 5, 6, 7, 40)] == [4, 4, 8, 8, 40]
     lab.course(Linear, photos, 0, (5, 7))
     assert sorted(path.name for path in lab.cache.glob("*/*/after-*")) == ["after-1", "after-2"]
+
+
+def test_what_several_studies_measure_is_measured_once(lab, monkeypatch):
+    """It counts its cost for each of them, and is made again for other images, seeds and code."""
+    photos, calls = lab.photos("landscapes"), []
+
+    def measure(seed):
+        calls.append(seed)
+        lab.trained(Linear, photos, seed)
+        return Reading({"drawn": torch.rand(3, generator=lab.rng(seed))}, {"shown": torch.rand(1, 1, 2, 2)})
+
+    first = lab.shared("many", 0, (photos,), measure)
+    spent = lab.spent
+    again = Lab(lab.budget, cache=lab.cache)
+    found = again.shared("many", 0, (photos,), measure)
+    assert calls == [0]
+    assert found.numbers["drawn"].equal(first.numbers["drawn"])
+    assert found.images["shown"].equal(first.images["shown"])
+    assert again.spent == spent
+    assert again.waited < 0  # what it took to measure, which is not waited for now
+    lab.shared("many", 1, (photos,), measure)
+    lab.shared("many", 0, (lab.photos("landscapes", limit=16),), measure)
+    monkeypatch.setattr(laboratory, "module_digest", lambda name: "changed")
+    lab.shared("many", 0, (photos,), measure)
+    assert calls == [0, 1, 0, 0]

@@ -14,34 +14,45 @@ from copyfold.corruptions import noise_like
 from copyfold.models.attention import AttentionUNet
 from copyfold.models.base import Autoencoder
 from copyfold.models.conv import Conv
-from copyfold.probes.base import still
+from copyfold.models.unet import Affine
+from copyfold.probes.base import Reading, still
 from copyfold.studies import statistics
-from copyfold.studies.base import PARTLY, Below, Finding, Study, Verdict
-from copyfold.studies.lab import Lab, Make
+from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
+from copyfold.studies.lab import QUALITY, Lab, Make
 from copyfold.studies.toolkit import charts, samples
 from copyfold.studies.toolkit.charts import SHOWN
-from copyfold.studies.toolkit.networks import BATCH, hidden, unet
+from copyfold.studies.toolkit.copying import copying, qualities
+from copyfold.studies.toolkit.networks import BATCH, LARGE, unet
 from copyfold.studies.toolkit.samples import LEARNED, REFERENCE, from_noise, last, normal_images, order_error
 from copyfold.types import Images
 
 DRAWS = 8  # random directions for estimates of a Jacobian
+PLAIN, DEEPER, HIDDEN, ATTENTION = "plain", "deeper", "hidden module", "attention"
 
 
 @dataclass(frozen=True)
 class GlobalOrder(Study):
     """A hidden module, one more level, or attention gives samples a global order.
 
-    U-Nets learn the same photographs: plain, one level deeper, with the essay's hidden module (fully connected),
-    and with linear attention on the skips. Order is measured in samples of 30 steps: correlations of brightness
-    between cells half of the side or more apart, over all samples. The error is their root mean square difference
-    from those of training photographs, so that too strong an order, as of samples that are all alike, is an error
-    as too weak a one is. The numbers are this error over the plain network's.
+    U-Nets without skips learn the same photographs of 32 pixels, for 2,500 batches of 16: plain (two levels), one
+    level deeper, with the essay's hidden module (fully connected), and with linear attention on the skips. Order
+    is measured in samples of 30 steps, with the statistics of batches of 64, clipped to [0, 1]: correlations of
+    brightness between cells half of the side or more apart, over all samples. The error is their root mean square
+    difference from those of training photographs, so that too strong an order, as of samples that are all alike,
+    is an error as too weak a one is. The three numbers are this error over the plain network's, each below 1. The
+    claim presupposes that the plain network leaves at most 3 % of held-out images, and each other at most 10 %, a
+    little less than PCA of 32 components does: what a network that only knows the coarse image makes is in order
+    by that.
 
-    Controls: one convolution and one up-convolution, in whose output no pixel depends on far ones of the input; a
-    normal distribution of pixels (the linear model), which has the right correlations by construction; the same
-    number of held-out photographs ("real"), whose error is about the least possible; and the supposed cause of the
-    order: how much a corner of the output depends on the opposite corner of the input, over how much on its own,
-    by the Jacobian with running statistics.
+    Controls: the plain network's error must be above that of as many held-out photographs, about the least
+    possible, or there is nothing to gain. Shown: one convolution and one up-convolution, in whose output no pixel
+    depends on far ones of the input; a normal distribution of pixels (the linear model), which has the right
+    correlations by construction; photographs blurred to the sharpness of each network's samples, whose order is
+    that of photographs; and the supposed cause of the order: how much a corner of the output depends on the
+    opposite corner of the input, over how much on its own, by the Jacobian with running statistics.
+
+    What changed: the old networks, of 64 pixels, left 13 % and more, and ratios were averaged as they are, with
+    intervals down to -3; they are averaged by their logarithms. The verdict was UNDECIDED; thresholds are the old.
 
     The first figure shows the errors, the second the dependence on the opposite corner (no mark where there is
     none), the third samples from the same noise, a row for each network.
@@ -50,11 +61,27 @@ class GlobalOrder(Study):
     claim: ClassVar[str] = "T20"
     place: ClassVar[str] = f"{SECTION}: the paragraphs on disorganisation, convolutions and far pixels"
     items: ClassVar[tuple[int, ...]] = (27, 122, 148)
+    asked: ClassVar[str] = (
+        "Do images made from noise get a better order as a whole if something in the network connects distant "
+        "pixels?"
+    )
     means: ClassVar[Mapping[str, str]] = {
-        Verdict.HOLDS: "Whatever connects distant pixels improves the whole picture: include it.",
-        PARTLY: "Not every connection of distant pixels gives order: take the network whose error falls.",
-        Verdict.DOES_NOT_HOLD: "Connecting distant pixels does not order samples here: disorder has another "
+        Verdict.HOLDS: "Include whatever connects distant pixels: it improves the whole picture.",
+        PARTLY: "Take the network whose error falls: not every connection of distant pixels gives order.",
+        Verdict.DOES_NOT_HOLD: "Do not connect distant pixels for the order of samples: disorder has another "
         "cause.",
+        Verdict.UNDECIDED: "Measure more seeds before choosing an architecture by this: they differ as much.",
+        Verdict.NOT_IN_REGIME: "Train longer before asking: some of these networks only know the coarse image.",
+    }
+    seeds: ClassVar[int] = 5
+    regime: ClassVar[Mapping[str, Regime]] = {
+        PLAIN: Regime(0.03),
+        DEEPER: Regime(0.1),
+        HIDDEN: Regime(0.1),
+        ATTENTION: Regime(0.1),
+    }
+    controls: ClassVar[Mapping[str, Control]] = {
+        "order error plain over real": (Above(1.0), "The plain network's samples are in order already.")
     }
 
     order_error_hidden_module_over_plain: Below = Below(1.0)
@@ -63,43 +90,64 @@ class GlobalOrder(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Sample with each, correlate far parts, differentiate."""
-        slim, photos = lab.budget.slim, lab.photos("landscapes", lab.budget.large)
-        x, reference = lab.images(photos), lab.images(photos, "train", REFERENCE)
-        count = len(x)  # as fewer images have a larger error
-        learned = lab.images(photos, "train", LEARNED)
-        attentive = partial(AttentionUNet, width=slim, depth=lab.budget.depth + 1, heads=2, dim_head=16)
-        kinds: dict[str, Make] = {
-            "shallow": partial(Conv, channels=[slim]),
-            "plain": unet(lab, large=True),
-            "deeper": samples.deeper(lab),
-            "hidden module": hidden(lab, large=True),
-            "attention": attentive,
-        }
-
-        def look(seed: int) -> tuple[dict[str, float], dict[str, Tensor], dict[str, Images]]:
-            models = {name: lab.trained(make, photos, seed) for name, make in kinds.items()}
-            sets = {name: last(from_noise(lab, model, count, seed)) for name, model in models.items()}
-            sets["linear model"] = normal_images(learned, count, lab.rng(seed, "gaussian"))
-            sets["real"] = x
-            found = {f"order error, {name}": order_error(images, reference) for name, images in sets.items()}
-            for name in ("hidden module", "deeper", "attention"):
-                ratio = found[f"order error, {name}"] / found["order error, plain"]
-                found[f"order error {name} over plain"] = ratio
-            few, signs = x[: 2 * BATCH], {name: lab.rng(seed, "corner") for name in models}
-            corners = {name: corner_dependence(model, few, signs[name]) for name, model in models.items()}
-            return found, corners, {name: images[:SHOWN] for name, images in sets.items()}
-
-        found = lab.each(look)
-        numbers = samples.pooled([f[0] for f in found])
-        errors = {name: numbers[f"order error, {name}"] for name in found[0][2]}
-        corners = {name: statistics.mean([f[1][name] for f in found]) for name in kinds}
+        found = lab.by_seed(lambda seed: _look(lab, seed))
+        numbers = samples.pooled(samples.read(found))
+        errors = {n.removeprefix("order error, "): e for n, e in numbers.items() if n.startswith("order error, ")}
+        corners = {name: statistics.mean([r.numbers[f"corner, {name}"] for r in found]) for name in networks(lab)}
         numbers |= {f"opposite corner over own, {name}": e for name, e in corners.items()}
-        figures = {
-            "errors": charts.intervals(errors, "error of the correlations of far parts"),
-            "corners": charts.intervals(corners, "dependence on the opposite corner, over its own", logx=True),
-            "samples": pictures.comparison(found[0][2]),
-        }
-        return Finding(numbers, figures)
+        said = ", ".join(
+            f"{numbers[f'order error {name} over plain'].value:.2g} with {words}"
+            for name, words in ((DEEPER, "one more level"), (HIDDEN, "a hidden module"), (ATTENTION, "attention"))
+        )
+        return Finding(
+            numbers,
+            {
+                "errors": charts.intervals(errors, "error of the correlations of far parts"),
+                "corners": charts.intervals(corners, "dependence on the opposite corner, over its own", logx=True),
+                "samples": pictures.comparison(found[0].images),
+            },
+            copying=qualities(found),
+            came_out=f"The error of the order of samples, over the plain network's, is {said}.",
+            captions={
+                "errors": "How far correlations between distant parts of samples are from those of photographs",
+                "corners": "How much a corner of the output depends on the opposite corner of the input",
+                "samples": "Images that each network makes from the same noise, and photographs",
+            },
+        )
+
+
+def networks(lab: Lab) -> dict[str, Make]:
+    """The networks by name, the one without far dependence first."""
+    width = lab.budget.width
+    return {
+        "shallow": partial(Conv, channels=[width]),
+        PLAIN: unet(lab, depth=2),
+        DEEPER: unet(lab, depth=3),
+        HIDDEN: unet(lab, depth=2, middle=Affine()),
+        ATTENTION: partial(AttentionUNet, width=width, depth=2, heads=2, dim_head=16),
+    }
+
+
+def _look(lab: Lab, seed: int) -> Reading:
+    """One seed: samples of every network, their order, and the dependence of far corners."""
+    photos = lab.photos("landscapes")
+    x, reference = lab.images(photos), lab.images(photos, "train", REFERENCE)
+    count = len(x)  # as fewer images have a larger error
+    models = {name: lab.trained(make, photos, seed, **QUALITY) for name, make in networks(lab).items()}
+    sets = {name: last(from_noise(lab, model, count, seed, batch=LARGE)) for name, model in models.items()}
+    sets["linear model"] = normal_images(lab.images(photos, "train", LEARNED), count, lab.rng(seed, "gaussian"))
+    sets["real"] = x
+    sets = {name: samples.as_shown(images) for name, images in sets.items()}
+    blurred = {f"photographs as sharp as {name}": samples.blurred_to(x, sets[name]) for name in models}
+    found = {f"order error, {name}": order_error(images, reference) for name, images in (sets | blurred).items()}
+    for name in (HIDDEN, DEEPER, ATTENTION):
+        found[f"order error {name} over plain"] = found[f"order error, {name}"] / found[f"order error, {PLAIN}"]
+    found["order error plain over real"] = found[f"order error, {PLAIN}"] / found["order error, real"]
+    numbers = samples.kept(found)
+    for name, model in models.items():
+        numbers[f"corner, {name}"] = corner_dependence(model, x[: 2 * BATCH], lab.rng(seed, "corner"))
+        numbers |= copying(lab, name, model, photos)
+    return Reading(numbers, {name: images[:SHOWN] for name, images in sets.items()})
 
 
 def corner_dependence(model: Autoencoder, x: Images, rng: Generator) -> Tensor:

@@ -88,13 +88,18 @@ def linear_left(lab: Lab, photos: Photos, seen: str = "held out") -> Float[Tenso
     """
 
     def curve() -> Tensor:
-        mean, directions = lab.once("principal directions", photos, lambda: _principal(lab, photos))
+        mean, directions = principal(lab, photos)
         x = lab.images(photos, "train" if seen == "training" else "held_out").flatten(1).double().cpu()
         energies = ((x - mean) @ directions.T).square().mean(0)
         whole = (x - mean).square().sum(1).mean()
         return (1 - torch.cat((energies.new_zeros(1), energies.cumsum(0))) / whole).clamp(min=0)
 
     return lab.once(f"left by PCA, {seen}", photos, curve)
+
+
+def principal(lab: Lab, photos: Photos) -> tuple[Tensor, Tensor]:
+    """The mean of up to 2,048 training images, and their principal directions as rows, the largest first."""
+    return lab.once("principal directions", photos, lambda: _principal(lab, photos))
 
 
 def _left(copy: Images, x: Images, mean: Tensor) -> float:

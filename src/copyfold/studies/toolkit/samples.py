@@ -1,5 +1,6 @@
 """How films and samples are made, and how similar to photographs their images are."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -9,26 +10,33 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from copyfold.corruptions import Blur, Gaussian
 from copyfold.data import Photos
+from copyfold.measures import sharpness
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP
-from copyfold.probes.base import still
+from copyfold.objectives.base import Classical
+from copyfold.probes.base import Reading, still
 from copyfold.probes.quality import Quality, patch_wasserstein
+from copyfold.samplers.ascent import Ascent
 from copyfold.samplers.base import Sampler, parts
 from copyfold.samplers.fitted import FittedGaussian
 from copyfold.samplers.renoising import Renoising
 from copyfold.studies import statistics
 from copyfold.studies.base import Estimate
-from copyfold.studies.lab import Lab, Make
-from copyfold.studies.toolkit.networks import BATCH, WIDE, unet
-from copyfold.types import Film, Float, Images
+from copyfold.studies.lab import QUALITY, Lab
+from copyfold.studies.toolkit.copying import MARK
+from copyfold.studies.toolkit.networks import BATCH, LARGE, WIDE, unet
+from copyfold.types import Film, Float, Images, Statistics
 
 FRAMES = 50  # of a film, at most
 EPSILON = 0.2  # the noise on the code of a walk, the essay's
-COURSE = (660, 2500, 6600)  # batches at the cpu budget: 8, 30 and 80 epochs of the landscapes
 REFERENCE = 512  # training images that a set is compared with
 LEARNED = 4096  # training images at most that the linear model is fitted to, more than it is compared with
 CELLS = 8  # along a side of the coarse image whose far parts are correlated
+LEFT = 0.02  # of held-out images: copies look like their photographs
+DENOISED = 3000  # batches of 32 that a denoiser of all levels learns from at the cpu budget
+BISECTIONS = 30
 JUDGE = 1000  # the judge's seed, which is that of no model it judges
 
 
@@ -37,10 +45,17 @@ def essay_steps(lab: Lab, count: int, cpu: int | None = None) -> int:
     return min(count, lab.budget.scaled(cpu or count))
 
 
-def film(sampler: Sampler, model: Autoencoder, x: Images, rng: Generator) -> Film:
-    """The sampler's film from x, batch after batch, with the statistics of the batch as in the essay."""
-    with still(model, "batch"):
-        for frames in zip(*(sampler(model, part, rng) for part in parts(x, BATCH)), strict=True):
+def film(
+    sampler: Sampler,
+    model: Autoencoder,
+    x: Images,
+    rng: Generator,
+    batch: int = BATCH,
+    statistics: Statistics = "batch",
+) -> Film:
+    """The sampler's film from x, batch after batch, with the statistics of the batch unless given."""
+    with still(model, statistics):
+        for frames in zip(*(sampler(model, part, rng) for part in parts(x, batch)), strict=True):
             yield torch.cat(frames)
 
 
@@ -55,22 +70,70 @@ def thinned(frames: Film, length: int) -> Film:
     return islice(frames, 0, None, -(-length // FRAMES))
 
 
-def from_noise(lab: Lab, model: Autoencoder, count: int, seed: int, sampler: Renoising | None = None) -> Film:
+def from_noise(
+    lab: Lab,
+    model: Autoencoder,
+    count: int,
+    seed: int,
+    sampler: Renoising | Ascent | None = None,
+    batch: int = BATCH,
+    statistics: Statistics = "batch",
+) -> Film:
     """Images from noise as they form, in 30 steps unless a sampler is given; the same noise for every model."""
     sampler = sampler or Renoising(essay_steps(lab, 30))
     rng = lab.rng(seed, "samples")
     start = sampler.noise(count, model.shape, rng).to(lab.device)
-    return film(sampler, model, start, rng)
+    return film(sampler, model, start, rng, batch, statistics)
 
 
-def course(lab: Lab, photos: Photos) -> list[int]:
-    """After how many batches a long training is measured: the last is about ten times the first."""
-    return [lab.whole(photos, lab.budget.scaled(count)) for count in COURSE]
+def denoiser(lab: Lab, photos: Photos, seed: int) -> Autoencoder:
+    """A network that removes noise of all levels, as the recipe `prior` trains it: what Ascent samples from."""
+    make = unet(lab, depth=3, skips="concat", norm="none")
+    objective = Classical(Gaussian((0.01, 1.0)))
+    return lab.trained(
+        make, photos, seed, objective=objective, steps=lab.budget.scaled(DENOISED), batch=32, **QUALITY
+    )
 
 
-def deeper(lab: Lab) -> Make:
-    """The U-Net with one level more."""
-    return unet(lab, large=True, depth=lab.budget.depth + 2)
+def ascended(lab: Lab, model: Autoencoder, count: int, seed: int) -> Images:
+    """Images that Ascent draws from a denoiser's prior, in its 201 steps where the budget allows."""
+    return last(from_noise(lab, model, count, seed, Ascent(steps=essay_steps(lab, 201)), LARGE, "running"))
+
+
+def as_shown(x: Images) -> Images:
+    """Images clipped to [0, 1], as they are shown."""
+    return x.nan_to_num(0.5).clamp(0, 1)
+
+
+def blurred_to(x: Images, like: Images) -> Images:
+    """Images blurred until they are on average as sharp as others; as they are where those are no less sharp.
+
+    To compare with: what is as blurred, and otherwise real. By bisection of the std of a Gaussian window.
+    """
+    wanted, low, high = sharpness(like).mean(), 0.0, float(max(x.shape[2:]))
+    if not sharpness(x).mean() > wanted:
+        return x
+    for _ in range(BISECTIONS):
+        std = (low + high) / 2
+        low, high = (std, high) if sharpness(_blurred(x, std)).mean() > wanted else (low, std)
+    return _blurred(x, high)
+
+
+def _blurred(x: Images, std: float) -> Images:
+    return Blur(2 * math.ceil(3 * std) + 1, std)(x)
+
+
+def kept(found: Mapping[str, float]) -> dict[str, Tensor]:
+    """Numbers as a reading keeps them."""
+    return {name: torch.tensor(value) for name, value in found.items()}
+
+
+def read(readings: Sequence[Reading], *skipped: str) -> list[dict[str, float]]:
+    """The single numbers of every reading, without those on copying and those that begin with these words."""
+    return [
+        {n: v.item() for n, v in r.numbers.items() if not v.dim() and not n.startswith((MARK, *skipped))}
+        for r in readings
+    ]
 
 
 def judge(lab: Lab, side: int) -> Autoencoder:

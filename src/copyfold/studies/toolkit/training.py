@@ -16,7 +16,7 @@ from copyfold.files import write_text
 from copyfold.models.base import Autoencoder, load
 from copyfold.objectives.base import Classical, Objective
 from copyfold.runs import Run
-from copyfold.studies.lab import QUALITY, Lab, Make, Training, tidy
+from copyfold.studies.lab import QUALITY, Lab, Make, Training, Which, tidy
 from copyfold.studies.toolkit.copying import left
 from copyfold.studies.toolkit.denoising import mean_image
 from copyfold.studies.toolkit.networks import with_running_averages
@@ -51,7 +51,7 @@ def copier(
 
 @dataclass(frozen=True)
 class Look:
-    """A network at a step of its training, and the share of held-out images' variance that its copy leaves."""
+    """A network at a step of its training, and the share of the images' variance that its copy leaves."""
 
     step: int
     left: float
@@ -67,12 +67,14 @@ def on_the_way(
     at: Sequence[int] = (),
     lefts: Sequence[float] = (),
     objective: Objective | None = None,
+    on: Which = "held_out",
     **plan: Any,
 ) -> list[Look]:
     """One training of so many batches, and the network on its way: at these steps, and at these qualities.
 
     Of `lefts`, such as 0.3, 0.1, 0.03, 0.01, every one has the network when its copy first leaves no more of 128
     held-out images (looked for at steps from 20 on, each 5 % after the last); one that is not reached is left out.
+    With on = "train" qualities are those on 128 training images, which a network that memorises few images needs.
     The last look is the trained network. All by increasing step; two may be at one step.
     With the default optimiser and a cosine to the end unless `plan` says otherwise, so that a network on the way
     has a higher learning rate than a shorter training's would end with. On the way running averages are those of
@@ -82,8 +84,9 @@ def on_the_way(
     plan = QUALITY | {"batch": min(16, len(photos)), "seed": seed, **plan, "steps": steps}
     model = lab.untrained(make, photos, seed)
     folder, what = lab.place(model, objective, photos, plan)
-    folder = folder.with_name(f"{folder.name}-at-{'-'.join(f'{x:g}' for x in sorted({*at, *lefts}))}")
-    watch = _Watch(lab, photos, folder, steps, tuple(at), tuple(lefts))
+    looked = "-".join(f"{x:g}" for x in sorted({*at, *lefts})) + "-on-train" * (on == "train")
+    folder = folder.with_name(f"{folder.name}-at-{looked}")
+    watch = _Watch(lab, photos, folder, steps, tuple(at), tuple(lefts), on)
     run, start = Run(folder / "training"), time.monotonic()
     with Run(folder).locked(wait=True):
         if not (folder / "end" / "made.json").is_file():
@@ -105,11 +108,18 @@ class _Watch:
     """A callback that keeps a network at given steps and qualities; what is kept before a resume, stays."""
 
     def __init__(
-        self, lab: Lab, photos: Photos, folder: Path, steps: int, at: Sequence[int], lefts: Sequence[float]
+        self,
+        lab: Lab,
+        photos: Photos,
+        folder: Path,
+        steps: int,
+        at: Sequence[int],
+        lefts: Sequence[float],
+        on: Which,
     ) -> None:
         self.folder, self.at, self.lefts = folder, {*at} - {steps}, lefts
         self.mean: Tensor = mean_image(lab, photos)
-        self.x: Images = lab.images(photos, count=LOOKED)
+        self.x: Images = lab.images(photos, on, LOOKED)
         self.seen: Images = lab.images(photos, "train", LOOKED)
         self.grid, step = set[int](), float(FIRST)
         while step < steps:

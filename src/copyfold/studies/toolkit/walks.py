@@ -1,24 +1,204 @@
-"""The model's map applied repeatedly: which images walk, and where they end."""
+"""A network's map applied repeatedly: which images walk, rest, cycle or escape; measured once for all claims."""
+
+from collections.abc import Iterator, Mapping
+from math import prod
 
 import torch
 from torch import Tensor
 
+from copyfold import pictures
+from copyfold.data import Photos
+from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
+from copyfold.models.dense import Linear
+from copyfold.probes.base import Reading
 from copyfold.probes.nearest import neighbours
 from copyfold.probes.stability import Stability, rms, spacing
 from copyfold.samplers.base import parts
+from copyfold.samplers.walk import Walk
+from copyfold.studies import statistics
+from copyfold.studies.base import Estimate
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit.networks import BATCH
-from copyfold.studies.toolkit.samples import essay_steps
-from copyfold.types import Images, Statistics
+from copyfold.studies.toolkit.charts import SHOWN
+from copyfold.studies.toolkit.copying import copying, linear_left, principal
+from copyfold.studies.toolkit.networks import LARGE, WAYS, unet, with_running_averages
+from copyfold.studies.toolkit.samples import EPSILON, essay_steps, film
+from copyfold.studies.toolkit.training import Look, on_the_way
+from copyfold.types import Images, Shape, Statistics
 
+SIDE = 16  # pixels
+SETS = (32, 256)  # images that networks memorise
+LEVELS = (0.1, 0.03, 0.01, 0.003, 0.001)  # what is left of training images when a network is looked at
+GOOD, BEST = 0.01, 0.001  # of these: where copies look like their photographs, and the last
+BATCHES = 6000  # of 16 images at the cpu budget: about two minutes
+STEPS = 300  # of a walk, the essay's
+LIMITS = (-1.0, 2.0)  # values of images are in [0, 1]: as much outside as that is wide is no image any more
+FATES = ("walking", "resting", "cycling", "escaping")
+STARTS = ("training", "held out")
 KNOWN = 4096  # training images at most among which the nearest is searched
+MARKS = 31  # frames of a walk that are kept to be shown
+
+NOISY = " with noise"
+UNTRAINED, IDENTITY, PCA = "untrained", "identity", "PCA"
+NAMES = {level: f"{100 * level:g} % left" for level in LEVELS}
 
 
-def walked(first: Images, end: Images, data: Images) -> Tensor:
-    """1 for every image that walked from its first step, by the rule of `Stability`."""
-    changed = neighbours(first, data)[1] != neighbours(end, data)[1]
-    return ((rms(end, first) > spacing(data) / 2) | changed[:, 0]).float()
+def within(x: Images) -> Images:
+    """Images as they can be compared: of one that escaped, values at the limits."""
+    return x.nan_to_num(LIMITS[1]).clamp(*LIMITS)
+
+
+def fates(first: Images, last: Images, period: Tensor, known: Images) -> dict[str, Tensor]:
+    """What became of each image when a map was applied repeatedly: 1 for exactly one of `FATES`.
+
+    - escaping: a value of its last frame is below -1 or above 2, which no image comes near;
+    - cycling, of the rest: the last frame is that of 2 to 8 steps before, and not that of one step before;
+    - walking, of the rest: the last frame is farther from the first than tau, half of the median distance of a
+      training image to its nearest other one, or nearest to another training image than the first is;
+    - resting: all others; they are where they were after the first step.
+
+    `first` is the frame after one step, since the first step brings an image onto the manifold; `period` as of
+    `Stability`. "stopped" is 1 for those that walked and have come to rest (a period of 1).
+    """
+    escaping = ~((last > LIMITS[0]) & (last < LIMITS[1])).flatten(1).all(1)  # so that NaN escapes
+    cycling = ~escaping & (period > 1)
+    walking = ~escaping & ~cycling & walked(first, last, known)
+    resting = ~(escaping | cycling | walking)
+    found = dict(zip(FATES, (walking, resting, cycling, escaping), strict=True))
+    return {name: x.float() for name, x in (found | {"stopped": walking & (period == 1)}).items()}
+
+
+def walked(first: Images, last: Images, known: Images) -> Tensor:
+    """Whether each image has gone farther than tau, or has another nearest training image."""
+    first, last = within(first), within(last)
+    changed = neighbours(first, known)[1] != neighbours(last, known)[1]
+    return (rms(last, first) > spacing(known) / 2) | changed[:, 0]
+
+
+def sizes(lab: Lab) -> dict[int, Photos]:
+    """The sets to be memorised, by the number of images that names them; of no more than the budget allows."""
+    return {n: lab.photos("landscapes", SIDE, min(n, lab.budget.limit or n)) for n in SETS}
+
+
+def measured(lab: Lab) -> int:
+    """How many images walk of each kind: a batch of 64, or fewer where the budget or the set has fewer."""
+    return min(LARGE, lab.budget.measured)
+
+
+def starting(lab: Lab, photos: Photos) -> dict[str, Images]:
+    """The images that walks start from: of those that were memorised, and of others of the same kind."""
+    count = measured(lab)
+    return {"training": lab.images(photos, "train", count), "held out": held_out(lab, count)}
+
+
+def held_out(lab: Lab, count: int) -> Images:
+    """Images that no network has seen."""
+    return lab.images(lab.photos("landscapes", SIDE), count=count)
+
+
+def networks(lab: Lab, photos: Photos, seed: int) -> dict[str, Look]:
+    """The network at every quality of `NAMES`, in one training.
+
+    A quality that it does not reach has the network at its end, which comes nearest: `Look.left` says it.
+    """
+    make = unet(lab, depth=2)
+    looks = on_the_way(lab, make, photos, seed, lab.budget.scaled(BATCHES), lefts=LEVELS, on="train")
+    return {name: next((k for k in looks if k.left <= level), looks[-1]) for level, name in NAMES.items()}
+
+
+def untrained(lab: Lab, photos: Photos, seed: int) -> Autoencoder:
+    """The network before training, with running averages of training images."""
+    return with_running_averages(
+        lab.untrained(unet(lab, depth=2), photos, seed), lab.images(photos, "train", LARGE)
+    )
+
+
+def linear(lab: Lab, photos: Photos) -> dict[str, Autoencoder]:
+    """The identity, and PCA of the training images with as many components as leave 1 % of them."""
+    size = prod(photos.shape)
+    mean, directions = principal(lab, photos)
+    count = max(1, int((linear_left(lab, photos, "training") > GOOD).sum()))
+    return {
+        IDENTITY: _projection(photos.shape, torch.eye(size), torch.zeros(size)).to(lab.device),
+        PCA: _projection(photos.shape, directions[:count], mean).to(lab.device),
+    }
+
+
+def walks(lab: Lab, count: int, seed: int) -> Reading:
+    """What becomes of training and held-out images under the networks that memorised so many: kept by the lab.
+
+    Per image, called "WHAT; NETWORK; START; WAY": the `FATES` and "stopped"; "moved", the distance of the last
+    frame from the first; "near", the last frame's distance to the nearest training image, and "apart", its squared
+    error against the mean of the last frames, both NaN where it escaped. WHAT ends in " with noise" where the code
+    gets the essay's. For the set: "left; NETWORK", "step; NETWORK", and the copying of the networks at 1 % and at
+    0.1 %; "singular; NETWORK; training", the largest singular value of the Jacobian with running statistics.
+    Images: the last frames, called as the numbers, and strips of walks at 1 %, "strip; WAY".
+    """
+    photos = sizes(lab)[count]
+    whole = lab.photos("landscapes", SIDE)
+
+    def look(seed: int) -> Reading:
+        return _measured(lab, count, photos, seed)
+
+    return lab.shared(f"walks-of-{count}", seed, (photos, whole), look)
+
+
+def _measured(lab: Lab, count: int, photos: Photos, seed: int) -> Reading:
+    known, starts = lab.images(photos, "train", len(photos)), starting(lab, photos)
+    looks = networks(lab, photos, seed)
+    numbers, images = dict[str, Tensor](), dict[str, Images]()
+
+    def put(what: str, where: str, first: Images, last: Images, period: Tensor) -> None:
+        found = became(first, last, period, known)
+        numbers.update({f"{name}{what}; {where}": value for name, value in found.items()})
+        images[f"last{what}; {where}"] = last[:SHOWN].clone()
+
+    for level in (GOOD, BEST):
+        numbers |= copying(lab, quality(count, level), looks[NAMES[level]].model, photos)
+    for name, look in looks.items():
+        numbers |= {f"left; {name}": torch.tensor(look.left), f"step; {name}": torch.tensor(float(look.step))}
+    first = {name: next(n for n, other in looks.items() if other is look) for name, look in looks.items()}
+    different = {name: looks[name] for name in first.values()}
+    models = {name: look.model for name, look in different.items()} | {UNTRAINED: untrained(lab, photos, seed)}
+    for name, model in (models | linear(lab, photos)).items():
+        for start, x in starts.items():
+            for way, (kind, batch) in list(WAYS.items())[: None if name in models else 1]:  # others have no norms
+                values = int(kind == "running" and start == "training" and name in models)
+                found = repeated(lab, model, x, known, seed, kind, batch, values)
+                if values:
+                    numbers[f"singular; {name}; {start}"] = found["singular values"][:, 0]
+                put("", f"{name}; {start}; {way}", *(found[of] for of in ("first", "last", "period")))
+    x = starts["training"]
+    for name, look in different.items():
+        for way, (kind, batch) in WAYS.items():
+            frames = strip(lab, look.model, x, seed, kind, batch, EPSILON)
+            put(NOISY, f"{name}; training; {way}", frames[0], frames[-1], torch.zeros(len(x)))
+            if name == first[NAMES[GOOD]]:
+                calm = strip(lab, look.model, x, seed, kind, batch, 0.0)
+                images |= {f"strip{NOISY}; {way}": shown(frames), f"strip; {way}": shown(calm)}
+    for name, same in first.items():  # of qualities that were not reached, or at one step
+        old, new = f"; {same};", f"; {name};"
+        for of in (numbers, images):
+            of |= {key.replace(old, new): value.clone() for key, value in of.items() if old in key}
+    return Reading(numbers, images)
+
+
+def became(first: Images, last: Images, period: Tensor, known: Images) -> dict[str, Tensor]:
+    """The numbers of `walks` for images with these first and last frames."""
+    found = fates(first, last, period, known)
+    kept = found["escaping"] == 0
+    first, end = (within(x) for x in (first, last))
+    centre = (end[kept] if kept.any() else end).mean(0)
+    return found | {
+        "moved": rms(end, first),
+        "near": torch.where(kept, neighbours(end, known)[0][:, 0], torch.nan),
+        "apart": torch.where(kept, mse(end, centre.expand_as(end)), torch.nan),
+    }
+
+
+def quality(count: int, level: float) -> str:
+    """What a page calls the network that memorised so many images, at a quality."""
+    return f"{count} images, {NAMES[level]}"
 
 
 def repeated(
@@ -27,12 +207,59 @@ def repeated(
     x: Images,
     known: Images,
     seed: int,
-    statistics: Statistics = "batch",
+    kind: Statistics = "running",
+    batch: int = LARGE,
     values: int = 0,
 ) -> dict[str, Tensor]:
-    """The numbers of `Stability` for every image, batch by batch, and the images "first" and "last"."""
-    probe = Stability(essay_steps(lab, 300, 100), values, known, statistics=statistics)
-    readings = [probe(model, part, lab.rng(seed, "starts")) for part in parts(x, BATCH)]
+    """The numbers of `Stability` for every image, batch by batch, and the images "first" and "last".
+
+    The last of one that grew without end, where `Stability` stopped it, is infinite.
+    """
+    probe = Stability(essay_steps(lab, STEPS), values, known, statistics=kind)
+    readings = [probe(model, part, lab.rng(seed, "starts")) for part in parts(x, batch)]
     names = [name for name, value in readings[0].numbers.items() if value.dim()]
     found = {name: torch.cat([r.numbers[name] for r in readings]) for name in names}
-    return found | {name: torch.cat([r.images[name] for r in readings]) for name in ("first", "last")}
+    found |= {name: torch.cat([r.images[name] for r in readings]) for name in ("first", "last")}
+    found["last"][found["escaped"] > 0] = torch.inf
+    return found
+
+
+def strip(
+    lab: Lab, model: Autoencoder, x: Images, seed: int, kind: Statistics, batch: int, std: float
+) -> list[Images]:
+    """At most 31 frames of a walk, evenly spaced, from the first to the last."""
+    walk = Walk(essay_steps(lab, STEPS), std)
+    return pictures.sampled(film(walk, model, x, lab.rng(seed, "walk"), batch, kind), marks(lab))
+
+
+def marks(lab: Lab) -> list[int]:
+    """The frames of a walk that are kept, from 0."""
+    return pictures.evenly(essay_steps(lab, STEPS), MARKS)
+
+
+def shown(frames: list[Images]) -> Images:
+    """The first images of every frame, one after the other."""
+    return torch.cat([frame[:SHOWN] for frame in frames])
+
+
+def share(readings: list[Reading], what: str) -> Estimate:
+    """The share of images, of a number that is 0 or 1."""
+    return statistics.fraction([reading.numbers[what] for reading in readings])
+
+
+def unreached(readings: Mapping[int, list[Reading]]) -> Iterator[str]:
+    """Sentences on the qualities that networks did not reach."""
+    for count, of in readings.items():
+        for level, name in NAMES.items():
+            missed = sum(bool(r.numbers[f"left; {name}"] > level) for r in of)
+            if missed:
+                yield (
+                    f"{missed} of {len(of)} networks of {count} images did not reach {name}: the network at the "
+                    "end of its training stands for it"
+                )
+
+
+def _projection(shape: Shape, directions: Tensor, mean: Tensor) -> Autoencoder:
+    model = Linear(shape, len(directions))
+    model.project(directions.float(), mean.float())
+    return model.eval()

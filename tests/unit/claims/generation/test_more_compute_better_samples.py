@@ -3,25 +3,35 @@
 import pytest
 
 import copyfold as cf
+from copyfold.claims.generation import more_compute_better_samples
 from copyfold.claims.generation.more_compute_better_samples import MoreComputeBetterSamples, petaflops
 from copyfold.studies.base import Verdict
+from copyfold.studies.lab import Training
+from copyfold.studies.toolkit.training import Look
 from labs import outcome
 
 
 @pytest.mark.parametrize(("better", "verdict"), [(True, Verdict.HOLDS), (False, Verdict.DOES_NOT_HOLD)])
 def test_useful_and_useless_compute_decide_the_verdict(shelf, monkeypatch, better, verdict):
     levels = [0.6, 0.3, 0.0] if better else [0.0, 0.3, 0.6]
-    shelf.models = tuple(map(shelf.painter, levels))
-    slim, usual = shelf.budget.slim, shelf.budget.depth + 1
+    painters = [shelf.painter(level) for level in levels]
 
     def pick(make, photos):
-        size = make.keywords["width"] / slim * 2 ** (make.keywords["depth"] - usual)
-        return shelf.models[{0.5: 0, 1: 1, 2: 2}[size]]
+        return painters[(make.keywords.get("width") == shelf.budget.width) + (make.keywords["depth"] == 3)]
+
+    def looks(lab, make, photos, seed, steps, at):
+        found = [Look(step, 0.1, painter) for step, painter in zip((*at, steps), painters, strict=True)]
+        lab.trainings.update({look.model: Training(look.step, 1.0, 1.0) for look in found})
+        return found
 
     monkeypatch.setattr(shelf, "pick", pick)
+    monkeypatch.setattr(more_compute_better_samples, "on_the_way", looks)
     found, _, numbers = outcome(MoreComputeBetterSamples(), shelf)
     assert found is verdict
-    assert numbers["patch distance, plain"].seeds[0] == numbers["patch distance, 8 batches"].seeds[0]
+    ratio = numbers["patch distance wide and deep over narrow"].value
+    assert (ratio < numbers["patch distance wide over narrow"].value) == better
+    sharp = [numbers[f"sharpness, {name}"].value for name in ("as sharp as narrow", "real")]
+    assert sharp[0] == pytest.approx(sharp[1], rel=0.1)  # as they are, as the samples are no blurrier
 
 
 def test_petaflops_of_a_linear_network():

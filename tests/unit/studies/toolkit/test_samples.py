@@ -6,6 +6,7 @@ import torch
 from torch import Generator
 
 from copyfold.corruptions import Blur, Gaussian
+from copyfold.measures import sharpness
 from copyfold.models.dense import MLP
 from copyfold.probes import quality
 from copyfold.samplers.walk import Walk
@@ -41,9 +42,6 @@ def test_the_essays_steps_are_kept_but_at_the_smallest_budget(tmp_path):
     assert [samples.essay_steps(lab, 300) for lab in steps.values()] == [2, 300, 300]
     assert [samples.essay_steps(lab, 300, 100) for lab in steps.values()] == [2, 100, 300]
     assert samples.essay_steps(steps["tiny"], 1) == 1
-    photos = steps["cpu"].photos("landscapes")
-    short, _, long = samples.course(steps["cpu"], photos)
-    assert long == pytest.approx(10 * short, abs=10 * len(photos) / 16)  # in whole epochs
 
 
 def test_long_range_correlations_equal_numpy_s():
@@ -94,3 +92,19 @@ def test_ratios_of_seeds_are_averaged_by_their_logarithms():
     found = samples.pooled([{"a over b": 1.0, "a": 1.0}, {"a over b": 4.0, "a": 4.0}])
     assert (found["a over b"].value, found["a"].value) == (pytest.approx(2), 2.5)
     assert found["a over b"].low > 0
+
+
+def test_photographs_are_blurred_until_they_are_as_sharp():
+    x = torch.rand(8, 1, 32, 32, generator=Generator().manual_seed(0))
+    like = Blur(9, 1.2)(x)
+    blurred = samples.blurred_to(x, like)
+    assert sharpness(blurred).mean().item() == pytest.approx(sharpness(like).mean().item(), rel=0.01)
+    torch.testing.assert_close(blurred, like, atol=0.02, rtol=0)
+    assert samples.blurred_to(like, x) is like  # no image becomes sharper
+    flat = samples.blurred_to(x, torch.full_like(x, 0.5))
+    assert sharpness(flat).max() < 1e-6
+
+
+def test_images_are_judged_as_they_are_shown():
+    x = torch.tensor([-1.0, 0.25, 2.0, float("nan")])
+    assert samples.as_shown(x).tolist() == [0, 0.25, 1, 0.5]

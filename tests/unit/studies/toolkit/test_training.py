@@ -111,3 +111,14 @@ def test_quality_is_trained_for_by_the_defaults(lab):
     assert '"schedule": "cosine"' in made
     assert '"lr": null' in made
     assert lab.trainings[model].seconds <= time.monotonic() - start + 0.1
+
+
+def test_qualities_may_be_those_on_training_images(lab, monkeypatch):
+    photos, seen = lab.photos("landscapes"), []
+    real = training.left
+    monkeypatch.setattr(training, "left", lambda model, x, mean: seen.append(x) or real(model, x, mean))
+    looks = on_the_way(lab, SMALL, photos, 0, 60, lefts=(0.9,), on="train")
+    assert all(x.equal(lab.images(photos, "train", training.LOOKED)) for x in seen)
+    held_out = on_the_way(lab, SMALL, photos, 0, 60, lefts=(0.9,))
+    assert weights(looks[-1].model).equal(weights(held_out[-1].model))  # one recipe, looked at in two ways
+    assert looks[-1].left != held_out[-1].left
