@@ -19,8 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-import yaml
-
 from copyfold.errors import CopyfoldError, option
 
 log = logging.getLogger("copyfold")
@@ -83,6 +81,8 @@ def small_text(path: str | Path, most: int) -> str:
 
 def recipe_from(text: str) -> dict[str, Any]:
     """The options in the YAML of a recipe; ValueError where it is none, or would fill the memory or the stack."""
+    import yaml
+
     try:
         if aliases(text):
             raise ValueError("it uses YAML aliases, which are not allowed in a recipe")
@@ -96,6 +96,7 @@ def recipe_from(text: str) -> dict[str, Any]:
 
 def recipe_text(options: Mapping[str, Any]) -> str:
     """A recipe as YAML, from which `recipe_from` makes the options again: without aliases."""
+    import yaml
 
     class Plain(yaml.SafeDumper):
         def ignore_aliases(self, data: Any) -> bool:
@@ -106,6 +107,8 @@ def recipe_text(options: Mapping[str, Any]) -> str:
 
 def aliases(text: str) -> bool:
     """Whether YAML uses aliases, with which a few lines can fill all memory."""
+    import yaml
+
     if "*" not in text or "&" not in text:
         return False
     fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

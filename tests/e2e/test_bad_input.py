@@ -570,7 +570,11 @@ def wait_for(path, process, seconds=300):
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_stops_a_training_after_saving(signum, code, photos, tiny, tmp_path, start, ended, copyfold):
     run = tmp_path / "r"
-    process = start("train", photos, *tiny, "--epochs=100000", "--run", run)
+
+    def heard():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
+
+    process = start("train", photos, *tiny, "--epochs=100000", "--run", run, preexec_fn=heard)
     wait_for(run / "log.csv", process)
     process.send_signal(signum)
     ended(process).refused(code, f"stopped by {signum.name}", str(run), "--resume")

@@ -36,7 +36,7 @@ class Side(Enum):
         (tuple[tuple[int, ...], ...], "a list of lists of whole numbers, as in [[8]]"),
         (Sequence[Literal["up", "down"]], "a list, as in [up]"),
         (Sequence[Corruption], "a list, as in [Blur]"),
-        (Callable[[int], Corruption] | None, "Blur, Clean, Gaussian, Masking or Mix"),
+        (Callable[[int], Corruption] | None, "Blur, Clean, Gaussian, Masking, Mix or Patches"),
         (Callable[[float], float], "a callable, which the command line cannot give; use Python"),
         (Callable[[float], float] | float, "a number"),
         (dict[str, int], "a mapping, as in {a: 1}"),

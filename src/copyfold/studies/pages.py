@@ -435,11 +435,11 @@ def _meaning(study: Study, found: Mapping[str, Any]) -> str:
         return f"The networks do not copy well enough to say anything of the claim: {told}. Train them longer."
     if verdict == Verdict.DOES_NOT_HOLD and True in held.values() and (said := study.means.get(PARTLY)):
         return said
+    if not _decides(found):
+        return "This budget is too small to decide."
     if said := study.means.get(OLD.get(verdict, verdict)):
         return said
     straddling, off = ([name for name in held if held[name] is what] for what in (None, False))
-    if not _decides(found):
-        return "This budget is too small to decide."
     if not straddling:
         return "All deciding numbers are as claimed, but a control is not: it is not shown that the claim is why."
     names = " and ".join(straddling)

@@ -83,5 +83,5 @@ class TrainState:
             total = total.to(fabric.device)
             return total[fabric.global_rank] if len(total) == fabric.world_size else total.mean()
 
-        sums = {name: own(total.atleast_1d()) for name, total in kept["tally"]["sums"].items()}
+        sums = {name: own(torch.atleast_1d(total)) for name, total in kept["tally"]["sums"].items()}
         self.tally = Tally(sums, kept["tally"]["counts"])

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # of which Windows has no SIGHUP
 HALF = 0.5  # before it, a slow start would change the bits of a training that ends in time
 
 
@@ -80,7 +79,7 @@ class Clock:
 class Signals:
     """Lets the first SIGINT, SIGTERM or SIGHUP end training after this step; a second one is not held back.
 
-    A signal that is ignored stays ignored, as SIGHUP under nohup.
+    SIGHUP stays ignored where it is, as under nohup.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -88,8 +87,10 @@ class Signals:
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():  # no other may set handlers
-            there = (getattr(signal, name) for name in ENDING if hasattr(signal, name))
-            held = [s for s in there if signal.getsignal(s) is not signal.SIG_IGN]
+            held = [signal.SIGINT, signal.SIGTERM]
+            hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+            if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+                held.append(hangup)
             self.former = {int(s): signal.signal(s, self.note) for s in held}
 
     def __exit__(self, *_: object) -> None:
