@@ -106,7 +106,7 @@ def _parser(budgets: list[str]) -> _parsing.Parser:
     parser.add_argument(
         "--again",
         action="store_true",
-        help="Forget the findings and seeds of these studies, and measure them anew.",
+        help="Forget the findings and seeds of these studies, and measure them again, from scratch.",
     )
     parser.add_argument(
         "--seeds",

@@ -1,6 +1,5 @@
 """Images that are there twice: the same pixels, the same picture changed a little, and pictures that are alike."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from copyfold import screen
 from copyfold.data import Photos
 from copyfold.data.images import to_pixels
 from copyfold.data.reading.decoding import Refused
+from copyfold.data.reading.digests import of_array, of_blocks
 from copyfold.data.reading.opening import Given, recognise
 from copyfold.data.sampling import SHOWN, as_images
 from copyfold.data.writing import write_table
@@ -181,13 +181,13 @@ def _exact(
     photos: Photos, source: Given, layout: str | None, column: str | None, tell: Progress | None
 ) -> list[list[int]]:
     """Groups of equal images: those of equal small versions are read again, as they are."""
-    alike: dict[bytes, list[int]] = defaultdict(list)
+    alike: dict[str, list[int]] = defaultdict(list)
     for row in range(len(photos)):
         alike[_digest(photos.train[row])].append(row)
     asked = [row for rows in alike.values() if len(rows) > 1 for row in rows]
     if not asked:
         return []
-    whole: dict[bytes, list[int]] = defaultdict(list)
+    whole: dict[str, list[int]] = defaultdict(list)
     with recognise(source, layout, column) as opened:
         places = {name: place for place, name in enumerate(opened.listing().names)}
         for done, row in enumerate(asked, 1):
@@ -202,10 +202,8 @@ def _exact(
     return sorted(rows for rows in whole.values() if len(rows) > 1)
 
 
-def _digest(array: np.ndarray) -> bytes:
-    state = hashlib.blake2b(repr((array.shape, str(array.dtype))).encode(), digest_size=16)
-    state.update(np.ascontiguousarray(array).tobytes())
-    return state.digest()
+def _digest(array: np.ndarray) -> str:
+    return of_array(array.shape, array.dtype, of_blocks(array))
 
 
 # ---------------------------------------------------------------- nearly equal ones
@@ -269,18 +267,16 @@ def _note(found: dict[tuple[int, int], float], some: Tensor, rows: Tensor, dista
 
 
 def _components(pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Groups of rows that pairs connect."""
-    root: dict[int, int] = {}
+    """Groups of rows that pairs connect, the first by their smallest row."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def find(row: int) -> int:
-        while root.setdefault(row, row) != row:
-            root[row] = root[root[row]]
-            row = root[row]
-        return row
-
-    for i, j in pairs:
-        root[max(find(i), find(j))] = min(find(i), find(j))
+    if not pairs:
+        return []
+    rows, ends = np.unique(pairs, return_inverse=True)
+    first, second = ends.reshape(-1, 2).T
+    graph = coo_array((np.ones(len(pairs)), (first, second)), shape=(len(rows), len(rows)))
     groups: dict[int, list[int]] = defaultdict(list)
-    for row in sorted(root):
-        groups[find(row)].append(row)
-    return [group for group in groups.values() if len(group) > 1]
+    for row, group in zip(rows.tolist(), connected_components(graph, directed=False)[1].tolist(), strict=True):
+        groups[group].append(row)
+    return list(groups.values())

@@ -158,20 +158,20 @@ def kept(study: Study, lab: Lab, folder: Path) -> Kept:
 def check_more(study: Study, lab: Lab, folder: Path) -> None:
     """Refuse to add seeds to a finding of other code or settings; UsageError says what differs."""
     found, now = read(folder), kept(study, lab, folder)
-    anew = "measure all again with --again"
+    advice = "measure all again with --again"
     if not now.folder.is_dir():
-        raise UsageError(f"{folder} keeps no numbers of its seeds, so that none can be added: {anew}")
+        raise UsageError(f"{folder} keeps no numbers of its seeds, so that none can be added: {advice}")
     then = {"code": found["made"].get("code"), "data": found["data"]}
     then["budget"] = {name: value for name, value in found["budget"].items() if name != "seeds"}
     differ = [
         f"{name} of the study" if name == "code" else name for name in now.made if then[name] != now.made[name]
     ]
     if differ:
-        raise UsageError(f"{folder} was measured with another {' and '.join(differ)}: {anew}")
+        raise UsageError(f"{folder} was measured with another {' and '.join(differ)}: {advice}")
 
 
 def forget(folder: Path) -> None:
-    """Delete a finding and its seeds, so that the study is measured anew."""
+    """Delete a finding and its seeds, so that the study is measured again, from scratch."""
     (folder / "finding.json").unlink(missing_ok=True)
     Kept(folder / FOLDER, {}).clear()
 

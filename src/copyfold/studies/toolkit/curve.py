@@ -14,7 +14,7 @@ two thirds of the cost.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -29,16 +29,13 @@ from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import BatchNorm
 from copyfold.models.dense import MLP, Linear
 from copyfold.models.unet import UNet
-from copyfold.objectives.base import Classical
 from copyfold.probes.base import Reading
 from copyfold.probes.baselines import frequency_filter, linear_filter
 from copyfold.probes.denoising import noise_of
 from copyfold.studies import statistics
 from copyfold.studies.base import Estimate
 from copyfold.studies.budget import BUDGETS
-from copyfold.studies.kept import Cost, Kept, packed, unpacked
-from copyfold.studies.lab import QUALITY, Lab, Make, Paused
-from copyfold.studies.provenance import study_digest
+from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import MARK, copying
 from copyfold.studies.toolkit.denoising import FITTED, mean_image
@@ -146,34 +143,26 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
     steps = lab.budget.scaled(SHORT) if smaller else of.steps
     plan: dict[str, Any] = {"batch": 16, **of.plan}
     plan["batch"] = min(plan["batch"], len(photos))
-    model = lab.untrained(of.make, photos, seed)
-    folder, _ = lab.place(model, Classical(), photos, QUALITY | plan | {"seed": seed, "steps": steps})
-    made = {"code": _digest(), "measured": lab.budget.measured}
-    kept = Kept(folder.with_name(f"{folder.name}-read"), made)
-    if (found := kept.read(seed)) is not None:
-        lab.spent += found[1].training
-        lab.precisions |= set(found[1].precisions)
-        return found[0]
-    if lab.over:
-        raise Paused
-    spent = lab.spent
-    looks = on_the_way(lab, of.make, photos, seed, steps, lefts=LEFTS, **plan)
-    seen = lab.images(photos, "train", 128)
-    models = {UNTRAINED: with_running_averages(model, seen)}
-    for bound in LEFTS:
-        if reached := [look for look in looks if look.left <= bound]:
-            models[f"{bound:g}"] = reached[0].model
-    models[END] = looks[-1].model
-    numbers, images = dict(_beside(lab, photos, seed).numbers), dict(_beside(lab, photos, seed).images)
-    done: dict[int, Reading] = {}
-    for at, network in models.items():
-        if id(network) not in done:
-            done[id(network)] = _looked_at(lab, photos, network, seed)
-        numbers |= {f"{at}: {what}": value for what, value in done[id(network)].numbers.items()}
-        images |= {f"{at}: {what}": x for what, x in done[id(network)].images.items()}
-    whole = _apart(numbers, images)
-    kept.write(seed, "", whole, Cost(lab.spent - spent, 0.0, sorted(lab.precisions)))
-    return unpacked(packed(whole))  # as when it is read
+
+    def look(seed: int) -> Reading:
+        looks = on_the_way(lab, of.make, photos, seed, steps, lefts=LEFTS, **plan)
+        blank = lab.untrained(of.make, photos, seed)
+        models = {UNTRAINED: with_running_averages(blank, lab.images(photos, "train", 128))}
+        for bound in LEFTS:
+            if reached := [look for look in looks if look.left <= bound]:
+                models[f"{bound:g}"] = reached[0].model
+        models[END] = looks[-1].model
+        beside = _beside(lab, photos, seed)
+        numbers, images = dict(beside.numbers), dict(beside.images)
+        done: dict[int, Reading] = {}
+        for at, network in models.items():
+            if id(network) not in done:
+                done[id(network)] = _looked_at(lab, photos, network, seed)
+            numbers |= {f"{at}: {what}": value for what, value in done[id(network)].numbers.items()}
+            images |= {f"{at}: {what}": x for what, x in done[id(network)].images.items()}
+        return _apart(numbers, images)
+
+    return lab.shared(f"curve-of-{name.lower().replace(', ', '-').replace(' ', '-')}", seed, (photos,), look)
 
 
 def read_off(
@@ -282,12 +271,6 @@ def crossing(lefts: Sequence[float], excess: Sequence[float]) -> tuple[float, st
             share = -excess[i - 1] / (excess[i] - excess[i - 1])
             return lefts[i - 1] * (lefts[i] / lefts[i - 1]) ** share, ""
     return lefts[-1], "after"
-
-
-@cache
-def _digest() -> str:
-    """The code that readings follow from."""
-    return study_digest(Configuration)
 
 
 def _apart(numbers: Mapping[str, Tensor], images: Mapping[str, Images]) -> Reading:
