@@ -45,7 +45,7 @@ SETS = {"landscapes": 1325, "cifar10": 10_000}
 EVERY = 10
 HASHES = ("phash", "dhash", "average_hash", "whash")
 BITS = range(0, 21, 2)
-DISTANCES = (0.1, 0.15, NEAR, 0.25, 0.3)
+DISTANCES = (0.2, 0.25, NEAR, 0.35, 0.4)
 WORKER = """
 import json, sys
 from pathlib import Path

@@ -34,7 +34,7 @@ def command(arguments: Sequence[str]) -> int:
     taken = {name: options[name] for name in ("near", "similar", "limit", "skip_bad", "layout", "column")}
     with _screen.progress() as progress:
         found = duplicates(options.data, model, **taken, progress=progress)
-    print(f"exact: {len(found.exact)} groups; near: {len(found.near)} groups; similar: {len(found.similar)} pairs")
+    print(f"groups: exact {len(found.exact)}, near {len(found.near)}; pairs: similar {len(found.similar)}")
     print(found.save(out))
     page = out.with_suffix(".html")
     write_text(page, _page(found, options.data, options.show, options.run is not None))
@@ -81,8 +81,7 @@ def _page(found: "Duplicates", source: str, most: int, by_code: bool) -> str:
             rows[kind].append(Row(beside, f"{more} distance {distance:.3g}".strip() if kind != "exact" else more))
     equal, nearly = (sum(map(len, groups)) for groups in (found.exact, found.near))
     said = [
-        f"Of {len(found):,} images {equal:,} are in {counts['exact']:,} groups of equal images, and {nearly:,} in "
-        f"{counts['near']:,} groups of nearly equal ones.",
+        f"Of {len(found):,} images {equal:,} are equal to another one, and {nearly:,} nearly so.",
         "Nothing is deleted. Images are shown as squares.",
     ]
     groups = [Group(f"{kind.capitalize()} ({counts[kind]:,})", texts[kind], rows[kind]) for kind in texts]

@@ -32,7 +32,7 @@ __all__ = ["duplicates"]
 SIDE = 64
 """Pixels of the square that every image is scaled to."""
 
-NEAR = 0.2
+NEAR = 0.3
 """The distance of two thumbnails below which they are of one picture: see benchmarks/duplicates.py."""
 
 FAR = 0.9

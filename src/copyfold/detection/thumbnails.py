@@ -29,16 +29,15 @@ def thumbnails(x: Images) -> Float[Tensor, "b s s"]:
 
 
 def described(small: Float[Tensor, "b s s"]) -> Float[Tensor, "b n"]:
-    """The cosine transform of thumbnails at its longest waves, at length 1.
+    """The cosine transform of thumbnails at its longest waves, each by the root of its frequency, at length 1.
 
     Without the mean. The signs of such numbers are a perceptual hash (pHash; imagehash.phash has those of 8 x 8);
-    with the numbers themselves small differences count little. Neither brightness nor contrast matters. Images
+    with the numbers themselves small differences count little. In photographs the longest waves are the strongest
+    and say the least: two seas with one horizon share them. Neither brightness nor contrast matters. Images
     without contrast are 0.
     """
     waves = _cosines(SIDE)
-    numbers = (waves @ small @ waves.T).flatten(1)[:, 1:]
-    length = numbers.norm(dim=1, keepdim=True)
-    return torch.where(length >= LEAST, numbers / length.clamp(min=LEAST), 0)
+    return _unit((waves @ small @ waves.T).flatten(1))[:, 1:]
 
 
 def alignment(small: Float[Tensor, "b s s"], others: Float[Tensor, "b k n"]) -> Float[Tensor, "b k"]:
@@ -48,11 +47,22 @@ def alignment(small: Float[Tensor, "b s s"], others: Float[Tensor, "b k n"]) -> 
     """
     crops = _crops()
     both = (crops @ small @ crops.T).reshape(len(small), len(crops) // WAVES, WAVES, -1, WAVES)
-    numbers = both.transpose(2, 3).flatten(3).flatten(1, 2)
-    numbers[:, :, 0] = 0  # the mean
-    length = numbers.norm(dim=2, keepdim=True)
-    products = numbers @ torch.nn.functional.pad(others, (1, 0)).transpose(1, 2)
-    return torch.where(length >= LEAST, products / length.clamp(min=LEAST), 0).amax(1)
+    numbers = _unit(both.transpose(2, 3).flatten(3).flatten(1, 2))
+    return (numbers[:, :, 1:] @ others.transpose(1, 2)).amax(1)
+
+
+def _unit(numbers: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
+    """Cosine transforms with their weights, at length 1; 0 of images without contrast."""
+    numbers[..., 0] = 0  # the mean
+    strong = numbers.norm(dim=-1, keepdim=True) >= LEAST
+    return torch.where(strong, torch.nn.functional.normalize(numbers * _weights(), dim=-1), 0)
+
+
+@cache
+def _weights() -> Tensor:
+    """The root of the frequency of each number."""
+    along = torch.arange(WAVES, dtype=torch.float32)
+    return torch.hypot(along[:, None], along).sqrt().flatten()
 
 
 @cache
