@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Makes every picture of README and docs: docs/pictures.sh LANDSCAPES (a folder of images or a dataset folder)
-# Two trainings of about twelve minutes each and one of four on two slow cores, and a browser for the picture
-# of a report. What is in runs/ already is taken from there.
+# Two trainings of five minutes each on two slow cores, and a browser for the pictures of pages. What is in runs/
+# already is taken from there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p docs/pictures
-before=(--optimizer Adam --lr 1e-3 --schedule constant)  # as in 0.1, whose pictures README shows
-train=(copyfold train "$1" --size 64 --model UNet --model.width 32 --epochs 30 --flip --resume "${before[@]}")
+train=(copyfold train "$1" --size 64 --model UNet --model.width 32 --model.depth 2 --steps 3700 --flip --resume)
 "${train[@]}" --run runs/landscapes
 "${train[@]}" --run runs/landscapes-skips --model.skips concat
+python docs/front_picture.py "$1" runs/landscapes
 cp runs/landscapes/findings/denoising-gaussian.png docs/pictures/denoising.png
 cp runs/landscapes/findings/denoising-mix.png docs/pictures/denoising-mix.png
 cp runs/landscapes/findings/loss.png docs/pictures/loss.png
@@ -17,7 +17,8 @@ copyfold models UNet --model.width 64 --model.skips self --size 128 --picture do
 (cd docs/pictures && python ../../examples/score_field.py)
 copyfold sample runs/landscapes --out docs/pictures/from-noise.png
 copyfold sample runs/landscapes-skips --out docs/pictures/from-noise-skips.png
-copyfold train "$1" --size 64 --model UNet --model.width 16 --minutes 4 "${before[@]}" --run runs/plain --resume
-copyfold report runs/plain
-chromium --headless --hide-scrollbars --window-size=900,1560 --screenshot=docs/pictures/report.png \
-  "file://$PWD/runs/plain/report.html"
+copyfold report runs/landscapes
+(cd "$(dirname "$1")" && copyfold duplicates "$(basename "$1")" --out "$OLDPWD/runs/duplicates.csv")
+shot() { chromium --headless --hide-scrollbars --window-size="$3" --screenshot="docs/pictures/$2" "file://$PWD/$1"; }
+shot runs/landscapes/report.html report.png 900,1560
+shot runs/duplicates.html duplicates.png 760,820
