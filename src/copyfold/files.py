@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import re
+import shutil
 import socket
 import stat
 import zlib
@@ -42,7 +43,7 @@ def written(path: str | Path) -> Generator[Path]:
     """
     path = Path(path)
     suffix = path.suffix if len(path.suffix) <= LONGEST else ""
-    temporary = path.with_name(f".{os.getpid()}-{_HOST:08x}{zlib.crc32(os.fsencode(path)):08x}{suffix}")
+    temporary = path.with_name(f".{mark()}{zlib.crc32(os.fsencode(path)):08x}{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep_dead(path.parent)
@@ -60,6 +61,12 @@ def written(path: str | Path) -> Generator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def copied(source: str | Path, path: str | Path) -> None:
+    """Copy the content of a file; see `written`."""
+    with written(path) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def regular(path: str | Path) -> None:
@@ -145,12 +152,22 @@ def sweep(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def mark() -> str:
+    """Of this process and this machine: what a killed process left is known by the mark in its name."""
+    return f"{os.getpid()}-{_HOST:08x}"
+
+
+def is_dead(name: str) -> bool:
+    """Whether a name begins with the `mark` of a process of this machine that is no more."""
+    process, _, rest = name.partition("-")
+    return process.isdecimal() and rest.startswith(f"{_HOST:08x}") and not _alive(int(process))
+
+
 @cache
 def _sweep_dead(folder: Path) -> None:
     """Delete the temporary files of processes of this machine that are no more; once for each folder."""
     for path in folder.glob(f".*-{_HOST:08x}*"):
-        process = path.name[1:].partition("-")[0]
-        if process.isdecimal() and not _alive(int(process)):
+        if is_dead(path.name[1:]):
             path.unlink(missing_ok=True)
 
 

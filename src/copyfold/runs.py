@@ -30,9 +30,10 @@ DATA, LOG = 16_000_000, 256_000_000
 """Bytes of data.json and env.json, and of log.csv, above which they are not read."""
 
 _OURS = (
-    "model", "best", "checkpoints", "films", "findings", "recipe.yaml", "log.csv", "data.json", "env.json",
-    "last.ckpt", "report.html", "report.json", "tensorboard",
+    "model", "best", "checkpoints", "films", "findings", "log.csv", "data.json", "env.json", "last.ckpt",
+    "report.html", "report.json", "tensorboard", "recipe.yaml",
 )  # fmt: skip
+"""What a run's folder has; recipe.yaml last, without which what a killed process leaves would be no run's."""
 
 
 class Column(list[float]):

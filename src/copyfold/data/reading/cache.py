@@ -25,7 +25,7 @@ import numpy as np
 
 from copyfold.data.reading import digests
 from copyfold.errors import CopyfoldError
-from copyfold.files import absolute, locked
+from copyfold.files import absolute, is_dead, locked, mark
 
 log = logging.getLogger("copyfold")
 
@@ -62,6 +62,11 @@ def digest(lines: Iterable[str]) -> str:
     for line in lines:
         state.update(line.encode(errors="surrogateescape") + b"\n")
     return state.hexdigest()
+
+
+def unfinished() -> str:
+    """What the names of this process's unfinished entries begin with."""
+    return f"{UNFINISHED}{mark()}-"
 
 
 def recall(name: str) -> dict[str, Any] | None:
@@ -157,7 +162,7 @@ def store(name: str | None, make: Callable[[Path], dict[str, Any]]) -> dict[str,
     with space():
         root = folder()
         _sweep(root)
-        making = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
+        making = Path(tempfile.mkdtemp(prefix=unfinished(), dir=root))
         try:
             meta = make(making)
             if (making / "pixels.npy").exists():
@@ -260,7 +265,7 @@ def _put(making: Path, entry: Path) -> None:
 
 def _discard(entry: Path) -> None:
     """Delete an entry, after moving it away: no process ever finds half of one."""
-    broken = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=entry.parent))
+    broken = Path(tempfile.mkdtemp(prefix=unfinished(), dir=entry.parent))
     try:
         os.rename(entry, broken / "broken")
     except FileNotFoundError:  # someone else has moved it away
@@ -270,10 +275,10 @@ def _discard(entry: Path) -> None:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what killed processes left behind, a day after."""
+    """Remove what killed processes left behind; those of other machines, which are not known, a day after."""
     for leftover in root.glob(f"{UNFINISHED}*"):
         try:
-            if time.time() - leftover.stat().st_mtime > DAY:
+            if is_dead(leftover.name.removeprefix(UNFINISHED)) or time.time() - leftover.stat().st_mtime > DAY:
                 shutil.rmtree(leftover, ignore_errors=True)
         except OSError:
             continue
