@@ -166,7 +166,9 @@ def test_an_unwritable_cache_gives_a_one_line_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COPYFOLD_CACHE", str(tmp_path / "file" / "below"))
-    with pytest.raises(CopyfoldError, match=r"image cache in .* cannot be written: Not a directory"):
+    with pytest.raises(
+        CopyfoldError, match=r"image cache .*/file/below cannot be written: Not a directory; point"
+    ):
         Photos(folder)
 
 

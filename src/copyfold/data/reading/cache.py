@@ -6,7 +6,6 @@ process that makes the same entry can leave half of one. The meta has digests of
 checked whenever an entry is opened: what a bad disk or another program has changed is made again, not used.
 """
 
-import errno
 import hashlib
 import json
 import logging
@@ -25,7 +24,7 @@ import numpy as np
 
 from copyfold.data.reading import digests
 from copyfold.errors import CopyfoldError
-from copyfold.files import absolute, is_dead, locked, mark
+from copyfold.files import FULL, absolute, is_dead, locked, mark, reason
 
 log = logging.getLogger("copyfold")
 
@@ -36,19 +35,21 @@ CHECK = "COPYFOLD_CHECK_CACHE"
 """The environment variable that has every block of an entry checked when it is opened, unless it is 0."""
 
 UNFINISHED = ".making-"
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DAY = 24 * 3600.0
 CHUNK = 2**20  # bytes
 
 
 def folder() -> Path:
-    """The folder of the cache: $COPYFOLD_CACHE, or copyfold in the user's own cache folder."""
-    if chosen := os.environ.get("COPYFOLD_CACHE"):
-        root = absolute(chosen)
-    else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "copyfold"
+    """The folder of the cache, which is made: $COPYFOLD_CACHE, or copyfold in the user's own cache folder."""
+    root = _root()
     root.mkdir(parents=True, exist_ok=True)
     return root
+
+
+def _root() -> Path:
+    if chosen := os.environ.get("COPYFOLD_CACHE"):
+        return absolute(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "copyfold"
 
 
 def key(*parts: object) -> str:
@@ -236,10 +237,10 @@ def space() -> Generator[None]:
     except CopyfoldError:
         raise
     except OSError as error:
-        where = os.environ.get("COPYFOLD_CACHE") or "the user's cache folder"
-        what = error.strerror or str(error)
+        advice = "make room, or " if is_full(error) else ""
         raise CopyfoldError(
-            f"the image cache in {where} cannot be written: {what}; make room, or point COPYFOLD_CACHE elsewhere"
+            f"the image cache {_root()} cannot be written: {reason(error)}; {advice}point COPYFOLD_CACHE to "
+            "another folder"
         ) from None
 
 

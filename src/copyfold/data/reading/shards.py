@@ -163,8 +163,8 @@ def _of_hub(source: Hub, progress: Progress | None) -> Layout:
     """The files of every split, as `datasets` finds them; nothing but a README is downloaded."""
     import datasets
 
-    scratch = {"prefix": cache.unfinished(), "dir": cache.folder()}
-    with cache.space(), quiet(), tempfile.TemporaryDirectory(**scratch) as locks:
+    mine = cache.unfinished()
+    with cache.space(), quiet(), tempfile.TemporaryDirectory(prefix=mine, dir=cache.folder()) as locks:
         try:
             builder = datasets.load_dataset_builder(source.name, revision=source.revision, cache_dir=locks)
         except Exception as error:
