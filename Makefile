@@ -47,7 +47,7 @@ test-long: $(READY)
 	$(BIN)/pytest -n 2 tests/long
 
 test-kills: $(READY)
-	COPYFOLD_KILLS=200 $(BIN)/pytest -n 2 tests/long/test_kills.py
+	COPYFOLD_KILLS=200 $(BIN)/pytest -n 2 tests/long/test_kills.py tests/long/test_kills_of_commands.py
 
 test-fuzz: $(READY)
 	$(BIN)/python tests/fuzzing.py --cases 5000

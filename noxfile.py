@@ -3,7 +3,9 @@
 One session alone: nox -s lint, or nox -s "tests(torch='oldest')"; words after -- go to pytest.
 """
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import nox
@@ -11,6 +13,33 @@ import nox
 NEEDED = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
 (ALLOWED,) = (needed for needed in NEEDED if needed.startswith("torch>="))
 WANTED = {"oldest": re.sub(r">=([\d.]+),.*", r"==\1.*", ALLOWED), "newest": ALLOWED}
+
+BRANCHES = 0.9
+"""The share of the branches of src that the quick tests take, at least."""
+MUTATED = {
+    "models": "tests/unit/test_models.py tests/unit/test_attention.py tests/unit/test_variational.py tests/laws",
+    "objectives": "tests/unit/test_objectives.py tests/unit/test_blind_spot.py "
+    "tests/unit/test_corrections_objectives.py",
+    "samplers": "tests/unit/test_samplers.py tests/unit/test_latent_samplers.py tests/unit/test_ascent.py",
+    "probes": "tests/unit/test_geometry.py tests/unit/test_inversion.py tests/unit/test_denoising_probe.py "
+    "tests/unit/test_stability.py tests/unit/test_latent.py tests/unit/test_quality.py tests/unit/test_nearest.py "
+    "tests/unit/test_baselines.py tests/unit/test_eigenbasis.py",
+    "studies/statistics.py": "tests/unit/studies/test_statistics.py",
+}
+"""What is mutated, below src/copyfold, and the tests that should notice."""
+CONFIG = """
+[cosmic-ray]
+module-path = "src/copyfold/{file}"
+timeout = 300.0
+excluded-modules = []
+test-command = "{command}"
+
+[cosmic-ray.distributor]
+name = "local"
+
+[cosmic-ray.filters.operators-filter]
+exclude-operators = ["core/ReplaceBinaryOperator_BitOr_.*"]
+"""
 
 
 @nox.session
@@ -33,3 +62,43 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("pyright", "--pythonpath", str(Path(session.bin, "python")))
     session.run("lint-imports")
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Measure the branches of src that the quick tests take, in the processes that they start too."""
+    packages = ("coverage>=7.10", "pytest-cov>=7")
+    session.install("--constraint", "constraints.txt", "--editable", ".[dev]", *packages)
+    reports = ("--cov-report=json:coverage.json", "--cov-report=term-missing:skip-covered")
+    session.run("pytest", "-n", "2", "--cov", *reports, *session.posargs)
+    totals = json.loads(Path("coverage.json").read_text(encoding="utf-8"))["totals"]
+    share = totals["covered_branches"] / totals["num_branches"]
+    session.log(f"{share:.1%} of {totals['num_branches']:,} branches")
+    if share < BRANCHES:
+        session.error(f"expected at least {BRANCHES:.0%} of the branches: coverage.json says which are missing")
+
+
+@nox.session(default=False)
+def mutations(session: nox.Session) -> None:
+    """Change one operator or number after the other, by cosmic-ray, and show the changes that no test notices.
+
+    nox -s mutations -- samplers/walk.py changes one file: some seconds a change. All of them take days.
+    """
+    session.install("--constraint", "constraints.txt", "--editable", ".[dev]", "cosmic-ray>=8.4")
+    work = Path(session.create_tmp(), "mutated")  # files are changed in place
+    shutil.rmtree(work, ignore_errors=True)
+    for name in ("src", "tests"):
+        shutil.copytree(name, work / name)
+    shutil.copy("pyproject.toml", work)
+    for file in session.posargs or MUTATED:
+        tests = next(tests for start, tests in MUTATED.items() if file.startswith(start))
+        command = f"{Path(session.bin, 'python')} -m pytest -x -q -p no:cacheprovider {tests}"
+        (work / "mutations.toml").write_text(CONFIG.format(file=file, command=command), encoding="utf-8")
+        session.chdir(work)
+        env = {"PYTHONPATH": str(work.resolve() / "src"), "OMP_NUM_THREADS": "1"}
+        session.run("cosmic-ray", "baseline", "mutations.toml", env=env)
+        session.run("cosmic-ray", "init", "--force", "mutations.toml", "mutations.sqlite", env=env)
+        session.run("cr-filter-operators", "mutations.sqlite", "mutations.toml", env=env)  # types of arguments
+        session.run("cosmic-ray", "exec", "mutations.toml", "mutations.sqlite", env=env)
+        session.run("cr-report", "--show-diff", "--surviving-only", "mutations.sqlite", env=env)
+        session.chdir(session.invoked_from)

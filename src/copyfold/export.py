@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from copyfold.errors import CopyfoldError, UsageError, one_of, option
-from copyfold.files import write_text, written
+from copyfold.files import regular, write_text, written
 from copyfold.models.base import Autoencoder, maps
 from copyfold.types import Images
 
@@ -106,7 +106,7 @@ def export(model: Autoencoder, out: str | Path, part: Part = "whole", format: Fo
     if format == "onnx":
         _check_packages()
         _check_size(model)
-    if runner is not None and runner.exists() and MARK not in runner.read_text(encoding="utf-8", errors="replace"):
+    if runner is not None and runner.exists() and not _is_runner(runner):
         raise UsageError(f"{runner} is another file, and would be overwritten: give another {option('out')}")
     task = _Task(model, part, pads=format == "onnx")
     with written(out) as path, _quiet():
@@ -340,6 +340,16 @@ def _check_size(model: Autoencoder) -> None:
             f"the model is invalid for ONNX, one file of which holds 2 GB and not {size / 1e9:.1f}: give "
             f"{option('format', 'torch')}"
         )
+
+
+def _is_runner(path: Path) -> bool:
+    """Whether a file begins as a runner does; a pipe or a device is not read."""
+    try:
+        regular(path)
+    except OSError:
+        return False
+    with path.open("rb") as file:
+        return MARK.encode() in file.read(2 * len(MARK))
 
 
 def _reason(error: BaseException) -> str:

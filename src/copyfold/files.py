@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import re
+import shutil
 import socket
 import stat
 import zlib
@@ -28,6 +29,10 @@ RECIPE = 16_000
 """Characters of a recipe, above which it is not read: it has about 1,000, and libyaml crashes on 20,000 levels."""
 
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of the errors of a disk, or a share of one, that is full."""
+
+
 class Full(CopyfoldError):
     """A disk, or a share of one, that is full: other files cannot be written either."""
 
@@ -42,7 +47,7 @@ def written(path: str | Path) -> Generator[Path]:
     """
     path = Path(path)
     suffix = path.suffix if len(path.suffix) <= LONGEST else ""
-    temporary = path.with_name(f".{os.getpid()}-{_HOST:08x}{zlib.crc32(os.fsencode(path)):08x}{suffix}")
+    temporary = path.with_name(f".{mark()}{zlib.crc32(os.fsencode(path)):08x}{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep_dead(path.parent)
@@ -52,7 +57,7 @@ def written(path: str | Path) -> Generator[Path]:
         temporary.chmod(0o666 & ~_UMASK)  # some libraries write for the owner alone
         temporary.replace(path)
     except OSError as error:
-        full = error.errno in _FULL
+        full = error.errno in FULL
         advice = f"free some space and continue with {option('resume', True)}" if full else "choose another path"
         raise (Full if full else CopyfoldError)(
             f"cannot write {path}: {error.strerror or error}; the file that was there is unchanged; {advice}"
@@ -62,11 +67,24 @@ def written(path: str | Path) -> Generator[Path]:
             temporary.unlink()
 
 
+def copied(source: str | Path, path: str | Path) -> None:
+    """Copy the content of a file; see `written`."""
+    with written(path) as temporary:
+        shutil.copyfile(source, temporary)
+
+
 def regular(path: str | Path) -> None:
-    """OSError where there is no file at a path, or something else: reading a pipe or a device may never end."""
+    """OSError where there is no file to read at a path: reading a pipe or a device may never end."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         kind = "a folder" if os.path.isdir(path) else "a pipe, a device or a socket"
         raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+    if not os.access(path, os.R_OK):  # libraries in other languages say that there is none
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def reason(error: Exception) -> str:
+    """What an error says of a file; where the system raised it, without number and path."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def small_text(path: str | Path, most: int) -> str:
@@ -145,12 +163,22 @@ def sweep(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def mark() -> str:
+    """Of this process and this machine: what a killed process left is known by the mark in its name."""
+    return f"{os.getpid()}-{_HOST:08x}"
+
+
+def is_dead(name: str) -> bool:
+    """Whether a name begins with the `mark` of a process of this machine that is no more."""
+    process, _, rest = name.partition("-")
+    return process.isdecimal() and rest.startswith(f"{_HOST:08x}") and not _alive(int(process))
+
+
 @cache
 def _sweep_dead(folder: Path) -> None:
     """Delete the temporary files of processes of this machine that are no more; once for each folder."""
     for path in folder.glob(f".*-{_HOST:08x}*"):
-        process = path.name[1:].partition("-")[0]
-        if process.isdecimal() and not _alive(int(process)):
+        if is_dead(path.name[1:]):
             path.unlink(missing_ok=True)
 
 
@@ -259,4 +287,3 @@ NAMES, ESCAPED = "copyfold.names", "copyfold.escaped"
 
 codecs.register_error(NAMES, _name_bytes)
 codecs.register_error(ESCAPED, _name_escapes)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -1,7 +1,6 @@
 """Push a run to the Hugging Face Hub: its model, its recipe, its log, and a card that says what it is."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +10,7 @@ import yaml
 
 from copyfold import catalogue, hub
 from copyfold.errors import UsageError
-from copyfold.files import recipe_text, write_text
+from copyfold.files import copied, recipe_text, write_text
 from copyfold.models.base import CONFIG, WEIGHTS, Autoencoder
 from copyfold.runs import Row, Run
 
@@ -58,17 +57,16 @@ def gathered(
     source = run.folder / "model" if (run.folder / "model" / CONFIG).is_file() else run.folder
     folder.mkdir(parents=True, exist_ok=True)
     for file in (CONFIG, WEIGHTS):
-        shutil.copyfile(source / file, folder / file)
+        copied(source / file, folder / file)
     recipe = {key: _published(key, value) for key, value in run.recipe.items()}
     write_text(folder / "recipe.yaml", recipe_text(recipe))
     data = {key: value for key, value in run.data.items() if key in SHOWN}
     write_text(folder / "data.json", json.dumps(data, indent=2) + "\n")
     if (run.folder / "log.csv").is_file():
-        shutil.copyfile(run.folder / "log.csv", folder / "log.csv")
+        copied(run.folder / "log.csv", folder / "log.csv")
     drawn = sorted((run.folder / "findings").glob("*.png")) if pictures else []
     for picture in drawn:
-        (folder / "findings").mkdir(exist_ok=True)
-        shutil.copyfile(picture, folder / "findings" / picture.name)
+        copied(picture, folder / "findings" / picture.name)
     sentences = _json(run.folder / "report.json").get("sentences", {})
     card = _card(name or "owner/name", model, recipe, data, list(run.history), drawn, sentences, licence)
     write_text(folder / CARD, card)

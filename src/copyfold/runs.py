@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 
 from copyfold.catalogue import nearest
 from copyfold.errors import CopyfoldError, UsageError, option
-from copyfold.files import RECIPE, locked, recipe_from, recipe_text, small_text, sweep, write_text, written
+from copyfold.files import RECIPE, locked, reason, recipe_from, recipe_text, small_text, sweep, write_text, written
 from copyfold.hub import Address, fetched, is_address
 from copyfold.models.base import Autoencoder, load
 
@@ -30,9 +30,10 @@ DATA, LOG = 16_000_000, 256_000_000
 """Bytes of data.json and env.json, and of log.csv, above which they are not read."""
 
 _OURS = (
-    "model", "best", "checkpoints", "films", "findings", "recipe.yaml", "log.csv", "data.json", "env.json",
-    "last.ckpt", "report.html", "report.json", "tensorboard",
+    "model", "best", "checkpoints", "films", "findings", "log.csv", "data.json", "env.json", "last.ckpt",
+    "report.html", "report.json", "tensorboard", "recipe.yaml",
 )  # fmt: skip
+"""What a run's folder has; recipe.yaml last, without which what a killed process leaves would be no run's."""
 
 
 class Column(list[float]):
@@ -149,7 +150,7 @@ class Run:
         try:
             return recipe_from(small_text(path, RECIPE))
         except (OSError, ValueError) as error:
-            raise UsageError(f"{path} cannot be read ({error}); give the folder of a run") from None
+            raise UsageError(f"{path} cannot be read ({reason(error)}); give the folder of a run") from None
 
     @property
     def history(self) -> History:
@@ -168,7 +169,9 @@ class Run:
             if not all(math.isfinite(row.get("step", math.nan)) for row in rows):
                 raise ValueError("a row has no step")
             return rows
-        except (OSError, ValueError, TypeError) as error:
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {reason(error)}") from None
+        except (ValueError, TypeError) as error:
             raise UsageError(
                 f"{path} is not the log of a run: {error}; start again with {option('overwrite', True)}"
             ) from None
@@ -190,7 +193,7 @@ class Run:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
-            raise UsageError(f"{path} cannot be read ({error}); delete it, or train again") from None
+            raise UsageError(f"{path} cannot be read ({reason(error)}); delete it, or train again") from None
         if not isinstance(found, dict):
             raise UsageError(f"{path} is not of a run: expected a JSON object; delete it, or train again")
         return cast("dict[str, Any]", found)

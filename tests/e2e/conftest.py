@@ -65,7 +65,7 @@ def start() -> Callable[..., "subprocess.Popen[str]"]:
     def start(*arguments: object, **options) -> "subprocess.Popen[str]":
         line = [sys.executable, "-W", "error", "-m", "copyfold", *map(str, arguments)]
         piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(line, env=dict(os.environ), **piped, **options))
+        started.append(subprocess.Popen(line, env=dict(os.environ), **(piped | options)))
         return started[-1]
 
     yield start
@@ -80,7 +80,7 @@ def ended() -> Callable[["subprocess.Popen[str]"], Output]:
 
     def ended(process: "subprocess.Popen[str]") -> Output:
         out, err = process.communicate(timeout=300)
-        return Output(process.returncode, out.splitlines(), err.splitlines())
+        return Output(process.returncode, (out or "").splitlines(), err.splitlines())
 
     return ended
 

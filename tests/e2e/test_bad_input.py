@@ -451,9 +451,9 @@ def test_files_of_a_run_that_are_pipes_are_refused_and_not_waited_for(copied, co
     for name in ("model/model.safetensors", "data.json"):
         (copied / name).unlink()
         os.mkfifo(copied / name)
-    with pytest.raises(cf.UsageError, match=r"model.safetensors cannot be read: .* it is a pipe"):
+    with pytest.raises(cf.UsageError, match=r"model.safetensors cannot be read: it is a pipe"):
         cf.load(copied)
-    with pytest.raises(cf.UsageError, match=r"data.json cannot be read .* it is a pipe"):
+    with pytest.raises(cf.UsageError, match=r"data.json cannot be read \(it is a pipe"):
         _ = cf.runs.open(copied).data
     os.mkfifo(copied / "a.npy")
     copyfold("data", copied / "a.npy").refused(3, "a.npy cannot be read as data", "it is a pipe")

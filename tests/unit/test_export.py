@@ -162,6 +162,10 @@ def test_a_model_too_large_for_a_file_and_a_script_of_another_are_refused(monkey
     with pytest.raises(cf.UsageError, match=r"model_onnx\.py is another file, and would be overwritten"):
         export(cf.MLP.tiny(), tmp_path / "model.onnx")
     assert (tmp_path / "model_onnx.py").read_text() == "mine = 1\n"
+    (tmp_path / "model_onnx.py").unlink()
+    os.mkfifo(tmp_path / "model_onnx.py")
+    with pytest.raises(cf.UsageError, match=r"model_onnx\.py is another file"):
+        export(cf.MLP.tiny(), tmp_path / "model.onnx")
 
 
 # ---------------------------------------------------------------- ONNX

@@ -17,8 +17,11 @@ from copyfold.files import (
     Full,
     absolute,
     aliases,
+    copied,
     escaped,
+    is_dead,
     locked,
+    mark,
     plain,
     readable,
     recipe_from,
@@ -159,6 +162,24 @@ with written(pathlib.Path({str(tmp_path)!r}) / "film.mp4") as temporary:
         other.write_text("half")
     write_text(tmp_path / "other.txt", "whole")
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "other.txt", *others])
+
+
+def test_only_a_name_with_the_mark_of_a_dead_process_is_left_over():
+    for name in ("", "x", "1-", "1-00000000", mark(), f"{10**30}-{mark().partition('-')[2]}"):
+        assert not is_dead(name)
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    assert is_dead(f"{process.pid}-{mark().partition('-')[2]}-and more")
+
+
+def test_a_copy_is_whole_or_absent(small_disk, tmp_path):
+    (tmp_path / "small").write_text("small")
+    copied(tmp_path / "small", tmp_path / "deep" / "copy")
+    assert (tmp_path / "deep" / "copy").read_text() == "small"
+    with pytest.raises(cf.CopyfoldError, match="free some space"):
+        copied(sys.executable, tmp_path / "deep" / "copy")
+    assert (tmp_path / "deep" / "copy").read_text() == "small"
+    assert len(list((tmp_path / "deep").iterdir())) == 1
 
 
 def test_text_is_utf_8(tmp_path):

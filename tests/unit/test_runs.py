@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +151,29 @@ def test_only_new_empty_or_run_folders_may_be_written(tmp_path):
         runs.prepare(folder, **how)
     with pytest.raises(cf.UsageError, match="is a file"):
         runs.prepare(folder / "notes.txt")
+
+
+def test_what_a_killed_clearing_leaves_is_a_run_that_can_be_cleared(tmp_path, monkeypatch):
+    """recipe.yaml goes last, without which a folder is not overwritten."""
+    run = runs.Run(tmp_path)
+    run.write_recipe({"size": 8})
+    (tmp_path / "model").mkdir()
+    for name in ("log.csv", "last.ckpt", "report.json"):
+        (tmp_path / name).touch()
+    unlink, gone = Path.unlink, []
+
+    def killed(path, missing_ok=False):
+        if path.exists():
+            if len(gone) == 2:
+                raise KeyboardInterrupt
+            gone.append(path.name)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.clear()
+    monkeypatch.undo()
+    assert runs.prepare(tmp_path, overwrite=True).leftovers == ["recipe.yaml", "report.json"]
 
 
 def test_clearing_deletes_only_the_files_of_a_run(tmp_path):

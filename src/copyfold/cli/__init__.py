@@ -7,11 +7,12 @@ import pkgutil
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from copyfold.cli import _imports
 from copyfold.errors import CopyfoldError, UsageError, at_the_command_line
-from copyfold.files import ESCAPED, NAMES
+from copyfold.files import ESCAPED, FULL, NAMES
 
 __all__ = ["main"]
 
@@ -28,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [argument for argument in given if argument != "--debug"]
     try:
         with at_the_command_line():
-            return _run(*_imports.taken(given))
+            code = _run(*_imports.taken(given))
+        sys.stdout.flush()  # here, where a full disk behind it is an error like others
+        return code
     except CopyfoldError as error:
         return _fail(error, error.exit_code, debug)
     except KeyboardInterrupt as stop:
@@ -110,6 +113,8 @@ def _unexpected(error: Exception) -> str:
     """The message about an error that copyfold did not raise itself: of the operating system, or a bug."""
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in FULL:  # of a file it would have the name
+        return f"stdout cannot be written: {error.strerror}; what the command wrote into files is there"
     if isinstance(error, MemoryError) or re.search(r"allocate memory|out of memory", str(error)):
         return "not enough memory: use a smaller model, --batch or --size"
     if own := _imports.blamed(error):
@@ -125,5 +130,6 @@ def _fail(error: BaseException, code: int, debug: bool, text: str | None = None)
     if debug:
         raise error
     message = " ".join((text or str(error) or "stopped").split())
-    print(f"copyfold: {message}", file=sys.stderr)
+    with suppress(OSError):  # a full stderr changes no exit code
+        print(f"copyfold: {message}", file=sys.stderr)
     return code

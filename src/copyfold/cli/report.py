@@ -21,6 +21,7 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.report.diagnosis import diagnose
 
     options = _parsing.parse(_parser(), arguments)
+    _parsing.at_least(options, seed=0)
     sections = [cls.default() for cls in _imports.offered(Section)]
     device, run = _device.chosen(options.device), runs.open(options.run)
     out = Path(options.out or run.results / "report.html")

@@ -29,7 +29,7 @@ from torch.nn.modules.module import (
 from copyfold import catalogue
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, one_of
-from copyfold.files import plain, regular, small_text, write_text, written
+from copyfold.files import plain, reason, regular, small_text, write_text, written
 from copyfold.hub import fetched, is_address
 from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.types import Code, Images, Shape, Statistics
@@ -460,7 +460,9 @@ def load(folder: str | Path) -> Autoencoder:
             _compare(found, weights, model.state_dict())
             model.load_state_dict(load_file(found), strict=True, assign=not catalogue.foreign(spec))
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"{weights} cannot be read: {error}; copy the model from its source again") from None
+        raise UsageError(
+            f"{weights} cannot be read: {reason(error)}; copy the model from its source again"
+        ) from None
     return model.eval()
 
 
@@ -581,7 +583,9 @@ def _spec(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path.parent} has no model: there is no {path.name} in it; give the folder of a run")
     try:
         config: Any = json.loads(small_text(path, _CONFIG_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {reason(error)}; copy the model again") from None
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as JSON ({error}): copy the model again") from None
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise UsageError(f'{path} is not a config of copyfold: it names no "architecture"')

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Generator as Yields
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -355,7 +355,8 @@ class Lab:
 def tidy(run: Run, folder: Path) -> None:
     """Keep the log of a finished training beside its models, and nothing else: checkpoints take most space."""
     if run.folder.is_dir():
-        (run.folder / "log.csv").replace(folder / f"{run.folder.name}.csv")
+        with suppress(FileNotFoundError):  # one that was killed here has moved it
+            (run.folder / "log.csv").replace(folder / f"{run.folder.name}.csv")
         shutil.rmtree(run.folder)
 
 

@@ -15,7 +15,7 @@ import torch
 
 from copyfold import runs
 from copyfold.errors import CopyfoldError, Diverged, UsageError, option
-from copyfold.files import regular, written
+from copyfold.files import reason, regular, written
 from copyfold.models.base import Autoencoder
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.metrics_log import MetricsLog
@@ -216,8 +216,8 @@ def _loaded(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # whatever a damaged file raises
         empty = path.is_file() and not path.stat().st_size
-        reason = "it is empty" if empty else str(error).partition("\n")[0] or type(error).__name__
-        raise Unfit(f"cannot be read ({reason})") from None
+        why = "it is empty" if empty else reason(error).partition("\n")[0] or type(error).__name__
+        raise Unfit(f"cannot be read ({why})") from None
     try:
         if missing := PARTS.keys() - kept.keys():
             raise Unfit(f"is not a checkpoint of copyfold, it has no {min(missing)}")

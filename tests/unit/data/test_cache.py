@@ -166,7 +166,9 @@ def test_an_unwritable_cache_gives_a_one_line_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COPYFOLD_CACHE", str(tmp_path / "file" / "below"))
-    with pytest.raises(CopyfoldError, match=r"image cache in .* cannot be written: Not a directory"):
+    with pytest.raises(
+        CopyfoldError, match=r"image cache .*/file/below cannot be written: Not a directory; point"
+    ):
         Photos(folder)
 
 
@@ -243,13 +245,21 @@ def test_an_interrupted_first_pass_records_no_colour(nearly_grey: Path, cache: P
     assert sorted(photos.train[:, 0, 0, 0].tolist() + photos.held_out[:, 0, 0, 0].tolist()) == list(range(50))
 
 
-def test_leftovers_of_killed_processes_are_removed_a_day_later(folder: Path, cache: Path) -> None:
+def test_leftovers_of_killed_processes_are_removed_those_of_other_machines_a_day_later(
+    folder: Path, cache: Path
+) -> None:
+    script = "from copyfold.data.reading.cache import unfinished; print(unfinished())"
+    of_dead = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    named = {f"{of_dead.strip()}x": False, f"{store.unfinished()}x": True, ".making-1-00000000-x": True}
+    for name in named:
+        (cache / name).mkdir(parents=True)
     for name, age in ((".making-old", 2 * store.DAY), (".making-new", 60)):
         (cache / name).mkdir(parents=True)
         os.utime(cache / name, (time.time() - age,) * 2)
     Photos(folder)
     assert not (cache / ".making-old").exists()
     assert (cache / ".making-new").exists()
+    assert {name: (cache / name).exists() for name in named} == named
 
 
 def _race(folder: Path, start: object, answers: object) -> None:

@@ -1,5 +1,7 @@
 """Which arrays of an .npz are images, and of which split."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +89,16 @@ def test_a_file_that_would_unpack_to_far_more_than_it_has_is_refused(
     monkeypatch.setattr(arrays, "UNPACKED", 10**5)
     with pytest.raises(DataError, match=r"zeros.npz has 0 MB and would unpack to 0.0 GB"):
         Photos(str(tmp_path / "zeros.npz"), whole=True, size=9)
+
+
+@pytest.mark.parametrize("count", [4, 10**6, 10**12])
+def test_an_array_that_says_more_than_it_has_takes_no_memory(tmp_path: Path, count: int) -> None:
+    header = io.BytesIO()
+    form = {"descr": "|u1", "fortran_order": False, "shape": (count, 16, 16)}
+    np.lib.format.write_array_header_1_0(header, form)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", header.getvalue() + images(3, 7).tobytes())
+    with pytest.raises(
+        DataError, match=r"a\.npz is not an array file .* images has fewer numbers than its header"
+    ):
+        Photos(tmp_path / "a.npz")

@@ -116,6 +116,22 @@ def test_an_interrupted_course_continues(lab, monkeypatch):
     assert all(weights(a).equal(weights(b)) for a, b in zip(whole, resumed, strict=True))
 
 
+def test_a_course_that_was_killed_while_its_checkpoints_were_deleted_continues(lab, monkeypatch):
+    def killed(folder):
+        (folder / "last.ckpt").unlink()
+        raise KeyboardInterrupt
+
+    photos = lab.photos("landscapes")
+    with monkeypatch.context() as patch:
+        patch.setattr(laboratory.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            lab.trained(Linear, photos, 0)
+    (left,) = lab.cache.glob("*/*/training-*/recipe.yaml")
+    lab.trained(Linear, photos, 0)
+    assert not left.parent.exists()
+    assert list(lab.cache.glob("*/*/training-*.csv"))
+
+
 def test_a_course_shares_cached_models(lab, monkeypatch):
     photos = lab.photos("landscapes")
     late = lab.trained(Linear, photos, 0, steps=12)

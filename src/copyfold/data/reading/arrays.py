@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -264,14 +265,17 @@ def _check_archive(path: Path) -> None:
 
 
 def _shape(loaded: Any, name: str) -> tuple[int, ...]:
-    """The shape of an array of an .npz, by its header."""
+    """The shape of an array of an .npz, by its header; ValueError where that says more than there is."""
     try:
         with loaded.zip.open(f"{name}.npy") as file:
             form = np.lib.format
             first = form.read_magic(file) == (1, 0)
-            return (form.read_array_header_1_0 if first else form.read_array_header_2_0)(file)[0]
+            shape, _, kind = (form.read_array_header_1_0 if first else form.read_array_header_2_0)(file)
     except (KeyError, ValueError, EOFError):
         return ()
+    if prod(shape) * kind.itemsize > loaded.zip.getinfo(f"{name}.npy").file_size:  # NumPy would take the memory
+        raise ValueError(f"{name} has fewer numbers than its header says")
+    return shape
 
 
 def hashed(array: np.ndarray, labels: Labels | None = None) -> Iterable[str]:

@@ -6,7 +6,6 @@ process that makes the same entry can leave half of one. The meta has digests of
 checked whenever an entry is opened: what a bad disk or another program has changed is made again, not used.
 """
 
-import errno
 import hashlib
 import json
 import logging
@@ -25,7 +24,7 @@ import numpy as np
 
 from copyfold.data.reading import digests
 from copyfold.errors import CopyfoldError
-from copyfold.files import absolute, locked
+from copyfold.files import FULL, absolute, is_dead, locked, mark, reason
 
 log = logging.getLogger("copyfold")
 
@@ -36,19 +35,21 @@ CHECK = "COPYFOLD_CHECK_CACHE"
 """The environment variable that has every block of an entry checked when it is opened, unless it is 0."""
 
 UNFINISHED = ".making-"
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DAY = 24 * 3600.0
 CHUNK = 2**20  # bytes
 
 
 def folder() -> Path:
-    """The folder of the cache: $COPYFOLD_CACHE, or copyfold in the user's own cache folder."""
-    if chosen := os.environ.get("COPYFOLD_CACHE"):
-        root = absolute(chosen)
-    else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "copyfold"
+    """The folder of the cache, which is made: $COPYFOLD_CACHE, or copyfold in the user's own cache folder."""
+    root = _root()
     root.mkdir(parents=True, exist_ok=True)
     return root
+
+
+def _root() -> Path:
+    if chosen := os.environ.get("COPYFOLD_CACHE"):
+        return absolute(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "copyfold"
 
 
 def key(*parts: object) -> str:
@@ -62,6 +63,11 @@ def digest(lines: Iterable[str]) -> str:
     for line in lines:
         state.update(line.encode(errors="surrogateescape") + b"\n")
     return state.hexdigest()
+
+
+def unfinished() -> str:
+    """What the names of this process's unfinished entries begin with."""
+    return f"{UNFINISHED}{mark()}-"
 
 
 def recall(name: str) -> dict[str, Any] | None:
@@ -157,7 +163,7 @@ def store(name: str | None, make: Callable[[Path], dict[str, Any]]) -> dict[str,
     with space():
         root = folder()
         _sweep(root)
-        making = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root))
+        making = Path(tempfile.mkdtemp(prefix=unfinished(), dir=root))
         try:
             meta = make(making)
             if (making / "pixels.npy").exists():
@@ -231,10 +237,10 @@ def space() -> Generator[None]:
     except CopyfoldError:
         raise
     except OSError as error:
-        where = os.environ.get("COPYFOLD_CACHE") or "the user's cache folder"
-        what = error.strerror or str(error)
+        advice = "make room, or " if is_full(error) else ""
         raise CopyfoldError(
-            f"the image cache in {where} cannot be written: {what}; make room, or point COPYFOLD_CACHE elsewhere"
+            f"the image cache {_root()} cannot be written: {reason(error)}; {advice}point COPYFOLD_CACHE to "
+            "another folder"
         ) from None
 
 
@@ -260,7 +266,7 @@ def _put(making: Path, entry: Path) -> None:
 
 def _discard(entry: Path) -> None:
     """Delete an entry, after moving it away: no process ever finds half of one."""
-    broken = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=entry.parent))
+    broken = Path(tempfile.mkdtemp(prefix=unfinished(), dir=entry.parent))
     try:
         os.rename(entry, broken / "broken")
     except FileNotFoundError:  # someone else has moved it away
@@ -270,10 +276,10 @@ def _discard(entry: Path) -> None:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what killed processes left behind, a day after."""
+    """Remove what killed processes left behind; those of other machines, which are not known, a day after."""
     for leftover in root.glob(f"{UNFINISHED}*"):
         try:
-            if time.time() - leftover.stat().st_mtime > DAY:
+            if is_dead(leftover.name.removeprefix(UNFINISHED)) or time.time() - leftover.stat().st_mtime > DAY:
                 shutil.rmtree(leftover, ignore_errors=True)
         except OSError:
             continue

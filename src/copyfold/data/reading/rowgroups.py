@@ -126,7 +126,7 @@ class Spool:
     def _spooled(self, group: Group) -> np.ndarray:
         """Copy the images of a group to the end of the file; their places and lengths."""
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix=cache.UNFINISHED, dir=cache.folder())  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(prefix=cache.unfinished(), dir=cache.folder())  # noqa: SIM115
         at = self._file.seek(0, 2)
         places = np.empty((group.rows, 2), np.int64)
         row = 0

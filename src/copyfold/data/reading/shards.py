@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from copyfold.data.reading import cache
 from copyfold.data.reading.archives import Zip
-from copyfold.data.reading.cache import UNFINISHED
 from copyfold.data.reading.columns import encoded
 from copyfold.data.reading.decoding import Refused
 from copyfold.data.reading.folders import Folder
@@ -164,7 +163,8 @@ def _of_hub(source: Hub, progress: Progress | None) -> Layout:
     """The files of every split, as `datasets` finds them; nothing but a README is downloaded."""
     import datasets
 
-    with cache.space(), quiet(), tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=cache.folder()) as locks:
+    mine = cache.unfinished()
+    with cache.space(), quiet(), tempfile.TemporaryDirectory(prefix=mine, dir=cache.folder()) as locks:
         try:
             builder = datasets.load_dataset_builder(source.name, revision=source.revision, cache_dir=locks)
         except Exception as error:
