@@ -137,8 +137,8 @@ class LinearIsPCA(Study):
             {"angles": self._angles(cosines), "images": first_images(rows)},
             copying=qualities(found),
             came_out=f"The linear network's error is {numbers['error over pca'].value:.3g} times PCA's, and its "
-            f"space misses {numbers['variance missed'].value:.2%} of the variance along PCA's directions; the nonlinear "
-            f"network's error is {numbers['nonlinear error over pca'].value:.3g} times PCA's.",
+            f"space misses {numbers['variance missed'].value:.2%} of the variance along PCA's directions; the "
+            f"nonlinear network's error is {numbers['nonlinear error over pca'].value:.3g} times PCA's.",
             captions={
                 "angles": "The cosine of each principal angle between the network's space and PCA's, the mean of "
                 "the seeds, from the lowest to the highest",
