@@ -31,7 +31,7 @@ from copyfold.training.plan import Plan
 from copyfold.types import Images
 
 SIZES = (10, 100, 1000, 20_000)  # images of a half
-STEPS, BATCH = 1200, 16  # of every training, at the cpu budget
+STEPS, BATCH = 1800, 16  # of every training, at the cpu budget
 NOISE = Gaussian(0.5)  # stronger than an image's own std, so that much of an output is what was learned
 OTHER, AGAIN = 1000, 2000  # added to the seed: of the denoiser of the other half, and of the same half again
 PAIRS = {"halves": "B", "seeds": "A again"}
@@ -46,7 +46,7 @@ class TwoHalves(Study):
     its own, and with many both are one function, that of the density and not of the images. Here two halves of N =
     10, 100, 1,000 and 20,000 images of Fashion-MNIST are drawn without an image in common. Two U-Nets of width 16
     and depth 2, with skips and without norm, learn to remove noise of std 0.5 from one half each, A and B, with
-    other weights and other noise, for 1,200 batches of 16 whatever N is. On the same new noisy images, held out
+    other weights and other noise, for 1,800 batches of 16 whatever N is. On the same new noisy images, held out
     from both, their outputs f_A and f_B are compared:
 
         unlikeness = E ||f_A - f_B||^2 / E (||f_A - m||^2 + ||f_B - m||^2)        m: their mean output
