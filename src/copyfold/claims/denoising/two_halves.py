@@ -40,7 +40,7 @@ PAIRS = {"halves": "B", "seeds": "A again"}
 
 @dataclass(frozen=True)
 class TwoHalves(Study):
-    r"""Two denoisers trained on disjoint halves give the same outputs once the halves are large.
+    r"""Denoisers of disjoint halves of a large set give the same outputs.
 
     Kadkhodaie, Guth, Simoncelli and Mallat found it for diffusion models: with few images each denoiser remembers
     its own, and with many both are one function, that of the density and not of the images. Here two halves of N =
