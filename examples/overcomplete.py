@@ -1,7 +1,8 @@
 """The essay's overcomplete network: what it copies, and what it makes of noise it was never shown.
 
 Five hidden layers, each of a third more units than an image has numbers, trained only to copy. On digits in
-seconds; on CIFAR-10, as in the essay but at half the side, in twenty minutes: python examples/overcomplete.py hf://uoft-cs/cifar10
+seconds; on CIFAR-10, as in the essay but at half the side, in twenty minutes:
+python examples/overcomplete.py hf://uoft-cs/cifar10
 """
 
 import sys
