@@ -73,6 +73,7 @@ from copyfold.objectives.fidelities import Fidelity as Fidelity
 from copyfold.objectives.fidelities import HardPixels as HardPixels
 from copyfold.objectives.fidelities import Observed as Observed
 from copyfold.objectives.fidelities import SquaredError as SquaredError
+from copyfold.objectives.noise_prediction import NoisePrediction as NoisePrediction
 from copyfold.objectives.penalties import L1 as L1
 from copyfold.objectives.penalties import Contraction as Contraction
 from copyfold.objectives.penalties import Divergence as Divergence

@@ -89,3 +89,11 @@ def test_a_core_is_given_as_in_train(copyfold):
         or "Variational(MLP) for images of 1×8×8:" in said
     )
     assert any("780 parameters" in line for line in said)  # 64 x 12 + 12
+
+
+def test_the_computation_of_a_vae_is_drawn_and_that_of_another_model_is_not(tmp_path, copyfold):
+    drawn = tmp_path / "vae.png"
+    said = copyfold("models", "Variational", "--size=16", "--graph", drawn).done()
+    assert said.out[-1] == str(drawn)
+    assert drawn.stat().st_size > 1000
+    copyfold("models", "UNet", "--graph", tmp_path / "unet.png").refused(2, "--graph", "expected Variational")

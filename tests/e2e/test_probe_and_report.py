@@ -29,6 +29,16 @@ def test_every_probe_runs_on_the_command_line(name, run, tmp_path, copyfold):
     assert said.out[-1].startswith(str(tmp_path))
 
 
+def test_pairs_of_an_inversion_are_written_for_every_image(run, tmp_path, copyfold):
+    line = ("probe", run, "--probe=Inversion", "--probe.steps=3", "--count=70", "--out", tmp_path)
+    said = copyfold(*line, "--pairs", tmp_path / "pairs.npz").done()
+    assert str(tmp_path / "pairs.npz") in said.out
+    numbers = json.loads((tmp_path / "inversion.json").read_text())
+    with np.load(tmp_path / "pairs.npz") as file:
+        distances = np.linalg.norm((file["found"] - file["target"]).reshape(len(file["found"]), -1), axis=1)
+    np.testing.assert_allclose(distances, numbers["image"], rtol=1e-4)
+
+
 def test_the_printed_numbers_are_those_of_the_probe(run, tmp_path, copyfold):
     copyfold("probe", run, "--probe", "Denoising", "--count=8", "--out", tmp_path).done()
     found = json.loads((tmp_path / "denoising.json").read_text())
@@ -99,6 +109,8 @@ def test_reference_images_have_all_classes(classes):
         (["--probe", "Inversio"], ["--probe Inversio is not known", "did you mean Inversion?"]),
         (["--probe", "Inversion", "--probe.layer", "encoder.don1"], ["did you mean encoder.down1?"]),
         (["--count=0"], ["--count 0", "at least 1"]),
+        (["--probe=Nearest", "--pairs=pairs.npz"], ["--pairs", "expected --probe Inversion"]),
+        (["--probe=Inversion", "--pairs=pairs.npy"], ["pairs.npy", "expected an .npz file"]),
         (["--probe.corruption", "Gausian"], ["did you mean Gaussian?"]),
     ],
 )

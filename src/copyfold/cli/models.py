@@ -1,7 +1,8 @@
 """List the architectures, describe one, or draw it.
 
 `copyfold models` lists them. `copyfold models UNet` describes the UNet: its options, and its stages for one image
-size. Its options are those of train, as in `copyfold models UNet --model.width 64 --picture unet.png`.
+size. Its options are those of train, as in `copyfold models UNet --model.width 64 --picture unet.png`. Of a
+Variational, --graph draws what its bound is computed from, and where the gradient goes.
 """
 
 import inspect
@@ -19,6 +20,7 @@ from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder, check_reloadable
 from copyfold.models.conv import Conv
 from copyfold.models.outline import Stage, outline
+from copyfold.models.variational import Variational
 
 LARGEST = 65_536  # above it the sizes of some weights exceed 64 bits
 
@@ -42,15 +44,29 @@ def command(arguments: Sequence[str]) -> int:
         from copyfold import pictures
 
         pictures.save_picture(pictures.diagram(stages, _title(model), str(model.summary())), options.picture)
+    if options.graph:
+        _draw_graph(model, options.graph)
     print("\n".join(_description(chosen, model, stages)))
-    if options.picture:
-        print(Path(options.picture))
+    for drawn in filter(None, (options.picture, options.graph)):
+        print(Path(drawn))
     return 0
+
+
+def _draw_graph(model: Autoencoder, path: str) -> None:
+    """Draw the computation of a VAE's bound; UsageError for another model."""
+    from copyfold import pictures
+
+    if not isinstance(model, Variational):
+        raise UsageError(f"--graph is invalid for {type(model).__name__}: expected Variational, which has a bound")
+    pictures.save_picture(pictures.elbo_graph(model.latent_dim, _title(model)), path)
 
 
 def _parser() -> _parsing.Parser:
     parser = _parsing.parser("models", __doc__)
-    parser.usage = "copyfold models [NAME] [--model.OPTION VALUE ...] [--size N] [--channels N] [--picture FILE]"
+    parser.usage = (
+        "copyfold models [NAME] [--model.OPTION VALUE ...] [--size N] [--channels N] [--picture FILE] "
+        "[--graph FILE]"
+    )
     parser.add_choice("--model", Architecture, "The architecture, given by NAME")
     parser.add_choice(
         "--core", Architecture | None, "The autoencoder inside a model that wraps one, a Conv by default"
@@ -60,6 +76,7 @@ def _parser() -> _parsing.Parser:
     )
     parser.add_argument("--channels", type=int, default=3, help="3 for colour, 1 for greyscale.")
     parser.add_argument("--picture", type=str | None, help="Draw the architecture into this .png file.")
+    parser.add_argument("--graph", type=str | None, help="Draw a VAE's computation into this .png file.")
     return parser
 
 

@@ -2,7 +2,8 @@
 
 Probes that compare with training images, fit baselines on them, or search for nearest neighbours, use the run's
 own training images; of a run that was trained elsewhere, those images of DATA that are not measured. For a run on
-crops, the images of DATA are cut into a grid of crops of the same size.
+crops, the images of DATA are cut into a grid of crops of the same size. With --probe Inversion, --pairs writes the
+images found and those searched for to a file, from which a network can learn to improve them.
 """
 
 import json
@@ -20,6 +21,8 @@ from copyfold.data import Photos, Sample, Stream
 from copyfold.data.sampling import REFERENCE, SHOWN, stratified
 from copyfold.errors import UsageError
 from copyfold.probes.base import Probe, Reading
+from copyfold.probes.inversion import Inversion
+from copyfold.probes.pairs import check_pairs, invert_in_batches, write_pairs
 from copyfold.runs import Run
 
 SPREAD = (0.1, 0.5, 0.9)
@@ -41,7 +44,10 @@ def command(arguments: Sequence[str]) -> int:
     x, labels = asked.images.to(device), asked.labels
     reference = cache(lambda: _reference(run, photos, own, asked))
     probe = _photos.equipped(options.probe, reference=lambda: reference().images, labels=lambda: labels)
-    found = probe(run.model.to(device), x, torch.Generator().manual_seed(options.seed))
+    _check_pairs(options.pairs, probe)
+    model, rng = run.model.to(device), torch.Generator().manual_seed(options.seed)
+    in_batches = options.pairs and isinstance(probe, Inversion)  # of which there may be thousands
+    found = invert_in_batches(probe, model, x, rng) if in_batches else probe(model, x, rng)
     reading = Reading(*({k: v.cpu() for k, v in part.items()} for part in (found.numbers, found.images)))
     names = _named(reading, reference().names) if reference.cache_info().currsize else {}
     print("\n".join(_table(reading, names, len(x))))
@@ -50,6 +56,8 @@ def command(arguments: Sequence[str]) -> int:
         folder / f"{name}.json", json.dumps({k: v.tolist() for k, v in reading.numbers.items()} | names) + "\n"
     )
     print(folder / f"{name}.json")
+    if options.pairs:
+        print(write_pairs(options.pairs, reading))
     for figure in _figures(reading, pictures, labels):
         pictures.save_picture(figure, folder / f"{name}.png")
         print(folder / f"{name}.png")
@@ -82,8 +90,19 @@ def _parser() -> _parsing.Parser:
     parser.add_argument("--seed", type=int, default=0, help="The seed of all noise, and of the choice of images.")
     _device.flag(parser)
     parser.add_argument("--out", type=str | None, help="The folder for the results; RUN/findings if omitted.")
+    parser.add_argument(
+        "--pairs", type=str | None, help="Of an Inversion: an .npz file for the pairs of images, all of them."
+    )
     _photos.flags(parser)
     return parser
+
+
+def _check_pairs(path: str | None, probe: Probe) -> None:
+    """UsageError where pairs are asked for that this probe does not find, or a file that is no .npz."""
+    if path is not None and not isinstance(probe, Inversion):
+        raise UsageError(f"--pairs is invalid with --probe {type(probe).__name__}: expected --probe Inversion")
+    if path is not None:
+        check_pairs(path)
 
 
 def _named(reading: Reading, names: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 matplotlib and PyAV are imported when first needed.
 """
 
+from copyfold.pictures.computation import elbo_graph as elbo_graph
 from copyfold.pictures.diagrams import diagram as diagram
 from copyfold.pictures.figures import arrows, comparison, curves, scatter
 from copyfold.pictures.figures import beside as beside

@@ -10,34 +10,46 @@ from torch import Tensor
 from copyfold.claims.normalisation import NOISES, SECTION
 from copyfold.corruptions import Blur
 from copyfold.measures import mse, noise_level
+from copyfold.models.base import Autoencoder
+from copyfold.probes.base import Reading
 from copyfold.probes.geometry import IdentityGap
 from copyfold.studies import statistics
-from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit.charts import first_images
-from copyfold.studies.toolkit.networks import probed, restored
-from copyfold.studies.toolkit.norms import NORMS, by_norm, norm_label
+from copyfold.studies.toolkit.charts import SHOWN, first_images
+from copyfold.studies.toolkit.copying import copying, qualities
+from copyfold.studies.toolkit.networks import LARGE, probed, restored, unet
+from copyfold.studies.toolkit.training import copier
 from copyfold.types import Images
 
 NOT_SHARPER = "Nothing is deblurred: the comparison only shows how well the networks copy."
+WITH, WITHOUT = "batch norm", "without norm"
+KINDS = {WITH: "batch", WITHOUT: "none"}
+MINUTES = 8.0  # of each network's training at most
 
 
 @dataclass(frozen=True)
 class NoNormNoNoise(Study):
     """Without batch norm outputs lack noise, have wrong statistics, deblur as well.
 
-    The U-Net without skips learns to copy landscapes with batch norm and without any norm, all else being equal.
-    Held-out images are mixed half and half with noise N(0.7, 0.2^2), and restored with the statistics of batches
-    of 16. The gap of an output is the distance of its channels' means and standard deviations from those of the
-    clean image. Its noise is a blind estimate of the std of white noise in it, over that of the clean image, whose
-    texture counts as noise too. The essay's blur (std 8 in 256 pixels) is scaled to the side; for blurred images,
-    squared errors are compared.
+    U-Nets of depth 2 without skips learn to copy landscapes of 64 pixels, with batch norm and without any norm,
+    until 2 % of held-out ones is left, or for eight minutes. Held-out images are mixed half and half with noise
+    N(0.7, 0.2^2), and restored with the statistics of batches of 64. Three numbers decide, as before. The gap of
+    an output is the distance of its channels' means and standard deviations from those of the clean image; without
+    a norm it is claimed to be at least twice that with one. Its noise is a blind estimate of the std of white
+    noise in it, over that of the clean image, whose texture counts as noise too: at most a tenth more. The essay's
+    blur (std 8 in 256 pixels) is scaled to the side, a std of 2 pixels; the error of blurred images without a norm
+    is at most a tenth above that with one.
 
-    Controls: group norm, which does not depend on the batch; the noise and the gap of the mixed images themselves;
-    the share of weak noise (std 0.1) that passes to the output, since the mix halves texture too, so that an
-    output which keeps some of the noise may measure no more than a clean image; and the error of the blurred image
-    itself and the ratio of the copying errors, since for two networks that do not deblur the comparison is one of
-    copying.
+    The claim presupposes that the network with batch norm leaves at most 3 %, and the other 5 %, as a norm is what
+    makes the training fast. Controls: both must leave less of the blur than there was, as for two networks that do
+    not deblur the comparison is one of copying. Shown: the noise and the gap of the mixed images themselves; the
+    share of weak noise (std 0.1) that passes to the output, since the mix halves texture too, so that an output
+    which keeps some of the noise may measure no more than a clean image; and the ratio of the copying errors.
+
+    What changed: at 32 pixels the blur was of one pixel, which nobody sees, the networks left 8 % and more, which
+    hid it, and batches of 16 added an error of their own. The verdict was UNDECIDED, with both controls missed;
+    the thresholds are the old ones.
 
     In the figures, rows from the top: clean, corrupted, and the outputs of the networks.
     """
@@ -45,68 +57,112 @@ class NoNormNoNoise(Study):
     claim: ClassVar[str] = "T21"
     place: ClassVar[str] = f"{SECTION}: the paragraph on removing it from all convolutions, and the figure there"
     items: ClassVar[tuple[int, ...]] = (123, 151)
+    asked: ClassVar[str] = (
+        "What of denoising and deblurring by a network that learned to copy is due to batch norm: does it only "
+        "correct brightness and contrast?"
+    )
     means: ClassVar[Mapping[str, str]] = {
-        Verdict.HOLDS: "Batch norm corrects brightness and contrast and does nothing else here: where those of "
-        "the input are right, it is not needed.",
-        PARTLY: "Batch norm does not only correct brightness and contrast: see which of noise, "
-        "statistics and blur it changes.",
-        Verdict.DOES_NOT_HOLD: "Removing batch norm changes other things than the essay says.",
+        Verdict.HOLDS: "Leave batch norm out where brightness and contrast of the input are right: it corrects "
+        "these and does nothing else here.",
+        PARTLY: "Look at which of noise, statistics and blur a norm changes: it does not only correct brightness "
+        "and contrast, or does less.",
+        Verdict.DOES_NOT_HOLD: "Do not expect of a network without batch norm what the essay says: other things "
+        "change.",
+        Verdict.UNDECIDED: "Do not choose a norm for deblurring: these networks do not deblur, or seeds differ as "
+        "much.",
+        Verdict.NOT_IN_REGIME: "Train longer before asking: an error of copying hides what the norm does.",
+    }
+    seeds: ClassVar[int] = 5
+    regime: ClassVar[Mapping[str, Regime]] = {WITH: Regime(0.03), WITHOUT: Regime(0.05)}
+    controls: ClassVar[Mapping[str, Control]] = {
+        f"deblurring error over doing nothing {label}": (Below(1.0), NOT_SHARPER) for label in KINDS
     }
 
     noise_without_norm_over_clean: Below = Below(1.1)
     gap_without_norm_over_batch_norm: Above = Above(2.0)
     deblurring_error_without_norm_over_batch_norm: Below = Below(1.1)
 
-    controls: ClassVar[Mapping[str, Control]] = {
-        "deblurring error over doing nothing batch norm": (Below(1.0), NOT_SHARPER),
-        "deblurring error over doing nothing without norm": (Below(1.0), NOT_SHARPER),
-    }
-
     def measure(self, lab: Lab) -> Finding:
         """Restore mixed and blurred images with each network."""
-        photos = lab.photos("landscapes")
+        photos = lab.photos("landscapes", lab.budget.large)
         x = lab.images(photos)
         blurred = scaled_blur(photos.shape[2])(x)
-        models = by_norm(lab, photos)
-        mixed = [NOISES["mix"](x, lab.rng(seed, "mix")) for seed, _ in models]
-        clean = [noise_level(x)] * len(models)
-        passed = IdentityGap(NOISES["gaussian"], draws=0, statistics="batch")
+
+        def look(seed: int) -> Reading:
+            mixed = NOISES["mix"](x, lab.rng(seed, "mix"))
+            numbers = {"noise mixed": noise_level(mixed), "gap mixed": statistics_gap(mixed, x)}
+            numbers["error mixed"] = mse(mixed, x)
+            images = {"mixed with noise": mixed}
+            for label, kind in KINDS.items():
+                model = copier(lab, unet(lab, depth=2, norm=kind), photos, seed, minutes=MINUTES)
+                of, outputs = _restored(lab, model, x, mixed, blurred, seed)
+                numbers |= {f"{what} {label}": value for what, value in of.items()}
+                images |= {f"{what} {label}": y for what, y in outputs.items()}
+                numbers |= copying(lab, label, model, photos)
+            return Reading(numbers, {name: y[:SHOWN] for name, y in images.items()})
+
+        found = lab.by_seed(look)
+
+        def of(what: str) -> list[Tensor]:
+            return [r.numbers[what] for r in found]
+
+        clean, soft = [noise_level(x)] * len(found), [mse(blurred, x)] * len(found)
         numbers = {
-            "noise mixed over clean": statistics.ratio([noise_level(m) for m in mixed], clean),
-            "gap mixed": statistics.mean([statistics_gap(m, x) for m in mixed]),
+            "noise mixed over clean": statistics.ratio(of("noise mixed"), clean),
+            "gap mixed": statistics.mean(of("gap mixed")),
         }
-        gaps, deblurring, copying = {}, {}, {}
-        looks = {"clean": x, "mixed with noise": mixed[0]}
-        blurs = {"clean": x, "blurred": blurred}
-        for kind in NORMS:
-            label = norm_label(kind)
-            outputs = [restored(m[kind], y) for (_, m), y in zip(models, mixed, strict=True)]
-            sharp = [restored(m[kind], blurred) for _, m in models]
-            gaps[kind] = [statistics_gap(y, x) for y in outputs]
-            deblurring[kind] = [mse(y, x) for y in sharp]
-            copying[kind] = [mse(restored(m[kind], x), x) for _, m in models]
+        for label in KINDS:
             numbers |= {
-                f"noise {label} over clean": statistics.ratio([noise_level(y) for y in outputs], clean),
-                f"gap {label}": statistics.mean(gaps[kind]),
-                f"error over doing nothing {label}": statistics.ratio(
-                    [mse(y, x) for y in outputs], [mse(y, x) for y in mixed]
-                ),
+                f"noise {label} over clean": statistics.ratio(of(f"noise {label}"), clean),
+                f"gap {label}": statistics.mean(of(f"gap {label}")),
+                f"error over doing nothing {label}": statistics.ratio(of(f"error {label}"), of("error mixed")),
                 f"deblurring error over doing nothing {label}": statistics.ratio(
-                    deblurring[kind], [mse(blurred, x)] * len(models)
+                    of(f"deblurring error {label}"), soft
                 ),
-                f"copying error {label}": statistics.mean(copying[kind]),
-                f"noise passed {label}": statistics.mean(
-                    [probed(passed, m[kind], x, lab.rng(seed, "gaussian")).numbers["passed"] for seed, m in models]
-                ),
+                f"noise passed {label}": statistics.mean(of(f"noise passed {label}")),
             }
-            looks[f"output {label}"], blurs[f"output {label}"] = outputs[0], sharp[0]
-        for kind in ("none", "group"):
-            pairs = {"gap": gaps, "deblurring error": deblurring, "copying error": copying}
-            numbers |= {
-                f"{what} {norm_label(kind)} over batch norm": statistics.ratio(of[kind], of["batch"])
-                for what, of in pairs.items()
-            }
-        return Finding(numbers, {"noise": first_images(looks), "blur": first_images(blurs)})
+        for what in ("gap", "deblurring error", "copying error"):
+            numbers[f"{what} {WITHOUT} over {WITH}"] = statistics.ratio(
+                of(f"{what} {WITHOUT}"), of(f"{what} {WITH}")
+            )
+        first = found[0].images
+        looks = {"clean": x[:SHOWN], "mixed with noise": first["mixed with noise"]}
+        blurs = {"clean": x[:SHOWN], "blurred": blurred[:SHOWN]}
+        for label in KINDS:
+            looks[f"output {label}"] = first[f"output {label}"]
+            blurs[f"output {label}"] = first[f"deblurred {label}"]
+        return Finding(
+            numbers,
+            {"noise": first_images(looks), "blur": first_images(blurs)},
+            copying=qualities(found),
+            came_out=f"Without a norm an output has {numbers['noise without norm over clean'].value:.2g} times "
+            f"the noise of clean images and {numbers['gap without norm over batch norm'].value:.2g} times the gap "
+            "in brightness and contrast that it has with batch norm; what is left of blurred images is "
+            f"{numbers['deblurring error over doing nothing without norm'].value:.2g} times the blur without, and "
+            f"{numbers['deblurring error over doing nothing batch norm'].value:.2g} times with it.",
+            captions={
+                "noise": "Photographs, the same mixed half and half with bright noise, and what each network "
+                "makes of these",
+                "blur": "Photographs, the same blurred, and what each network makes of these",
+            },
+        )
+
+
+def _restored(
+    lab: Lab, model: Autoencoder, x: Images, mixed: Images, blurred: Images, seed: int
+) -> tuple[dict[str, Tensor], dict[str, Images]]:
+    """Of one network: what it leaves of noise, brightness and blur, per image; and its outputs."""
+    output, sharp = restored(model, mixed, LARGE), restored(model, blurred, LARGE)
+    passed = IdentityGap(NOISES["gaussian"], draws=0, statistics="batch")
+    numbers = {
+        "noise": noise_level(output),
+        "gap": statistics_gap(output, x),
+        "error": mse(output, x),
+        "deblurring error": mse(sharp, x),
+        "copying error": mse(restored(model, x, LARGE), x),
+        "noise passed": probed(passed, model, x, lab.rng(seed, "gaussian"), LARGE).numbers["passed"],
+    }
+    return numbers, {"output": output, "deblurred": sharp}
 
 
 def statistics_gap(y: Images, x: Images) -> Tensor:

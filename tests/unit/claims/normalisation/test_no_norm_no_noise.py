@@ -1,12 +1,13 @@
-"""T21 on a copy; and its measures."""
+"""T21 on a copy, and on networks that differ in what they do to brightness; and its measures."""
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from copyfold.claims.normalisation.no_norm_no_noise import NoNormNoNoise, scaled_blur, statistics_gap
 from copyfold.corruptions import Blur
 from copyfold.studies.base import Verdict
-from known import Identity
+from labs import Known
 
 
 def test_the_gap_depends_on_mean_and_std_alone():
@@ -24,14 +25,43 @@ def test_the_blur_is_that_of_the_essay_at_its_size():
     assert scaled_blur(8).kernel == 3
 
 
-def test_a_copy_leaves_noise_and_blur_in(always):
-    study, numbers = NoNormNoNoise(), NoNormNoNoise().measure(always(Identity)).numbers
+def test_a_copy_leaves_noise_and_blur_in(shelf):
+    shelf.models = (Known(),)
+    study, found = NoNormNoNoise(), NoNormNoNoise().measure(shelf)
+    numbers = found.numbers
     assert numbers["noise without norm over clean"].value == numbers["noise mixed over clean"].value
     assert numbers["gap without norm"].value == pytest.approx(numbers["gap mixed"].value)
     assert numbers["noise passed without norm"].value == pytest.approx(1, abs=1e-4)
     assert numbers["deblurring error over doing nothing without norm"].value == 1
-    assert (
-        study.thresholds()["noise without norm over clean"].holds(numbers["noise without norm over clean"])
-        is False
-    )
-    assert study.verdict(numbers) == Verdict.DOES_NOT_HOLD
+    noise = numbers["noise without norm over clean"]
+    assert study.noise_without_norm_over_clean.holds(noise) is False
+    assert study.verdict(numbers, copying=found.copying) is Verdict.DOES_NOT_HOLD
+
+
+def restorer(lab, brightness):
+    """It returns the held-out image that correlates best with its input, at the input's brightness or its own."""
+    x = lab.images(lab.photos("landscapes", lab.budget.large))
+
+    def function(z):
+        a, b = (F.normalize(y.flatten(1) - y.flatten(1).mean(1, keepdim=True)) for y in (z, x))
+        found = x[(a @ b.T).argmax(1)]
+        shift = (z - found).mean((1, 2, 3), keepdim=True)
+        shift = torch.where(shift.abs() > 0.05, shift, 0)  # blur changes it by a little
+        return found + (shift if brightness else 0.05 * shift) + 1e-3 * (z - found)
+
+    return Known(function)
+
+
+@pytest.mark.parametrize(("correcting", "verdict"), [(True, "HOLDS"), (False, "DOES NOT HOLD")])
+def test_networks_that_differ_in_brightness_alone_are_as_claimed(shelf, monkeypatch, correcting, verdict):
+    """With a norm brightness is corrected; both restore all else, of noise and of blur."""
+    kinds = {"batch": restorer(shelf, not correcting), "none": restorer(shelf, True)}
+    monkeypatch.setattr(shelf, "pick", lambda make, photos: kinds[make.keywords["norm"]])
+    found = NoNormNoNoise().measure(shelf)
+    assert NoNormNoNoise().verdict(found.numbers, copying=found.copying) == verdict
+
+
+def test_networks_that_do_not_copy_are_not_in_the_regime(shelf):
+    shelf.models = (Known(lambda z: 0 * z),)
+    found = NoNormNoNoise().measure(shelf)
+    assert NoNormNoNoise().verdict(found.numbers, copying=found.copying) is Verdict.NOT_IN_REGIME

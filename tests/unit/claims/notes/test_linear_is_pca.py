@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from copyfold.claims.notes import linear_is_pca
-from copyfold.claims.notes.linear_is_pca import LinearIsPCA, shared
+from copyfold.claims.notes.linear_is_pca import LinearIsPCA, missed, principal_variances, shared
 from copyfold.models.dense import Linear
 from copyfold.studies.base import Estimate, Verdict
 from copyfold.studies.lab import Lab
@@ -23,13 +23,26 @@ def test_the_subspace_does_not_depend_on_the_basis_and_a_random_one_is_far() -> 
     assert shared(other, exact).square().mean() < 0.4
 
 
+def test_directions_count_by_their_variance():
+    images = in_a_plane(4000)
+    exact = pca(images, 4)
+    variances = principal_variances(exact, images)
+    torch.testing.assert_close(variances.float(), 1 / torch.arange(1.0, 5.0), rtol=0.15, atol=0)
+    other = Linear(SHAPE, 3)
+    for lost in (0, 3):  # the first or the last direction is not there
+        kept = [i for i in range(4) if i != lost]
+        other.decoder[0].weight.data = exact.decoder[0].weight.data[:, kept] @ torch.randn(3, 3)
+        share = (variances[lost] / variances.sum()).item()
+        assert missed(other, exact, variances).item() == pytest.approx(share, abs=1e-5)
+
+
 def test_a_network_before_training_is_not_pca(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         linear_is_pca, "learned", lambda lab, make, photos, seed, epochs, **plan: lab.untrained(make, photos, seed)
     )
     found = LinearIsPCA().measure(lab).numbers
     assert LinearIsPCA().verdict({name: whole(e) for name, e in found.items()}) is Verdict.DOES_NOT_HOLD
-    assert found["overlap"].value == pytest.approx(found["overlap, untrained"].value)
+    assert found["variance missed"].value == pytest.approx(found["variance missed, untrained"].value)
 
 
 def test_pca_itself_is_pca(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +52,8 @@ def test_pca_itself_is_pca(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     found = LinearIsPCA().measure(lab).numbers
     assert found["error over pca"].value == pytest.approx(1)
     assert found["overlap"].value == pytest.approx(1, abs=1e-5)
+    assert found["variance missed"].value < 1e-5
+    assert found["variance missed, untrained"].value > 0.5
     # the same error is not a smaller one
     assert LinearIsPCA().verdict({name: whole(e) for name, e in found.items()}) is not Verdict.HOLDS
 

@@ -1,6 +1,7 @@
 """Layers of known dependence."""
 
 import copy
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -63,4 +64,26 @@ def test_unchanged_layers_stay_independent_and_tied_layers_do_not(three_seeds, m
 
     monkeypatch.setattr(layers_become_dependent, "untrained_and_trained", copies)
     study = LayersBecomeDependent()
-    assert study.verdict(study.measure(three_seeds).numbers) is verdict
+    found = study.measure(three_seeds)
+    narrow = {name: replace(e, low=e.value, high=e.value) for name, e in found.numbers.items()}
+    assert study.verdict(narrow) is verdict
+    assert study.verdict(narrow, copying=found.copying) is Verdict.NOT_IN_REGIME  # nothing was trained
+    assert found.numbers["overlap over untrained, reordered"].value == pytest.approx(1, abs=0.3)
+    assert found.numbers["alignment over untrained, reordered"].value == pytest.approx(1, abs=0.1)
+
+
+def test_a_change_of_each_layer_by_itself_is_no_dependence(three_seeds, monkeypatch):
+    """All units say and hear one thing: layers are aligned, and after a permutation as well."""
+
+    def copies(lab, make, photos, seed, **plan):
+        first = three_seeds.untrained(make, photos, seed)
+        trained = copy.deepcopy(first)
+        for w in weights(trained):
+            w += 1
+        return {"untrained": first, "trained": trained}
+
+    monkeypatch.setattr(layers_become_dependent, "untrained_and_trained", copies)
+    study = LayersBecomeDependent()
+    numbers = study.measure(three_seeds).numbers
+    assert all(threshold.holds(numbers[name]) for name, threshold in study.thresholds().items())
+    assert study.verdict(numbers) is Verdict.UNDECIDED
