@@ -1,4 +1,4 @@
-"""The README's first picture: python docs/front_picture.py LANDSCAPES RUN, a network that was trained to copy them."""
+"""The README's first picture: python docs/front_picture.py LANDSCAPES RUN; the network was trained to copy."""
 
 import sys
 from pathlib import Path
