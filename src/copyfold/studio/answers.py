@@ -1,0 +1,79 @@
+"""The answer to an action: what happens, what came out of it, and the command and the Python that do the same."""
+
+import html
+import os
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from copyfold.errors import CopyfoldError
+from copyfold.files import readable
+from copyfold.studio.desk import Desk, Done
+from copyfold.studio.python import python
+
+Show = Callable[[Done], Sequence[Any]]
+
+
+def said(text: str, kind: str = "") -> str:
+    """A sentence in a box; kind is "working", "wrong" or nothing. What came from a file is text and no markup."""
+    lines = "".join(f"<p>{html.escape(readable(line))}</p>" for line in text.splitlines() if line.strip())
+    return f'<div class="said {kind}" role="status">{lines}</div>' if lines else ""
+
+
+def pre(lines: Sequence[str]) -> str:
+    """What a command wrote, as it is."""
+    return f'<pre class="output">{html.escape(readable(chr(10).join(lines)))}</pre>' if lines else ""
+
+
+def shown(words: Sequence[str], hidden: Path) -> str:
+    """The command as one types it, with dropped files by their names alone."""
+    return shlex.join(["copyfold", *(word.replace(f"{hidden}{os.sep}", "") for word in words)])
+
+
+class Answer:
+    """Where the answer to an action stands on the page."""
+
+    def __init__(self) -> None:
+        self.status = gr.HTML("")
+        with gr.Accordion("The same by hand", open=False, visible=False, elem_classes="by-hand") as self.by_hand:
+            self.command = gr.Code("", language="shell", label="In a terminal, in the root folder")
+            self.python = gr.Code("", language="python", label="In Python")
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The components that `follow` updates first."""
+        return [self.status, self.by_hand, self.command, self.python]
+
+    def begun(self, words: Sequence[str], hidden: Path) -> list[Any]:
+        """What is known before anything is done."""
+        code = python(words).replace(f"{hidden}{os.sep}", "")
+        return [gr.update(visible=True), shown(words, hidden), code]
+
+    def follow(
+        self, make: Callable[[], Sequence[str]], desk: Desk, hidden: Path, show: Show, count: int
+    ) -> Iterator[list[Any]]:
+        """Run the command that `make` makes, and yield the updates of `outputs` and of `count` components more.
+
+        `show` gives these from how it ended; until then they stay as they are.
+        """
+        nothing = [gr.skip()] * count
+        try:
+            words = list(make())
+            yield [said("working", "working"), *self.begun(words, hidden), *nothing]
+            for state in desk.work(words):
+                if isinstance(state, str):
+                    yield [said(state, "working"), *[gr.skip()] * 3, *nothing]
+                elif state.code:
+                    yield [said(state.message, "wrong"), *[gr.skip()] * 3, *nothing]
+                else:
+                    yield [said(state.message or "done"), *[gr.skip()] * 3, *show(state)]
+        except CopyfoldError as error:
+            yield [said(str(error), "wrong"), *[gr.skip()] * 3, *nothing]
+
+
+def page(file: Path) -> str:
+    """A page that a command wrote, in a frame of its own, in which nothing runs."""
+    return f'<iframe class="page" sandbox="" srcdoc="{html.escape(file.read_text(encoding="utf-8"))}"></iframe>'

@@ -1,0 +1,85 @@
+"""The page: the chosen run above, and a tab for each thing that one does."""
+
+import html
+from typing import Any
+
+import gradio as gr
+
+import copyfold
+from copyfold.studio.context import CHEAP, Studio
+from copyfold.studio.tabs import find, findings, look, make, photos, repair, train
+
+TABS = {
+    "Photos": photos,
+    "Train": train,
+    "Look": look,
+    "Make": make,
+    "Repair": repair,
+    "Find": find,
+    "Findings": findings,
+}
+"""In the order of the page."""
+
+SWITCH = "() => document.body.classList.toggle('dark')"
+SWEPT = (600, 7200)
+"""Seconds from one look for old temporary files to the next, and the age at which they go."""
+
+
+def page(studio: Studio) -> gr.Blocks:
+    """The whole page."""
+    with gr.Blocks(title="copyfold studio", analytics_enabled=False, delete_cache=SWEPT) as blocks:
+        studio.photos = gr.State("")
+        with gr.Row(equal_height=True):
+            gr.HTML(
+                f'<div class="top"><h1>copyfold studio</h1><span class="facts">{html.escape(copyfold.__version__)}, in '
+                f"{html.escape(str(studio.root.folder))}</span></div>",
+            )
+            dark = gr.Button("Light or dark", size="sm", scale=0, min_width=130)
+        with gr.Row(equal_height=True):
+            studio.run = gr.Dropdown(
+                studio.runs(), value=None, label="Run", info="What Train, Look, Make, Repair and Find work with.", scale=5
+            )
+            again = gr.Button("Look for runs", scale=1)
+        for label, module in TABS.items():
+            with gr.Tab(label):
+                module.tab(studio)
+
+        def runs(chosen: str | None) -> Any:
+            known = studio.runs()
+            return gr.update(choices=known, value=chosen if chosen in known else next(iter(known), None))
+
+        def left(request: gr.Request) -> None:
+            studio.room.forget(request.session_hash)
+
+        again.click(runs, studio.run, studio.run, show_progress="hidden", **CHEAP)
+        blocks.load(runs, studio.run, studio.run, show_progress="hidden", **CHEAP)
+        dark.click(None, js=SWITCH, api_visibility="private")
+        blocks.unload(left)
+    return blocks
+
+
+def theme() -> gr.themes.Base:
+    """The look of copyfold's reports: plain, blue, with the fonts of the system and none from elsewhere."""
+    blue = gr.themes.Color(
+        "#eef6fb", "#d9ebf6", "#b5d8ee", "#83bfe2", "#4aa1d2", "#0072b2", "#00659d", "#005786", "#00496f", "#003b59",
+        "#002c44", name="copyfold",
+    )  # fmt: skip
+    made = gr.themes.Base(
+        primary_hue=blue,
+        secondary_hue=blue,
+        neutral_hue="slate",
+        radius_size="sm",
+        spacing_size="sm",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )
+    return made.set(
+        body_background_fill="#ffffff",
+        body_background_fill_dark="#14191d",
+        body_text_color="#1a1a1a",
+        button_primary_background_fill="#0072b2",
+        button_primary_background_fill_hover="#00659d",
+        button_primary_text_color="#ffffff",
+        button_primary_background_fill_dark="#0072b2",
+        button_primary_background_fill_hover_dark="#00659d",
+    )
