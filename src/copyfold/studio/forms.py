@@ -4,6 +4,7 @@ Nothing is listed here: what a plug-in adds is found by the catalogue, as for th
 of the command, one for each field, and the command alone reads and checks them.
 """
 
+import html
 import importlib
 import inspect
 from collections.abc import Sequence
@@ -93,10 +94,12 @@ class Classes:
         self.inputs, panels = [choice], []
         for bare, cls in self.classes.items():
             with gr.Group(visible=bare == chosen) as panel:
-                gr.Markdown(_head(cls), elem_classes="head")
+                gr.Markdown(_head(cls), elem_classes="about")
                 if self.fields[bare]:
-                    with gr.Accordion(f"Options of {bare}", open=False), gr.Row(equal_height=False):
-                        self.inputs += [field.build() for field in self.fields[bare]]
+                    with gr.Accordion(f"Options of {bare}", open=False):
+                        with gr.Row(equal_height=False):
+                            self.inputs += [field.build() for field in self.fields[bare]]
+                        gr.HTML(f'<pre class="output">{html.escape(inspect.getdoc(cls) or "")}</pre>')
             panels.append(panel)
         choice.change(
             lambda now: [gr.update(visible=bare == now) for bare in self.known],
@@ -162,7 +165,12 @@ def _field(action: Any) -> Field:
     hint = bool if switch else getattr(action, "_typehint", None) or action.type or str
     if action.choices:
         hint = Literal[tuple(action.choices)]
-    return Field(flag, hint, action.default, action.help or "", switch)
+    return Field(flag, hint, action.default, _first(action.help or ""), switch)
+
+
+def _first(text: str) -> str:
+    """The first sentence of a help: the rest is in the help of the command."""
+    return f"{' '.join(text.split()).partition('. ')[0].removesuffix('.')}." if text else ""
 
 
 def _named(hint: Any) -> list[str]:

@@ -27,19 +27,19 @@ SWEPT = (600, 7200)
 
 def page(studio: Studio) -> gr.Blocks:
     """The whole page."""
-    with gr.Blocks(title="copyfold studio", analytics_enabled=False, delete_cache=SWEPT) as blocks:
+    with gr.Blocks(title="copyfold studio", analytics_enabled=False, delete_cache=SWEPT, fill_width=True) as blocks:
         studio.photos = gr.State("")
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="bar"):
             gr.HTML(
                 f'<div class="top"><h1>copyfold studio</h1><span class="facts">{html.escape(copyfold.__version__)}, in '
                 f"{html.escape(str(studio.root.folder))}</span></div>",
             )
-            dark = gr.Button("Light or dark", size="sm", scale=0, min_width=130)
-        with gr.Row(equal_height=True):
+            dark = gr.Button("Light or dark", size="md", scale=0, min_width=160)
+        with gr.Row(elem_classes="bar"):
             studio.run = gr.Dropdown(
                 studio.runs(), value=None, label="Run", info="What Train, Look, Make, Repair and Find work with.", scale=5
             )
-            again = gr.Button("Look for runs", scale=1)
+            again = gr.Button("Look for runs", size="md", scale=0, min_width=160)
         for label, module in TABS.items():
             with gr.Tab(label):
                 module.tab(studio)
@@ -77,6 +77,12 @@ def theme() -> gr.themes.Base:
         body_background_fill="#ffffff",
         body_background_fill_dark="#14191d",
         body_text_color="#1a1a1a",
+        block_info_text_color="#555555",
+        block_info_text_color_dark="#a9b3ba",
+        block_label_text_color="#333333",
+        block_title_text_color="#333333",
+        button_large_text_weight="500",
+        button_medium_text_weight="500",
         button_primary_background_fill="#0072b2",
         button_primary_background_fill_hover="#00659d",
         button_primary_text_color="#ffffff",

@@ -43,7 +43,7 @@ def _action(studio: Studio, which: Any, label: str, command: str, form: Form, mo
         table = gr.DownloadButton("The table (.csv)", visible=False)
         saved = gr.DownloadButton("The page (.html)", visible=False)
 
-    def find(run: str | None, own: str, photos: str, *values: Any, request: gr.Request) -> Iterator[list[Any]]:
+    def find(request: gr.Request, run: str | None, own: str, photos: str, *values: Any) -> Iterator[list[Any]]:
         def words() -> list[str]:
             out = f"--out={studio.mine(request) / f'{command}.csv'}"
             found = form.words(values[: len(form.inputs)])

@@ -70,7 +70,7 @@ def _probe(studio: Studio, which: Any) -> None:
     answer = Answer()
     shown = gr.HTML("")
 
-    def probe(run: str | None, own: str, photos: str, *values: Any, request: gr.Request) -> Iterator[list[Any]]:
+    def probe(request: gr.Request, run: str | None, own: str, photos: str, *values: Any) -> Iterator[list[Any]]:
         def words() -> list[str]:
             found, other = studio.root.run(run), studio.which(own, photos)
             out = [f"--out={studio.mine(request) / 'findings'}"] if other else []

@@ -56,9 +56,7 @@ def _samplers(studio: Studio) -> None:
     go = gr.Button("Make", variant="primary")
     answer, film, shown, saved = _result()
 
-    def make(
-        run: str | None, end: str, own: str, photos: str, *values: Any, request: gr.Request
-    ) -> Iterator[list[Any]]:
+    def make(request: gr.Request, run: str | None, end: str, own: str, photos: str, *values: Any) -> Iterator[list[Any]]:
         def words() -> list[str]:
             found, start = studio.root.name(studio.root.run(run)), studio.which(own, photos)
             out = f"--out={studio.mine(request) / f'made.{end}'}"

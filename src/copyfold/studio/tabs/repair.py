@@ -64,7 +64,7 @@ def _denoise(studio: Studio, photo: Any, by: Any) -> None:
     go = gr.Button("Denoise", variant="primary")
     answer, both, saved = _result()
 
-    def denoise(file: str, model: str, run: str | None, *values: Any, request: gr.Request) -> Iterator[list[Any]]:
+    def denoise(request: gr.Request, file: str, model: str, run: str | None, *values: Any) -> Iterator[list[Any]]:
         out = studio.mine(request) / "denoised"
 
         def words() -> list[str]:
@@ -88,9 +88,7 @@ def _inpaint(studio: Studio, photo: Any, by: Any) -> Any:
     go = gr.Button("Fill in", variant="primary")
     answer, both, saved = _result()
 
-    def fill(
-        file: str, painted: Any, most: int, model: str, run: str | None, *values: Any, request: gr.Request
-    ) -> Iterator[list[Any]]:
+    def fill(request: gr.Request, file: str, painted: Any, most: int, model: str, run: str | None, *values: Any) -> Iterator[list[Any]]:
         folder = studio.mine(request)
         small, mask = folder / f"{Path(file).stem}-small.png", folder / "mask.png"
 
@@ -117,7 +115,7 @@ def _solve(studio: Studio, photo: Any, by: Any) -> None:
     go = gr.Button("Restore", variant="primary")
     answer, both, saved = _result()
 
-    def solve(file: str, model: str, run: str | None, *values: Any, request: gr.Request) -> Iterator[list[Any]]:
+    def solve(request: gr.Request, file: str, model: str, run: str | None, *values: Any) -> Iterator[list[Any]]:
         def words() -> list[str]:
             given = _given(file)
             out = f"--out={studio.mine(request) / f'restored-{Path(given).name}'}"

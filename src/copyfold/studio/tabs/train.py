@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from copyfold.cli._parsing import recipes
+from copyfold.cli._parsing import RECIPES, recipes
 from copyfold.errors import CopyfoldError
 from copyfold.studio import watch
 from copyfold.studio.answers import Answer, said
 from copyfold.studio.context import CHEAP, Studio
-from copyfold.studio.forms import Classes, Form, parser
+from copyfold.studio.forms import Classes, Form
 from copyfold.studio.thumbnails import picture
 from copyfold.studio.trainings import Job
 
@@ -26,7 +26,6 @@ ROWS = 8
 def tab(studio: Studio) -> None:
     """Draw the tab."""
     form = Form("train", FLAGS, Classes("train", "model", optional=True), Classes("train", "core", optional=True))
-    help_of = parser("train").flags()
     gr.Markdown(
         "Train an autoencoder on the chosen photos. A training goes on if you close this page, or stop the studio.",
         elem_classes="head",
@@ -37,8 +36,10 @@ def tab(studio: Studio) -> None:
                 name = gr.Textbox(_free(studio), label="Name of the run", info=f"A new folder in {studio.root.folder}.")
                 recipe = gr.Dropdown(
                     [("none: a U-Net that copies", ""), *recipes()], value="", label="Recipe",
-                    info=(help_of["--config"].help or "").partition(", or one of")[0] + " of copyfold.",
+                    info="Options that belong together.",
                 )  # fmt: skip
+            about = gr.Markdown("", elem_classes="head")
+            recipe.change(_about, recipe, about, show_progress="hidden", **CHEAP)
             form.build("Architecture", "Autoencoder inside, for one that wraps another")
             with gr.Row():
                 start = gr.Button("Start", variant="primary")
@@ -53,7 +54,7 @@ def tab(studio: Studio) -> None:
     seen = gr.State("")
     inputs = [studio.photos, name, recipe, *form.inputs]
 
-    def begin(photos: str, run: str, config: str, *values: Any, request: gr.Request) -> list[Any]:
+    def begin(request: gr.Request, photos: str, run: str, config: str, *values: Any) -> list[Any]:
         def words() -> tuple[str, list[str]]:
             found = studio.root.name(studio.root.new(run))
             source = studio.given(str(_lasting(studio, photos, found)) if photos else "")
@@ -106,6 +107,15 @@ def _asked(
         return [said(str(error), "wrong"), *[gr.skip()] * 5]
     by_hand = answer.begun(made, studio.mine(request))
     return [said(f"{run} {what}"), *by_hand, gr.update(choices=studio.runs(), value=run), _free(studio)]
+
+
+def _about(recipe: str) -> str:
+    """What a recipe says of itself, in its first lines."""
+    if recipe not in recipes():
+        return ""
+    lines = (RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines()
+    said = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.removeprefix("#").strip() for line in said)
 
 
 def _lasting(studio: Studio, photos: str, run: str) -> Path:
