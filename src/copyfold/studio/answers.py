@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from copyfold.errors import CopyfoldError
-from copyfold.files import readable
+from copyfold.files import readable, write_text
 from copyfold.studio.desk import Desk, Done
 from copyfold.studio.python import python
 
@@ -30,7 +30,12 @@ def pre(lines: Sequence[str]) -> str:
 
 def shown(words: Sequence[str], hidden: Path) -> str:
     """The command as one types it, with dropped files by their names alone."""
-    return shlex.join(["copyfold", *(word.replace(f"{hidden}{os.sep}", "") for word in words)])
+    return shlex.join(["copyfold", *(_plain(word, hidden) for word in words)])
+
+
+def _plain(text: str, hidden: Path) -> str:
+    """A text in which dropped files have their names alone: where they are is of no use to a person."""
+    return text.replace(f"{hidden}{os.sep}", "")
 
 
 class Answer:
@@ -49,11 +54,11 @@ class Answer:
 
     def begun(self, words: Sequence[str], hidden: Path) -> list[Any]:
         """What is known before anything is done."""
-        code = python(words).replace(f"{hidden}{os.sep}", "")
+        code = _plain(python(words), hidden)
         return [gr.update(visible=True), shown(words, hidden), code]
 
     def follow(
-        self, make: Callable[[], Sequence[str]], desk: Desk, hidden: Path, show: Show, count: int
+        self, make: Callable[[], Sequence[str]], desk: Desk, hidden: Path, show: Show, count: int, hint: str = ""
     ) -> Iterator[list[Any]]:
         """Run the command that `make` makes, and yield the updates of `outputs` and of `count` components more.
 
@@ -65,15 +70,19 @@ class Answer:
             yield [said("working", "working"), *self.begun(words, hidden), *nothing]
             for state in desk.work(words):
                 if isinstance(state, str):
-                    yield [said(state, "working"), *[gr.skip()] * 3, *nothing]
+                    yield [said(_plain(state, hidden), "working"), *[gr.skip()] * 3, *nothing]
                 elif state.code:
-                    yield [said(state.message, "wrong"), *[gr.skip()] * 3, *nothing]
+                    yield [said(f"{_plain(state.message, hidden)}\n{hint}", "wrong"), *[gr.skip()] * 3, *nothing]
                 else:
-                    yield [said(state.message or "done"), *[gr.skip()] * 3, *show(state)]
+                    yield [said(_plain(state.message, hidden) or "done"), *[gr.skip()] * 3, *show(state)]
         except CopyfoldError as error:
             yield [said(str(error), "wrong"), *[gr.skip()] * 3, *nothing]
 
 
-def page(file: Path) -> str:
+def page(file: Path, hidden: Path | None = None) -> str:
     """A page that a command wrote, in a frame of its own, in which nothing runs."""
-    return f'<iframe class="page" sandbox="" srcdoc="{html.escape(file.read_text(encoding="utf-8"))}"></iframe>'
+    text = file.read_text(encoding="utf-8")
+    if hidden is not None and file.is_relative_to(hidden):
+        text = _plain(text, hidden)
+        write_text(file, text)
+    return f'<iframe class="page" sandbox="" srcdoc="{html.escape(text)}"></iframe>'

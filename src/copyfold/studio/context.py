@@ -35,10 +35,10 @@ class Studio:
     """The images that are chosen: a path, or "" for none. A visitor's own; the browser cannot set it."""
 
     def follow(
-        self, answer: Answer, request: gr.Request, make: Any, show: Show, count: int
+        self, answer: Answer, request: gr.Request, make: Any, show: Show, count: int, hint: str = ""
     ) -> Iterator[list[Any]]:
-        """Answer an action by a command."""
-        return answer.follow(make, self.desk, self.mine(request), show, count)
+        """Answer an action by a command; `hint` is what may help where it fails."""
+        return answer.follow(make, self.desk, self.mine(request), show, count, hint)
 
     def mine(self, request: gr.Request) -> Path:
         """The folder of a visitor's temporary files."""
@@ -65,7 +65,7 @@ class Studio:
 OWN, CHOSEN = "the run's own images", "the photos chosen in Photos"
 
 
-def which_images() -> Any:
+def which_images(label: str = "Images") -> Any:
     """The choice between a run's own images and those that are chosen."""
     choices: Sequence[str] = (OWN, CHOSEN)
-    return gr.Radio(choices, value=OWN, label="Images")
+    return gr.Radio(choices, value=OWN, label=label)

@@ -8,20 +8,24 @@ import gradio as gr
 
 from copyfold.studio import limits
 from copyfold.studio.answers import Answer, page, pre
-from copyfold.studio.context import CHOSEN, HEAVY, Studio, which_images
+from copyfold.studio.context import CHEAP, CHOSEN, HEAVY, OWN, Studio, which_images
 from copyfold.studio.desk import Done
 from copyfold.studio.forms import Classes, Form
+
+TRAINED = "the images that the run was trained on"
 
 
 def tab(studio: Studio) -> None:
     """Draw the tab."""
     gr.Markdown("Find things in the photos, with the chosen run.", elem_classes="head")
     which = which_images()
+    studio.photos.change(lambda photos: CHOSEN if photos else OWN, studio.photos, which, show_progress="hidden", **CHEAP)
     with gr.Tabs():
         with gr.Tab("Outliers"):
             form = Form("outliers", ("rate", "show"), Classes("outliers", "score"))
             form.build("Score")
-            _action(studio, which, "Find outliers", "outliers", form, [])
+            normal = gr.Radio([TRAINED, CHOSEN], value=TRAINED, label="Compared with")
+            _action(studio, which, "Find outliers", "outliers", form, [normal])
         with gr.Tab("Similar"):
             form = Form("similar", ("count", "grid", "layer", "show"))
             form.build()
@@ -51,22 +55,25 @@ def _action(studio: Studio, which: Any, label: str, command: str, form: Form, mo
                 of = [f"--run={studio.root.name(studio.root.run(run))}"] if run else []
                 return [command, *studio.which(CHOSEN, photos), *of, *found, out]
             other = studio.which(own, photos)
-            dropped = [Path(value) for value in values[len(form.inputs) :] if value]
-            limits.check_images(dropped)
-            to = [f"--to={file}" for file in dropped]
-            return [command, studio.root.name(studio.root.run(run)), *other, *found, *to, out]
+            last = values[-1]
+            if command == "outliers":
+                others = [f"--normal={word}" for word in studio.which(CHOSEN, photos)] if last == CHOSEN else []
+            else:
+                others = [f"--to={last}"] if last else []
+                limits.check_images([Path(last)] if last else [])
+            return [command, studio.root.name(studio.root.run(run)), *other, *found, *others, out]
 
-        yield from studio.follow(answer, request, words, _results, 3)
+        yield from studio.follow(answer, request, words, lambda done: _results(done, studio.mine(request)), 3)
 
     inputs = [studio.run, which, studio.photos, *form.inputs, *more]
     go.click(find, inputs, [*answer.outputs, shown, table, saved], **HEAVY)
 
 
-def _results(done: Done) -> list[Any]:
+def _results(done: Done, mine: Path) -> list[Any]:
     """The page in a frame, and both files to keep."""
     files: dict[str, Path] = {file.suffix: file for file in done.files}
     download: Callable[[str], Any] = lambda end: gr.update(value=str(files[end]), visible=True)
     if ".html" not in files:
         return [pre(done.out), gr.skip(), gr.skip()]
-    return [page(files[".html"]), download(".csv"), download(".html")]
+    return [page(files[".html"], mine), download(".csv"), download(".html")]
 

@@ -77,7 +77,7 @@ def _page(studio: Studio, name: str, study: Study) -> str:
             f"<td class='number'>{value.low:.4g} to {value.high:.4g}</td></tr>"
             for key, value in numbers
         )
-        parts.append(f"<div class='scroll'><table><tr><th>number</th><th>value</th><th>interval</th></tr>{rows}</table></div>")
+        parts.append(f"<div class='scroll'><table class='plain'><tr><th>number</th><th>value</th><th>interval</th></tr>{rows}</table></div>")
     if not findings:
         parts.append(said("Not measured below the root yet: the command above measures it."))
     doc = (type(study).__doc__ or "").strip().splitlines()

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,10 +12,12 @@ from copyfold.errors import CopyfoldError
 from copyfold.models.outline import outline
 from copyfold.studio import watch
 from copyfold.studio.answers import Answer, page, pre, said
-from copyfold.studio.context import CHEAP, HEAVY, Studio, which_images
+from copyfold.studio.context import CHEAP, HEAVY, OWN, Studio, which_images
 from copyfold.studio.desk import Done
 from copyfold.studio.forms import Classes, Form
 from copyfold.studio.thumbnails import picture
+
+FEW = "of the photos chosen in Photos a quarter is measured, whatever was held out in training: they may be enough"
 
 
 def tab(studio: Studio) -> None:
@@ -43,7 +46,8 @@ def _report(studio: Studio, which: Any) -> None:
             out = [f"--out={studio.mine(request) / 'report.html'}"] if other else []
             return ["report", studio.root.name(found), *other, *out]
 
-        yield from studio.follow(answer, request, words, _page, 1)
+        hint = FEW if own == OWN and photos else ""
+        yield from studio.follow(answer, request, words, lambda done: _page(done, studio.mine(request)), 1, hint)
 
     def there(run: str | None) -> list[Any]:
         try:
@@ -58,9 +62,9 @@ def _report(studio: Studio, which: Any) -> None:
     show.click(there, studio.run, [answer.status, shown], **CHEAP)
 
 
-def _page(done: Done) -> list[str]:
+def _page(done: Done, mine: Path) -> list[str]:
     """The page that a command has written."""
-    return [next((page(file) for file in done.files if file.suffix == ".html"), pre(done.out))]
+    return [next((page(file, mine) for file in done.files if file.suffix == ".html"), pre(done.out))]
 
 
 def _probe(studio: Studio, which: Any) -> None:
@@ -104,7 +108,7 @@ def _layers(studio: Studio) -> None:
             f"<td>{html.escape(stage.what)}</td><td class='number'>{stage.parameters:,}</td></tr>"
             for stage in stages
         )
-        table = f"<table><tr><th>layer</th><th>output</th><th>what</th><th>parameters</th></tr>{rows}</table>"
+        table = f"<table class='plain'><tr><th>layer</th><th>output</th><th>what</th><th>parameters</th></tr>{rows}</table>"
         hint = "The names are those that probes take as <code>layer</code>."
         command = f"copyfold models {type(model).__name__} --size {'x'.join(map(str, model.shape[1:]))}"
         python = (

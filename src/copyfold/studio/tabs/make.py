@@ -49,12 +49,16 @@ def tab(studio: Studio) -> None:
 
 def _samplers(studio: Studio) -> None:
     form = Form("sample", ("count", "seed", "fps", "statistics"), Classes("sample", "sampler"))
-    form.build("Sampler")
-    with gr.Row():
-        which = which_images()
-        kind = gr.Radio([("a film", "mp4"), ("a film that loops (GIF)", "gif"), ("a picture", "png")], value="mp4", label="Make")
-    go = gr.Button("Make", variant="primary")
-    answer, film, shown, saved = _result()
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2):
+            form.build("Sampler")
+            which = which_images("Where it starts from photos, or is fitted to some")
+            kind = gr.Radio(
+                [("a film", "mp4"), ("a film that loops (GIF)", "gif"), ("a picture", "png")], value="mp4", label="Make"
+            )
+            go = gr.Button("Make", variant="primary")
+        with gr.Column(scale=3):
+            answer, film, shown, saved = _result()
 
     def make(request: gr.Request, run: str | None, end: str, own: str, photos: str, *values: Any) -> Iterator[list[Any]]:
         def words() -> list[str]:

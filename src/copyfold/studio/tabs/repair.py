@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from copyfold.data.reading.decoding import Refused, decode, flatten
 from copyfold.data.reading.folders import IMAGES, files_below
 from copyfold.errors import CopyfoldError, UsageError
+from copyfold.models.packaged import PACKAGE
 from copyfold.studio import limits
 from copyfold.studio.answers import Answer, said
 from copyfold.studio.context import CHEAP, HEAVY, Studio
@@ -34,7 +36,8 @@ def tab(studio: Studio) -> None:
         dropped = gr.File(label="Drop a photo", file_types=sorted(IMAGES), file_count="single", height=140)
         with gr.Column():
             name = gr.Dropdown([], label="Or one of the photos chosen in Photos", value=None)
-            by = gr.Radio([WEIGHTS, RUN], value=WEIGHTS, label="By")
+            known = [WEIGHTS] if find_spec(PACKAGE) else []  # the package of trained networks may not be installed
+            by = gr.Radio([*known, RUN], value=[*known, RUN][0], label="By")
     told = gr.HTML("")
 
     with gr.Tabs():
@@ -60,9 +63,12 @@ def tab(studio: Studio) -> None:
 
 def _denoise(studio: Studio, photo: Any, by: Any) -> None:
     form = Form("denoise", ("strength", "statistics"))
-    form.build()
-    go = gr.Button("Denoise", variant="primary")
-    answer, both, saved = _result()
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2):
+            form.build()
+            go = gr.Button("Denoise", variant="primary")
+        with gr.Column(scale=3):
+            answer, both, saved = _result()
 
     def denoise(request: gr.Request, file: str, model: str, run: str | None, *values: Any) -> Iterator[list[Any]]:
         out = studio.mine(request) / "denoised"
@@ -78,15 +84,19 @@ def _denoise(studio: Studio, photo: Any, by: Any) -> None:
 
 def _inpaint(studio: Studio, photo: Any, by: Any) -> Any:
     gr.Markdown("Paint over what is to be filled in. A large photo takes minutes.", elem_classes="head")
-    editor = gr.ImageEditor(
-        label="Paint", type="pil", sources=(), transforms=(), layers=False, height=460, canvas_size=(512, 512),
-        brush=gr.Brush(default_size=24, colors=["#d55e00"], color_mode="fixed"), buttons=[],
-    )  # fmt: skip
-    side = gr.Dropdown([("192 pixels", 192), ("320 pixels", 320), ("its own size", 0)], value=192, label="Fill in at")
     form = Form("restore", ("samples", "seed"))
-    form.build()
-    go = gr.Button("Fill in", variant="primary")
-    answer, both, saved = _result()
+    with gr.Row(equal_height=False):
+        with gr.Column():
+            editor = gr.ImageEditor(
+                label="Paint", type="pil", sources=(), transforms=(), layers=False, height=480, canvas_size=(420, 420),
+                brush=gr.Brush(default_size=24, colors=["#d55e00"], color_mode="fixed"), buttons=[],
+            )  # fmt: skip
+            sizes = [("192 pixels", 192), ("320 pixels", 320), ("its own size", 0)]
+            side = gr.Dropdown(sizes, value=192, label="Fill in at")
+            form.build()
+            go = gr.Button("Fill in", variant="primary")
+        with gr.Column():
+            answer, both, saved = _result()
 
     def fill(request: gr.Request, file: str, painted: Any, most: int, model: str, run: str | None, *values: Any) -> Iterator[list[Any]]:
         folder = studio.mine(request)
@@ -111,9 +121,12 @@ def _inpaint(studio: Studio, photo: Any, by: Any) -> Any:
 
 def _solve(studio: Studio, photo: Any, by: Any) -> None:
     form = Form("restore", ("samples", "seed"), Classes("restore", "problem", but=("Inpaint",)))
-    form.build("What happened to the photo")
-    go = gr.Button("Restore", variant="primary")
-    answer, both, saved = _result()
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2):
+            form.build("What happened to the photo")
+            go = gr.Button("Restore", variant="primary")
+        with gr.Column(scale=3):
+            answer, both, saved = _result()
 
     def solve(request: gr.Request, file: str, model: str, run: str | None, *values: Any) -> Iterator[list[Any]]:
         def words() -> list[str]:

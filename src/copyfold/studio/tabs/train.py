@@ -172,7 +172,7 @@ def _queue(studio: Studio) -> str:
         f'<tr><td>{html.escape(job.run)}</td><td class="{studio.trainings.state(job)}">{studio.trainings.state(job)}</td></tr>'
         for job in reversed(jobs)
     )
-    return f'<table class="queue"><tr><th>training</th><th>state</th></tr>{rows}</table>'
+    return f'<table class="plain"><tr><th>training</th><th>state</th></tr>{rows}</table>'
 
 
 def _shown(draw: Callable[[Path], bytes | None], run: Path) -> str:
