@@ -7,6 +7,7 @@ rebinding does not), and where a browser says which page it is from, that must b
 import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,10 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *HEADERS]
             await send(message)
 
-        await self.app(scope, receive, safe)
+        from starlette.requests import ClientDisconnect
+
+        with suppress(ClientDisconnect):  # a page that was closed as it sent something
+            await self.app(scope, receive, safe)
 
     def _refused(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str]:
         """The status and reason of a refusal; 0 where there is none."""

@@ -12,8 +12,6 @@ from copyfold.studio.context import CHEAP, CHOSEN, HEAVY, OWN, Studio, which_ima
 from copyfold.studio.desk import Done
 from copyfold.studio.forms import Classes, Form
 
-TRAINED = "the images that the run was trained on"
-
 
 def tab(studio: Studio) -> None:
     """Draw the tab."""
@@ -24,7 +22,10 @@ def tab(studio: Studio) -> None:
         with gr.Tab("Outliers"):
             form = Form("outliers", ("rate", "show"), Classes("outliers", "score"))
             form.build("Score")
-            normal = gr.Radio([TRAINED, CHOSEN], value=TRAINED, label="Compared with")
+            normal = gr.Textbox(
+                label="Normal images", placeholder="those that the run was trained on", max_length=1000,
+                info="A folder or .zip below the root, to compare with.",
+            )  # fmt: skip
             _action(studio, which, "Find outliers", "outliers", form, [normal])
         with gr.Tab("Similar"):
             form = Form("similar", ("count", "grid", "layer", "show"))
@@ -57,7 +58,7 @@ def _action(studio: Studio, which: Any, label: str, command: str, form: Form, mo
             other = studio.which(own, photos)
             last = values[-1]
             if command == "outliers":
-                others = [f"--normal={word}" for word in studio.which(CHOSEN, photos)] if last == CHOSEN else []
+                others = [f"--normal={studio.root.name(studio.root.images(last))}"] if last else []
             else:
                 others = [f"--to={last}"] if last else []
                 limits.check_images([Path(last)] if last else [])

@@ -94,7 +94,7 @@ def _made(done: Done) -> list[Any]:
 def _between(studio: Studio) -> None:
     gr.Markdown("Click two of the run's held-out photos: the first, then the second.", elem_classes="head")
     load = gr.Button("Show the run's photos")
-    gallery = gr.Gallery(label="Photos", columns=8, height=240, allow_preview=False, buttons=[], interactive=False)
+    gallery = gr.Gallery(label="Photos", columns=8, height=240, fit_columns=False, allow_preview=False, buttons=[], interactive=False)
     pair = gr.State(())
     told = gr.HTML("")
     t = gr.Slider(0, 1, value=0.5, step=0.02, label="From the first to the second")
