@@ -29,7 +29,7 @@ def command(arguments: Sequence[str]) -> int:
         raise UsageError("the studio needs gradio, which is not installed: pip install copyfold[studio]")
     from copyfold.studio import served
 
-    def ended(number: int, frame: FrameType | None) -> None:
+    def ended(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, ended)

@@ -10,8 +10,13 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from copyfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from copyfold.studio.paths import Root
+    from copyfold.studio.room import Room
 
 HOST = "127.0.0.1"
 VISITORS = 200
@@ -39,10 +44,10 @@ def served(root: str | os.PathLike[str] = ".", port: int = 7860) -> Generator[st
         room.close()
 
 
-def _served(root: "Root", room: "Room", port: int) -> Generator[str]:  # noqa: F821
+def _served(root: "Root", room: "Room", port: int) -> Generator[str]:
     import torch
     from PIL import Image
-    from starlette.middleware import Middleware
+    from starlette.middleware import Middleware  # pyright: ignore[reportMissingImports]
 
     from copyfold.studio import limits
     from copyfold.studio.context import Studio

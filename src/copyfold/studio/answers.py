@@ -3,16 +3,19 @@
 import html
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]
 
 from copyfold.errors import CopyfoldError
 from copyfold.files import readable, write_text
 from copyfold.studio.desk import Desk, Done
 from copyfold.studio.python import python
+
+STATES = ("running", "failed")
+"""Words that a table shows in a colour."""
 
 Show = Callable[[Done], Sequence[Any]]
 
@@ -26,6 +29,23 @@ def said(text: str, kind: str = "") -> str:
 def pre(lines: Sequence[str]) -> str:
     """What a command wrote, as it is."""
     return f'<pre class="output">{html.escape(readable(chr(10).join(lines)))}</pre>' if lines else ""
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table; numbers stand at the right. What came from a file is text and no markup."""
+
+    def cell(value: object) -> str:
+        kind = (
+            ' class="number"' if isinstance(value, int | float) else f' class="{value}"' if value in STATES else ""
+        )
+        text = (
+            f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+        )
+        return f"<td{kind}>{html.escape(readable(text))}</td>"
+
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+    body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
+    return f'<div class="scroll"><table class="plain"><tr>{head}</tr>{body}</table></div>'
 
 
 def shown(words: Sequence[str], hidden: Path) -> str:

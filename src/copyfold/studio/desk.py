@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from copyfold.errors import CopyfoldError
 
@@ -121,9 +122,9 @@ def _running(words: list[str], folder: Path) -> Iterator["str | Done"]:
         yield Done(process.returncode, _lines(out), _lines(err))
 
 
-def _lines(file: "tempfile._TemporaryFileWrapper[bytes] | object") -> list[str]:
+def _lines(file: IO[bytes]) -> list[str]:
     """The lines that a process has written so far; the last million bytes at most."""
-    descriptor = file.fileno()  # pyright: ignore[reportAttributeAccessIssue]
+    descriptor = file.fileno()
     size = os.fstat(descriptor).st_size
     data = os.pread(descriptor, 1_000_000, max(0, size - 1_000_000))
     return data.decode("utf-8", "replace").splitlines()

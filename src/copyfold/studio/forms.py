@@ -1,7 +1,7 @@
 """Forms from signatures: the fields of a command are its flags, and the choices of a field the known classes.
 
-Nothing is listed here: what a plug-in adds is found by the catalogue, as for the flags. What is entered becomes words
-of the command, one for each field, and the command alone reads and checks them.
+Nothing is listed here: what a plug-in adds is found by the catalogue, as for the flags. What is entered becomes
+words of the command, one for each field, and the command alone reads and checks them.
 """
 
 import html
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]
 
 from copyfold import catalogue
 from copyfold.cli import _choices, _classes, _help, _parsing, _values
@@ -119,7 +119,11 @@ class Classes:
         for bare in self.known:
             here, rest = rest[: len(self.fields[bare])], rest[len(self.fields[bare]) :]
             if bare == chosen:
-                words += [word for field, value in zip(self.fields[bare], here, strict=True) for word in field.words(value)]
+                words += [
+                    word
+                    for field, value in zip(self.fields[bare], here, strict=True)
+                    for word in field.words(value)
+                ]
         return words
 
 
@@ -147,14 +151,15 @@ class Form:
         for choice in self.classes:
             words += choice.words(values[: len(choice.inputs)])
             values = values[len(choice.inputs) :]
-        return words + [word for field, value in zip(self.fields, values, strict=True) for word in field.words(value)]
+        return words + [
+            word for field, value in zip(self.fields, values, strict=True) for word in field.words(value)
+        ]
 
 
 def fields(cls: type, where: str, skip: int = 0) -> list[Field]:
     """The options of a class."""
     return [
-        Field(f"{where}{name}", p.annotation, p.default, "")
-        for name, p in _classes.options(cls, skip).items()
+        Field(f"{where}{name}", p.annotation, p.default, "") for name, p in _classes.options(cls, skip).items()
     ]
 
 

@@ -73,7 +73,7 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *HEADERS]
             await send(message)
 
-        from starlette.requests import ClientDisconnect
+        from starlette.requests import ClientDisconnect  # pyright: ignore[reportMissingImports]
 
         with suppress(ClientDisconnect):  # a page that was closed as it sent something
             await self.app(scope, receive, safe)

@@ -37,7 +37,9 @@ def check(files: Sequence[Path]) -> None:
     if not files:
         raise UsageError("nothing was dropped: choose images, or a .zip of images")
     if len(files) > COUNT:
-        raise UsageError(f"{len(files):,} files are too many: expected at most {COUNT:,}; put a folder below the root")
+        raise UsageError(
+            f"{len(files):,} files are too many: expected at most {COUNT:,}; put a folder below the root"
+        )
     sizes = [file.stat().st_size for file in files]
     if max(sizes) > FILE or sum(sizes) > TOTAL:
         raise UsageError(f"the files are too large: expected at most {_mega(FILE)} each and {_mega(TOTAL)} in all")

@@ -3,7 +3,7 @@
 import html
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]
 
 import copyfold
 from copyfold.studio.context import CHEAP, Studio
@@ -27,17 +27,21 @@ SWEPT = (600, 7200)
 
 def page(studio: Studio) -> gr.Blocks:
     """The whole page."""
-    with gr.Blocks(title="copyfold studio", analytics_enabled=False, delete_cache=SWEPT, fill_width=True) as blocks:
+    with gr.Blocks(
+        title="copyfold studio", analytics_enabled=False, delete_cache=SWEPT, fill_width=True
+    ) as blocks:
         studio.photos = gr.State("")
         with gr.Row(elem_classes="bar"):
-            gr.HTML(
-                f'<div class="top"><h1>copyfold studio</h1><span class="facts">{html.escape(copyfold.__version__)}, in '
-                f"{html.escape(str(studio.root.folder))}</span></div>",
-            )
+            where = f"{html.escape(copyfold.__version__)}, in {html.escape(str(studio.root.folder))}"
+            gr.HTML(f'<div class="top"><h1>copyfold studio</h1><span class="facts">{where}</span></div>')
             dark = gr.Button("Light or dark", size="md", scale=0, min_width=160)
         with gr.Row(elem_classes="bar"):
             studio.run = gr.Dropdown(
-                studio.runs(), value=None, label="Run", info="What Train, Look, Make, Repair and Find work with.", scale=5
+                studio.runs(),
+                value=None,
+                label="Run",
+                info="What Train, Look, Make, Repair and Find work with.",
+                scale=5,
             )
             again = gr.Button("Look for runs", size="md", scale=0, min_width=160)
         for label, module in TABS.items():
@@ -61,8 +65,8 @@ def page(studio: Studio) -> gr.Blocks:
 def theme() -> gr.themes.Base:
     """The look of copyfold's reports: plain, blue, with the fonts of the system and none from elsewhere."""
     blue = gr.themes.Color(
-        "#eef6fb", "#d9ebf6", "#b5d8ee", "#83bfe2", "#4aa1d2", "#0072b2", "#00659d", "#005786", "#00496f", "#003b59",
-        "#002c44", name="copyfold",
+        "#eef6fb", "#d9ebf6", "#b5d8ee", "#83bfe2", "#4aa1d2", "#0072b2", "#00659d", "#005786", "#00496f",
+        "#003b59", "#002c44", name="copyfold",
     )  # fmt: skip
     made = gr.themes.Base(
         primary_hue=blue,

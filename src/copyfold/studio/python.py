@@ -18,7 +18,7 @@ Lines = list[str]
 def python(words: Sequence[str]) -> str:
     """Lines of Python for the words of a command; a sentence where the options cannot be read."""
     name, *rest = words
-    writer: Callable[[dict[str, Any]], Lines] | None = globals().get(f"_{name}")
+    writer: Callable[[dict[str, Any]], Lines] | None = globals().get(f"write_{name}")
     if writer is None:
         return f"# {name} is of the command line"
     try:
@@ -30,7 +30,9 @@ def python(words: Sequence[str]) -> str:
 
 def call(name: str, given: Mapping[str, Any], usual: Mapping[str, Any] | None = None, *first: str) -> str:
     """A call with these arguments, without those that are as usual."""
-    said = [f"{key}={text(value)}" for key, value in given.items() if usual is None or _differ(value, usual.get(key))]
+    said = [
+        f"{key}={text(value)}" for key, value in given.items() if usual is None or _differ(value, usual.get(key))
+    ]
     return f"{name}({', '.join([*first, *said])})"
 
 
@@ -90,12 +92,14 @@ def with_run(options: dict[str, Any], others: str | None = None) -> Lines:
     return [f"run = cf.runs.open({run!r})", _reading(others, size=tuple(sides), channels=channels, whole=True)]
 
 
-def _data(options: dict[str, Any]) -> Lines:
+def write_data(options: dict[str, Any]) -> Lines:
+    """Lines for copyfold data."""
     given = [repr(options["data"])] if options["data"] else []
     return ["from copyfold.data import survey", f"print(*survey({', '.join(given) or 'None'}).lines(), sep='\\n')"]
 
 
-def _train(options: dict[str, Any]) -> Lines:
+def write_train(options: dict[str, Any]) -> Lines:
+    """Lines for copyfold train."""
     from copyfold.training import Plan
 
     resumed = options["resume"] and (Path(options["run"]) / "recipe.yaml").is_file()
@@ -129,7 +133,8 @@ def _made(make: "partial[Any]", inner: str) -> str:
     return call(_name(make.func), make.keywords, usual, inner)  # pyright: ignore[reportArgumentType]
 
 
-def _sample(options: dict[str, Any]) -> Lines:
+def write_sample(options: dict[str, Any]) -> Lines:
+    """Lines for copyfold sample."""
     sampler, out = options["sampler"], options["out"] or f"{type(options['sampler']).__name__.lower()}.png"
     images = with_run(options, options["start"])
     fitted = any(p.name == "reference" for p in catalogue.parameters(type(sampler)))
@@ -152,7 +157,8 @@ def _sample(options: dict[str, Any]) -> Lines:
     return [*lines, strip if out.endswith(".png") and not sampler.generates() else written]
 
 
-def _probe(options: dict[str, Any]) -> Lines:
+def write_probe(options: dict[str, Any]) -> Lines:
+    """Lines for copyfold probe."""
     which = "train" if options["data"] else "held_out"
     return [
         "import torch",
@@ -165,7 +171,8 @@ def _probe(options: dict[str, Any]) -> Lines:
     ]
 
 
-def _report(options: dict[str, Any]) -> Lines:
+def write_report(options: dict[str, Any]) -> Lines:
+    """Lines for copyfold report."""
     return [*with_run(options, options["data"]), "report = cf.diagnose(run.model, photos, run)", "report.save()"]
 
 
@@ -177,7 +184,8 @@ def _denoiser(options: dict[str, Any]) -> tuple[str, str]:
     return "model = cf.pretrained()", first
 
 
-def _denoise(options: dict[str, Any]) -> Lines:
+def write_denoise(options: dict[str, Any]) -> Lines:
+    """Lines for copyfold denoise."""
     model, image = _denoiser(options)
     how = {"statistics": options["statistics"], "strength": options["strength"]}
     usual = {"statistics": "running", "strength": 1.0}
@@ -189,7 +197,8 @@ def _denoise(options: dict[str, Any]) -> Lines:
     ]
 
 
-def _restore(options: dict[str, Any]) -> Lines:
+def write_restore(options: dict[str, Any]) -> Lines:
+    """Lines for copyfold restore."""
     model, image = _denoiser(options)
     problem = text(options["problem"])
     mask: Lines = []
@@ -209,11 +218,20 @@ def _restore(options: dict[str, Any]) -> Lines:
         "from copyfold.inverse import solve_file",
         *mask,
         model,
-        call("solve_file", how, usual, "model", problem, f"Path({image!r})", f"Path({'restored-' + Path(image).name!r})"),
+        call(
+            "solve_file",
+            how,
+            usual,
+            "model",
+            problem,
+            f"Path({image!r})",
+            f"Path({'restored-' + Path(image).name!r})",
+        ),
     ]
 
 
-def _outliers(options: dict[str, Any]) -> Lines:
+def write_outliers(options: dict[str, Any]) -> Lines:
+    """Lines for copyfold outliers."""
     lines = with_run(options)
     normal = "photos"
     if options["data"]:
@@ -226,17 +244,23 @@ def _outliers(options: dict[str, Any]) -> Lines:
     return [*lines, f"found = {found}", f"found.save({Path(options['out']).name!r})"]
 
 
-def _similar(options: dict[str, Any]) -> Lines:
+def write_similar(options: dict[str, Any]) -> Lines:
+    """Lines for copyfold similar."""
     how = call("cf.similar", {"count": options["count"], "layer": options["layer"], "grid": options["grid"]}, None)
     lines = with_run(options, options["data"])
     to = ""
     if options["to"]:
-        lines.append(with_run(options, options["to"])[1].replace("photos =", "one =").replace(repr(options["to"]), f"[{options['to']!r}]"))
+        lines.append(
+            with_run(options, options["to"])[1]
+            .replace("photos =", "one =")
+            .replace(repr(options["to"]), f"[{options['to']!r}]")
+        )
         to = ", one"
     return [*lines, f"found = {how.replace('(', f'(run.model, photos{to}, ', 1)}", "found.save('similar.csv')"]
 
 
-def _duplicates(options: dict[str, Any]) -> Lines:
+def write_duplicates(options: dict[str, Any]) -> Lines:
+    """Lines for copyfold duplicates."""
     model = [f"cf.runs.open({options['run']!r}).model"] if options["run"] else []
     taken = {name: options[name] for name in ("near", "similar", "limit", "skip_bad")}
     from copyfold.detection.copies import duplicates

@@ -45,7 +45,8 @@ def picture(found: "Picture | Image.Image | bytes", caption: str, wide: bool = F
     text = html.escape(readable(caption))
     coded = base64.b64encode(data).decode()
     kind = ' class="wide"' if wide else ""
-    return f'<figure{kind}><img src="data:image/png;base64,{coded}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    shown = f'<img src="data:image/png;base64,{coded}" alt="{text}">'
+    return f"<figure{kind}>{shown}<figcaption>{text}</figcaption></figure>"
 
 
 def _figure(small: Image.Image, name: str) -> str:
@@ -58,7 +59,11 @@ def _small(source: Any, index: int) -> Image.Image | None:
         if found.width * found.height > PIXELS:
             return None
         given = source.read(index, SIDE)
-        image = given if isinstance(given, Image.Image) else Image.fromarray(_bytes(np.asarray(getattr(given, "array", given))))
+        image = (
+            given
+            if isinstance(given, Image.Image)
+            else Image.fromarray(_bytes(np.asarray(getattr(given, "array", given))))
+        )
         image = flatten(image, 3)
     except (Refused, ValueError, TypeError):  # numbers that are no picture have no thumbnail
         return None

@@ -69,7 +69,7 @@ class Trainings:
         for file in self.folder.glob("*.json"):
             with suppress(OSError, ValueError, TypeError, KeyError):
                 read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-                found.append(Job(**{**read, "words": tuple(map(str, read["words"]))}))
+                found.append(replace(Job(**read), words=tuple(map(str, read["words"]))))
         return sorted(found, key=lambda job: job.number)
 
     def add(self, run: str, words: Sequence[str]) -> Job:

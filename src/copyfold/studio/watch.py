@@ -61,7 +61,9 @@ def _curve(run: Path, stamp: int) -> bytes | None:
     if not shown:
         return None
     logy = any(value > 0 for _, values in shown.values() for value in values)
-    return pictures.png(pictures.curves(shown, "step", "squared error per pixel", logy=logy, title="Reconstruction"))
+    return pictures.png(
+        pictures.curves(shown, "step", "squared error per pixel", logy=logy, title="Reconstruction")
+    )
 
 
 def reconstructions(run: Path) -> bytes | None:

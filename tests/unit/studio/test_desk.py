@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -82,4 +83,4 @@ def test_threads_take_their_turns(tmp_path):
     for thread in threads:
         thread.join()
     seen.sort()
-    assert min(b - a for a, b in zip(seen, seen[1:], strict=False)) > 0.09
+    assert min(b - a for a, b in pairwise(seen)) > 0.09

@@ -51,12 +51,16 @@ def test_its_own_page(tmp_path, host):
     assert b"frame-ancestors 'none'" in headers[b"content-security-policy"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:7899", "127.0.0.1", "127.0.0.1:80", "0.0.0.0:7899", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:7899", "127.0.0.1", "127.0.0.1:80", "0.0.0.0:7899", ""]
+)
 def test_rebinding_is_refused(tmp_path, host):
     assert asked(tmp_path, headers={"host": host})[0] == 403
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:7899", "http://127.0.0.1:7898"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "https://127.0.0.1:7899", "http://127.0.0.1:7898"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_other_origins_are_refused(tmp_path, origin, method):
     headers = {"origin": origin}

@@ -48,9 +48,17 @@ class Sideways(Sampler):
 
 @pytest.mark.parametrize("name", ["sampler", "probe", "model", "score", "problem"])
 def test_every_class_that_is_known_is_in_the_form(name):
-    command = {"sampler": "sample", "probe": "probe", "model": "train", "score": "outliers", "problem": "restore"}[name]
+    command = {"sampler": "sample", "probe": "probe", "model": "train", "score": "outliers", "problem": "restore"}[
+        name
+    ]
     choice = Classes(command, name)
-    base = {"sampler": cf.Sampler, "probe": cf.Probe, "model": cf.Autoencoder, "score": cf.Score, "problem": cf.Problem}
+    base = {
+        "sampler": cf.Sampler,
+        "probe": cf.Probe,
+        "model": cf.Autoencoder,
+        "score": cf.Score,
+        "problem": cf.Problem,
+    }
     assert set(choice.known) >= set(catalogue.classes(base[name]))
 
 
@@ -68,7 +76,10 @@ def test_a_class_of_a_plug_in_is_in_the_form_by_itself(monkeypatch):
 
 
 def test_what_is_left_as_it_is_adds_no_word():
-    for command, flags, names in (("sample", ("count", "seed"), ("sampler",)), ("train", ("flip", "size"), ("model",))):
+    for command, flags, names in (
+        ("sample", ("count", "seed"), ("sampler",)),
+        ("train", ("flip", "size"), ("model",)),
+    ):
         with gr.Blocks():
             form = Form(command, flags, *(Classes(command, name, optional=command == "train") for name in names))
             form.build("one")
@@ -81,10 +92,13 @@ def test_words_are_read_by_the_command():
         form.build("one")
     values = [component.value for component in form.inputs]
     values[0], values[-2], values[-1] = "Walk", "3", "running"
-    steps = next(
-        1 + k for k, field in enumerate(f for fields in form.classes[0].fields.values() for f in fields)
-        if field.flag == "--sampler.steps" and k >= sum(len(f) for n, f in form.classes[0].fields.items() if n < "Walk")
-    )  # fmt: skip
+    before = 0
+    for name, fields in form.classes[0].fields.items():
+        if name == "Walk":
+            before += [field.flag for field in fields].index("--sampler.steps")
+            break
+        before += len(fields)
+    steps = 1 + before
     values[steps] = "5"
     options = _parsing.parse(parser("sample"), ["run", *form.words(values)])
     assert (options.sampler.steps, options.count, options.statistics) == (5, 3, "running")
@@ -157,7 +171,8 @@ def test_objects_as_python():
     "words",
     [
         ["data"], ["data", "a b"], ["train", "--run=r", "--minutes=2"], ["train", "--run=r", "--config=vae"],
-        ["train", "photos", "--run=r", "--config=denoiser", "--model.width=8"], ["denoise", "a.png", "--strength=0.5"],
+        ["train", "photos", "--run=r", "--config=denoiser", "--model.width=8"],
+        ["denoise", "a.png", "--strength=0.5"],
         ["restore", "a.png", "--problem=Inpaint", "--mask=m.png", "--out=b.png"],
         ["restore", "a.png", "--problem=Deblur", "--problem.std=2"], ["duplicates", "photos"],
     ],
@@ -187,7 +202,9 @@ def test_python_makes_the_same_picture(run, tmp_path, monkeypatch):
         assert (tmp_path / "made.png").read_bytes() == first
 
 
-@pytest.mark.parametrize("words", [["probe", "run"], ["similar", "run", "--count=2"], ["outliers", "run", "--rate=0.9"]])
+@pytest.mark.parametrize(
+    "words", [["probe", "run"], ["similar", "run", "--count=2"], ["outliers", "run", "--rate=0.9"]]
+)
 def test_python_of_a_run_runs(run, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     exec(python(words), {})

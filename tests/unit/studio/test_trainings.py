@@ -134,6 +134,11 @@ def test_two_studios_do_not_share_a_root(studio, tmp_path):
 
 def test_what_is_no_job_is_not_read(studio, tmp_path):
     queue = studio()
-    for name, text in (("1.json", "{"), ("2.json", "[]"), ("3.json", '{"number": 3}'), ("4.json", '{"words": "x"}')):
+    for name, text in (
+        ("1.json", "{"),
+        ("2.json", "[]"),
+        ("3.json", '{"number": 3}'),
+        ("4.json", '{"words": "x"}'),
+    ):
         (tmp_path / ".studio" / name).write_text(text)
     assert queue.jobs() == []

@@ -1,10 +1,10 @@
-"""Find: the images that are unlike the others, with maps of where; those that are alike; those that are there twice."""
+"""Find: images that are unlike the others, with maps of where; those alike; those that are there twice."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]
 
 from copyfold.studio import limits
 from copyfold.studio.answers import Answer, page, pre
@@ -17,7 +17,9 @@ def tab(studio: Studio) -> None:
     """Draw the tab."""
     gr.Markdown("Find things in the photos, with the chosen run.", elem_classes="head")
     which = which_images()
-    studio.photos.change(lambda photos: CHOSEN if photos else OWN, studio.photos, which, show_progress="hidden", **CHEAP)
+    studio.photos.change(
+        lambda photos: CHOSEN if photos else OWN, studio.photos, which, show_progress="hidden", **CHEAP
+    )
     with gr.Tabs():
         with gr.Tab("Outliers"):
             form = Form("outliers", ("rate", "show"), Classes("outliers", "score"))
@@ -33,7 +35,9 @@ def tab(studio: Studio) -> None:
             one = gr.File(label="Only the neighbours of this image", file_count="single", height=120)
             _action(studio, which, "Find similar images", "similar", form, [one])
         with gr.Tab("Duplicates"):
-            gr.Markdown("In the photos chosen in Photos; the run's codes say what is similar.", elem_classes="head")
+            gr.Markdown(
+                "In the photos chosen in Photos; the run's codes say what is similar.", elem_classes="head"
+            )
             form = Form("duplicates", ("near", "similar", "show"))
             form.build()
             _action(studio, which, "Find duplicates", "duplicates", form, [])
@@ -73,8 +77,7 @@ def _action(studio: Studio, which: Any, label: str, command: str, form: Form, mo
 def _results(done: Done, mine: Path) -> list[Any]:
     """The page in a frame, and both files to keep."""
     files: dict[str, Path] = {file.suffix: file for file in done.files}
-    download: Callable[[str], Any] = lambda end: gr.update(value=str(files[end]), visible=True)
     if ".html" not in files:
         return [pre(done.out), gr.skip(), gr.skip()]
-    return [page(files[".html"], mine), download(".csv"), download(".html")]
-
+    kept = [gr.update(value=str(files[end]), visible=True) for end in (".csv", ".html")]
+    return [page(files[".html"], mine), *kept]

@@ -3,13 +3,13 @@
 import html
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]
 
 from copyfold.catalogue import own
 from copyfold.errors import CopyfoldError
 from copyfold.studies import runner
 from copyfold.studies.base import Study
-from copyfold.studio.answers import pre, said
+from copyfold.studio.answers import pre, said, table
 from copyfold.studio.context import CHEAP, Studio
 from copyfold.studio.thumbnails import picture
 
@@ -19,8 +19,8 @@ NUMBERS = 40
 def tab(studio: Studio) -> None:
     """Draw the tab."""
     gr.Markdown(
-        "Claims about autoencoders, each measured by a study with a control. Measuring one takes minutes to hours, on "
-        "the command line; findings below the root are shown here.",
+        "Claims about autoencoders, each measured by a study with a control. Measuring one takes minutes to "
+        "hours, on the command line; findings below the root are shown here.",
         elem_classes="head",
     )
     with gr.Row():
@@ -38,7 +38,10 @@ def tab(studio: Studio) -> None:
         if study is None:
             return [gr.skip()] * 3
         code = f"from copyfold.studies import runner\nprint(runner.studies()[{name!r}].said())\n"
-        shown = [gr.update(value=f"copyfold study {name} --budget tiny", visible=True), gr.update(value=code, visible=True)]
+        shown = [
+            gr.update(value=f"copyfold study {name} --budget tiny", visible=True),
+            gr.update(value=code, visible=True),
+        ]
         return [*shown, _page(studio, str(name), study)]
 
     again.click(listed, None, claim, **CHEAP)
@@ -72,12 +75,8 @@ def _page(studio: Studio, name: str, study: Study) -> str:
         parts.append(said(f"{found['verdict']}: measured in {studio.root.name(folder)}"))
         parts += [picture(file.read_bytes(), file.stem, wide=True) for file in sorted(folder.glob("*.png"))]
         numbers = list(found["numbers"].items())[:NUMBERS]
-        rows = "".join(
-            f"<tr><td>{html.escape(key)}</td><td class='number'>{value.value:.4g}</td>"
-            f"<td class='number'>{value.low:.4g} to {value.high:.4g}</td></tr>"
-            for key, value in numbers
-        )
-        parts.append(f"<div class='scroll'><table class='plain'><tr><th>number</th><th>value</th><th>interval</th></tr>{rows}</table></div>")
+        rows = ((key, value.value, f"{value.low:.4g} to {value.high:.4g}") for key, value in numbers)
+        parts.append(table(("number", "value", "interval"), rows))
     if not findings:
         parts.append(said("Not measured below the root yet: the command above measures it."))
     doc = (type(study).__doc__ or "").strip().splitlines()

@@ -1,17 +1,16 @@
 """Look: what a run learned, as a report; one probe; its layers."""
 
-import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]
 
 from copyfold import pictures
 from copyfold.errors import CopyfoldError
 from copyfold.models.outline import outline
 from copyfold.studio import watch
-from copyfold.studio.answers import Answer, page, pre, said
+from copyfold.studio.answers import Answer, page, pre, said, table
 from copyfold.studio.context import CHEAP, HEAVY, OWN, Studio, which_images
 from copyfold.studio.desk import Done
 from copyfold.studio.forms import Classes, Form
@@ -95,7 +94,7 @@ def _layers(studio: Studio) -> None:
     answer = Answer()
     shown = gr.HTML("")
 
-    def layers(run: str | None, request: gr.Request) -> list[Any]:
+    def layers(run: str | None) -> list[Any]:
         try:
             folder = studio.root.run(run)
             model = watch.model(folder)
@@ -103,12 +102,8 @@ def _layers(studio: Studio) -> None:
         except CopyfoldError as error:
             return [said(str(error), "wrong"), *[gr.skip()] * 4]
         drawing = pictures.png(pictures.diagram(stages, str(run), str(model.summary())))
-        rows = "".join(
-            f"<tr><td><code>{html.escape(stage.name)}</code></td><td>{'×'.join(map(str, stage.shape))}</td>"
-            f"<td>{html.escape(stage.what)}</td><td class='number'>{stage.parameters:,}</td></tr>"
-            for stage in stages
-        )
-        table = f"<table class='plain'><tr><th>layer</th><th>output</th><th>what</th><th>parameters</th></tr>{rows}</table>"
+        rows = ((stage.name, "×".join(map(str, stage.shape)), stage.what, stage.parameters) for stage in stages)
+        listed = table(("layer", "output", "what", "parameters"), rows)
         hint = "The names are those that probes take as <code>layer</code>."
         command = f"copyfold models {type(model).__name__} --size {'x'.join(map(str, model.shape[1:]))}"
         python = (
@@ -116,6 +111,6 @@ def _layers(studio: Studio) -> None:
             f"print(*outline(cf.runs.open({run!r}).model), sep='\\n')\n"
         )
         told = ["", gr.update(visible=True), command, python]
-        return [*told, picture(drawing, "", wide=True) + f'<p class="facts">{hint}</p><div class="scroll">{table}</div>']
+        return [*told, picture(drawing, "", wide=True) + f'<p class="facts">{hint}</p>{listed}']
 
     go.click(layers, studio.run, [*answer.outputs, shown], **CHEAP)

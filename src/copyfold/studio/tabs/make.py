@@ -1,4 +1,4 @@
-"""Make: images and films from noise, from codes and from photos; between two photos; along directions of the code."""
+"""Make: images and films from noise, codes and photos; between two photos; along directions of the code."""
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, wraps
@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]
 import torch
 from PIL import Image
 from torch import Tensor
@@ -54,13 +54,17 @@ def _samplers(studio: Studio) -> None:
             form.build("Sampler")
             which = which_images("Where it starts from photos, or is fitted to some")
             kind = gr.Radio(
-                [("a film", "mp4"), ("a film that loops (GIF)", "gif"), ("a picture", "png")], value="mp4", label="Make"
+                [("a film", "mp4"), ("a film that loops (GIF)", "gif"), ("a picture", "png")],
+                value="mp4",
+                label="Make",
             )
             go = gr.Button("Make", variant="primary")
         with gr.Column(scale=3):
             answer, film, shown, saved = _result()
 
-    def make(request: gr.Request, run: str | None, end: str, own: str, photos: str, *values: Any) -> Iterator[list[Any]]:
+    def make(
+        request: gr.Request, run: str | None, end: str, own: str, photos: str, *values: Any
+    ) -> Iterator[list[Any]]:
         def words() -> list[str]:
             found, start = studio.root.name(studio.root.run(run)), studio.which(own, photos)
             out = f"--out={studio.mine(request) / f'made.{end}'}"
@@ -68,7 +72,12 @@ def _samplers(studio: Studio) -> None:
 
         yield from studio.follow(answer, request, words, _made, 3)
 
-    go.click(make, [studio.run, kind, which, studio.photos, *form.inputs], [*answer.outputs, film, shown, saved], **HEAVY)
+    go.click(
+        make,
+        [studio.run, kind, which, studio.photos, *form.inputs],
+        [*answer.outputs, film, shown, saved],
+        **HEAVY,
+    )
 
 
 def _result() -> tuple[Answer, Any, Any, Any]:
@@ -94,13 +103,23 @@ def _made(done: Done) -> list[Any]:
 def _between(studio: Studio) -> None:
     gr.Markdown("Click two of the run's held-out photos: the first, then the second.", elem_classes="head")
     load = gr.Button("Show the run's photos")
-    gallery = gr.Gallery(label="Photos", columns=8, height=240, fit_columns=False, allow_preview=False, buttons=[], interactive=False)
+    gallery = gr.Gallery(
+        label="Photos",
+        columns=8,
+        height=240,
+        fit_columns=False,
+        allow_preview=False,
+        buttons=[],
+        interactive=False,
+    )
     pair = gr.State(())
     told = gr.HTML("")
     t = gr.Slider(0, 1, value=0.5, step=0.02, label="From the first to the second")
     shown = gr.HTML("")
     with gr.Group():
-        kind = gr.Radio(["Interpolation", "PixelInterpolation"], value="Interpolation", label="By codes, or by pixels")
+        kind = gr.Radio(
+            ["Interpolation", "PixelInterpolation"], value="Interpolation", label="By codes, or by pixels"
+        )
         go = gr.Button("Make the film", variant="primary")
         answer, film, still, saved = _result()
 
@@ -111,7 +130,7 @@ def _between(studio: Studio) -> None:
 
     def click(before: tuple[int, ...], run: str | None, event: gr.SelectData) -> list[Any]:
         now = (*before, int(event.index))[-2:] if len(before) < 2 else (int(event.index),)
-        x, names = watch.held_out(studio.root.run(run), PHOTOS)
+        _, names = watch.held_out(studio.root.run(run), PHOTOS)
         words = " to ".join(names[k] for k in now if k < len(names))
         return [now, said(f"{words}{' to ...: click the second' if len(now) == 1 else ''}")]
 
@@ -137,7 +156,9 @@ def _between(studio: Studio) -> None:
     gallery.select(click, [pair, studio.run], [pair, told], **CHEAP).then(
         _quiet(step), [studio.run, pair, t], shown, show_progress="hidden", **CHEAP
     )
-    t.input(_quiet(step), [studio.run, pair, t], shown, show_progress="hidden", trigger_mode="always_last", **CHEAP)
+    t.input(
+        _quiet(step), [studio.run, pair, t], shown, show_progress="hidden", trigger_mode="always_last", **CHEAP
+    )
     go.click(make, [studio.run, pair, kind], [*answer.outputs, film, still, saved], **HEAVY)
 
 
@@ -177,8 +198,8 @@ image = model.decode(unflatten(flat(z) + move, z))
 
 def _directions(studio: Studio) -> None:
     gr.Markdown(
-        "The directions in which the codes of training images vary most (their principal components), each in units "
-        "of its standard deviation, added to the code of one photo.",
+        "The directions in which the codes of training images vary most (their principal components), each in "
+        "units of its standard deviation, added to the code of one photo.",
         elem_classes="head",
     )
     with gr.Row(equal_height=False):
@@ -228,7 +249,9 @@ def _axes(folder: Path, stamp: int) -> Tensor:
     with torch.no_grad(), model.using("running"):
         one = flat(model.encode(x[:1]))
         if one.shape[1] * len(x) > LARGEST:
-            raise UsageError(f"the code of this model has {one.shape[1]:,} numbers: too many for sliders on a page")
+            raise UsageError(
+                f"the code of this model has {one.shape[1]:,} numbers: too many for sliders on a page"
+            )
         codes = flat(model.encode(x))
     _, s, v = torch.linalg.svd(codes - codes.mean(0), full_matrices=False)
     return (s[:, None] * v / max(1, len(codes) - 1) ** 0.5)[:DIRECTIONS]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]
 
 from copyfold.data.reading.folders import IMAGES
 from copyfold.errors import CopyfoldError
@@ -22,7 +22,10 @@ def tab(studio: Studio) -> None:
     with gr.Row(equal_height=False):
         with gr.Column():
             dropped = gr.File(
-                file_count="multiple", file_types=[*sorted(IMAGES), ".zip"], label="Drop images, or one .zip", height=180
+                file_count="multiple",
+                file_types=[*sorted(IMAGES), ".zip"],
+                label="Drop images, or one .zip",
+                height=180,
             )
         with gr.Column():
             path = gr.Textbox(

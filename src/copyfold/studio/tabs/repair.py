@@ -1,4 +1,4 @@
-"""Repair: denoise a photo, fill in what is painted over, sharpen or enlarge; before and after beside each other."""
+"""Repair: denoise a photo, fill in what is painted over, sharpen or enlarge; before and after as one."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]
 import numpy as np
 from PIL import Image
 
@@ -57,7 +57,11 @@ def tab(studio: Studio) -> None:
     dropped.upload(drop, dropped, [photo, told, editor], **CHEAP)
     name.input(choose, [name, studio.photos], [photo, told, editor], **CHEAP)
     studio.photos.change(
-        lambda photos: gr.update(choices=_names(photos), value=None), studio.photos, name, show_progress="hidden", **CHEAP
+        lambda photos: gr.update(choices=_names(photos), value=None),
+        studio.photos,
+        name,
+        show_progress="hidden",
+        **CHEAP,
     )
 
 
@@ -88,7 +92,8 @@ def _inpaint(studio: Studio, photo: Any, by: Any) -> Any:
     with gr.Row(equal_height=False):
         with gr.Column():
             editor = gr.ImageEditor(
-                label="Paint", type="pil", sources=(), transforms=(), layers=False, height=480, canvas_size=(420, 420),
+                label="Paint", type="pil", sources=(), transforms=(), layers=False, height=480,
+                canvas_size=(420, 420),
                 brush=gr.Brush(default_size=24, colors=["#d55e00"], color_mode="fixed"), buttons=[],
             )  # fmt: skip
             sizes = [("192 pixels", 192), ("320 pixels", 320), ("its own size", 0)]
@@ -98,7 +103,9 @@ def _inpaint(studio: Studio, photo: Any, by: Any) -> Any:
         with gr.Column():
             answer, both, saved = _result()
 
-    def fill(request: gr.Request, file: str, painted: Any, most: int, model: str, run: str | None, *values: Any) -> Iterator[list[Any]]:
+    def fill(
+        request: gr.Request, file: str, painted: Any, most: int, model: str, run: str | None, *values: Any
+    ) -> Iterator[list[Any]]:
         folder = studio.mine(request)
         small, mask = folder / f"{Path(file).stem}-small.png", folder / "mask.png"
 
@@ -141,7 +148,9 @@ def _solve(studio: Studio, photo: Any, by: Any) -> None:
 
 def _result() -> tuple[Answer, Any, Any]:
     answer = Answer()
-    both = gr.ImageSlider(label="Before and after", type="pil", interactive=False, buttons=["fullscreen"], visible=False)
+    both = gr.ImageSlider(
+        label="Before and after", type="pil", interactive=False, buttons=["fullscreen"], visible=False
+    )
     return answer, both, gr.DownloadButton("The result", visible=False)
 
 
@@ -179,7 +188,9 @@ def _decoded(file: Path) -> Image.Image:
 def _mask(painted: Any, size: tuple[int, int]) -> Image.Image:
     """White where nothing was painted, black where something was, in the size of the photo."""
     layers = (painted or {}).get("layers") or []
-    over = [np.asarray(layer.convert("RGBA").resize(size, Image.Resampling.NEAREST))[..., 3] > 0 for layer in layers]
+    over = [
+        np.asarray(layer.convert("RGBA").resize(size, Image.Resampling.NEAREST))[..., 3] > 0 for layer in layers
+    ]
     missing = np.any(over, axis=0) if over else np.zeros(size[::-1], bool)
     if not missing.any():
         raise UsageError("nothing is painted: paint over what is to be filled in")

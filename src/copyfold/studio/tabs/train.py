@@ -1,18 +1,17 @@
 """Train: a recipe and a few choices; start, stop, resume; the loss and the reconstructions as they come."""
 
-import html
 import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports]
 
 from copyfold.cli._parsing import RECIPES, recipes
 from copyfold.errors import CopyfoldError
 from copyfold.studio import watch
-from copyfold.studio.answers import Answer, said
+from copyfold.studio.answers import Answer, said, table
 from copyfold.studio.context import CHEAP, Studio
 from copyfold.studio.forms import Classes, Form
 from copyfold.studio.thumbnails import picture
@@ -27,13 +26,15 @@ def tab(studio: Studio) -> None:
     """Draw the tab."""
     form = Form("train", FLAGS, Classes("train", "model", optional=True), Classes("train", "core", optional=True))
     gr.Markdown(
-        "Train an autoencoder on the chosen photos. A training goes on if you close this page, or stop the studio.",
+        "Train an autoencoder on the chosen photos. A training goes on if you close this page or the studio.",
         elem_classes="head",
     )
     with gr.Row(equal_height=False):
         with gr.Column(scale=2):
             with gr.Row():
-                name = gr.Textbox(_free(studio), label="Name of the run", info=f"A new folder in {studio.root.folder}.")
+                name = gr.Textbox(
+                    _free(studio), label="Name of the run", info=f"A new folder in {studio.root.folder}."
+                )
                 recipe = gr.Dropdown(
                     [("none: a U-Net that copies", ""), *recipes()], value="", label="Recipe",
                     info="Options that belong together.",
@@ -89,7 +90,11 @@ def tab(studio: Studio) -> None:
         now = f"{run} {watch.stamp(folder, 'log.csv')} {watch.stamp(folder, 'model/model.safetensors')} {queued}"
         if now == before:
             return [gr.skip()] * 5
-        return [queued, _state(studio, run), _shown(watch.curve, folder), _shown(watch.reconstructions, folder), now]
+        drawn = [
+            _shown(watch.curve, folder, "The error of reconstruction as training goes on."),
+            _shown(watch.reconstructions, folder, "As last saved."),
+        ]
+        return [queued, _state(studio, run), *drawn, now]
 
     watched: dict[str, Any] = {"inputs": [studio.run, seen], "outputs": [queue, state, curve, images, seen]}
     gr.Timer(SECONDS).tick(look, **watched, show_progress="hidden", **CHEAP)
@@ -154,12 +159,18 @@ def _state(studio: Studio, run: str) -> str:
         return said(f"{run}: {reached}")
     state = studio.trainings.state(job)
     if state == "failed":
-        last = next(reversed(studio.trainings.said(job, "err")), "it was killed; resume goes on where it was saved")
+        last = next(
+            reversed(studio.trainings.said(job, "err")), "it was killed; resume goes on where it was saved"
+        )
         return said(f"{run}: {last.removeprefix('copyfold: ')}", "wrong")
     if state == "running":
         heard = next((line for line in reversed(studio.trainings.said(job, "err")) if line.strip()), "starting")
         return said(f"{run} is being trained: {reached or heard}", "working")
-    words = {"waiting": "waits for its turn", "done": "is trained", "stopped": "was stopped and saved; resume goes on"}
+    words = {
+        "waiting": "waits for its turn",
+        "done": "is trained",
+        "stopped": "was stopped and saved; resume goes on",
+    }
     return said(f"{run} {words[state]}" + (f": {reached}" if reached else ""))
 
 
@@ -168,17 +179,13 @@ def _queue(studio: Studio) -> str:
     jobs: Sequence[Job] = studio.trainings.jobs()[-ROWS:]
     if not jobs:
         return said("No training yet.")
-    rows = "".join(
-        f'<tr><td>{html.escape(job.run)}</td><td class="{studio.trainings.state(job)}">{studio.trainings.state(job)}</td></tr>'
-        for job in reversed(jobs)
-    )
-    return f'<table class="plain"><tr><th>training</th><th>state</th></tr>{rows}</table>'
+    return table(("training", "state"), ((job.run, studio.trainings.state(job)) for job in reversed(jobs)))
 
 
-def _shown(draw: Callable[[Path], bytes | None], run: Path) -> str:
+def _shown(draw: Callable[[Path], bytes | None], run: Path, caption: str) -> str:
+    """A picture of a run, where there is one yet."""
     try:
         found = draw(run)
     except CopyfoldError as error:
         return said(str(error), "wrong")
-    captions = {watch.curve: "The error of reconstruction as training goes on.", watch.reconstructions: "As last saved."}
-    return picture(found, captions[draw], wide=True) if found else ""
+    return picture(found, caption, wide=True) if found else ""
