@@ -5,7 +5,8 @@
 Every visitor opens the page and does cheap actions one after another, as the browser sends them: looks for runs,
 chooses photos and gets thumbnails, looks at the training, reads about a recipe. Now and then one asks for a heavy
 action, which is done, or answered that the queue is full. Said are the number of actions, errors, the median and the
-99th percentile of a cheap action's seconds, and the memory of the studio after a fifth of the time and at the end.
+99th percentile of a cheap action's seconds, the seconds that the studio computed (on a machine that does other work
+too they say more), and its memory after a fifth of the time and at the end.
 Needs copyfold[studio].
 """
 
@@ -109,6 +110,12 @@ def _heard(url: str) -> Iterator[dict[str, Any]]:
                 yield json.loads(line.removeprefix(b"data: "))
 
 
+def work(process: int) -> float:
+    """The seconds that a process has computed."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory(process: int) -> float:
     """The resident memory of a process in MB."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
@@ -136,7 +143,7 @@ def main() -> None:
         address = f"http://127.0.0.1:{port}/"
         with urllib.request.urlopen(f"{address}config", timeout=60) as answer:
             config = json.loads(answer.read())
-        began = time.monotonic()
+        began, before = time.monotonic(), work(studio.pid)
         visitors = [
             Visitor(address, config, number, began + options.seconds) for number in range(options.visitors)
         ]
@@ -146,7 +153,7 @@ def main() -> None:
         first = memory(studio.pid)
         for visitor in visitors:
             visitor.join(options.seconds + 120)
-        last = memory(studio.pid)
+        last, computed = memory(studio.pid), work(studio.pid) - before
         studio.send_signal(signal.SIGINT)
         studio.wait(30)
     cheap = sorted(seconds for visitor in visitors for seconds in visitor.cheap)
@@ -155,6 +162,7 @@ def main() -> None:
     print(f"{options.visitors} visitors, {options.seconds:g} s: {len(cheap)} cheap actions, {heavy} heavy, of which "
           f"{full} were told that the queue is full; {len(errors)} errors")  # fmt: skip
     print(f"a cheap action: median {statistics.median(cheap):.3f} s, 99 % {cheap[int(0.99 * len(cheap))]:.3f} s")
+    print(f"the studio computed for {computed:.1f} s: {computed / len(cheap):.3f} s an action")
     print(f"memory: {first:.0f} MB after a fifth of the time, {last:.0f} MB at the end")
     print(*errors[:5], sep="\n")
 

@@ -18,6 +18,7 @@ from copyfold.studio.limits import PIXELS
 
 SIDE = 112
 SHOWN = 24
+KINDS = {b"\xff\xd8": "jpeg", b"GIF": "gif"}
 
 
 def thumbnails(source: str | Path | None, most: int = SHOWN) -> str:
@@ -38,19 +39,26 @@ def picture(found: "Picture | Image.Image | bytes", caption: str, wide: bool = F
     if isinstance(found, bytes):
         data = found
     else:
-        image = found if isinstance(found, Image.Image) else Image.fromarray(found)
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        data = buffer.getvalue()
+        data = _encoded(found if isinstance(found, Image.Image) else Image.fromarray(found), "PNG")
     text = html.escape(readable(caption))
-    coded = base64.b64encode(data).decode()
     kind = ' class="wide"' if wide else ""
-    shown = f'<img src="data:image/png;base64,{coded}" alt="{text}">'
+    shown = f'<img src="data:image/{_kind(data)};base64,{base64.b64encode(data).decode()}" alt="{text}">'
     return f"<figure{kind}>{shown}<figcaption>{text}</figcaption></figure>"
 
 
 def _figure(small: Image.Image, name: str) -> str:
-    return picture(small, Path(name).name)
+    return picture(_encoded(small, "JPEG"), Path(name).name)
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=88)
+    return buffer.getvalue()
+
+
+def _kind(data: bytes) -> str:
+    """Of an encoded picture, as the browser is told."""
+    return next((name for begin, name in KINDS.items() if data.startswith(begin)), "png")
 
 
 def _small(source: Any, index: int) -> Image.Image | None:
