@@ -112,7 +112,8 @@ class Page:
         self.page.wait_for_function(
             "() => ![...document.querySelectorAll('.said.working')].some(e => e.offsetParent)", timeout=seconds * 1000
         )
-        assert not self.page.locator(".said.wrong").locator("visible=true").all_inner_texts()
+        wrong = self.page.locator(".said.wrong").locator("visible=true").all_inner_texts()
+        assert wrong == []
         return " ".join(self.page.locator(".said").locator("visible=true").all_inner_texts())
 
     def by_hand(self) -> str:
@@ -204,7 +205,7 @@ def test_from_thirty_photos_to_what_they_give(opened, visit, root, dropped, sche
     page.shot("look")
 
     page.tab("Find")
-    page.fill("Normal images", "normal")
+    page.fill("Compared with", "normal")
     page.fill("rate", "0.2")
     page.press("Find outliers")
     page.done()

@@ -25,8 +25,8 @@ def tab(studio: Studio) -> None:
             form = Form("outliers", ("rate", "show"), Classes("outliers", "score"))
             form.build("Score")
             normal = gr.Textbox(
-                label="Normal images", placeholder="those that the run was trained on", max_length=1000,
-                info="A folder or .zip below the root, to compare with.",
+                label="Compared with", placeholder="those that the run was trained on", max_length=1000,
+                info="A folder or .zip of usual images, below the root.",
             )  # fmt: skip
             _action(studio, which, "Find outliers", "outliers", form, [normal])
         with gr.Tab("Similar"):
