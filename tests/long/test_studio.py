@@ -229,7 +229,7 @@ def test_two_photos_and_the_directions_of_the_code(opened, visit, dropped):
     page.page.get_by_text("Chosen: the digits").wait_for()
     page.tab("Train")
     page.page.get_by_label("Recipe").click()
-    page.page.get_by_role("option", name="vae").click()
+    page.page.get_by_role("option", name="vae", exact=True).click()
     page.fill("minutes", "0.1")
     page.press("Start")
     page.page.get_by_text("runs/1 is trained").wait_for(timeout=120_000)

@@ -54,8 +54,8 @@ def shown(words: Sequence[str], hidden: Path) -> str:
 
 
 def _plain(text: str, hidden: Path) -> str:
-    """A text in which dropped files have their names alone: where they are is of no use to a person."""
-    return text.replace(f"{hidden}{os.sep}", "")
+    """A text in which dropped files have their names alone, and those below the root, where we are, theirs in it."""
+    return text.replace(f"{hidden}{os.sep}", "").replace(f"{Path.cwd()}{os.sep}", "")
 
 
 class Answer:

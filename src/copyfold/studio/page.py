@@ -32,7 +32,7 @@ def page(studio: Studio) -> gr.Blocks:
     ) as blocks:
         studio.photos = gr.State("")
         with gr.Row(elem_classes="bar"):
-            where = f"{html.escape(copyfold.__version__)}, in {html.escape(str(studio.root.folder))}"
+            where = f"{html.escape(copyfold.__version__)}, in {html.escape(studio.root.shown)}"
             gr.HTML(f'<div class="top"><h1>copyfold studio</h1><span class="facts">{where}</span></div>')
             dark = gr.Button("Light or dark", size="md", scale=0, min_width=160)
         with gr.Row(elem_classes="bar"):

@@ -19,16 +19,23 @@ class Root:
         if not self.folder.is_dir():
             raise UsageError(f"--root {folder} is invalid: expected a folder that exists")
 
+    @property
+    def shown(self) -> str:
+        """Where it is, as a person writes it: below the home folder with ~."""
+        home = Path.home()
+        inside = self.folder != home and self.folder.is_relative_to(home)
+        return readable(f"~/{self.folder.relative_to(home)}" if inside else str(self.folder))
+
     def inside(self, given: str) -> Path:
         """The path that a text means; UsageError where it is not below the root once links are followed."""
         text = given.strip()
         if "://" in text:
-            raise UsageError(f"{text} is an address, and the studio opens none: give a folder below {self.folder}")
+            raise UsageError(f"{text} is an address, and the studio opens none: give a folder below {self.shown}")
         if "\0" in text or len(text) > os.pathconf(self.folder, "PC_PATH_MAX"):
             raise UsageError("this is not a path: give a folder below the root")
         path = Path(os.path.realpath(self.folder / text))
         if not path.is_relative_to(self.folder):
-            raise UsageError(f"{text} is not below the root, {self.folder}: give a folder in it")
+            raise UsageError(f"{text} is not below the root, {self.shown}: give a folder in it")
         if any(part.startswith(".") for part in path.relative_to(self.folder).parts):
             raise UsageError(f"{text} is hidden: give a folder whose name begins with no dot")
         return path
@@ -37,7 +44,7 @@ class Root:
         """A folder or file of images below the root; UsageError where a link in it leads out."""
         path = self.inside(given)
         if not path.exists():
-            raise UsageError(f"{given} does not exist below {self.folder}: give a folder or a .zip in it")
+            raise UsageError(f"{given} does not exist below {self.shown}: give a folder or a .zip in it")
         for count, (entry, link) in enumerate(_below(path), 1):
             if count > ENTRIES:
                 raise UsageError(f"{given} has more than {ENTRIES:,} files: use the command line for it")

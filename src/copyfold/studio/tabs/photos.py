@@ -30,7 +30,7 @@ def tab(studio: Studio) -> None:
         with gr.Column():
             path = gr.Textbox(
                 label="Or a folder, .zip or array below the root",
-                info=f"The root is {studio.root.folder}.",
+                info=f"The root is {studio.root.shown}.",
                 placeholder="photos",
                 max_length=1000,
             )

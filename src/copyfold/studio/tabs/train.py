@@ -33,7 +33,7 @@ def tab(studio: Studio) -> None:
         with gr.Column(scale=2):
             with gr.Row():
                 name = gr.Textbox(
-                    _free(studio), label="Name of the run", info=f"A new folder in {studio.root.folder}."
+                    _free(studio), label="Name of the run", info=f"A new folder in {studio.root.shown}."
                 )
                 recipe = gr.Dropdown(
                     [("none: a U-Net that copies", ""), *recipes()], value="", label="Recipe",
