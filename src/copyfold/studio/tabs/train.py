@@ -73,7 +73,7 @@ def tab(studio: Studio) -> None:
 
     def end(run: str | None) -> Any:
         try:
-            return said(studio.trainings.stop(str(run)))
+            return said(studio.trainings.stop(run or "no run"))
         except CopyfoldError as error:
             return said(str(error), "wrong")
 
