@@ -4,9 +4,9 @@
 
 Every visitor opens the page and does cheap actions one after another, as the browser sends them: looks for runs,
 chooses photos and gets thumbnails, looks at the training, reads about a recipe. Now and then one asks for a heavy
-action, which is done, or answered that the queue is full. Said are the number of actions, errors, the median and the
-99th percentile of a cheap action's seconds, the seconds that the studio computed (on a machine that does other work
-too they say more), and its memory after a fifth of the time and at the end.
+action, which is done, or answered that the queue is full. Said are the number of actions, errors, the median and
+the 99th percentile of a cheap action's seconds, the seconds that the studio computed (on a machine that does other
+work too they say more), and its memory after a fifth of the time and at the end.
 Needs copyfold[studio].
 """
 
@@ -159,8 +159,8 @@ def main() -> None:
     cheap = sorted(seconds for visitor in visitors for seconds in visitor.cheap)
     errors = [error for visitor in visitors for error in visitor.errors]
     heavy, full = (sum(getattr(visitor, name) for visitor in visitors) for name in ("heavy", "full"))
-    print(f"{options.visitors} visitors, {options.seconds:g} s: {len(cheap)} cheap actions, {heavy} heavy, of which "
-          f"{full} were told that the queue is full; {len(errors)} errors")  # fmt: skip
+    print(f"{options.visitors} visitors, {options.seconds:g} s: {len(cheap)} cheap actions, {len(errors)} errors")
+    print(f"{heavy} heavy actions, of which {full} were told that the queue is full")
     print(f"a cheap action: median {statistics.median(cheap):.3f} s, 99 % {cheap[int(0.99 * len(cheap))]:.3f} s")
     print(f"the studio computed for {computed:.1f} s: {computed / len(cheap):.3f} s an action")
     print(f"memory: {first:.0f} MB after a fifth of the time, {last:.0f} MB at the end")

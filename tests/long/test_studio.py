@@ -110,7 +110,8 @@ class Page:
         told = self.page.locator(".said.working").locator("visible=true")
         told.first.wait_for()
         self.page.wait_for_function(
-            "() => ![...document.querySelectorAll('.said.working')].some(e => e.offsetParent)", timeout=seconds * 1000
+            "() => ![...document.querySelectorAll('.said.working')].some(e => e.offsetParent)",
+            timeout=seconds * 1000,
         )
         wrong = self.page.locator(".said.wrong").locator("visible=true").all_inner_texts()
         assert wrong == []
@@ -157,7 +158,9 @@ def train(page: Page, minutes: str = "0.2") -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_from_thirty_photos_to_what_they_give(opened, visit, root, dropped, scheme):
+def test_from_thirty_photos_to_what_they_give(  # noqa: PLR0915 - it is one walk through the page
+    opened, visit, root, dropped, scheme
+):
     """Dropped, described, trained on, denoised, a film, a report and a page of outliers; and nothing leaves."""
     process, address = opened()
     page = visit(address, scheme)

@@ -54,7 +54,7 @@ def shown(words: Sequence[str], hidden: Path) -> str:
 
 
 def _plain(text: str, hidden: Path) -> str:
-    """A text in which dropped files have their names alone, and those below the root, where we are, theirs in it."""
+    """A text in which dropped files have their names alone, and those below the root their names in it."""
     return text.replace(f"{hidden}{os.sep}", "").replace(f"{Path.cwd()}{os.sep}", "")
 
 

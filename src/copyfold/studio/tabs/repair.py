@@ -149,7 +149,11 @@ def _solve(studio: Studio, photo: Any, by: Any) -> None:
 def _result() -> tuple[Answer, Any, Any]:
     answer = Answer()
     both = gr.ImageSlider(
-        label="Before and after", type="pil", interactive=False, buttons=["fullscreen"], visible=False
+        label="Before and after",
+        type="pil",
+        interactive=False,
+        buttons=["fullscreen"],
+        visible=False,
     )
     return answer, both, gr.DownloadButton("The result", visible=False)
 
