@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -221,8 +222,11 @@ def test_from_thirty_photos_to_what_they_give(  # noqa: PLR0915 - it is one walk
     assert page.outside == []
     assert page.wrong == []
     page.page.context.close()
+    temporary = Path(tempfile.gettempdir())
+    wait(lambda: not list(temporary.glob(f"copyfold-studio-{process.pid}-*/*/photos")))
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
+    assert not list(temporary.glob(f"copyfold-studio-{process.pid}-*"))
 
 
 def test_two_photos_and_the_directions_of_the_code(opened, visit, dropped):

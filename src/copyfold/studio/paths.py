@@ -58,10 +58,10 @@ class Root:
         return str(found.relative_to(self.folder)) if found.is_relative_to(self.folder) else str(found)
 
     def run(self, given: str | None) -> Path:
-        """The folder of a run below the root; UsageError where there is none."""
+        """The folder of a run below the root; UsageError where there is none, and where a link in it leads out."""
         if not given:
             raise UsageError("no run is chosen: choose one above, or train one")
-        path = self.inside(given)
+        path = self.images(given) if self.inside(given).exists() else self.inside(given)
         if not (path / "recipe.yaml").is_file():
             raise UsageError(f"{given} is not a run yet: there is no recipe.yaml in it")
         return path

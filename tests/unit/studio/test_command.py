@@ -1,5 +1,6 @@
 """The command `copyfold studio`: what it refuses, and what other commands do not import for it."""
 
+import socket
 import subprocess
 import sys
 
@@ -32,6 +33,26 @@ def test_no_root(capsys, tmp_path):
     code, err = said(capsys, "--root", str(tmp_path / "none"), "--port=0")
     assert (code, len(err)) == (2, 1)
     assert "expected a folder that exists" in err[0]
+
+
+def test_a_port_that_is_taken(tmp_path):
+    pytest.importorskip("gradio")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        line = [
+            sys.executable,
+            "-m",
+            "copyfold",
+            "studio",
+            "--root",
+            tmp_path,
+            "--port",
+            str(taken.getsockname()[1]),
+        ]
+        ended = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert "is in use: give another" in ended.stderr.splitlines()[-1]
 
 
 def test_its_help_needs_no_gradio(capsys):

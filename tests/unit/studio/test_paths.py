@@ -72,6 +72,17 @@ def test_runs_are_found_the_newest_first_and_over_no_link(root, tmp_path):
         root.run(None)
 
 
+def test_a_run_with_a_link_out_of_the_root_is_refused(root):
+    (root.folder / "run").mkdir()
+    (root.folder / "run" / "recipe.yaml").write_text("{}")
+    assert root.run("run") == root.folder / "run"
+    (root.folder / "run" / "report.html").symlink_to("/etc/passwd")
+    with pytest.raises(UsageError, match="a link that leads out of the root"):
+        root.run("run")
+    with pytest.raises(UsageError, match="is not a run yet"):
+        root.run("none")
+
+
 def test_a_new_run_takes_no_place_that_is_taken(root):
     assert root.new("runs/1") == root.folder / "runs" / "1"
     for given in ("photos", "", ".", "../x", "photos/a.png"):

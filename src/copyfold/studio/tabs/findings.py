@@ -60,7 +60,7 @@ def _findings(studio: Studio, name: str) -> list[tuple[Any, dict[str, Any]]]:
     for folder in studio.root.found("finding.json"):
         if folder.name == name:
             try:
-                found.append((folder, runner.read(folder)))
+                found.append((studio.root.images(studio.root.name(folder)), runner.read(folder)))
             except (CopyfoldError, ValueError, KeyError):
                 continue
     return found
