@@ -9,6 +9,7 @@ from copyfold import catalogue, runs
 from copyfold.catalogue import Recorded
 from copyfold.cli import _parsing, _photos
 from copyfold.cli.denoise import IMAGES
+from copyfold.data.sampling import REFERENCE
 from copyfold.errors import CopyfoldError
 from copyfold.studio.forms import parser
 
@@ -143,18 +144,26 @@ def write_sample(options: dict[str, Any]) -> Lines:
     noise = options["start"] is None or fitted
     written = f"cf.film(sampler(run.model, x, rng), {out!r}, fps={options['fps']})"
     strip = f"cf.save_picture(cf.strip(sampler(run.model, x, rng)), {out!r})"
-    lines = [
-        "import torch",
-        *(images if fitted or not (noise and sampler.generates()) else images[:1]),
-        f"rng = torch.Generator().manual_seed({options['seed']})",
-        f"sampler = {text(sampler)}",
-    ]
-    if fitted:
-        lines[-1] = lines[-1][:-1] + (", " if not lines[-1].endswith("(") else "")
-        lines[-1] = lines[-1].replace("(, ", "(") + "reference=photos.sample('train', 4096).images)"
+    generates = noise and sampler.generates()
     generate = f"sampler.noise({options['count']}, run.model.shape, rng)"
-    lines.append(f"x = {generate if noise and sampler.generates() else sample}")
-    return [*lines, strip if out.endswith(".png") and not sampler.generates() else written]
+    return [
+        "import torch",
+        *(images if fitted or not generates else images[:1]),
+        *([f"run.model.statistics = {options['statistics']!r}"] if options["statistics"] else []),
+        f"rng = torch.Generator().manual_seed({options['seed']})",
+        f"sampler = {_equipped(sampler)}",
+        f"x = {generate if generates else sample}",
+        strip if out.endswith(".png") and not sampler.generates() else written,
+    ]
+
+
+def _equipped(thing: Recorded) -> str:
+    """A sampler or probe as Python; one that needs training images is given them, as the command does."""
+    made = text(thing)
+    if getattr(thing, "reference", 0) is not None:
+        return made
+    comma = "" if made.endswith("()") else ", "
+    return f"{made[:-1]}{comma}reference=photos.sample('train', {REFERENCE}).images)"
 
 
 def write_probe(options: dict[str, Any]) -> Lines:
@@ -164,7 +173,7 @@ def write_probe(options: dict[str, Any]) -> Lines:
         "import torch",
         *with_run(options, options["data"]),
         f"x = photos.sample({which!r}, {options['count']}, {options['seed']}).images",
-        f"probe = {text(options['probe'])}",
+        f"probe = {_equipped(options['probe'])}",
         f"reading = probe(run.model, x, torch.Generator().manual_seed({options['seed']}))",
         "print({name: value.mean().item() for name, value in reading.numbers.items()})",
         "cf.save_picture(cf.comparison(reading.images), 'probe.png')",
