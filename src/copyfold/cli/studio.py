@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from types import FrameType
 
-from copyfold.cli import _parsing
+from copyfold.cli import _imports, _parsing
 from copyfold.errors import UsageError
+from copyfold.files import absolute
 
 MOST = 65_535
 
@@ -27,6 +28,7 @@ def command(arguments: Sequence[str]) -> int:
         raise UsageError(f"--port {options.port} is invalid: expected a number from 0 to {MOST}")
     if find_spec("gradio") is None:
         raise UsageError("the studio needs gradio, which is not installed: pip install copyfold[studio]")
+    _imports.given[:] = [str(absolute(name)) if name.endswith(".py") else name for name in _imports.given]
     from copyfold.studio import served
 
     def ended(_number: int, _frame: FrameType | None) -> None:

@@ -11,7 +11,7 @@ import gradio as gr  # pyright: ignore[reportMissingImports]
 
 from copyfold.errors import CopyfoldError
 from copyfold.files import readable, write_text
-from copyfold.studio.desk import Desk, Done
+from copyfold.studio.desk import Desk, Done, imports
 from copyfold.studio.python import python
 
 STATES = ("running", "failed")
@@ -50,7 +50,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def shown(words: Sequence[str], hidden: Path) -> str:
     """The command as one types it, with dropped files by their names alone."""
-    return shlex.join(["copyfold", *(_plain(word, hidden) for word in words)])
+    return shlex.join(["copyfold", *(_plain(word, hidden) for word in [*words, *imports()])])
 
 
 def _plain(text: str, hidden: Path) -> str:

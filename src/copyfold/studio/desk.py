@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from copyfold.cli import _imports
 from copyfold.errors import CopyfoldError
 
 WAITING = 4
@@ -53,14 +54,14 @@ class Desk:
         self._tickets: list[object] = []
         self._lock = threading.Lock()
 
-    def work(self, words: Sequence[str], own: Sequence[str] = ()) -> Generator["str | Done"]:
+    def work(self, words: Sequence[str]) -> Generator["str | Done"]:
         """Run `copyfold WORDS` in the root: yield what it does as sentences, at last how it ended.
 
         CopyfoldError where too many wait. The process ends with the generator.
         """
         with self._turn() as ticket:
             yield from self._before(ticket)
-            yield from _running([*words, *own], self.folder)
+            yield from _running(words, self.folder)
 
     @contextmanager
     def _turn(self) -> Generator[object]:
@@ -89,16 +90,22 @@ class Desk:
 
 
 def environment() -> dict[str, str]:
-    """What a command's process is told: nothing leaves the machine."""
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    """What a command's process is told: nothing leaves the machine, and what can be imported here can be there."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
 
 
 def line(words: Sequence[str]) -> list[str]:
     """The command as a process."""
-    return [sys.executable, "-m", "copyfold", *words]
+    return [sys.executable, "-m", "copyfold", *words, *imports()]
 
 
-def _running(words: list[str], folder: Path) -> Iterator["str | Done"]:
+def imports() -> list[str]:
+    """The words that import what --import was given to the studio."""
+    return [f"{_imports.FLAG}={name}" for name in _imports.given]
+
+
+def _running(words: Sequence[str], folder: Path) -> Iterator["str | Done"]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(  # noqa: S603 - our own command; no shell reads the words
             line(words), stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, env=environment()

@@ -24,9 +24,12 @@ def python(words: Sequence[str]) -> str:
         return f"# {name} is of the command line"
     try:
         options = vars(_parsing.parse(parser(name), rest))
-        return "\n".join(["import copyfold as cf", *writer(options)]) + "\n"
+        lines = writer(options)
     except CopyfoldError as error:
         return f"# {error}"
+    used = [cls for cls in catalogue.others(Recorded) if any(f"{cls.__name__}(" in line for line in lines)]
+    own = [f"from {cls.__module__} import {cls.__name__}" for cls in used]
+    return "\n".join(["import copyfold as cf", *own, *lines]) + "\n"
 
 
 def call(name: str, given: Mapping[str, Any], usual: Mapping[str, Any] | None = None, *first: str) -> str:

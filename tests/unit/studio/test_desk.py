@@ -84,3 +84,11 @@ def test_threads_take_their_turns(tmp_path):
         thread.join()
     seen.sort()
     assert min(b - a for a, b in pairwise(seen)) > 0.09
+
+
+def test_a_command_imports_what_the_studio_was_given(monkeypatch):
+    from copyfold.cli import _imports
+
+    monkeypatch.undo()
+    monkeypatch.setattr(_imports, "given", ["/somewhere/my_models.py"])
+    assert desk.line(["data"])[-2:] == ["data", "--import=/somewhere/my_models.py"]
