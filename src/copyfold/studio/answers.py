@@ -50,10 +50,10 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def shown(words: Sequence[str], hidden: Path) -> str:
     """The command as one types it, with dropped files by their names alone."""
-    return shlex.join(["copyfold", *(_plain(word, hidden) for word in [*words, *imports()])])
+    return shlex.join(["copyfold", *(plain(word, hidden) for word in [*words, *imports()])])
 
 
-def _plain(text: str, hidden: Path) -> str:
+def plain(text: str, hidden: Path) -> str:
     """A text in which dropped files have their names alone, and those below the root their names in it."""
     return text.replace(f"{hidden}{os.sep}", "").replace(f"{Path.cwd()}{os.sep}", "")
 
@@ -74,7 +74,7 @@ class Answer:
 
     def begun(self, words: Sequence[str], hidden: Path) -> list[Any]:
         """What is known before anything is done."""
-        code = _plain(python(words), hidden)
+        code = plain(python(words), hidden)
         return [gr.update(visible=True), shown(words, hidden), code]
 
     def follow(
@@ -90,11 +90,11 @@ class Answer:
             yield [said("working", "working"), *self.begun(words, hidden), *nothing]
             for state in desk.work(words):
                 if isinstance(state, str):
-                    yield [said(_plain(state, hidden), "working"), *[gr.skip()] * 3, *nothing]
+                    yield [said(plain(state, hidden), "working"), *[gr.skip()] * 3, *nothing]
                 elif state.code:
-                    yield [said(f"{_plain(state.message, hidden)}\n{hint}", "wrong"), *[gr.skip()] * 3, *nothing]
+                    yield [said(f"{plain(state.message, hidden)}\n{hint}", "wrong"), *[gr.skip()] * 3, *nothing]
                 else:
-                    yield [said(_plain(state.message, hidden) or "done"), *[gr.skip()] * 3, *show(state)]
+                    yield [said(plain(state.message, hidden) or "done"), *[gr.skip()] * 3, *show(state)]
         except CopyfoldError as error:
             yield [said(str(error), "wrong"), *[gr.skip()] * 3, *nothing]
 
@@ -103,6 +103,6 @@ def page(file: Path, hidden: Path | None = None) -> str:
     """A page that a command wrote, in a frame of its own, in which nothing runs."""
     text = file.read_text(encoding="utf-8")
     if hidden is not None and file.is_relative_to(hidden):
-        text = _plain(text, hidden)
+        text = plain(text, hidden)
         write_text(file, text)
     return f'<iframe class="page" sandbox="" srcdoc="{html.escape(text)}"></iframe>'

@@ -11,7 +11,7 @@ from copyfold.data.reading.folders import IMAGES
 from copyfold.errors import CopyfoldError
 from copyfold.files import readable
 from copyfold.studio import limits
-from copyfold.studio.answers import Answer, pre, said
+from copyfold.studio.answers import Answer, plain, pre, said
 from copyfold.studio.context import CHEAP, HEAVY, Studio
 from copyfold.studio.thumbnails import thumbnails
 
@@ -60,7 +60,11 @@ def tab(studio: Studio) -> None:
 
     def look(photos: str, request: gr.Request) -> Iterator[list[Any]]:
         yield from studio.follow(
-            answer, request, lambda: ["data", *studio.given(photos)], lambda done: [pre(done.out)], 1
+            answer,
+            request,
+            lambda: ["data", *studio.given(photos)],
+            lambda done: [pre([plain(line, studio.mine(request)) for line in done.out])],
+            1,
         )
 
     survey.click(look, studio.photos, [*answer.outputs, text], **HEAVY)
