@@ -2,7 +2,7 @@
 
     python benchmarks/studio.py [--visitors 50] [--seconds 120] [--root FOLDER]
 
-Every visitor opens the page and does cheap actions one after another, as the browser sends them: looks for runs,
+Every visitor has a session and does cheap actions one after another, as the browser sends them: looks for runs,
 chooses photos and gets thumbnails, looks at the training, reads about a recipe. Now and then one asks for a heavy
 action, which is done, or answered that the queue is full. Said are the number of actions, errors, the median and
 the 99th percentile of a cheap action's seconds, the seconds that the studio computed (on a machine that does other
