@@ -13,14 +13,18 @@ def command(arguments: Sequence[str]) -> int:
     """Survey the data; exit code 3 where no image can be used."""
     from copyfold.data import survey
 
+    options = _parsing.parse(_parser(), arguments)
+    with _screen.progress() as progress:
+        found = survey(options.data, layout=options.layout, column=options.column, progress=progress)
+    print("\n".join(found.lines()))
+    return 0 if found.count > len(found.unreadable) else 3
+
+
+def _parser() -> _parsing.Parser:
     parser = _parsing.parser("data", __doc__)
     parser.add_argument("data", nargs="?", help="The images, given as for train; the digits if omitted.")
     parser.add_argument("--layout", type=str | None, help="How to read an array: NHW, NCHW, NHWC or lsun.")
     parser.add_argument(
         "--column", type=str | None, help="The column of images of a table, or the array of an .npz."
     )
-    options = _parsing.parse(parser, arguments)
-    with _screen.progress() as progress:
-        found = survey(options.data, layout=options.layout, column=options.column, progress=progress)
-    print("\n".join(found.lines()))
-    return 0 if found.count > len(found.unreadable) else 3
+    return parser
