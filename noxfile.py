@@ -1,6 +1,7 @@
 """The tests with the oldest and the newest torch that pyproject.toml allows, and what needs no tests: `nox`.
 
-One session alone: nox -s lint, or nox -s "tests(torch='oldest')"; words after -- go to pytest.
+One session alone: nox -s lint, or nox -s "tests(torch='oldest')"; words after -- go to pytest. By name only, as
+they take long: nox -s coverage, and nox -s mutations -- FILE.
 """
 
 import json
