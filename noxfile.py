@@ -1,6 +1,7 @@
 """The tests with the oldest and the newest torch that pyproject.toml allows, and what needs no tests: `nox`.
 
-One session alone: nox -s lint, or nox -s "tests(torch='oldest')"; words after -- go to pytest.
+One session alone: nox -s lint, or nox -s "tests(torch='oldest')"; words after -- go to pytest. By name only, as
+they take long: nox -s coverage, and nox -s mutations -- FILE.
 """
 
 import json
@@ -85,17 +86,17 @@ def mutations(session: nox.Session) -> None:
     nox -s mutations -- samplers/walk.py changes one file: some seconds a change. All of them take days.
     """
     session.install("--constraint", "constraints.txt", "--editable", ".[dev]", "cosmic-ray>=8.4")
-    work = Path(session.create_tmp(), "mutated")  # files are changed in place
+    work = Path(session.create_tmp(), "mutated").absolute()  # files are changed in place
     shutil.rmtree(work, ignore_errors=True)
     for name in ("src", "tests"):
         shutil.copytree(name, work / name)
     shutil.copy("pyproject.toml", work)
     for file in session.posargs or MUTATED:
         tests = next(tests for start, tests in MUTATED.items() if file.startswith(start))
-        command = f"{Path(session.bin, 'python')} -m pytest -x -q -p no:cacheprovider {tests}"
+        command = f"{Path(session.bin, 'python').absolute()} -m pytest -x -q -p no:cacheprovider {tests}"
         (work / "mutations.toml").write_text(CONFIG.format(file=file, command=command), encoding="utf-8")
         session.chdir(work)
-        env = {"PYTHONPATH": str(work.resolve() / "src"), "OMP_NUM_THREADS": "1"}
+        env = {"PYTHONPATH": str(work / "src"), "OMP_NUM_THREADS": "1"}
         session.run("cosmic-ray", "baseline", "mutations.toml", env=env)
         session.run("cosmic-ray", "init", "--force", "mutations.toml", "mutations.sqlite", env=env)
         session.run("cr-filter-operators", "mutations.sqlite", "mutations.toml", env=env)  # types of arguments
