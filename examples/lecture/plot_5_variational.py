@@ -89,7 +89,7 @@ cf.comparison(rows, title="From one digit to another")
 #
 # New digits
 # ----------
-# Codes drawn from N(0, I), and decoded. Under them the held-out images that look most like them, so that nobody
+# Codes drawn from N(0, I), and decoded. Under them the training images that look most like them, so that nobody
 # has to believe that they are new: see :class:`copyfold.Nearest`.
 
 start = torch.zeros(10, *photos.shape)  # says how many images are wanted

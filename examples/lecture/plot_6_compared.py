@@ -63,15 +63,16 @@ cf.comparison(cleaned, title="The same digits with noise of standard deviation 0
 # %%
 # As generators
 # -------------
-# Codes drawn from a Gaussian with the mean and covariance of each network's own codes, and decoded.
+# Codes drawn from a mixture of ten Gaussians that is fitted to each network's own codes, and decoded (Ghosh et al.,
+# 2020).
 
 start = torch.zeros(8, *photos.shape)
 reference = photos.images("train")
 made = {
-    name: next(iter(cf.FittedGaussian(reference=reference)(model, start, torch.Generator().manual_seed(1))))
+    name: next(iter(cf.FittedMixture(reference=reference)(model, start, torch.Generator().manual_seed(1))))
     for name, model in models.items()
 }
-cf.comparison(made, title="Decoded codes, drawn from a fitted Gaussian")
+cf.comparison(made, title="Decoded codes, drawn from a fitted mixture")
 
 # %%
 # In numbers
@@ -88,7 +89,7 @@ for name, model in models.items():
     read = cf.Denoising(cf.Gaussian(0.3))(model, held_out.images, rng).numbers
     left = float(read["restored"].mean() / read["corrupted"].mean())
     purity = float(cf.Latent(labels=held_out.labels)(model, held_out.images, rng).numbers["purity"])
-    drawn = next(iter(cf.FittedGaussian(reference=reference)(model, torch.zeros(180, *photos.shape), rng)))
+    drawn = next(iter(cf.FittedMixture(reference=reference)(model, torch.zeros(180, *photos.shape), rng)))
     quality = cf.Quality(reference=reference, floor=held_out.images)(model, drawn, rng).numbers
     patches = float(quality["sliced Wasserstein"] / quality["sliced Wasserstein, real"])
     table[name] = (float(read["reconstruction"].mean()), left, purity, patches)
