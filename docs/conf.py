@@ -84,7 +84,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "show_memory": False,
     "download_all_examples": False,
-    "min_reported_time": 0,
+    "write_computation_times": False,  # its pages load scripts from elsewhere
     "remove_config_comments": True,
     "plot_gallery": "COPYFOLD_NO_GALLERY" not in os.environ,
 }

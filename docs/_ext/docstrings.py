@@ -1,16 +1,19 @@
 """The project's docstrings, which are plain text, as reStructuredText.
 
-They have paragraphs, indented equations and code, lists, `Args:` with a line for each argument, names in backticks,
-and the four labels of `LABELS`. Everything else is text, whatever signs are in it.
+They have paragraphs, indented equations and code, lists, `Args:` with a line for each argument, names in
+backticks, and the four labels of `LABELS`. Everything else is text, whatever signs are in it.
 """
 
+import dataclasses
+import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.util.inspect import stringify_signature
 
-from copyfold import public
+from copyfold import catalogue, public
 
 LABELS = ("When", "Cost", "Fails", "Source")
 ADDRESS = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
@@ -77,7 +80,7 @@ def _paragraph(lines: list[str], start: int, item: bool = False) -> tuple[str, i
     return " ".join(line.strip() for line in lines[start:i]), i
 
 
-def _arguments(lines: list[str], i: int) -> Iterator[str]:
+def _arguments(lines: list[str], i: int) -> Generator[str, None, int]:
     """The arguments as a list of definitions; returns where they end."""
     yield ""
     while i < len(lines) and (lines[i].startswith("    ") or not lines[i]):
@@ -93,17 +96,40 @@ def _arguments(lines: list[str], i: int) -> Iterator[str]:
             more.append(lines[i].strip())
             i += 1
         yield from (f"``{name}``", f"    {inline(' '.join(more))}", "")
-    return i  # type: ignore[return-value]
+    return i
+
+
+def labelled(doc: str) -> dict[str, str]:
+    """What a docstring says after each of the labels."""
+    lines, found = doc.splitlines(), {}
+    for i, line in enumerate(lines):
+        label = line.partition(":")[0]
+        if label in LABELS and ":" in line:
+            found[label] = _paragraph(lines, i)[0].partition(":")[2].strip()
+    return found
 
 
 def convert(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Replace what autodoc read."""
-    if getattr(obj, "__module__", None) and str(obj.__module__).startswith(("torch", "typing")):
-        lines[:] = []  # inherited from elsewhere
     lines[:] = converted(lines)
 
 
+def signature(app: Sphinx, what: str, name: str, obj: Any, options: Any, args: str, returned: str) -> Any:
+    """The arguments as Python would take them: with what a default factory makes, and images called by their name."""
+    if what not in ("class", "exception", "function", "method") or args is None:
+        return None
+    if inspect.isclass(obj) and dataclasses.is_dataclass(obj):
+        found = inspect.Signature(catalogue.parameters(obj))
+        args = stringify_signature(found, unqualified_typehints=True)
+    return _images(args), _images(returned) if returned else returned
+
+
+def _images(annotations: str) -> str:
+    return re.sub(r"Float\[Tensor, '[a-z] c h w'\]", "Images", annotations)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Convert every docstring."""
+    """Convert every docstring and signature."""
     app.connect("autodoc-process-docstring", convert)
+    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,8 @@
 """The Markdown that GitHub shows, as pages of the site: its links to files of the repository are made to fit.
 
-Pages of the root folder (CONTRIBUTING.md and so on) are copied to docs/project/, with their links rebased. A link to
-another page of the site stays one; a link to any other file is to a copy of it; of a link to a folder the text stays.
+Pages of the root folder (CONTRIBUTING.md and so on) are copied to docs/project/, with their links rebased. A link
+to another page of the site stays one; a link to any other file is to a copy of it; of a link to a folder the text
+stays.
 """
 
 import os

@@ -1,7 +1,10 @@
 """The pages of the reference, one for each public name, written before the build from what the package offers.
 
-A page has the docstring, the signature, an example from docs/snippets.py, which the tests run, and the pages of the
-gallery that use the name. A new class is on the site with no edit here.
+A page has the docstring, the signature, an example from docs/snippets.py, which the tests run, and the pages of
+the gallery that use the name. A new class is on the site with no edit here.
+
+The pages of docs/choosing/ put the classes of a family beside each other: what their docstrings say after "When:",
+"Cost:", "Fails:" and "Source:".
 """
 
 import inspect
@@ -29,6 +32,14 @@ FAMILIES = {
     "The report": ("Section",),
 }
 """The chapters of the reference, and the families of classes in each, by their bases."""
+
+CHOICES = {
+    "Models": ("Autoencoder",),
+    "Objectives": ("Objective", "Penalty"),
+    "Samplers": ("Sampler",),
+    "Probes": ("Probe",),
+}
+"""The families whose classes say when to use them, by the title of their page."""
 
 MORE = {
     "models": "Models",
@@ -143,11 +154,9 @@ def types_page() -> str:
     return "\n".join(lines)
 
 
-def write(app: Sphinx, _config: object = None) -> None:
-    """Write docs/reference/; a file that stays the same is left alone, so that it is not built again."""
-    folder, examples = DOCS / "reference", snippets()
-    folder.mkdir(exist_ok=True)
-    names = public.names("copyfold")
+def write(app: Sphinx) -> None:
+    """Write docs/reference/ and docs/choosing/."""
+    examples, names = snippets(), public.names("copyfold")
     pages = {
         name: page(module.__name__, name, member, examples.get(name))
         for module in (copyfold, copyfold.testing, copyfold.estimators)
@@ -155,6 +164,13 @@ def write(app: Sphinx, _config: object = None) -> None:
         if name not in TYPES
     }
     pages |= {"types": types_page(), "index": index(chapters(), names, examples.get("", ""))}
+    _keep(DOCS / "reference", pages)
+    _keep(DOCS / "choosing", choosing())
+
+
+def _keep(folder: Path, pages: dict[str, str]) -> None:
+    """Make these the pages of a folder; one that stays the same is left alone, so that it is not built again."""
+    folder.mkdir(exist_ok=True)
     for old in folder.glob("*.rst"):
         if old.stem not in pages:
             old.unlink()
@@ -164,10 +180,34 @@ def write(app: Sphinx, _config: object = None) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def families() -> dict[str, dict[str, type]]:
-    """The classes that have a page with the four labels, by the base of their family."""
-    bases = ("Autoencoder", "Objective", "Penalty", "Sampler", "Probe")
-    return {base: dict(catalogue.classes(getattr(copyfold, base))) for base in bases}
+def choosing() -> dict[str, str]:
+    """The pages that help to choose, a family each, and their index."""
+    from docstrings import LABELS, inline, labelled
+
+    pages = {}
+    for title, bases in CHOICES.items():
+        lines = [title, "=" * len(title), ""]
+        for base in bases:
+            if len(bases) > 1:
+                lines += [f"{base}", "-" * len(base), ""]
+            for name, cls in catalogue.classes(getattr(copyfold, base)).items():
+                doc = inspect.getdoc(cls) or ""
+                mark = "~" if len(bases) > 1 else "-"
+                lines += [name, mark * len(name), "", inline(doc.partition("\n")[0]), ""]
+                lines += [
+                    f"- **{label}.** {inline(said)}" for label, said in labelled(doc).items() if label in LABELS
+                ]
+                lines += ["", f"Its equation, its arguments and an example: :doc:`/reference/{name}`.", ""]
+        pages[title.lower()] = "\n".join(lines)
+    said = [
+        "Which one?",
+        "==========",
+        "",
+        "When to use it, what it costs, where it fails, and who proposed it:",
+        "",
+    ]
+    said += [".. toctree::", "    :maxdepth: 2", "", *(f"    {name}" for name in pages), ""]
+    return pages | {"index": "\n".join(said)}
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -12,12 +12,14 @@ all of the image; if it is noisy, it does not.
 """
 
 import os
+from itertools import islice
 
 import torch
 
 import copyfold as cf
 
 torch.manual_seed(0)
+# sphinx_gallery_thumbnail_number = 1
 TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 
 # %%
@@ -53,12 +55,12 @@ for layer in chosen:
 cf.comparison(rows, captions, title="Images with the same output of a layer, found from noise")
 
 # %%
-# The first layers determine the image. After two halvings much less is determined, and the rest is noise from the
-# start.
+# The first layer holds nearly all of the image, its colours and edges. After one and two halvings only the large
+# shapes are left. The rest is noise from the start, which these layers do not see.
 #
 # Training changes what layers see
 # --------------------------------
-# The same for a network with random weights.
+# The same for a network with random weights: in its deep layers the search finds next to nothing of the image.
 
 rows = {
     "image": x,
@@ -75,7 +77,7 @@ cf.comparison(rows, title="Before and after training")
 # The search itself is a film.
 
 frames = cf.Inversion(layer="encoder.down1", **probe).film(run.model, x, torch.Generator().manual_seed(0))
-cf.film(frames, columns=5, scale=3)
+cf.film(islice(frames, 0, None, 3), columns=5, scale=3, fps=6)
 
 # %%
 # What to remember

@@ -18,6 +18,7 @@ import torch
 import copyfold as cf
 
 torch.manual_seed(0)
+# sphinx_gallery_thumbnail_number = 2
 TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 
 # %%

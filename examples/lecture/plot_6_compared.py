@@ -13,6 +13,7 @@ import torch
 import copyfold as cf
 
 torch.manual_seed(0)
+# sphinx_gallery_thumbnail_number = 3
 TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 
 # %%
@@ -63,8 +64,8 @@ cf.comparison(cleaned, title="The same digits with noise of standard deviation 0
 # %%
 # As generators
 # -------------
-# Codes drawn from a mixture of ten Gaussians that is fitted to each network's own codes, and decoded (Ghosh et al.,
-# 2020).
+# Codes drawn from a mixture of ten Gaussians that is fitted to each network's own codes, and decoded (Ghosh et
+# al., 2020).
 
 start = torch.zeros(8, *photos.shape)
 reference = photos.images("train")
@@ -98,7 +99,7 @@ for name, model in models.items():
 # %%
 # What to remember
 # ----------------
-# * For small errors: plain. For noise: denoising, by far.
-# * Any of them generates, if codes are drawn from a distribution fitted to its codes and not from N(0, I).
+# * For small errors: plain. For noise: denoising, then contractive.
+# * Each of them generates, after a fashion, if codes are drawn from a distribution that is fitted to its codes.
 # * A number alone misleads. Look at the pictures, and run it again with another seed before you believe a small
 #   difference. What copyfold measured over several seeds is in :doc:`/findings`.

@@ -17,6 +17,7 @@ import copyfold as cf
 from copyfold.pictures import heated
 
 torch.manual_seed(0)
+# sphinx_gallery_thumbnail_number = 2
 TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 
 # %%
@@ -29,15 +30,15 @@ rng = np.random.default_rng(0)
 wall, grass = data.brick(), data.grass()
 
 
-def pieces(of, count, rows):
-    """Random pieces of a picture, of half its resolution, from a range of rows."""
+def pieces(of, count, columns):
+    """Random pieces of a picture, of half its resolution, from a range of columns."""
     small = of[::2, ::2]
-    places = zip(rng.integers(*rows, count), rng.integers(0, 256 - 32, count), strict=True)
+    places = zip(rng.integers(0, 224, count), rng.integers(*columns, count), strict=True)
     return np.stack([small[top : top + 32, left : left + 32] for top, left in places])[..., None]
 
 
-normal = pieces(wall, 120 if TINY else 800, (0, 128))  # from the upper half of the wall
-new = pieces(wall, 40, (160, 224))  # from the lower half
+normal = pieces(wall, 120 if TINY else 1200, (0, 150))  # from the left of the wall
+new = pieces(wall, 40, (182, 224))  # from the right: no pixel is in both
 for k in range(0, 40, 10):
     new[k, 8:11, 4:28] = 30  # a scratch
     top, left = rng.integers(6, 20, 2)
@@ -53,9 +54,9 @@ cf.comparison({"normal": good.images("train", 8), "to be tested": tested.images(
 # The recipe ``defects`` in small: it is trained to repair painted patches, lines and blobs, which look nothing
 # like the real defects. So it learns to put back what belongs there.
 
-repairing = cf.UNet(good.shape, width=12, depth=3, skips="concat", norm="none")
+repairing = cf.UNet(good.shape, width=8, depth=3, skips="concat", norm="none")
 objective = cf.Classical(cf.Patches())
-plan = {"steps": 20 if TINY else 700, "batch": 32, "overwrite": True}
+plan = {"steps": 20 if TINY else 600, "batch": 24, "overwrite": True}
 run = cf.fit(repairing, objective, good, run="runs/wall", **plan)
 
 # %%

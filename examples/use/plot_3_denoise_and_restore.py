@@ -18,6 +18,7 @@ import copyfold as cf
 from copyfold.measures import psnr
 
 torch.manual_seed(0)
+# sphinx_gallery_thumbnail_number = 1
 TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 
 # %%
@@ -40,7 +41,7 @@ photos = cf.Photos(folder, crop=40, flip=True, turn=True)
 
 model = cf.UNet(photos.shape, width=12, depth=2, skips="concat", norm="none", bias=False, residual=True)
 objective = cf.Classical(cf.Gaussian(std=(0.02, 0.4)))
-plan = {"steps": 10 if TINY else 900, "batch": 12, "optimizer": cf.Muon(), "overwrite": True}
+plan = {"steps": 10 if TINY else 800, "batch": 12, "optimizer": cf.Muon(), "overwrite": True}
 denoiser = cf.fit(model, objective, photos, run="runs/denoiser", **plan).model
 
 # %%
@@ -81,7 +82,7 @@ Image.fromarray(cf.grid(torch.cat(shown), columns=5, scale=2))
 # ------------------------
 
 rows = []
-for problem in (cf.Enlarge(2), cf.Deblur(std=1.5)):
+for problem in (cf.Enlarge(2), cf.Deblur(std=2.5)):
     measured = problem.measure(patch)
     solved = cf.solve(denoiser, problem, measured, samples=2, ascent=ascent).mean(0)
     simple = problem.invert(measured)

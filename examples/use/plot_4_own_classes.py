@@ -15,6 +15,7 @@ import copyfold as cf
 from copyfold.testing import check_architecture
 
 torch.manual_seed(0)
+# sphinx_gallery_thumbnail_number = 1
 TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 
 # %%

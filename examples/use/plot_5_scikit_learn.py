@@ -21,6 +21,7 @@ from torch import nn
 import copyfold as cf
 from copyfold.estimators import AutoencoderDetector, AutoencoderTransformer, DenoisingTransformer
 
+# sphinx_gallery_thumbnail_number = 1
 TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 epochs = 2 if TINY else 40
 
