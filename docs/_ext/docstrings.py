@@ -115,7 +115,7 @@ def convert(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
 
 
 def signature(app: Sphinx, what: str, name: str, obj: Any, options: Any, args: str, returned: str) -> Any:
-    """The arguments as Python would take them: with what a default factory makes, and images called by their name."""
+    """The arguments as Python takes them: with what a default factory makes, and images by their name."""
     if what not in ("class", "exception", "function", "method") or args is None:
         return None
     if inspect.isclass(obj) and dataclasses.is_dataclass(obj):

@@ -30,7 +30,7 @@ TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 
 photos = cf.Photos(size=16)
 torch.manual_seed(0)
-plan = {"batch": 32, "overwrite": True, "steps": 10 if TINY else 1000}
+plan = {"batch": 32, "overwrite": True, "steps": 10 if TINY else 800}
 copying = cf.fit(cf.UNet(photos.shape, width=8, depth=2), cf.Classical(), photos, run="runs/copying", **plan).model
 torch.manual_seed(0)
 denoiser = cf.UNet(photos.shape, width=16, depth=2, skips="concat", norm="none")
