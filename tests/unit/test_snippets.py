@@ -4,6 +4,7 @@ import inspect
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,12 +71,40 @@ def test_a_block_of_the_readme_runs(block, tmp_path, monkeypatch, digits_as_a_fo
     exec(compile(code, f"README, block {block + 1}", "exec"), {"__name__": "readme", "cf": copyfold})
 
 
+DOCUMENTED = {
+    "copyfold": copyfold,
+    "suggest": copyfold.suggest,
+    "solve": copyfold.solve,
+    "outliers": copyfold.outliers,
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_example_of_a_docstring_runs(name, tmp_path, monkeypatch, digits_as_a_folder):
+    monkeypatch.chdir(tmp_path)
+    lines = (inspect.getdoc(DOCUMENTED[name]) or "").splitlines()
+    code = "\n".join(line[4:] for line in lines if re.match(r"    [\w.]+( =|\(| copyfold as cf|\.)", line))
+    for folder in ("my/photos", "new", "good"):
+        code = code.replace(f'"{folder}"', repr(str(digits_as_a_folder)))
+    code = code.replace(", 64", ", 16").replace("minutes=3", "minutes=0.02").replace("samples=8", "samples=2")
+    code = code.replace('run="runs/first"', 'run="runs/first", steps=2')
+    assert "cf." in code
+    space: dict[str, object] = {"__name__": "example"}
+    exec(BEFORE, space)
+    space |= {"mask": copyfold.Missing(0.5).known(16, 16), "photographs": space["x"][:2]}  # type: ignore[index]
+    space["run"] = SimpleNamespace(model=space["model"])
+    if name == "solve":
+        code = f"photographs = cf.Inpaint(mask).measure(photographs)\n{code}"
+    exec(compile(code, name, "exec"), space)
+
+
 @pytest.fixture
 def digits_as_a_folder(tmp_path):
-    """A folder of 24 images of digits, 16 pixels high and wide."""
+    """A folder of digits of 16 x 16 pixels: 24 to train on, and 60 held out."""
     from PIL import Image
 
-    (tmp_path / "digits").mkdir()
-    for i, pixels in enumerate(copyfold.Photos(size=16).train[:24, :, :, 0]):
-        Image.fromarray(pixels).save(tmp_path / "digits" / f"{i}.png")
+    for i, pixels in enumerate(copyfold.Photos(size=16).train[:84, :, :, 0]):
+        place = tmp_path / "digits" / ("train" if i < 24 else "test")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{i}.png")
     return tmp_path / "digits"
