@@ -10,6 +10,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks: more threads only wait for each other
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("COPYFOLD_CACHE", str(HERE / "_build" / "cache"))
+
 import copyfold
 
 project = "copyfold"
@@ -63,9 +67,6 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("COPYFOLD_CACHE", str(HERE / "_build" / "cache"))
 
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples/lecture", "../examples/essay", "../examples/use"],
