@@ -25,6 +25,8 @@ TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 # %%
 # A U-Net without skips, trained to copy
 # --------------------------------------
+# copyfold says it where a network has not learned to copy well. More steps would help; half a minute has to do
+# here.
 
 photos = cf.Photos(cf.scenes(64 if TINY else 600, size=32))
 model = cf.UNet(photos.shape, width=8, depth=2)

@@ -93,8 +93,8 @@ for name, images in made.items():
     print(f"{name:10s} {distance:.3f} (real: {real:.3f})")
 
 # %%
-# By their patches both are about as near to digits, and yet only one of them makes digits: this number sees
-# strokes and not shapes. Look at the pictures as well.
+# How near Renoising comes changes from training to training; what its images look like does not. Look at the
+# pictures before you believe a number.
 #
 # What to remember
 # ----------------
