@@ -97,5 +97,6 @@ Image.fromarray(cf.grid(torch.cat(rows), columns=3, scale=2))
 # What to remember
 # ----------------
 # * One network for every level of noise, every size and every linear measurement.
-# * It is small and was trained for seconds. ``pip install copyfold-weights`` has one that was trained for an hour.
+# * It is small and was trained for seconds. ``pip install ./weights`` brings one that was trained for an
+#   hour.
 # * On the command line: ``copyfold denoise RUN photo.jpg``, ``copyfold restore photo.png --problem Enlarge``.
