@@ -82,9 +82,9 @@ Image.fromarray(cf.grid(torch.cat(shown), columns=5, scale=2))
 # ------------------------
 
 rows = []
-for problem in (cf.Enlarge(2), cf.Deblur(std=2.5)):
+for problem in (cf.Enlarge(2), cf.Deblur(std=1.5)):
     measured = problem.measure(patch)
-    solved = cf.solve(denoiser, problem, measured, samples=2, ascent=ascent).mean(0)
+    solved = cf.solve(denoiser, problem, measured, samples=4, ascent=ascent).mean(0)
     simple = problem.invert(measured)
     print(f"{problem}: simplest {float(psnr(simple, patch)):.1f} dB, solved {float(psnr(solved, patch)):.1f} dB")
     rows += [patch, simple.clamp(0, 1), solved.clamp(0, 1)]
@@ -92,7 +92,9 @@ Image.fromarray(cf.grid(torch.cat(rows), columns=3, scale=2))
 
 # %%
 # Above: enlarged two times. Below: a blur taken back. Left the photograph, in the middle the simplest image that
-# agrees with the measurement, right the one that the denoiser takes for a photograph.
+# agrees with the measurement, right the mean of four that the denoiser takes for photographs. Taking back a blur
+# leaves no ripples; in squared error the simplest image is as near. Where much is lost, a small denoiser invents:
+# blur more (``std=2.5``), and see how the camera grows over the chin.
 #
 # What to remember
 # ----------------
