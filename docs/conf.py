@@ -51,7 +51,7 @@ html_copy_source = False
 html_theme_options = {
     "logo": {"text": "copyfold"},
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "gallery/**": []},  # pictures need the room
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": False,

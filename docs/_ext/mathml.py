@@ -14,7 +14,7 @@ def inline(writer: HTML5Translator, node: nodes.math) -> None:
 
 def display(writer: HTML5Translator, node: nodes.math_block) -> None:
     """A formula on lines of its own."""
-    writer.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    writer.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>')
     raise nodes.SkipNode
 
 
