@@ -42,6 +42,15 @@ def fitted(text: str, page: Path, home: Path) -> str:
     return PICTURE.sub(picture, LINK.sub(link, text))
 
 
+def unlisted() -> list[str]:
+    """The pages of docs/ that none of the lists of pages names."""
+    lists = "".join(
+        (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("index", "howto", "explanations")
+    )
+    named = {"index", "findings", *re.findall(r"^[\w/]+$", lists, re.MULTILINE)}
+    return sorted(page.stem for page in DOCS.glob("*.md") if page.stem not in named)
+
+
 def copy_pages(app: Sphinx, _config: object) -> None:
     """Write docs/project/ from the pages of the root folder."""
     for name, shown in COPIED.items():
@@ -57,6 +66,8 @@ def fit(app: Sphinx, docname: str, source: list[str]) -> None:
     page = Path(app.env.doc2path(docname))
     if page.suffix == ".md" and page.parent.name != "project":
         source[0] = fitted(source[0], page, page.parent)
+    if docname == "howto":  # a new page is on the site with no edit here
+        source[0] = source[0].replace("\nmany\n", "\n".join(["\nmany", *unlisted(), ""]), 1)
     if docname == "findings":  # written by findings.py, which knows no site
         source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\nfindings/*\n```\n"
 
