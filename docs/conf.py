@@ -52,7 +52,10 @@ html_copy_source = False
 html_theme_options = {
     "logo": {"text": "copyfold"},
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": {"**": ["page-toc"], "gallery/**": []},  # pictures need the room
+    "secondary_sidebar_items": {
+        "[!g]**": ["page-toc"],
+        "gl*": ["page-toc"],
+    },  # all but gallery/: pictures need room
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": False,
