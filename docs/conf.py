@@ -55,7 +55,7 @@ html_theme_options = {
     "secondary_sidebar_items": {
         "[!g]**": ["page-toc"],
         "gl*": ["page-toc"],
-    },  # all but gallery/: pictures need room
+    },  # all but gallery/
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": False,
