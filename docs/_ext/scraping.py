@@ -4,6 +4,7 @@ The scripts do not use pyplot, for which Sphinx-Gallery has a scraper of its own
 notebook would show.
 """
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,6 @@ from PIL import Image
 
 from copyfold.pictures import png
 from copyfold.pictures.notebook import Clip
-
-MOST = 900  # pixels of the longer side of a picture: more is not shown
 
 
 def bytes_of(value: object) -> tuple[str, bytes] | None:
@@ -33,7 +32,9 @@ def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any])
     """Sphinx-Gallery's scraper: write the picture of a block, and return the reST that shows it."""
     from sphinx_gallery.scrapers import figure_rst
 
-    found = bytes_of(block_vars["example_globals"].get("___"))
+    body = ast.parse(block[1]).body
+    ends = bool(body) and isinstance(body[-1], ast.Expr)  # else ___ is still what an earlier block ended with
+    found = bytes_of(block_vars["example_globals"].get("___")) if ends else None
     if found is None:
         return ""
     suffix, data = found
