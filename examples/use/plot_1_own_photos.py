@@ -19,7 +19,7 @@ import copyfold as cf
 from copyfold.data import survey
 
 torch.manual_seed(0)
-# sphinx_gallery_thumbnail_number = 1
+# sphinx_gallery_thumbnail_number = 4
 TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 
 # %%
