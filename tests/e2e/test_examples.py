@@ -1,4 +1,4 @@
-"""Every example runs as a user would run it, and writes its files."""
+"""Every example runs as a user would run it: those that write files, and the scripts of the gallery, in small."""
 
 import os
 import subprocess
@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+GALLERY = sorted((ROOT / "examples").glob("*/plot_*.py"))
+QUICK = ("plot_1_bottleneck", "plot_4_own_classes", "plot_5_scikit_learn")
 
 
 def test_the_examples_are_found():
     assert EXAMPLES
+    assert len(GALLERY) >= 14
+    assert set(QUICK) <= {path.stem for path in GALLERY}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -28,7 +33,15 @@ def test_an_example_runs_and_writes_a_picture(example, tmp_path):
     assert [p for p in tmp_path.rglob("*") if p.suffix in (".png", ".gif", ".mp4")]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_the_main_example_is_short(example):
-    lines = [line for line in example.read_text().splitlines() if line and not line.startswith(('"""', "import"))]
-    assert example.stem != "from_noise" or len(lines) <= 10
+@pytest.mark.parametrize("script", GALLERY, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_script_of_the_gallery_runs(script, tmp_path):
+    if script.stem not in QUICK and "COPYFOLD_SLOW" not in os.environ:
+        pytest.skip("make docs runs it whole, and make test-long in small")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script],
+        cwd=tmp_path,
+        env={**os.environ, "COPYFOLD_TINY": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

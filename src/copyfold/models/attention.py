@@ -151,6 +151,11 @@ class SingleAttention(Chain):
     The essay's three: kind = "softmax" or "dot" between convolutions of 64 maps, and "dot" with channels = None,
     the attention alone on the c channels of the image (1,539 parameters). `prenorm` and `residual` stand around
     the attention; neither does in the essay. The cost of "dot" grows with the fourth power of the side.
+
+    When: To see what one attention layer can copy; not for anything else.
+    Cost: "dot" grows with the fourth power of the side.
+    Fails: With one head's few channels it blurs; it has no way around the attention.
+    Source: The essay's script; attention: Vaswani et al., 2017 (arXiv:1706.03762).
     """
 
     multiple: int | None = 1
@@ -203,6 +208,12 @@ class AttentionUNet(Autoencoder):
     every skip passes through the attention. The code is a tuple: the deepest map, width * 2^depth x h / 2^depth x
     w / 2^depth, then those of the levels above it, deepest first, before their attention. Sides that are not
     multiples of 2^depth are padded to those, and cropped back.
+
+    When: To ask what attention in the skips does to a copy; compare it with `UNet`, with and without skips.
+    Cost: Linear attention grows with the number of pixels, "dot" with its square.
+    Fails: Trained to copy it removes little noise, as attention passes much of its input; "dot" runs out of memory
+    on large images.
+    Source: The essay's script; linear attention: Shen et al., 2021 (arXiv:1812.01243).
     """
 
     def __init__(

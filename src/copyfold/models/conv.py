@@ -21,6 +21,11 @@ class Conv(Chain):
     up-convolution; the largest number of stages that a side allows leads to a single position. A shorter side is
     padded to 2^stages pixels, and cropped back. bias = False leaves every additive constant out, so that
     D(a x) = a D(x) for a > 0; see `UNet`.
+
+    When: Small images with a code that is a map, and as a first convolutional autoencoder to teach with.
+    Cost: Little: one convolution a stage, each way.
+    Fails: Copies are coarse where `channels` has many stages; there is no skip that brings detail back.
+    Source: Masci et al., 2011; the form is Murphy's, section 20.3.
     """
 
     def __init__(

@@ -23,6 +23,11 @@ class Linear(Chain):
     the sum of the other eigenvalues of the covariance. `bias` centres the data; without it the optimum spans the
     first eigenvectors of the second moment E[x x^T]. `fit` trains it by steps, or solves it exactly (`solve`).
     Baldi and Hornik, 1989; Murphy, Probabilistic Machine Learning: An Introduction (2022), section 20.3.
+
+    When: Always, as the baseline: what a code of this size can do without a hidden layer.
+    Cost: Nothing with `solve`; it needs one pass over the images and a factorisation.
+    Fails: Images that lie on a curved surface, as things that move or turn: their copies are blurred.
+    Source: Baldi and Hornik, 1989.
     """
 
     def __init__(
@@ -72,6 +77,12 @@ class MLP(Chain):
     `frozen` keeps the linear layers between hidden layers at their random initial weights, so that only the first
     and the last linear layer are trained. The essay's script did this: its hidden layers (one more than there are
     here) were in a list that the optimiser did not see.
+
+    When: Small images of one size, up to some 32 x 32; whatever is no image, as rows of measurements.
+    Cost: Weights grow with pixels times width: 64 x 64 in colour with 4000 units has 100 million.
+    Fails: Photographs of any size, and everything that may be anywhere in the image: it learns each place by
+    itself.
+    Source: Rumelhart, Hinton and Williams, 1986; Hinton and Salakhutdinov, 2006.
     """
 
     def __init__(

@@ -168,6 +168,13 @@ class UNet(Autoencoder):
     arXiv:1906.05478). With norm = "none" or "batch", and output = "linear".
     With pool = 2, sides that are not multiples of 2^depth are padded to those, and cropped back, and so are sides
     shorter than pool^depth; `middle` may need larger multiples.
+
+    When: Photographs, and the first choice for images above 32 pixels: without skips to study what copying
+    teaches, with "concat" to denoise and repair.
+    Cost: Grows with pixels, and with the square of `width`; `copyfold models UNet --size N` counts.
+    Fails: With "concat" it copies without learning what images are like, and makes textures from noise; with batch
+    norm a batch of one is copied badly under batch statistics.
+    Source: Ronneberger et al., 2015 (arXiv:1505.04597); without skips: the essay.
     """
 
     def __init__(

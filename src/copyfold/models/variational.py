@@ -24,6 +24,12 @@ class Variational(Autoencoder):
     is q(z|x), `encode` its mean, `draw` a reparameterised sample m + s eps. Train it with the penalty Divergence.
     log s^2 is clamped to [-20, 20]. Kingma and Welling, "Auto-Encoding Variational Bayes" (2013,
     arXiv:1312.6114). Raises UsageError where the core's code is a tuple of maps (skips="concat").
+
+    When: To draw new images from N(0, I), to interpolate, and where a likelihood is needed.
+    Cost: Two small linear layers more than its core.
+    Fails: Copies are softer than the core's; dimensions of the code collapse where `beta` is too large, see
+    `Divergence`.
+    Source: Kingma and Welling, 2013 (arXiv:1312.6114).
     """
 
     stochastic = True

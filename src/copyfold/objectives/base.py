@@ -99,6 +99,11 @@ class Classical(Objective):
     Terms: "fidelity" and each penalty by its class's name. Diagnostics: "mse", the squared error of D(z) against
     the clean x per pixel, "psnr" in dB, -10 log10 of each image's mse, averaged over images, and "outside", the
     share of the output's values outside [0, 1]. Pixels missing in x, NaN, are left out by the fidelity `Observed`.
+
+    When: Always, but where only noisy images exist.
+    Cost: One pass through the model a step, and what the penalties cost.
+    Fails: Penalties that are too large make a model that copies nothing: watch "mse" beside the loss.
+    Source: Murphy, section 20.3, has its parts; as one equation it is copyfold's.
     """
 
     corruption: Corruption = field(default_factory=Clean)

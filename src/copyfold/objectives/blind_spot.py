@@ -48,6 +48,11 @@ class BlindSpot(Objective):
     Krull, Buchholz and Jug, "Noise2Void" (2019, arXiv:1811.10980), who draw from the neighbourhood with its
     centre; Batson and Royer, "Noise2Self" (2019, arXiv:1901.11365); the median is that of Hoeck et al., "N2V2"
     (2022, arXiv:2211.08512). benchmarks/noisy_only.py measures it.
+
+    When: To denoise where there are no clean images, as in microscopy.
+    Cost: A step as `Classical`, but only `rate` of the pixels teach: plan for several times the steps.
+    Fails: Noise that is correlated between pixels (JPEG, demosaicing, scaling) is learned as if it were image.
+    Source: Krull, Buchholz and Jug, 2019; Batson and Royer, 2019.
     """
 
     fidelity: Fidelity = field(default_factory=SquaredError)

@@ -31,6 +31,11 @@ class SpectralNorm(Probe):
     where it is at most 1 (Murphy, section 20.3); the penalty Contraction is on the Frobenius norm, which is no
     smaller. Power iteration approaches it from below. With batch statistics an image's Jacobian would depend on
     the others, hence "running".
+
+    When: To ask whether a map is a contraction.
+    Cost: `iterations` passes forward and backward.
+    Fails: It is of one point, and from below: elsewhere the map may stretch more.
+    Source: Power iteration; contraction: Murphy, section 20.3.
     """
 
     iterations: int = 50
@@ -81,6 +86,11 @@ class IdentityGap(Probe):
     uniform on {-1, 1}^D: its square is unbiased, with a relative standard deviation of at most sqrt(2 / draws),
     far less where many directions contribute. draws = 0 leaves it out, as batch statistics require: with them an
     image's Jacobian depends on the others (UsageError). Also UsageError where C does not change an image.
+
+    When: To ask whether a large network only copies.
+    Cost: Two passes, and `draws` backward passes.
+    Fails: A gap near 1 may also be a bad model: read it beside the error of the copy.
+    Source: Copyfold's, after the essay's question; the estimate: Hutchinson, 1990.
     """
 
     corruption: Corruption = field(default_factory=Gaussian)

@@ -51,6 +51,11 @@ class Inversion(Probe):
     than that to an image farther than that is not one-to-one. Where there is a corruption, "image, corrupted" =
     ||a - x~||_2, and "corruption" = ||x~ - x||_2. Images: "target" x, "corrupted" x~, "found" a.
     Mahendran and Vedaldi, 2015 (arXiv:1412.0035); the class methods have the settings of the essay's scripts.
+
+    When: To see what information a layer holds about an image.
+    Cost: `steps` passes forward and backward.
+    Fails: The search may stop early: a large "layer" distance says that nothing follows about the layer.
+    Source: Mahendran and Vedaldi, 2015 (arXiv:1412.0035).
     """
 
     layer: str = ""

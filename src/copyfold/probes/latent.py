@@ -31,6 +31,11 @@ class CodeStatistics(Probe):
     KL(q(z_k|x) || N(0, 1)) in nats. Numbers for all: "units", "active_units" (variance of the mean above 0.01;
     Burda et al., 2015), "dead_units" (on for no image), "always_on_units", and, where all values are within
     [0, 1], "saturation", the share of them within 0.01 of 0 or 1. Images are encoded `batch` at a time.
+
+    When: First of all, on any model: are there dead or collapsed units?
+    Cost: One pass over the images.
+    Fails: With few images a rare unit looks dead.
+    Source: Active units: Burda et al., 2015 (arXiv:1509.00519).
     """
 
     statistics: Statistics = "running"
@@ -82,6 +87,11 @@ class Latent(Probe):
     that have the image's label, and "purity by chance", what shuffled labels would give,
     sum_c n_c (n_c - 1) / (n (n - 1)). A code that is a tuple of maps is all their numbers. Images are encoded
     `batch` at a time; a map takes seconds for hundreds of images.
+
+    When: To look at codes: their dimension, their map, whether neighbours are alike.
+    Cost: One pass, and seconds for the map of hundreds of images.
+    Fails: Distances between groups of a t-SNE mean nothing; purity needs labels.
+    Source: Van der Maaten and Hinton, 2008.
     """
 
     labels: Int[Tensor, "n"] | None = None

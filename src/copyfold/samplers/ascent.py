@@ -75,6 +75,11 @@ class Ascent(Sampler):
 
     Z. Kadkhodaie and E. P. Simoncelli, "Stochastic solutions for linear inverse problems using the prior implicit
     in a denoiser" (2021, arXiv:2007.13640), algorithm 1.
+
+    When: For the best images that copyfold makes, with a denoiser of all levels (recipe `prior`).
+    Cost: 201 passes with the defaults, 925 with h_max = 0.1.
+    Fails: Networks trained on few levels of noise, or only to copy: stripes or one grey.
+    Source: Kadkhodaie and Simoncelli, 2021 (arXiv:2007.13640).
     """
 
     beta: float = 0.05

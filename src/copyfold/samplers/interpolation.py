@@ -28,6 +28,11 @@ class Interpolation(Sampler):
     of equal norm, as nearly all draws from a wide N(0, I) are (White, "Sampling Generative Networks", 2016,
     arXiv:1609.04468); where a and b are parallel or antiparallel it is linear. Where the code is a tuple of maps,
     each map is interpolated separately. Murphy, section 20.3.5, is linear. UsageError for a single image.
+
+    When: To see what lies between two images, and whether the code is smooth there.
+    Cost: `steps` passes through the decoder.
+    Fails: With skips the middle is a mixture of pixels; compare with `PixelInterpolation`.
+    Source: Murphy, section 20.3.5; spherical: White, 2016.
     """
 
     random: ClassVar[bool] = False
@@ -58,6 +63,11 @@ class PixelInterpolation(Sampler):
     Its first and last frames are those of Interpolation. The film has one noise sample, whose weight rises to
     `noise_weight` at the middle and falls again: 0 is the plain control; the essay's script has 2, in 61 frames
     (and lets t run to 2). Unclipped.
+
+    When: Beside `Interpolation`, always, as its control.
+    Cost: `steps` passes through the model.
+    Fails: It is not meant to be good: two images on top of each other.
+    Source: The essay's script.
     """
 
     random: ClassVar[bool] = False

@@ -23,6 +23,11 @@ class Prior(Sampler):
     Variational model. The codes of a deterministic model need not be distributed as N(0, I), and then its images
     of such codes mean nothing; FittedGaussian and FittedMixture draw from the distribution of its codes. Every map
     of a code that is a tuple of maps is drawn from N(0, I). Murphy, section 20.3.5.
+
+    When: With a `Variational` model, to draw new images.
+    Cost: One pass through the decoder.
+    Fails: Deterministic models, whose codes are nowhere near N(0, I); take `FittedGaussian`.
+    Source: Kingma and Welling, 2013; Murphy, section 20.3.5.
     """
 
     std: float = 0.0

@@ -27,6 +27,11 @@ class Traversal(Sampler):
     command line gives the run's training images), or, with unit = "prior", 0 and 1, as for a Variational model.
     All other numbers of the code are unchanged. Where the code is a tuple of maps, `dim` counts the numbers of all
     maps, the deepest first. Unclipped. UsageError where the code has no such dimension.
+
+    When: To see what one number of the code stands for.
+    Cost: `steps` passes through the decoder.
+    Fails: In most codes one number stands for nothing that has a name; with collapsed dimensions nothing moves.
+    Source: As pictures of latent dimensions: Higgins et al., 2017.
     """
 
     random: ClassVar[bool] = False

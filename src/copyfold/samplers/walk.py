@@ -25,6 +25,11 @@ class Walk(Sampler):
     `relative` gives std in units of each map's standard deviation, over all its numbers in the codes of x. Without
     `reencode` it is a random walk of the code, h[n] = h[n-1] + std xi, as in one of the scripts (std = 100, 30
     steps).
+
+    When: To see which images a network knows, and how stable it is (std = 0).
+    Cost: `steps` passes through the model.
+    Fails: A std that is large against the code leads into images that are none: use `relative`.
+    Source: The essay.
     """
 
     steps: int = 300
@@ -58,6 +63,11 @@ class DirectedWalk(Sampler):
     y are the next images. Yields g[1] .. g[steps], unclipped. With std = 0 this is the scripts'
     h = (1 - a) E(x) + a E(y) with a = n / steps, in 60 steps. With `reencode`, e = E(g[n-1]): every step starts
     from the image of the step before. Without noise the film ends at D(E(y)).
+
+    When: To turn one photograph into another, as a film.
+    Cost: `steps` passes through the decoder, and as many through the encoder with `reencode`.
+    Fails: With a code of large maps the middle is two images on top of each other.
+    Source: The essay's scripts.
     """
 
     random: ClassVar[bool] = False

@@ -79,6 +79,11 @@ def _sentence(parts: Sequence[str]) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
+def _equation(objective: type[Objective]) -> str:
+    """The docstring of an objective, without what helps to choose one: "When:" and what follows."""
+    return (inspect.getdoc(objective) or "").partition("\n\nWhen: ")[0]
+
+
 def _card(model: Autoencoder, objective: Objective, photos: Photos | Stream) -> str:
     """The model's README: what the model is, its loss, and how to load it."""
     size, what = "x".join(map(str, photos.shape)), "images" if photos.crop is None else "crops"
@@ -93,7 +98,7 @@ Trained by copyfold on {len(photos):,} {what} of {size} (channels x height x wid
 
     {objective}
 
-{inspect.getdoc(type(objective))}
+{_equation(type(objective))}
 
 Every term is a sum over pixels (a fidelity) or over the numbers of the code (a penalty), in nats where it is
 a likelihood or a divergence, averaged over the images of a batch, and has its weight in it already; their sum
