@@ -86,11 +86,6 @@ class Lossless(nn.Module):
         return x.flatten(1)
 
 
-def stages(names):
-    """Stages that end in a pool, as those of a U-Net do, for `Lossless`."""
-    return {name: nn.Sequential(OrderedDict(pool=nn.Identity())) for name in names}
-
-
 class Function(nn.Module):
     """A function of images without parameters."""
 
@@ -117,6 +112,39 @@ def in_a_plane(count, rank=6, shape=(1, 8, 8)):
     directions = torch.linalg.qr(torch.randn(prod(shape), rank)).Q
     spread = torch.randn(count, rank) / torch.arange(1, rank + 1).sqrt()
     return (0.5 + spread @ directions.T).view(count, *shape)
+
+
+class Staged(Autoencoder):
+    """A function of images, then nothing more, in layers called as those of the networks that are represented."""
+
+    def __init__(self, function=lambda x: x, shape=SHAPE, after=lambda x: x):
+        super().__init__(shape, "linear")
+        parts = ("down1", "down2", "3", "6", "8", "conv", "attention")
+        self.encoder = nn.ModuleDict({name: nn.Identity() for name in parts} | {"down1": Function(function)})
+        self.encoder["down2"], self.encoder["6"], self.encoder["attention"] = (Function(after) for _ in range(3))
+        self.decoder = nn.ModuleDict({"up1": nn.Identity(), "conv": nn.Identity()})
+
+    def encode(self, x):
+        for part in self.encoder.values():
+            x = part(x)
+        return x
+
+    def logits(self, z):
+        for part in self.decoder.values():
+            z = part(z)
+        return z
+
+    @classmethod
+    def tiny(cls):
+        return cls()
+
+
+def random_part(share=4, shape=SHAPE):
+    """The orthogonal projection onto a random subspace, which keeps one in so many dimensions."""
+    size = prod(shape)
+    rows = torch.randn(size, size // share, generator=Generator().manual_seed(0))
+    basis = torch.linalg.qr(rows).Q
+    return lambda x: ((x.flatten(1) @ basis) @ basis.T).view_as(x)
 
 
 COPY, BLOCKS, BLUR = fixed(lambda x: x), fixed(blocks), fixed(cf.Blur(5, 1.0))

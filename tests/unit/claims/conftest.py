@@ -7,6 +7,9 @@ import pytest
 from copyfold.probes import quality
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit import representations
+from copyfold.models.dense import Linear
+from copyfold.studies.base import Regime
 from labs import AttentionLab, Curve, OneNetworkLab, PreparedLab
 
 
@@ -70,3 +73,30 @@ def shelf(tmp_path, monkeypatch):
 def along(lab, monkeypatch):
     """The curve of copying and denoising, with known networks in place of trained ones."""
     return Curve(lab, monkeypatch)
+
+
+@pytest.fixture
+def represented(tmp_path, monkeypatch):
+    """A study on known networks, by their name or "" for all others, and one before training; its verdict and finding.
+
+    With steps enough to find what simple networks represent. `left` replaces what networks may leave.
+    """
+
+    def judge(study, networks, untrained=None, left=None, steps=1000):
+        lab = Lab(replace(BUDGETS["tiny"], steps=steps), cache=tmp_path / "models")
+        made = lab.untrained
+
+        def before(make, photos, seed):
+            known = untrained is None or getattr(make, "func", None) is Linear
+            return made(make, photos, seed) if known else untrained
+
+        monkeypatch.setattr(lab, "untrained", before)
+        monkeypatch.setattr(
+            representations, "network", lambda lab, name, seed: networks.get(name, networks.get(""))
+        )
+        if left is not None:
+            monkeypatch.setattr(type(study), "regime", dict.fromkeys(study.regime, Regime(left)))
+        found = study.measure(lab)
+        return study.verdict(found.numbers, copying=found.copying), found
+
+    return judge
