@@ -175,8 +175,8 @@ def _look(lab: Lab, seed: int) -> Reading:
 def _in_batches(lab: Lab, model: Autoencoder, seed: int) -> dict[str, Tensor]:
     """The same at the output, with the statistics of a batch: of the 16 images first in a batch of 64."""
     photos = reps.networks(lab)[U_NET].photos(lab)
-    few, more = reps.few(lab, photos), lab.images(photos, count=LARGE)
-    x = torch.cat((few, more))[: min(LARGE, len(more))]
+    few = reps.few(lab, photos)
+    x = torch.cat((few, lab.images(photos, count=LARGE)))[: max(len(few), min(LARGE, lab.budget.measured))]
     noisy = NOISES["gaussian"][0](x, lab.rng(seed, "gaussian in batches"))
     found = representation(lab, model, "", noisy, lab.rng(seed, "representation"), "batch")
     answer, away = found.numbers["answer"][: len(few)], distance(found.images["found"], x)[: len(few)]
