@@ -82,8 +82,8 @@ def represented(tmp_path, monkeypatch):
     With steps enough to find what simple networks represent. `left` replaces what networks may leave.
     """
 
-    def judge(study, networks, untrained=None, left=None, steps=400):
-        lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=8), cache=tmp_path / "models")
+    def judge(study, networks, untrained=None, left=None, steps=150):
+        lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=6), cache=tmp_path / "models")
         made = lab.untrained
 
         def before(make, photos, seed):
