@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from copyfold.models.dense import Linear
 from copyfold.probes import quality
+from copyfold.studies.base import Regime
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations
-from copyfold.models.dense import Linear
-from copyfold.studies.base import Regime
 from labs import AttentionLab, Curve, OneNetworkLab, PreparedLab
 
 
@@ -77,7 +77,7 @@ def along(lab, monkeypatch):
 
 @pytest.fixture
 def represented(tmp_path, monkeypatch):
-    """A study on known networks, by their name or "" for all others, and one before training; its verdict and finding.
+    """The verdict of a study and its finding, of known networks by name, or "" for others, and one before training.
 
     With steps enough to find what simple networks represent. `left` replaces what networks may leave.
     """

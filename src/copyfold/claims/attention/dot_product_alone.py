@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from copyfold import pictures
 from copyfold.claims.attention import SECTION
@@ -30,26 +29,26 @@ class DotProductAlone(Study):
     """Dot-product attention is not invertible, represents well and does not denoise.
 
     The attention without any convolution, 1,539 parameters, learns to copy CIFAR-10 at 8 pixels in colour, where
-    its whole Jacobian can be computed. Three numbers decide, each part of the sentence one, with the thresholds of
-    before. "Strictly non-invertible" requires a Jacobian, 192 x 192 in float64, of full rank at less than a tenth of
-    16 held-out images; a singular value counts as 0 below D times the rounding error times the largest. "Represents
-    well": the image with the same output that is found by the search of all claims, up to 2,000 steps of Adam from
-    grey and as many from a dark image, is within a tenth of the range per value; the median. "Does not denoise": of
-    the squared error of Gaussian noise of std 0.2, more than nine tenths remain.
+    its whole Jacobian can be computed. Three numbers decide, each part of the sentence one, with the thresholds
+    of before. "Strictly non-invertible" requires a Jacobian, 192 x 192 in float64, of full rank at less than a
+    tenth of 16 held-out images; a singular value counts as 0 below D times the rounding error times the largest.
+    "Represents well": the image with the same output that is found by the search of all claims, up to 2,000
+    steps of Adam from grey and as many from a dark image, is within a tenth of the range per value; the median.
+    "Does not denoise": of the squared error of Gaussian noise of std 0.2, more than nine tenths remain.
 
-    The essay speaks of an effective autoencoder: the claim presupposes that the attention leaves at most a quarter
-    of held-out images, what PCA leaves with 7 of the 192 numbers, where an image of 8 pixels can just be recognised.
-    A softmax over averages of the image's own colours may not be able to copy better.
+    The essay speaks of an effective autoencoder: the claim presupposes that the attention leaves at most a
+    quarter of held-out images, what PCA leaves with 7 of the 192 numbers, where an image of 8 pixels can just be
+    recognised. A softmax over averages of the image's own colours may not be able to copy better.
 
-    Controls: PCA that keeps half of the numbers, which is singular everywhere, must be found so, and the identity
-    not; the search must end; a random layer that keeps a quarter must represent worse than a tenth of the range.
-    Full rank means invertible near that image; it does not exclude a distant image with the same output. The
-    attention before training, the attention's own output (its only layer that is not the image), and near the image
-    by linearisation are shown beside.
+    Controls: PCA that keeps half of the numbers, which is singular everywhere, must be found so, and the
+    identity not; the search must end; a random layer that keeps a quarter must represent worse than a tenth of
+    the range. Full rank means invertible near that image; it does not exclude a distant image with the same
+    output. The attention before training, the attention's own output (its only layer that is not the image), and
+    near the image by linearisation are shown beside.
 
-    Formerly (0.1.0) grey landscapes of 32 pixels were copied, of which it left 50 %: the representation was exact to
-    a millionth, .98 [.89, 1.06] of the mix's error remained, and full rank was everywhere, also for 8 pixels:
-    UNDECIDED.
+    Formerly (0.1.0) grey landscapes of 32 pixels were copied, of which it left 50 %: the representation was
+    exact to a millionth, .98 [.89, 1.06] of the mix's error remained, and full rank was everywhere, also for 8
+    pixels: UNDECIDED.
 
     In the first figure, the singular values of the Jacobian over the largest: lines are medians over images and
     seeds, bands reach from minimum to maximum. In the second, rows from the top: images, with noise, then output
@@ -60,15 +59,17 @@ class DotProductAlone(Study):
     place: ClassVar[str] = f"{SECTION}: the paragraph before the last figure"
     items: ClassVar[tuple[int, ...]] = (37, 129, 152)
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
-    asked: ClassVar[str] = "Can the input of a dot-product attention be recovered from its output, and is noise removed?"
+    asked: ClassVar[str] = (
+        "Can the input of a dot-product attention be recovered from its output, and is noise removed?"
+    )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Do not fear a singular attention: its input can be recovered well all the same.",
         PARTLY: "See which part fails. If it is the rank, attention is not non-invertible as such: it is hard to "
         "invert where some singular values are very small.",
         Verdict.DOES_NOT_HOLD: "Do not rely on anything that is said of dot-product attention alone.",
         Verdict.UNDECIDED: "Measure more seeds, or searches that end, before relying on either part.",
-        Verdict.NOT_IN_REGIME: "Do not use dot-product attention alone as an autoencoder: it has not learned to copy, "
-        "however long it is trained here.",
+        Verdict.NOT_IN_REGIME: "Do not use dot-product attention alone as an autoencoder: it has not learned to "
+        "copy, however long it is trained here.",
     }
     seeds: ClassVar[int] = 5
     regime: ClassVar[Mapping[str, Regime]] = {ALONE: Regime(0.25)}
@@ -113,14 +114,14 @@ class DotProductAlone(Study):
             numbers,
             {"spectrum": figure, "images": first_images(found[0].images)},
             copying=qualities(found),
-            came_out=f"The Jacobian has full rank at {numbers['full rank trained'].value:.0%} of the images; an image "
-            f"with the same output is {reps.said(numbers['representation error'])} of the range away, and "
+            came_out=f"The Jacobian has full rank at {numbers['full rank trained'].value:.0%} of the images; an "
+            f"image with the same output is {reps.said(numbers['representation error'])} of the range away, and "
             f"{numbers['error over doing nothing'].value:.0%} of the noise's squared error remains.",
             captions={
-                "spectrum": "The singular values of the attention's Jacobian at held-out images, over the largest, "
-                "before training and after it",
-                "images": "Held-out images, the same with noise of std 0.2, and for each state its output, its output "
-                "for noise and an image with the same output",
+                "spectrum": "The singular values of the attention's Jacobian at held-out images, over the "
+                "largest, before training and after it",
+                "images": "Held-out images, the same with noise of std 0.2, and for each state its output, its "
+                "output for noise and an image with the same output",
             },
         )
 
@@ -147,8 +148,3 @@ def _look(lab: Lab, seed: int) -> Reading:
     random = reps.known_layers(lab, photos, seed)[RANDOM]
     numbers |= {f"near {what}; {RANDOM}": v for what, v in reps.numbers_of(random, x, lab, seed).items()}
     return Reading(numbers, images)
-
-
-def values(reading: Reading, name: str) -> Tensor:
-    """The singular values of one map, for every image."""
-    return reading.numbers[f"singular values; {name}"]

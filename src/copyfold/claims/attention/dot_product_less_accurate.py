@@ -27,12 +27,12 @@ NAMES = {
 class DotProductLessAccurate(Study):
     """Dot-product attention represents its input less well than linear attention.
 
-    One attention between convolutions of 64 maps learns to copy grey landscapes of 32 pixels until it leaves 2 % of
-    others, of each kind. The representation of a held-out image is an image with the same output, found by the
-    search that all claims share: up to 2,000 steps of Adam from grey and as many from a dark image, until the
-    output is within a tenth of the change that noise of std 1/18 makes. The number is the distance from the image,
-    the median over 16 images, of the dot product over that of linear attention; above 1, as before. The claim
-    presupposes that both leave at most 2 %, as they have no bottleneck that would keep them from copying.
+    One attention between convolutions of 64 maps learns to copy grey landscapes of 32 pixels until it leaves 2 %
+    of others, of each kind. The representation of a held-out image is an image with the same output, found by
+    the search that all claims share: up to 2,000 steps of Adam from grey and as many from a dark image, until
+    the output is within a tenth of the change that noise of std 1/18 makes. The number is the distance from the
+    image, the median over 16 images, of the dot product over that of linear attention; above 1, as before. The
+    claim presupposes that both leave at most 2 %, as they have no bottleneck that would keep them from copying.
 
     Controls: both searches must end; what is left by the dot product must be below twice what is left by linear
     attention, as a network that copies worse may represent worse for that reason; and a random layer that keeps a
@@ -40,8 +40,8 @@ class DotProductLessAccurate(Study):
     more layers, and the same near the image, by linearisation, are shown beside.
 
     Formerly (0.1.0) both had learned for 800 batches of Adam at two rates, and 60 steps of L-BFGS had not ended;
-    means over images were ruled by single pixels at which the search had failed: .86 [.31, 2.9] and 1.3 [.44, 3.3],
-    UNDECIDED. The two rates are replaced by training to one quality; the elu kernel is left out.
+    means over images were ruled by single pixels at which the search had failed: .86 [.31, 2.9] and 1.3 [.44,
+    3.3], UNDECIDED. The two rates are replaced by training to one quality; the elu kernel is left out.
 
     The first figure shows the error along the layers, near the image; the second images, and what the outputs
     represent.
@@ -53,8 +53,10 @@ class DotProductLessAccurate(Study):
     asked: ClassVar[str] = "Does less of an image pass a dot-product attention than a linear one?"
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Use linear attention where detail must pass: it is more accurate for less compute.",
-        Verdict.DOES_NOT_HOLD: "Choose linear attention for its speed, not for accuracy: it has none to gain here.",
-        Verdict.UNDECIDED: "Choose by cost: which kind is more accurate is within the interval, or has another cause.",
+        Verdict.DOES_NOT_HOLD: "Choose linear attention for its speed, not for accuracy: it has none to gain "
+        "here.",
+        Verdict.UNDECIDED: "Choose by cost: which kind is more accurate is within the interval, or has another "
+        "cause.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: one of the networks has not learned to copy.",
     }
     seeds: ClassVar[int] = 5
@@ -63,7 +65,10 @@ class DotProductLessAccurate(Study):
         reps.answered("linear attention output")
         | reps.answered("dot product output")
         | {
-            "left dot over linear": (Below(2.0), "The dot product copies worse: it may represent worse for that reason."),
+            "left dot over linear": (
+                Below(2.0),
+                "The dot product copies worse: it may represent worse for that reason.",
+            ),
             "representation error random quarter over linear": (
                 Above(1.0),
                 "The measure does not see that most of an image is lost.",
@@ -82,7 +87,9 @@ class DotProductLessAccurate(Study):
             for kind, name in KINDS.items()
         }
         both = [
-            Reading({f"{kind}: {k}": v for kind, of in zip(KINDS, each, strict=True) for k, v in of.numbers.items()})
+            Reading(
+                {f"{kind}: {k}": v for kind, of in zip(KINDS, each, strict=True) for k, v in of.numbers.items()}
+            )
             for each in zip(*found.values(), strict=True)
         ]
         at = f"{TRAINED}; {OUTPUT}"
@@ -114,11 +121,12 @@ class DotProductLessAccurate(Study):
             },
             copying=copying,
             came_out="An image with the same output is, with dot-product attention, "
-            f"{reps.said(numbers['representation error dot over linear'])} times as far from the input as with linear "
-            "attention.",
+            f"{reps.said(numbers['representation error dot over linear'])} times as far from the input as with "
+            "linear attention.",
             captions={
-                "layers": "How far what four layers represent near the image is from it, for each kind of attention",
-                "representations": "Held-out images, and images with the same output of each network, found by the "
-                "search and near the image",
+                "layers": "How far what four layers represent near the image is from it, for each kind of "
+                "attention",
+                "representations": "Held-out images, and images with the same output of each network, found by "
+                "the search and near the image",
             },
         )

@@ -40,9 +40,9 @@ class LinearAttentionCopies(Study):
     quarter of the numbers must be farther from it than the reference. The share of noise that passes, three more
     layers, and the same near the image, by linearisation, are shown beside.
 
-    Formerly (0.1.0) the network had learned for 800 batches of Adam, and 60 steps of L-BFGS had not ended: 2.9 [.99,
-    5.3] of the reference. Of the half and half mix .34 of the error remained with batch statistics, which undo its
-    brightness: UNDECIDED. The elu kernel is left out.
+    Formerly (0.1.0) the network had learned for 800 batches of Adam, and 60 steps of L-BFGS had not ended: 2.9
+    [.99, 5.3] of the reference. Of the half and half mix .34 of the error remained with batch statistics, which
+    undo its brightness: UNDECIDED. The elu kernel is left out.
 
     The first figure shows the error along the layers, near the image; the second images, and what the network
     represents of them.
@@ -53,7 +53,8 @@ class LinearAttentionCopies(Study):
     items: ClassVar[tuple[int, ...]] = (35, 127, 152)
     asked: ClassVar[str] = "Does one linear attention pass its whole input on, noise included?"
     means: ClassVar[Mapping[str, str]] = {
-        Verdict.HOLDS: "Keep linear attention out of skips where a network is to denoise: it passes on everything.",
+        Verdict.HOLDS: "Keep linear attention out of skips where a network is to denoise: it passes on "
+        "everything.",
         PARTLY: "Check the one that you need: to represent everything and to pass noise on are two things here.",
         Verdict.DOES_NOT_HOLD: "Use linear attention where you want denoising too: it does not simply copy.",
         Verdict.UNDECIDED: "Measure more seeds before deciding what passes a linear attention.",
@@ -75,11 +76,15 @@ class LinearAttentionCopies(Study):
         found = lab.by_seed(lambda seed: reps.picked(reps.measured(lab, LINEAR, seed), PARTS))
         reference = f"found reference; {TRAINED}; {OUTPUT}"
         numbers = {
-            "representation over reference noise": reps.ratio(found, f"found error; {TRAINED}; {OUTPUT}", reference),
+            "representation over reference noise": reps.ratio(
+                found, f"found error; {TRAINED}; {OUTPUT}", reference
+            ),
             "representation over reference noise, near the image": reps.ratio(
                 found, f"near error; {TRAINED}; {OUTPUT}", reference
             ),
-            f"representation over reference noise, {RANDOM}": reps.ratio(found, f"near error; {RANDOM}", reference),
+            f"representation over reference noise, {RANDOM}": reps.ratio(
+                found, f"near error; {RANDOM}", reference
+            ),
         }
         for who in (TRAINED, IDENTITY, PCA_100):
             errors, nothing = (reps.of(found, f"{what}; {who}") for what in ("error", "nothing"))
@@ -101,12 +106,12 @@ class LinearAttentionCopies(Study):
                 "representations": first_images(rows),
             },
             copying=qualities(found),
-            came_out=f"An image with the same output is {reps.said(numbers['representation over reference noise'])} "
-            f"of the reference noise away, and {numbers['error over doing nothing'].value:.0%} of the noise's squared "
-            "error remains.",
+            came_out=f"An image with the same output is "
+            f"{reps.said(numbers['representation over reference noise'])} of the reference noise away, and "
+            f"{numbers['error over doing nothing'].value:.0%} of the noise's squared error remains.",
             captions={
                 "layers": "How far what four layers represent near the image is from it",
-                "representations": "Held-out images, and what the attention and the output represent of them, found "
-                "by the search and near the image",
+                "representations": "Held-out images, and what the attention and the output represent of them, "
+                "found by the search and near the image",
             },
         )

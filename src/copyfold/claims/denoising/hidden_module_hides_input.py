@@ -26,7 +26,12 @@ from copyfold.studies.toolkit.representations import (
 )
 
 KINDS = {"hidden": HIDDEN, "plain": COLOUR}
-NAMES = {"encoder.down1": "first halving", "encoder.down2": "deepest map", "decoder.up1": "first doubling", OUTPUT: "output"}
+NAMES = {
+    "encoder.down1": "first halving",
+    "encoder.down2": "deepest map",
+    "decoder.up1": "first doubling",
+    OUTPUT: "output",
+}
 
 
 @dataclass(frozen=True)
@@ -64,17 +69,20 @@ class HiddenModuleHidesInput(Study):
     place: ClassVar[str] = f"{SECTION}: the last paragraph and its figure"
     items: ClassVar[tuple[int, ...]] = (110, 119, 141)
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
-    asked: ClassVar[str] = "Can an autoencoder copy and denoise through a narrow code, and still lose most of its input?"
+    asked: ClassVar[str] = (
+        "Can an autoencoder copy and denoise through a narrow code, and still lose most of its input?"
+    )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Do not judge what passes a bottleneck by the look of the copy: measure what the output "
         "determines.",
         PARTLY: "Expect one of the two: a narrow code denoises without hiding the input, or hides it without "
         "denoising.",
-        Verdict.DOES_NOT_HOLD: "Take a good copy as a sign of a good representation: the narrow code loses as little "
-        "and denoises no better.",
-        Verdict.UNDECIDED: "Measure more seeds before relying on either: the module's effect is within the interval.",
-        Verdict.NOT_IN_REGIME: "Train longer before asking: a code of 100 numbers that PCA beats has not learned to "
-        "copy.",
+        Verdict.DOES_NOT_HOLD: "Take a good copy as a sign of a good representation: the narrow code loses as "
+        "little and denoises no better.",
+        Verdict.UNDECIDED: "Measure more seeds before relying on either: the module's effect is within the "
+        "interval.",
+        Verdict.NOT_IN_REGIME: "Train longer before asking: a code of 100 numbers that PCA beats has not learned "
+        "to copy.",
     }
     seeds: ClassVar[int] = 3
     regime: ClassVar[Mapping[str, Regime]] = {HIDDEN: Regime(BEATEN), COLOUR: Regime(0.03)}
@@ -84,7 +92,10 @@ class HiddenModuleHidesInput(Study):
                 Above(1.0),
                 "The measure does not see what a code of 100 numbers loses.",
             ),
-            f"error over doing nothing, {IDENTITY}": (Above(0.99), "The measure sees noise removed that is all kept."),
+            f"error over doing nothing, {IDENTITY}": (
+                Above(0.99),
+                "The measure sees noise removed that is all kept.",
+            ),
         }
         | reps.answered("hidden output")
         | reps.answered("plain output")
@@ -138,11 +149,12 @@ class HiddenModuleHidesInput(Study):
             f"{reps.said(numbers['image distance over plain'])} times as far from the input as without it, and "
             f"{numbers['error over doing nothing'].value:.0%} of the noise's squared error remains.",
             captions={
-                "layers": "How far what four layers represent near the image is from it, with the hidden module and "
-                "without",
-                "copies": "Held-out images, the same with noise of std 0.2, and the outputs of each network for both",
-                "representations": "Held-out images, and images with the same output of each network, found by the "
-                "search and near the image",
+                "layers": "How far what four layers represent near the image is from it, with the hidden module "
+                "and without",
+                "copies": "Held-out images, the same with noise of std 0.2, and the outputs of each network for "
+                "both",
+                "representations": "Held-out images, and images with the same output of each network, found by "
+                "the search and near the image",
             },
         )
 

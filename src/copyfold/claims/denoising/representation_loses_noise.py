@@ -37,18 +37,20 @@ class RepresentationLosesNoise(Study):
 
     A U-Net of depth 2 without skips learns to copy grey landscapes of 32 pixels until it leaves 2 % of others. A
     held-out photograph is corrupted to x~, and an image a with the same output as x~ is found by the search that
-    all claims share: up to 2,000 steps of Adam from grey and as many from a dark image, until the output is within
-    a tenth of the change that noise of std 1/18 makes. The number is ||a - m|| / ||x~ - m||, the median over 16
-    photographs of the first over that of the second; m = E[x~ | x] is the photograph itself for Gaussian noise of
-    std 0.2, and for the essay's half and half mix with N(0.7, 0.2^2) the mix without its random part, as a change
-    of brightness is no noise. Below 1, the threshold of before, some of the noise is lost on the way to the output;
-    a distance from m that has another cause, such as detail that is lost, counts against the claim. Both numbers
-    decide. The claim presupposes that the network leaves at most 3 %, a half more than it is trained for.
+    all claims share: up to 2,000 steps of Adam from grey and as many from a dark image, until the output is
+    within a tenth of the change that noise of std 1/18 makes. The number is ||a - m|| / ||x~ - m||, the median
+    over 16 photographs of the first over that of the second; m = E[x~ | x] is the photograph itself for Gaussian
+    noise of std 0.2, and for the essay's half and half mix with N(0.7, 0.2^2) the mix without its random part,
+    as a change of brightness is no noise. Below 1, the threshold of before, some of the noise is lost on the way
+    to the output; a distance from m that has another cause, such as detail that is lost, counts against the
+    claim. Both numbers decide. The claim presupposes that the network leaves at most 3 %, a half more than it is
+    trained for.
 
     Controls: the identity, which keeps all noise, and for which the number must be above 0.9; and searches that
     end, for each noise. Shown beside: PCA with as many components as leave what the network leaves, which loses
     the noise of all other directions; the output itself; near x~, by linearisation at it, where no search is
-    needed; three other layers; and, with Gaussian noise, the statistics of a batch of 64 that are searched at once.
+    needed; three other layers; and, with Gaussian noise, the statistics of a batch of 64 that are searched at
+    once.
 
     Formerly (0.1.0) 60 steps of L-BFGS in a network that left 9 % and more found 1.5 [1.36, 1.63] and 1.5 [1.46,
     1.55] with the statistics of batches of 8: FAILS, by searches that had not ended, one control of which said so.
@@ -68,18 +70,19 @@ class RepresentationLosesNoise(Study):
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Expect the noise to be lost on the way to the output: it cannot all be recovered from it.",
         PARTLY: "Ask about your noise: one kind is lost on the way, and the other reaches the output.",
-        Verdict.DOES_NOT_HOLD: "Do not explain denoising by what is represented: the output still determines as much "
-        "noise as was added.",
+        Verdict.DOES_NOT_HOLD: "Do not explain denoising by what is represented: the output still determines as "
+        "much noise as was added.",
         Verdict.UNDECIDED: "Measure more images or seeds: the interval contains the noise that was added.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: this network has not learned to copy.",
     }
     seeds: ClassVar[int] = 5
     regime: ClassVar[Mapping[str, Regime]] = {U_NET: Regime(0.03)}
     controls: ClassVar[Mapping[str, Control]] = {
-        f"distance over corruption, {IDENTITY}, gaussian": (Above(0.9), "The measure loses noise that is all kept.")
-    } | {
-        name: control for noise in NOISES for name, control in reps.answered(f"output, {noise}").items()
-    }
+        f"distance over corruption, {IDENTITY}, gaussian": (
+            Above(0.9),
+            "The measure loses noise that is all kept.",
+        )
+    } | {name: control for noise in NOISES for name, control in reps.answered(f"output, {noise}").items()}
 
     distance_over_corruption_gaussian: Below = Below(1.0)
     distance_over_corruption_mix: Below = Below(1.0)
@@ -112,10 +115,16 @@ class RepresentationLosesNoise(Study):
             }
             for noise in NOISES
         }
-        said = [f"{reps.said(numbers[f'distance over corruption {noise}'])} of the {noise} noise" for noise in NOISES]
+        said = [
+            f"{reps.said(numbers[f'distance over corruption {noise}'])} of the {noise} noise" for noise in NOISES
+        ]
         return Finding(
             numbers,
-            {"distances": intervals(shown, "distance from the clean image, over that of the noisy one", {"all": 1.0})}
+            {
+                "distances": intervals(
+                    shown, "distance from the clean image, over that of the noisy one", {"all": 1.0}
+                )
+            }
             | {noise: first_images(of) for noise, of in rows.items()},
             copying=qualities(found),
             came_out=f"An image with the same output is as far from the clean one as {' and '.join(said)}.",
@@ -184,4 +193,3 @@ def _in_batches(lab: Lab, model: Autoencoder, seed: int) -> dict[str, Tensor]:
     # as a share of its own noise, in units of the other's: all distances are divided by that
     scale = distance(NOISES["gaussian"][0](few, lab.rng(seed, "gaussian")), few) / distance(noisy, x)[: len(few)]
     return {f"away; {where}; found": (away * scale).where(answer > 0, torch.nan), f"answer; {where}": answer}
-

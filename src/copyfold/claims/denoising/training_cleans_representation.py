@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from copyfold.claims.denoising import SECTION
-from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
+from copyfold.studies.base import PARTLY, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
 from copyfold.studies.toolkit.representations import OUTPUT, STAGES, TRAINED, U_NET, UNTRAINED
 
-NAMES = {"encoder.down1": "first halving", "encoder.down2": "code", "decoder.up1": "first doubling", OUTPUT: "output"}
+NAMES = {
+    "encoder.down1": "first halving",
+    "encoder.down2": "code",
+    "decoder.up1": "first doubling",
+    OUTPUT: "output",
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,9 @@ class TrainingCleansRepresentation(Study):
     def measure(self, lab: Lab) -> Finding:
         """Compare both states at four layers."""
         found = lab.by_seed(lambda seed: reps.picked(reps.measured(lab, U_NET, seed), STAGES))
-        where = {f"{state} {NAMES[layer]}": f"{state}; {layer}" for state in (TRAINED, UNTRAINED) for layer in STAGES}
+        where = {
+            f"{state} {NAMES[layer]}": f"{state}; {layer}" for state in (TRAINED, UNTRAINED) for layer in STAGES
+        }
         numbers = {
             f"{what} over untrained": reps.ratio(
                 found, f"near {what}; {TRAINED}; {OUTPUT}", f"near {what}; {UNTRAINED}; {OUTPUT}"
@@ -106,15 +113,13 @@ class TrainingCleansRepresentation(Study):
             },
             copying=qualities(found),
             came_out=f"Training leaves {reps.said(numbers['noise over untrained'])} of the noise and "
-            f"{reps.said(numbers['error over untrained'])} of the distance near the image; the search has an answer "
-            f"for {answers:.0%} of the images before training and "
+            f"{reps.said(numbers['error over untrained'])} of the distance near the image; the search has an "
+            f"answer for {answers:.0%} of the images before training and "
             f"{numbers['answers found, trained output'].value:.0%} after it.",
             captions={
                 "noise": "The noise in what each of four layers represents near the image, before training and "
                 "after it, with 95 % intervals",
-                "representations": "Photographs, and images with the same output: near the image by linearisation, "
-                "then found by the search, each before training and after it",
+                "representations": "Photographs, and images with the same output: near the image by "
+                "linearisation, then found by the search, each before training and after it",
             },
         )
-
-

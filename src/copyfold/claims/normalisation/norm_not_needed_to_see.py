@@ -15,7 +15,12 @@ from copyfold.studies.toolkit.copying import qualities
 from copyfold.studies.toolkit.representations import NO_NORM, OUTPUT, RANDOM, STAGES, TRAINED, U_NET
 
 KINDS = {"batch norm": U_NET, "without norm": NO_NORM}
-NAMES = {"encoder.down1": "first halving", "encoder.down2": "code", "decoder.up1": "first doubling", OUTPUT: "output"}
+NAMES = {
+    "encoder.down1": "first halving",
+    "encoder.down2": "code",
+    "decoder.up1": "first doubling",
+    OUTPUT: "output",
+}
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,9 @@ class NormNotNeededToSee(Study):
     numbers must have an error above 0.1, or that threshold sees nothing. Shown beside: three more layers, and the
     same near the image, by linearisation.
 
-    Formerly (0.1.0) depth 3 learned for 2,500 steps of Adam and left 9 % and more, and 80 steps of L-BFGS from noise
-    found .82 [.68, .98] of the error with batch norm, and .15 [.12, .19]: MIXED. Group norm and the untrained
-    network, whose searches do not end, are left out.
+    Formerly (0.1.0) depth 3 learned for 2,500 steps of Adam and left 9 % and more, and 80 steps of L-BFGS from
+    noise found .82 [.68, .98] of the error with batch norm, and .15 [.12, .19]: MIXED. Group norm and the
+    untrained network, whose searches do not end, are left out.
 
     The first figure shows the error along the layers, near the image; the second images, and what the outputs
     represent.
@@ -51,11 +56,12 @@ class NormNotNeededToSee(Study):
     items: ClassVar[tuple[int, ...]] = (125, 151)
     asked: ClassVar[str] = "Does an autoencoder need batch norm for its output to determine the input accurately?"
     means: ClassVar[Mapping[str, str]] = {
-        Verdict.HOLDS: "Leave batch norm out where it is in the way: the output determines the image as accurately.",
-        PARTLY: "Compare both numbers: without batch norm the representation is as good as with it but not accurate, "
-        "or accurate but worse.",
-        Verdict.DOES_NOT_HOLD: "Keep batch norm where the input must be recovered: without it the output determines "
-        "less.",
+        Verdict.HOLDS: "Leave batch norm out where it is in the way: the output determines the image as "
+        "accurately.",
+        PARTLY: "Compare both numbers: without batch norm the representation is as good as with it but not "
+        "accurate, or accurate but worse.",
+        Verdict.DOES_NOT_HOLD: "Keep batch norm where the input must be recovered: without it the output "
+        "determines less.",
         Verdict.UNDECIDED: "Measure more seeds before leaving it out: the difference is within the interval.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: one of the networks has not learned to copy.",
     }
@@ -69,7 +75,10 @@ class NormNotNeededToSee(Study):
                 Below(2.0),
                 "Without norm the network copies worse: the representation may be worse for that reason.",
             ),
-            f"error near the image, {RANDOM}": (Above(0.1), "The measure does not see that most of an image is lost."),
+            f"error near the image, {RANDOM}": (
+                Above(0.1),
+                "The measure does not see that most of an image is lost.",
+            ),
         }
     )
 
@@ -80,17 +89,22 @@ class NormNotNeededToSee(Study):
         """Compare both networks at four layers."""
         found = {
             kind: lab.by_seed(
-                lambda seed, name=name: reps.picked(reps.measured(lab, name, seed), STAGES), name.lower().replace(" ", "-")
+                lambda seed, name=name: reps.picked(reps.measured(lab, name, seed), STAGES),
+                name.lower().replace(" ", "-"),
             )
             for kind, name in KINDS.items()
         }
         both = [
-            Reading({f"{kind}: {k}": v for kind, of in zip(KINDS, each, strict=True) for k, v in of.numbers.items()})
+            Reading(
+                {f"{kind}: {k}": v for kind, of in zip(KINDS, each, strict=True) for k, v in of.numbers.items()}
+            )
             for each in zip(*found.values(), strict=True)
         ]
         numbers = {
             f"representation error without norm over batch norm{words}": reps.ratio(
-                both, f"without norm: {way} error; {TRAINED}; {OUTPUT}", f"batch norm: {way} error; {TRAINED}; {OUTPUT}"
+                both,
+                f"without norm: {way} error; {TRAINED}; {OUTPUT}",
+                f"batch norm: {way} error; {TRAINED}; {OUTPUT}",
             )
             for way, words in (("found", ""), ("near", ", near the image"))
         }
@@ -118,9 +132,9 @@ class NormNotNeededToSee(Study):
             f"{reps.said(numbers['representation error without norm'])} of the range, "
             f"{reps.said(numbers['representation error without norm over batch norm'])} of that with it.",
             captions={
-                "layers": "How far what four layers represent near the image is from it, with batch norm and without "
-                "any norm",
-                "representations": "Held-out images, and images with the same output of each network, found by the "
-                "search and near the image",
+                "layers": "How far what four layers represent near the image is from it, with batch norm and "
+                "without any norm",
+                "representations": "Held-out images, and images with the same output of each network, found by "
+                "the search and near the image",
             },
         )

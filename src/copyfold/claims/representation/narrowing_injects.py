@@ -10,7 +10,15 @@ from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.representations import HALVING, LINES, NARROW, OVERCOMPLETE, STAGES, TRAINED, UNTRAINED
+from copyfold.studies.toolkit.representations import (
+    HALVING,
+    LINES,
+    NARROW,
+    OVERCOMPLETE,
+    STAGES,
+    TRAINED,
+    UNTRAINED,
+)
 
 LAYERS = {HALVING: LINES, OVERCOMPLETE: LINES, NARROW: STAGES}
 PLACES = ("first layer", "second layer", "third layer", "output")
@@ -21,19 +29,20 @@ WIDEST, CODES = "encoder.down1", {HALVING: "encoder.8", OVERCOMPLETE: "encoder.8
 class NarrowingInjects(Study):
     """Undercomplete layers put noise into the representation; training removes it.
 
-    Two networks whose layers narrow learn to copy CIFAR-10: a perceptron whose layers halve, n -> n/2 -> n/4 -> n/8
-    and back, at 16 pixels, and a narrow U-Net of depth 2 at 32 pixels, whose map after the first halving has 4/3 of
-    the image's numbers and whose code 2/3. What a layer represents of a held-out image is the image, near it, that
-    is nearest to grey in the directions that the layer sees, to a tenth of the change that noise of std 1/18 makes:
-    of the layer's linearisation, by conjugate gradients, so that it exists before training too, when every search
-    stops at the network's kinks. Noise is the std of the white component of its difference from the image, the
-    median over 16 images; for one linear layer it is the closed form of the law of one layer.
+    Two networks whose layers narrow learn to copy CIFAR-10: a perceptron whose layers halve, n -> n/2 -> n/4 ->
+    n/8 and back, at 16 pixels, and a narrow U-Net of depth 2 at 32 pixels, whose map after the first halving has
+    4/3 of the image's numbers and whose code 2/3. What a layer represents of a held-out image is the image, near
+    it, that is nearest to grey in the directions that the layer sees, to a tenth of the change that noise of std
+    1/18 makes: of the layer's linearisation, by conjugate gradients, so that it exists before training too, when
+    every search stops at the network's kinks. Noise is the std of the white component of its difference from the
+    image, the median over 16 images; for one linear layer it is the closed form of the law of one layer.
 
     Four numbers decide, with the thresholds of before. "Added", untrained: the noise at the code over that where
-    nothing narrows, above 1: for the perceptron at the code of one with as many layers, each wider than the image;
-    for the U-Net at its map after the first halving. "Left": the noise at the code, trained over untrained, at most
-    a half. The claim presupposes that each leaves at most 10 % of other images: perceptrons of this size come no
-    nearer than a few per cent in eight minutes, and a tenth is less than PCA of 32 of the 768 numbers leaves.
+    nothing narrows, above 1: for the perceptron at the code of one with as many layers, each wider than the
+    image; for the U-Net at its map after the first halving. "Left": the noise at the code, trained over
+    untrained, at most a half. The claim presupposes that each leaves at most 10 % of other images: perceptrons
+    of this size come no nearer than a few per cent in eight minutes, and a tenth is less than PCA of 32 of the
+    768 numbers leaves.
 
     Controls: for the identity, the measure must see no noise, and for a random layer that keeps a quarter of the
     numbers, some; training must remove no noise where none was added: in the overcomplete perceptron, "left" above
@@ -52,18 +61,18 @@ class NarrowingInjects(Study):
     items: ClassVar[tuple[int, ...]] = (82, 83, 144)
     data: ClassVar[tuple[str, ...]] = ("cifar10",)
     asked: ClassVar[str] = (
-        "Do layers with fewer numbers than their input put noise into what a network represents, and does learning "
-        "to copy take it out?"
+        "Do layers with fewer numbers than their input put noise into what a network represents, and does "
+        "learning to copy take it out?"
     )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Expect noise from a narrow network before training, and little after it: training to copy "
         "removes it.",
-        PARTLY: "Do not explain denoising by narrow layers alone: they and noise do not go together in every network, "
-        "before training or after it.",
-        Verdict.DOES_NOT_HOLD: "Look for another reason of denoising: narrow layers add no noise, or training leaves "
-        "it.",
-        Verdict.UNDECIDED: "Measure more seeds: whether narrow layers add noise, or training removes half of it, is "
-        "within the intervals.",
+        PARTLY: "Do not explain denoising by narrow layers alone: they and noise do not go together in every "
+        "network, before training or after it.",
+        Verdict.DOES_NOT_HOLD: "Look for another reason of denoising: narrow layers add no noise, or training "
+        "leaves it.",
+        Verdict.UNDECIDED: "Measure more seeds: whether narrow layers add noise, or training removes half of it, "
+        "is within the intervals.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: one of the networks has not learned to copy.",
     }
     seeds: ClassVar[int] = 5
@@ -81,12 +90,15 @@ class NarrowingInjects(Study):
         """Compare layers that narrow with others, before training and after it."""
         found = {
             name: lab.by_seed(
-                lambda seed, name=name: reps.picked(reps.measured(lab, name, seed), LAYERS[name]), name.lower().replace(" ", "-")
+                lambda seed, name=name: reps.picked(reps.measured(lab, name, seed), LAYERS[name]),
+                name.lower().replace(" ", "-"),
             )
             for name in LAYERS
         }
         both = [
-            Reading({f"{name}: {k}": v for name, r in zip(LAYERS, each, strict=True) for k, v in r.numbers.items()})
+            Reading(
+                {f"{name}: {k}": v for name, r in zip(LAYERS, each, strict=True) for k, v in r.numbers.items()}
+            )
             for each in zip(*found.values(), strict=True)
         ]
 
@@ -102,7 +114,10 @@ class NarrowingInjects(Study):
         lines = {}
         for name, of in found.items():
             for state in (UNTRAINED, TRAINED):
-                where = {f"{name}, {state} {p}": f"{state}; {layer}" for p, layer in zip(PLACES, LAYERS[name], strict=True)}
+                where = {
+                    f"{name}, {state} {p}": f"{state}; {layer}"
+                    for p, layer in zip(PLACES, LAYERS[name], strict=True)
+                }
                 numbers |= reps.summary(of, where)
                 lines[f"{name}, {state}"] = [numbers[f"noise near the image, {called}"] for called in where]
         numbers |= reps.known_numbers(found[HALVING])
@@ -116,11 +131,11 @@ class NarrowingInjects(Study):
             numbers,
             {"noise": reps.along(lines, list(PLACES), "noise, std in units of the range"), **looks},
             copying={name: q for of in found.values() for name, q in qualities(of).items()},
-            came_out=f"Untrained, narrow layers have {added[0]} (perceptron) and {added[1]} (U-Net) times the noise "
-            f"where nothing narrows; training leaves {left[0]} and {left[1]} of it.",
+            came_out=f"Untrained, narrow layers have {added[0]} (perceptron) and {added[1]} (U-Net) times the "
+            f"noise where nothing narrows; training leaves {left[0]} and {left[1]} of it.",
             captions={
-                "noise": "The noise in what four layers of each network represent near an image, before training and "
-                "after it",
+                "noise": "The noise in what four layers of each network represent near an image, before training "
+                "and after it",
                 **{
                     look: f"Images, and what the code of the {look.replace('-', ' ')} represents of them, before "
                     "training and after it"

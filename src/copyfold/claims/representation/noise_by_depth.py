@@ -38,14 +38,14 @@ REORDERED = "reordered"
 class NoiseByDepth(Study):
     """Deep layers of trained networks show less noise; the first block stays noisy.
 
-    The essay's reason for noise is a first block that narrows, so that networks whose first block does are measured:
-    a small vision transformer whose 16 tokens have half of the image's numbers, as those of the essay's ViT-B/32
-    have a quarter, which learns to classify fashion_mnist; and a perceptron whose first layer halves the image,
-    which learns to copy CIFAR-10 at 16 pixels. What a layer represents of a held-out image is the image, near it,
-    that is nearest to grey in the directions that the layer sees, to a tenth of the change that noise of std 1/18
-    makes: of the layer's linearisation, by conjugate gradients, so that it exists before training too, when every
-    search stops at the network's kinks. Noise is the std of the white component of its difference from the image,
-    the median over 16 images, at four layers.
+    The essay's reason for noise is a first block that narrows, so that networks whose first block does are
+    measured: a small vision transformer whose 16 tokens have half of the image's numbers, as those of the
+    essay's ViT-B/32 have a quarter, which learns to classify fashion_mnist; and a perceptron whose first layer
+    halves the image, which learns to copy CIFAR-10 at 16 pixels. What a layer represents of a held-out image is
+    the image, near it, that is nearest to grey in the directions that the layer sees, to a tenth of the change
+    that noise of std 1/18 makes: of the layer's linearisation, by conjugate gradients, so that it exists before
+    training too, when every search stops at the network's kinks. Noise is the std of the white component of its
+    difference from the image, the median over 16 images, at four layers.
 
     Four numbers decide, with the thresholds of before. At the first block the noise of the trained network:
     "noisy" is above 0.01, two and a half grey levels of 256. At the deepest (of the transformer its last block, of
@@ -53,14 +53,15 @@ class NoiseByDepth(Study):
     perceptron leaves at most 10 % of others, less than PCA of 32 of its 768 numbers does.
 
     Controls: for the identity, the measure must see no noise, and for a random layer that keeps a quarter of the
-    numbers, some; and the transformer must label more than 80 % of held-out images correctly, as a network that has
-    learned nothing is no trained one. Shown beside: what the search of all claims finds, with its answers; the
-    U-Net of depth 2 that leaves 2 % of landscapes, whose first block has 16 numbers for each of the image's, of
-    which the essay's reason says nothing; and "reordered", the trained transformer whose layers read their input in
-    a permuted order, which destroys the dependence between layers and nothing else.
+    numbers, some; and the transformer must label more than 80 % of held-out images correctly, as a network that
+    has learned nothing is no trained one. Shown beside: what the search of all claims finds, with its answers;
+    the U-Net of depth 2 that leaves 2 % of landscapes, whose first block has 16 numbers for each of the image's,
+    of which the essay's reason says nothing; and "reordered", the trained transformer whose layers read their
+    input in a permuted order, which destroys the dependence between layers and nothing else.
 
-    Formerly (0.1.0) first blocks were 4 to 32 times as wide as the image, and 50 steps of L-BFGS had not ended where
-    noise was found; at the deepest blocks training added noise (2.3, 57 and 4 times): MIXED. The CNN is left out.
+    Formerly (0.1.0) first blocks were 4 to 32 times as wide as the image, and 50 steps of L-BFGS had not ended
+    where noise was found; at the deepest blocks training added noise (2.3, 57 and 4 times): MIXED. The CNN is
+    left out.
 
     The first figure shows the noise along the layers; the others images, and what the first and the deepest block
     represent.
@@ -71,14 +72,15 @@ class NoiseByDepth(Study):
     items: ClassVar[tuple[int, ...]] = (51, 82, 83, 143)
     data: ClassVar[tuple[str, ...]] = ("fashion_mnist", "cifar10", "landscapes")
     asked: ClassVar[str] = (
-        "Does training remove the noise from what deep layers represent, and leave it in a first layer that has fewer "
-        "numbers than the image?"
+        "Does training remove the noise from what deep layers represent, and leave it in a first layer that has "
+        "fewer numbers than the image?"
     )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Invert deep layers to see what training did, and not the first one, which stays noisy.",
         PARTLY: "Do not take noise by depth as a sign of training: it depends on the network, or on the block.",
         Verdict.DOES_NOT_HOLD: "Do not judge training by the noise of layers: it says nothing about it.",
-        Verdict.UNDECIDED: "Measure more seeds: the noise of these layers, or its change, is within the intervals.",
+        Verdict.UNDECIDED: "Measure more seeds: the noise of these layers, or its change, is within the "
+        "intervals.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: the perceptron has not learned to copy.",
     }
     seeds: ClassVar[int] = 5
@@ -114,7 +116,10 @@ class NoiseByDepth(Study):
         numbers |= reps.known_numbers(found[HALVING])
         for name, of in found.items():
             for state in (UNTRAINED, TRAINED):
-                where = {f"{name}, {state} {p}": f"{state}; {layer}" for p, layer in zip(PLACES, LAYERS[name], strict=True)}
+                where = {
+                    f"{name}, {state} {p}": f"{state}; {layer}"
+                    for p, layer in zip(PLACES, LAYERS[name], strict=True)
+                }
                 numbers |= reps.summary(of, where)
                 lines[f"{name}, {state}"] = [numbers[f"noise near the image, {called}"] for called in where]
             rows = {"images": of[0].images["photographs"]}
@@ -133,8 +138,8 @@ class NoiseByDepth(Study):
             came_out=f"After training the first block has noise of {firsts[0]} (transformer) and {firsts[1]} "
             f"(perceptron) of the range; at the deepest training leaves {deepest[0]} and {deepest[1]} of it.",
             captions={
-                "noise": "The noise in what four layers of each network represent near an image, before training and "
-                "after it",
+                "noise": "The noise in what four layers of each network represent near an image, before training "
+                "and after it",
                 **{
                     short: f"Images, and what the first and the deepest of four layers of the {name} represent of "
                     "them, before training and after it"

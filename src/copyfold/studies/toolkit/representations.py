@@ -11,7 +11,7 @@ U-Nets are skips="none": the functions are those of the essay's network, whose s
 twice, at two thirds of the cost.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite, prod
@@ -48,6 +48,7 @@ SIDE = 32  # pixels of images of U-Nets, where the budget has no fewer
 SMALL = 16  # of those of perceptrons
 QUARTER = 4  # of an image's numbers the known layers keep one in so many
 HUNDRED, BEATEN = 100, 0.105  # numbers of the hidden module's code; what PCA of as many leaves of CIFAR-10
+ROUNDING = 255**-1 * 12**-0.5  # std of what 8 bits round off, in units of the range
 NOISE = Gaussian(0.2)  # that networks are asked to remove
 IDENTITY, RANDOM, PCA, PCA_100 = "identity", "random quarter", "PCA, a quarter", "PCA of 100 components"
 TRAINED, UNTRAINED = "trained", "untrained"
@@ -140,13 +141,13 @@ def few(lab: Lab, photos: Photos) -> Images:
 def measured(lab: Lab, name: str, seed: int) -> Reading:
     """All that is measured of one network and seed: from the cache, where it has been measured before.
 
-    Numbers per image are called "WAY WHAT; STATE; LAYER": WAY is "found" or "near"; WHAT as `search.representation`
-    has it, NaN without an answer; STATE "trained" or "untrained"; LAYER a name of `Network.layers`. "near WHAT;
-    KNOWN" are of maps whose representation is known: the identity, a random layer that keeps a quarter of the
-    numbers, and PCA with as many, or with 100. "error; WHO", "nothing; WHO" and "passed; WHO" are squared errors
-    of images with noise of std 0.2, with and without the map, and the share of the noise that passes: of the
-    trained network, the identity and PCA. Also how the network copies. Images "photographs", and
-    "WAY; STATE; LAYER".
+    Numbers per image are called "WAY WHAT; STATE; LAYER": WAY is "found" or "near"; WHAT as
+    `search.representation` has it, NaN without an answer; STATE "trained" or "untrained"; LAYER a name of
+    `Network.layers`. "near WHAT; KNOWN" are of maps whose representation is known: the identity, a random layer
+    that keeps a quarter of the numbers, and PCA with as many, or with 100. "error; WHO", "nothing; WHO" and
+    "passed; WHO" are squared errors of images with noise of std 0.2, with and without the map, and the share of
+    the noise that passes: of the trained network, the identity and PCA. Also how the network copies. Images
+    "photographs", and "WAY; STATE; LAYER".
     """
     of = networks(lab)[name]
     photos = of.photos(lab)
@@ -161,7 +162,10 @@ def measured(lab: Lab, name: str, seed: int) -> Reading:
         restorers = {TRAINED: model, IDENTITY: same(photos.shape), PCA_100: principal_part(lab, photos, HUNDRED)}
         for who, one in restorers.items():
             numbers |= {f"{what}; {who}": value for what, value in denoised(lab, one, photos, seed).items()}
-        numbers |= {f"near {what}; {PCA_100}": value for what, value in numbers_of(restorers[PCA_100], x, lab, seed).items()}
+        numbers |= {
+            f"near {what}; {PCA_100}": value
+            for what, value in numbers_of(restorers[PCA_100], x, lab, seed).items()
+        }
         for state, one in states.items():
             for layer in of.layers:
                 put(numbers, images, f"{state}; {layer}", both_ways(lab, one, layer, x, seed))
@@ -216,6 +220,16 @@ def same(shape: Shape) -> Autoencoder:
     return adopt(nn.Identity(), shape, encode="forward", decode=torch.Tensor.clone)
 
 
+def fixed(function: Callable[[Images], Images], shape: Shape) -> Autoencoder:
+    """A known function of images as an autoencoder, without parameters."""
+
+    class Known(nn.Module):
+        def forward(self, x: Images) -> Images:
+            return function(x)
+
+    return adopt(Known(), shape, encode="forward", decode=torch.Tensor.clone)
+
+
 def principal_part(lab: Lab, photos: Photos, count: int) -> Linear:
     """PCA of the training images with this many components, or as many as these have."""
     mean, directions = principal(lab, photos)
@@ -237,7 +251,9 @@ def picked(reading: Reading, layers: Sequence[str], others: bool = True) -> Read
         parts = name.split("; ")
         return name.startswith(MARK) or (parts[-1] in layers if len(parts) == 3 else others or len(parts) == 1)
 
-    return Reading(*({name: v for name, v in of.items() if kept(name)} for of in (reading.numbers, reading.images)))
+    return Reading(
+        *({name: v for name, v in of.items() if kept(name)} for of in (reading.numbers, reading.images))
+    )
 
 
 def of(found: Sequence[Reading], what: str) -> list[Tensor]:
@@ -251,8 +267,9 @@ def median(found: Sequence[Reading], what: str) -> Estimate:
 
 
 def ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:
-    """The median over images of one number over that of another."""
-    return statistics.ratio_of_medians(of(found, a), of(found, b))
+    """The median over images of one number over that of another; below the rounding of 8 bits none is told "
+    "apart."""
+    return statistics.ratio_of_medians(*([x.clamp(min=ROUNDING) for x in of(found, what)] for what in (a, b)))
 
 
 def answers(found: Sequence[Reading], what: str) -> Estimate:
@@ -265,7 +282,9 @@ def summary(found: Sequence[Reading], where: Mapping[str, str]) -> dict[str, Est
     numbers: dict[str, Estimate] = {}
     for called, at in where.items():
         for way, words in (("near", "near the image"), ("found", "found")):
-            numbers |= {f"{what} {words}, {called}": median(found, f"{way} {what}; {at}") for what in ("error", "noise")}
+            numbers |= {
+                f"{what} {words}, {called}": median(found, f"{way} {what}; {at}") for what in ("error", "noise")
+            }
             numbers[f"answers {words}, {called}"] = answers(found, f"{way} answer; {at}")
         numbers[f"layer over reference, found, {called}"] = median(found, f"found layer over reference; {at}")
     return numbers

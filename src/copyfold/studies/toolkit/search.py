@@ -76,7 +76,7 @@ def representation(
 def near_image(model: nn.Module, layer: str, x: Images, rng: Generator) -> Reading:
     r"""What a layer represents near each image, without a search: of its linearisation, which has one answer.
 
-        O(x + d) ~ O(x) + J d,     d_0 = grey - x,     d_k = argmin ||J d||  over  d_0 + span{(J^T J)^i J^T J d_0}, i < k
+        O(x + d) ~ O(x) + J d,   d_0 = grey - x,   d_k = argmin ||J d|| over d_0 + span{(J^T J)^i d_0, 0 < i <= k}
 
     The image is x + d_k of the first k with ||J d_k|| below a tenth of the reference, the criterion of
     `representation`: by conjugate gradients (CGLS, Hestenes and Stiefel, 1952), which like descent never leave
@@ -84,7 +84,7 @@ def near_image(model: nn.Module, layer: str, x: Images, rng: Generator) -> Readi
     stop every search, it says what the layer determines of an image. Running statistics. The numbers and images
     are those of `representation`; "steps" are conjugate directions, at most 400.
     """
-    target, reference, beside = _aimed_at(model, layer, x, rng, "running")
+    _, reference, beside = _aimed_at(model, layer, x, rng, "running")
     with still(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # fused kernels have no such derivative
         push, pull = jacobian(lambda a: tap(model, layer, a), x)
         d = START - x

@@ -11,7 +11,11 @@ from labs import Staged, random_part
 @pytest.fixture
 def networks(lab):
     part = principal_part(lab, lab.photos("cifar10"), 40)  # of 256: it copies digits, and removes most noise
-    return {"narrow": Staged(part), "whole": Staged(lambda x: x + 0.5 * random_part()(x)), "random": Staged(random_part())}
+    return {
+        "narrow": Staged(part),
+        "whole": Staged(lambda x: x + 0.5 * random_part()(x)),
+        "random": Staged(random_part()),
+    }
 
 
 @pytest.mark.parametrize(

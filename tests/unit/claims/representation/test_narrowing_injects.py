@@ -27,5 +27,6 @@ def test_noise_of_a_narrow_layer_that_training_removes_is_seen(represented):
     whole, narrow = Staged(lambda x: x + 0.5 * random_part()(x)), Staged(after=random_part())
     found = represented(NarrowingInjects(), {"": whole}, narrow, left=9.0)[1]
     assert found.numbers["added unet"].low > 1  # after the first stage, which keeps all
-    assert found.numbers["left unet"].high < 0.5 and found.numbers["left mlp"].high < 0.5
+    assert found.numbers["left unet"].high < 0.5
+    assert found.numbers["left mlp"].high < 0.5
     assert NarrowingInjects.controls["left overcomplete"][0].holds(found.numbers["left overcomplete"]) is False
