@@ -77,13 +77,13 @@ def along(lab, monkeypatch):
 
 @pytest.fixture
 def represented(tmp_path, monkeypatch):
-    """The verdict of a study and its finding, of known networks by name, or "" for others, and one before training.
+    """The verdict of a study and its finding, of known networks by name ("" for others), and one untrained.
 
     With steps enough to find what simple networks represent. `left` replaces what networks may leave.
     """
 
-    def judge(study, networks, untrained=None, left=None, steps=150):
-        lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=6), cache=tmp_path / "models")
+    def judge(study, networks, untrained=None, left=None, steps=150, measured=6):
+        lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=measured), cache=tmp_path / "models")
         made = lab.untrained
 
         def before(make, photos, seed):

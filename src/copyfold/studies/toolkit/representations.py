@@ -90,21 +90,24 @@ def networks(lab: Lab) -> dict[str, Network]:
     thirds of the image's numbers, as its maps are of 8, 16 and 32 channels; those of the others are longer than
     the image. A step takes 55 ms of a U-Net of depth 2 (16 images), and about 10 of a perceptron (64 of them).
     """
-    plain, dense = partial(unet, lab, depth=2, skips="none"), {"batch": 64, "lr": WIDE}
+    plain, scaled = partial(unet, lab, depth=2, skips="none"), lab.budget.scaled
     maps = min(MAPS, 2 * lab.budget.width)
-    one = {"layers": PARTS, "minutes": 10.0, "steps": lab.budget.scaled(800)}
-    small = {"data": "cifar10", "side": SMALL, "layers": LINES, "plan": dense, "untrained": True}
-    colour, longer = {"data": "cifar10"}, lab.budget.scaled(9000)
+    one = partial(Network, layers=PARTS, minutes=10.0, steps=scaled(800))
+    colour = partial(Network, data="cifar10")
+    perceptron = partial(
+        Network, layers=LINES, data="cifar10", side=SMALL, left=0.05, minutes=8.0, steps=scaled(10_000),
+        plan={"batch": 64, "lr": WIDE}, untrained=True,
+    )  # fmt: skip
     return {
         U_NET: Network(plain(), untrained=True),
         NO_NORM: Network(plain(norm="none")),
-        COLOUR: Network(plain(), **colour),
-        HIDDEN: Network(plain(middle=Affine()), left=BEATEN, steps=longer, **colour),
-        LINEAR: Network(single_attention("softmax", maps), **one),
-        DOT: Network(single_attention("dot", maps), **one),
-        HALVING: Network(halving, left=0.05, minutes=8.0, steps=lab.budget.scaled(10_000), **small),
-        OVERCOMPLETE: Network(as_deep(lab), left=0.05, minutes=8.0, steps=lab.budget.scaled(10_000), **small),
-        NARROW: Network(plain(width=max(2, lab.budget.width // 4)), left=0.03, untrained=True, **colour),
+        COLOUR: colour(plain()),
+        HIDDEN: colour(plain(middle=Affine()), left=BEATEN, steps=scaled(9000)),
+        LINEAR: one(single_attention("softmax", maps)),
+        DOT: one(single_attention("dot", maps)),
+        HALVING: perceptron(halving),
+        OVERCOMPLETE: perceptron(as_deep(lab)),
+        NARROW: colour(plain(width=max(2, lab.budget.width // 4)), left=0.03, untrained=True),
     }
 
 
@@ -323,9 +326,10 @@ def along(lines: Mapping[str, Sequence[Estimate]], names: Sequence[str], ylabel:
         name: ([i for i, e in enumerate(line, 1) if known(e)], [e for e in line if known(e)])
         for name, line in lines.items()
     }
-    lines = {name: of for name, of in drawn.items() if of[0]}
-    none: dict[str, Any] = {"no answer": ([1], [Estimate(0.0, 0.0, 0.0, 0)])}
-    return charts.curves(lines or none, f"layer: {', '.join(names)}", ylabel)
+    none = {"no answer": ([1], [Estimate(0.0, 0.0, 0.0, 0)])}
+    return charts.curves(
+        {name: of for name, of in drawn.items() if of[0]} or none, f"layer: {', '.join(names)}", ylabel
+    )
 
 
 def known(found: Estimate) -> bool:
