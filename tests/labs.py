@@ -1,6 +1,5 @@
 """Labs whose training is replaced by known networks, for the tests of claims."""
 
-from collections import OrderedDict
 from dataclasses import replace
 from math import prod
 
@@ -70,20 +69,6 @@ class Logistic(Copy):
 
     def logits(self, z):
         return z.view(-1, *self.shape)
-
-
-class Lossless(nn.Module):
-    """It passes the image unchanged through layers of these names."""
-
-    def __init__(self, **parts):
-        super().__init__()
-        for name, inside in parts.items():
-            setattr(self, name, nn.Sequential(OrderedDict(inside)))
-
-    def forward(self, x):
-        for part in self.children():
-            x = part(x)
-        return x.flatten(1)
 
 
 class Function(nn.Module):

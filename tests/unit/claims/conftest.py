@@ -49,20 +49,6 @@ def by_attention(tmp_path):
 
 
 @pytest.fixture
-def prepared(tmp_path, monkeypatch):
-    """One in which `given` says what comes of training; with steps enough to invert simple networks."""
-
-    def made(given, untrained=None):
-        lab = Lab(replace(BUDGETS["tiny"], steps=500), cache=tmp_path / "models")
-        monkeypatch.setattr(lab, "trained", lambda make, photos, seed, **plan: given(make(photos.shape)))
-        if untrained is not None:
-            monkeypatch.setattr(lab, "untrained", lambda make, photos, seed: untrained)
-        return lab
-
-    return made
-
-
-@pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """One whose models are on the shelf, with two seeds."""
     monkeypatch.setattr(quality, "PATCHES", 1024)
