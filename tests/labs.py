@@ -129,11 +129,10 @@ def random_part(share=4, shape=SHAPE):
     size = prod(shape)
     rows = torch.randn(size, size // share, generator=Generator().manual_seed(0))
     basis = torch.linalg.qr(rows).Q
-    return lambda x: ((x.flatten(1) @ basis) @ basis.T).view_as(x)
+    return lambda x: ((x.flatten(1) @ basis.to(x)) @ basis.to(x).T).view_as(x)
 
 
-COPY, BLOCKS, BLUR = fixed(lambda x: x), fixed(blocks), fixed(cf.Blur(5, 1.0))
-DIMMED = fixed(lambda x: 0.85 * x)  # closer to the digits than a noisy image, which is too bright
+COPY, BLUR = fixed(lambda x: x), fixed(cf.Blur(5, 1.0))
 GREY = fixed(lambda x: torch.full_like(x, 0.5) + 0 * x)
 
 

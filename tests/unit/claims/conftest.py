@@ -69,7 +69,8 @@ def represented(tmp_path, monkeypatch):
     """
 
     def judge(study, networks, untrained=None, left=None, steps=150, measured=6):
-        lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=measured), cache=tmp_path / "models")
+        cache = tmp_path / f"models-{len(list(tmp_path.iterdir()))}"  # nothing is kept of other networks
+        lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=measured), cache=cache)
         made = lab.untrained
 
         def before(make, photos, seed):

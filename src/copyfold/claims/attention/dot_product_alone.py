@@ -137,11 +137,12 @@ def _look(lab: Lab, seed: int) -> Reading:
     noisy = reps.NOISE(x, lab.rng(seed, "shown"))
     images = {"images": x[:SHOWN], "with noise": noisy[:SHOWN]}
     for state, one in ((TRAINED, model), (UNTRAINED, blank)):
-        reps.put(numbers, images, f"{state}; ", ways := reps.both_ways(lab, one, "", x, seed))
-        images = {name: shown for name, shown in images.items() if ";" not in name} | {
+        part = reps.both_ways(lab, f"attention-alone-{state}", one, "", photos, seed)
+        numbers |= {f"{what}; {state}; ": value for what, value in part.numbers.items()}
+        images |= {
             f"{state}: output": restored(one, x, LARGE, "running")[:SHOWN],
             f"{state}: output of noise": restored(one, noisy, LARGE, "running")[:SHOWN],
-            f"{state}: representation": ways["found"].images["found"][:SHOWN],
+            f"{state}: representation": part.images["found"],
         }
     half = reps.principal_part(lab, photos, x[0].numel() // 2)
     maps = {TRAINED: model, UNTRAINED: blank, BLIND: half, IDENTITY: reps.same(photos.shape)}

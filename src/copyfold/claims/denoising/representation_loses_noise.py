@@ -154,16 +154,24 @@ def _look(lab: Lab, seed: int) -> Reading:
     rival = reps.principal_part(lab, photos, int(better[0]) if len(better) else len(linear_left(lab, photos)))
 
     def put(what: str, one: Autoencoder, layer: str, noise: str, noisy: Images, middle: Images) -> None:
-        found = representation(lab, one, layer, noisy, lab.rng(seed, "representation"))
-        near = near_image(one, layer, noisy, lab.rng(seed, "representation"))
-        for way, r in (("found", found), ("near", near)):
-            answer = r.numbers["answer"] > 0
-            away = distance(r.images["found"], middle).where(answer, torch.nan)
-            numbers[f"away; {what}, {noise}; {way}"] = away
-        numbers[f"answer; {what}, {noise}"] = found.numbers["answer"]
+        def search(seed: int) -> Reading:
+            ways = {
+                "found": representation(lab, one, layer, noisy, lab.rng(seed, "representation")),
+                "near": near_image(one, layer, noisy, lab.rng(seed, "representation")),
+            }
+            each = {f"answer; {what}, {noise}": ways["found"].numbers["answer"]}
+            for way, r in ways.items():
+                away = distance(r.images["found"], middle)
+                each[f"away; {what}, {noise}; {way}"] = away.where(r.numbers["answer"] > 0, torch.nan)
+            return Reading(each, {way: r.images["found"][:SHOWN].clone() for way, r in ways.items()})
+
+        folder = f"noise-represented-{what}-{noise}".lower().replace(" ", "-")
+        part = lab.shared(folder, seed, (photos,), search)
+        numbers.update(part.numbers)
         if what == "output":
             images[f"found; {noise}"], images[f"near the image; {noise}"] = (
-                r.images["found"][:SHOWN].clone() for r in (found, near)
+                part.images["found"],
+                part.images["near"],
             )
 
     for noise, (corruption, quiet) in NOISES.items():
@@ -177,7 +185,9 @@ def _look(lab: Lab, seed: int) -> Reading:
         images |= {f"noisy; {noise}": noisy[:SHOWN], f"output; {noise}": output[:SHOWN]}
         for layer in STAGES[:-1] if noise == "gaussian" else ():
             put(layer.partition(".")[2], model, layer, noise, noisy, middle)
-    numbers |= _in_batches(lab, model, seed)
+    numbers |= lab.shared(
+        "noise-represented-in-batches", seed, (photos,), lambda seed: Reading(_in_batches(lab, model, seed))
+    ).numbers
     return Reading(numbers, images)
 
 

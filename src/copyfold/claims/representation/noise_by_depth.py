@@ -158,7 +158,9 @@ def transformer(lab: Lab, seed: int) -> Reading:
     images: dict[str, Images] = {"photographs": x[:SHOWN]}
     for state in (UNTRAINED, TRAINED):
         for block in BLOCKS:
-            reps.put(numbers, images, f"{state}; {block}", reps.both_ways(lab, states[state], block, x, seed))
+            part = reps.both_ways(lab, f"transformer-{state}", states[state], block, clothes, seed)
+            numbers |= {f"{what}; {state}; {block}": value for what, value in part.numbers.items()}
+            images |= {f"{way}; {state}; {block}": shown for way, shown in part.images.items()}
     other = near_image(states[REORDERED], BLOCKS[-1], x, lab.rng(seed, "representation"))
     numbers[f"near noise; {REORDERED}; {BLOCKS[-1]}"] = other.numbers["noise"]
     return Reading(numbers, images)

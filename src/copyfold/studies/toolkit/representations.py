@@ -152,7 +152,7 @@ def measured(lab: Lab, name: str, seed: int) -> Reading:
     the noise that passes: of the trained network, the identity and PCA. Also how the network copies. Images
     "photographs", and "WAY; STATE; LAYER".
     """
-    of = networks(lab)[name]
+    of, folder = networks(lab)[name], f"represented-by-{name.lower().replace(' ', '-')}"
     photos = of.photos(lab)
 
     def look(seed: int) -> Reading:
@@ -171,29 +171,32 @@ def measured(lab: Lab, name: str, seed: int) -> Reading:
         }
         for state, one in states.items():
             for layer in of.layers:
-                put(numbers, images, f"{state}; {layer}", both_ways(lab, one, layer, x, seed))
+                part = both_ways(lab, f"{folder}-{state}", one, layer, photos, seed)
+                numbers |= {f"{what}; {state}; {layer}": value for what, value in part.numbers.items()}
+                images |= {f"{way}; {state}; {layer}": shown for way, shown in part.images.items()}
         for known, layer in known_layers(lab, photos, seed).items():
             numbers |= {f"near {what}; {known}": value for what, value in numbers_of(layer, x, lab, seed).items()}
         return Reading(numbers, images)
 
-    return lab.shared(f"represented-by-{name.lower().replace(' ', '-')}", seed, (photos,), look)
+    return lab.shared(folder, seed, (photos,), look)
 
 
-def both_ways(lab: Lab, model: nn.Module, layer: str, x: Images, seed: int) -> dict[Way, Reading]:
-    """What a layer represents of each image, found by the search and near the image: with one reference."""
-    return {
-        "found": representation(lab, model, layer, x, lab.rng(seed, "representation")),
-        "near": near_image(model, layer, x, lab.rng(seed, "representation")),
-    }
+def both_ways(lab: Lab, folder: str, model: nn.Module, layer: str, photos: Photos, seed: int) -> Reading:
+    """What a layer represents of each image, found by the search and near the image: with one reference.
 
+    Numbers "WAY WHAT" and the first images, "WAY"; kept by the lab, as a search takes minutes.
+    """
 
-def put(
-    numbers: dict[str, Tensor], images: dict[str, Images], where: str, readings: Mapping[Way, Reading]
-) -> None:
-    """Add the numbers of `both_ways`, and the first images, to those of a seed."""
-    for way, r in readings.items():
-        numbers |= {f"{way} {what}; {where}": value for what, value in r.numbers.items()}
-        images[f"{way}; {where}"] = r.images["found"][:SHOWN].clone()
+    def look(seed: int) -> Reading:
+        x = few(lab, photos)
+        ways: dict[Way, Reading] = {
+            "found": representation(lab, model, layer, x, lab.rng(seed, "representation")),
+            "near": near_image(model, layer, x, lab.rng(seed, "representation")),
+        }
+        numbers = {f"{way} {what}": value for way, r in ways.items() for what, value in r.numbers.items()}
+        return Reading(numbers, {way: r.images["found"][:SHOWN].clone() for way, r in ways.items()})
+
+    return lab.shared(f"{folder}-{layer or 'output'}", seed, (photos,), look)
 
 
 @torch.no_grad()
