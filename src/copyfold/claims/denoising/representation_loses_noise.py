@@ -29,6 +29,7 @@ NOISES: dict[str, tuple[Corruption, Corruption]] = {
 """A corruption, and the same without its random part: E[x~ | x]."""
 PCA = "PCA of equal error"
 BATCHES = "batches of 64"
+NAMES = {"encoder.down1": "first halving", "encoder.down2": "code", "decoder.up1": "first doubling"}
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,17 @@ class RepresentationLosesNoise(Study):
         }
         for where in _places(found[0]):
             noise = where.rpartition("; ")[0].rpartition(", ")[2]
-            called = where.replace("; found", "").replace("; near", ", near the image").removeprefix("away; ")
+            called = (
+                where.replace("; found", "")
+                .replace("; itself", "")
+                .replace("; near", ", near the image")
+                .removeprefix("away; ")
+            )
             numbers[f"distance over corruption, {called}"] = reps.ratio(found, where, f"noise; {noise}")
         for what in (name for name in found[0].numbers if name.startswith("answer; ")):
             numbers[f"answers found, {what.removeprefix('answer; ')}"] = reps.answers(found, what)
         shown = {
-            name.removeprefix("distance over corruption, ").removesuffix(", gaussian"): e
+            name.removeprefix("distance over corruption, ").replace(", gaussian", ""): e
             for name, e in numbers.items()
             if "corruption, " in name and "gaussian" in name and reps.known(e)
         }
@@ -122,7 +128,7 @@ class RepresentationLosesNoise(Study):
             numbers,
             {
                 "distances": intervals(
-                    shown, "distance from the clean image, over that of the noisy one", {"all": 1.0}
+                    shown, "distance from the clean image, over that of the noisy one", {"all noise kept": 1.0}
                 )
             }
             | {noise: first_images(of) for noise, of in rows.items()},
@@ -181,10 +187,10 @@ def _look(lab: Lab, seed: int) -> Reading:
         put(IDENTITY, reps.same(photos.shape), "", noise, noisy, middle)
         put(PCA, rival, "", noise, noisy, middle)
         output = restored(model, noisy, LARGE, "running")
-        numbers[f"away; output itself, {noise}; near"] = distance(output, middle)
+        numbers[f"away; output itself, {noise}; itself"] = distance(output, middle)
         images |= {f"noisy; {noise}": noisy[:SHOWN], f"output; {noise}": output[:SHOWN]}
         for layer in STAGES[:-1] if noise == "gaussian" else ():
-            put(layer.partition(".")[2], model, layer, noise, noisy, middle)
+            put(NAMES[layer], model, layer, noise, noisy, middle)
     numbers |= lab.shared(
         "noise-represented-in-batches", seed, (photos,), lambda seed: Reading(_in_batches(lab, model, seed))
     ).numbers

@@ -341,5 +341,5 @@ def known(found: Estimate) -> bool:
 
 
 def said(found: Estimate, digits: int = 3) -> str:
-    """A number for a sentence; "none" where it has no value."""
-    return f"{found.value:.{digits}g}" if isfinite(found.value) else "none (too few answers)"
+    """A number for a sentence; too few answers where it has no value."""
+    return f"{found.value:.{digits}g}" if isfinite(found.value) else "(too few answers for a number)"

@@ -14,7 +14,7 @@ def test_a_copy_represents_all_the_noise(represented):
     assert came in (Verdict.DOES_NOT_HOLD, Verdict.UNDECIDED)  # it is 1, up to a tenth of the reference
     for name in ("gaussian", "mix"):
         assert found.numbers[f"distance over corruption {name}"].value == pytest.approx(1, abs=0.05)
-    assert found.numbers["distance over corruption, output itself, gaussian, near the image"].value == 1
+    assert found.numbers["distance over corruption, output itself, gaussian"].value == 1
     assert found.captions.keys() == found.figures.keys()
 
 

@@ -75,7 +75,7 @@ def test_what_8_bits_round_off_is_not_told_apart():
 def test_a_number_without_answers_is_said_and_drawn_as_none():
     readings = [Reading({"a": torch.full((4,), torch.nan), "b": torch.ones(4)})]
     none, one = (reps.median(readings, name) for name in "ab")
-    assert reps.said(none) == "none (too few answers)"
+    assert reps.said(none) == "(too few answers for a number)"
     assert not reps.known(none)
     assert reps.known(one)
     reps.along({"a": [none, none], "b": [none, one]}, ["first", "second"], "number")
