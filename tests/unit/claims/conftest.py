@@ -68,7 +68,7 @@ def represented(tmp_path, monkeypatch):
     With steps enough to find what simple networks represent. `left` replaces what networks may leave.
     """
 
-    def judge(study, networks, untrained=None, left=None, steps=150, measured=6):
+    def judge(study, networks, untrained=None, left=None, steps=400, measured=6):
         cache = tmp_path / f"models-{len(list(tmp_path.iterdir()))}"  # nothing is kept of other networks
         lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=measured), cache=cache)
         made = lab.untrained

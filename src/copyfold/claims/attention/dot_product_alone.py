@@ -137,7 +137,7 @@ def _look(lab: Lab, seed: int) -> Reading:
     noisy = reps.NOISE(x, lab.rng(seed, "shown"))
     images = {"images": x[:SHOWN], "with noise": noisy[:SHOWN]}
     for state, one in ((TRAINED, model), (UNTRAINED, blank)):
-        part = reps.both_ways(lab, f"attention-alone-{state}", one, "", photos, seed)
+        part = reps.both_ways(lab, one, "", photos, seed)
         numbers |= {f"{what}; {state}; ": value for what, value in part.numbers.items()}
         images |= {
             f"{state}: output": restored(one, x, LARGE, "running")[:SHOWN],

@@ -40,9 +40,9 @@ class NarrowingInjects(Study):
     Four numbers decide, with the thresholds of before. "Added", untrained: the noise at the code over that where
     nothing narrows, above 1: for the perceptron at the code of one with as many layers, each wider than the
     image; for the U-Net at its map after the first halving. "Left": the noise at the code, trained over
-    untrained, at most a half. The claim presupposes that each leaves at most 10 % of other images: perceptrons
-    of this size come no nearer than a few per cent in eight minutes, and a tenth is less than PCA of 32 of the
-    768 numbers leaves.
+    untrained, at most a half. The claim presupposes that each leaves at most 10 % of other images, where all but
+    the finest detail is copied: a quarter more than the perceptrons are trained for, as they get to know others
+    slowly.
 
     Controls: for the identity, the measure must see no noise, and for a random layer that keeps a quarter of the
     numbers, some; training must remove no noise where none was added: in the overcomplete perceptron, "left" above

@@ -26,7 +26,7 @@ LEFT = "output over reference noise"
 
 
 ALONE = "dot product alone"
-SHORT_OF, LENGTH = 0.1, 5000  # what an attention alone is trained to leave; batches of 64 of its first training
+SHORT_OF, LENGTH = 0.1, 2500  # what an attention alone is trained to leave; batches of 64 of its first training
 MINUTES = 5.0  # for all its trainings
 
 

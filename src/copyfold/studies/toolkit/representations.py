@@ -92,17 +92,17 @@ def networks(lab: Lab) -> dict[str, Network]:
     """
     plain, scaled = partial(unet, lab, depth=2, skips="none"), lab.budget.scaled
     maps = min(MAPS, 2 * lab.budget.width)
-    one = partial(Network, layers=PARTS, minutes=10.0, steps=scaled(800))
+    one = partial(Network, layers=PARTS, minutes=10.0, steps=scaled(400))
     colour = partial(Network, data="cifar10")
     perceptron = partial(
-        Network, layers=LINES, data="cifar10", side=SMALL, left=0.05, minutes=8.0, steps=scaled(10_000),
+        Network, layers=LINES, data="cifar10", side=SMALL, left=0.08, minutes=8.0, steps=scaled(5000),
         plan={"batch": 64, "lr": WIDE}, untrained=True,
     )  # fmt: skip
     return {
         U_NET: Network(plain(), untrained=True),
         NO_NORM: Network(plain(norm="none")),
         COLOUR: colour(plain()),
-        HIDDEN: colour(plain(middle=Affine()), left=BEATEN, steps=scaled(9000)),
+        HIDDEN: colour(plain(middle=Affine()), left=BEATEN, minutes=35.0, steps=scaled(9000)),
         LINEAR: one(single_attention("softmax", maps)),
         DOT: one(single_attention("dot", maps)),
         HALVING: perceptron(halving),
@@ -171,7 +171,11 @@ def measured(lab: Lab, name: str, seed: int) -> Reading:
         }
         for state, one in states.items():
             for layer in of.layers:
-                part = both_ways(lab, f"{folder}-{state}", one, layer, photos, seed)
+
+                def search(seed: int, one: Autoencoder = one, layer: str = layer) -> Reading:
+                    return both_ways(lab, one, layer, photos, seed)
+
+                part = lab.shared(f"{folder}-{state}-{layer or 'output'}", seed, (photos,), search)
                 numbers |= {f"{what}; {state}; {layer}": value for what, value in part.numbers.items()}
                 images |= {f"{way}; {state}; {layer}": shown for way, shown in part.images.items()}
         for known, layer in known_layers(lab, photos, seed).items():
@@ -181,22 +185,18 @@ def measured(lab: Lab, name: str, seed: int) -> Reading:
     return lab.shared(folder, seed, (photos,), look)
 
 
-def both_ways(lab: Lab, folder: str, model: nn.Module, layer: str, photos: Photos, seed: int) -> Reading:
+def both_ways(lab: Lab, model: nn.Module, layer: str, photos: Photos, seed: int) -> Reading:
     """What a layer represents of each image, found by the search and near the image: with one reference.
 
-    Numbers "WAY WHAT" and the first images, "WAY"; kept by the lab, as a search takes minutes.
+    Numbers "WAY WHAT" and the first images, "WAY". It takes minutes: let the lab keep it.
     """
-
-    def look(seed: int) -> Reading:
-        x = few(lab, photos)
-        ways: dict[Way, Reading] = {
-            "found": representation(lab, model, layer, x, lab.rng(seed, "representation")),
-            "near": near_image(model, layer, x, lab.rng(seed, "representation")),
-        }
-        numbers = {f"{way} {what}": value for way, r in ways.items() for what, value in r.numbers.items()}
-        return Reading(numbers, {way: r.images["found"][:SHOWN].clone() for way, r in ways.items()})
-
-    return lab.shared(f"{folder}-{layer or 'output'}", seed, (photos,), look)
+    x = few(lab, photos)
+    ways: dict[Way, Reading] = {
+        "found": representation(lab, model, layer, x, lab.rng(seed, "representation")),
+        "near": near_image(model, layer, x, lab.rng(seed, "representation")),
+    }
+    numbers = {f"{way} {what}": value for way, r in ways.items() for what, value in r.numbers.items()}
+    return Reading(numbers, {way: r.images["found"][:SHOWN].clone() for way, r in ways.items()})
 
 
 @torch.no_grad()
