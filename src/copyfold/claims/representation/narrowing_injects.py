@@ -137,9 +137,9 @@ class NarrowingInjects(Study):
                 "noise": "The noise in what four layers of each network represent near an image, before training "
                 "and after it",
                 **{
-                    look: f"Images, and what the code of the {look.replace('-', ' ')} represents of them, before "
-                    "training and after it"
-                    for look in looks
+                    name.replace(" ", "-").lower(): f"Images, and what the code of the {name} represents of them, "
+                    "before training and after it"
+                    for name in LAYERS
                 },
             },
         )

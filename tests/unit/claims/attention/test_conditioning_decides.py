@@ -19,7 +19,7 @@ def judged(represented, monkeypatch):
             "alone",
             lambda lab, seed, kind, residual: Staged(with_residual if residual else without, SMALL),
         )
-        return represented(ConditioningDecides(), {})
+        return represented(ConditioningDecides(), {}, left=9.0)
 
     return judge
 
