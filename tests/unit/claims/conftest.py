@@ -65,12 +65,13 @@ def along(lab, monkeypatch):
 def represented(tmp_path, monkeypatch):
     """The verdict of a study and its finding, of known networks by name ("" for others), and one untrained.
 
-    With steps enough to find what simple networks represent. `left` replaces what networks may leave.
+    With steps enough to find what simple networks represent. `left` replaces what networks may leave; where
+    `tight` intervals have no width, as some of one seed have no end.
     """
 
-    def judge(study, networks, untrained=None, left=None, steps=400, measured=6):
+    def judge(study, networks, untrained=None, left=None, steps=400, tight=False):
         cache = tmp_path / f"models-{len(list(tmp_path.iterdir()))}"  # nothing is kept of other networks
-        lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=measured), cache=cache)
+        lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=6), cache=cache)
         made = lab.untrained
 
         def before(make, photos, seed):
@@ -84,6 +85,7 @@ def represented(tmp_path, monkeypatch):
         if left is not None:
             monkeypatch.setattr(type(study), "regime", dict.fromkeys(study.regime, Regime(left)))
         found = study.measure(lab)
-        return study.verdict(found.numbers, copying=found.copying), found
+        numbers = {name: replace(e, low=e.value, high=e.value) for name, e in found.numbers.items()}
+        return study.verdict(numbers if tight else found.numbers, copying=found.copying), found
 
     return judge

@@ -29,7 +29,7 @@ def without_one(x):
 )
 def test_a_singular_map_that_copies_is_told_from_others(represented, monkeypatch, function, left, verdict, rank):
     monkeypatch.setattr(dot_product_alone, "alone", lambda *_: Staged(function, SMALL))
-    came, found = represented(DotProductAlone(), {}, left=left, measured=40)
+    came, found = represented(DotProductAlone(), {}, left=left, tight=True)
     assert came == verdict
     assert found.numbers["full rank trained"].value == rank
     assert found.numbers["full rank identity"].value == 1

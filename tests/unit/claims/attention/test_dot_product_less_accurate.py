@@ -17,7 +17,9 @@ from labs import Staged, random_part
 )
 def test_the_network_that_sees_less_represents_less_accurately(represented, dot, linear, verdict):
     maps = {"most": Staged(lambda x: 1.1 * x - 0.05 * random_part()(x)), "half": Staged(random_part(2))}
-    came, found = represented(DotProductLessAccurate(), {DOT: maps[dot], LINEAR: maps[linear]}, left=9.0)
+    came, found = represented(
+        DotProductLessAccurate(), {DOT: maps[dot], LINEAR: maps[linear]}, left=9.0, tight=True
+    )
     assert came == verdict
     of = found.numbers["representation error dot over linear"]
     assert of.low > 1 if dot == "half" else of.high < 1
@@ -27,6 +29,6 @@ def test_the_network_that_sees_less_represents_less_accurately(represented, dot,
 def test_at_equal_quality_the_one_that_sees_less_holds(represented):
     blurred = random_part(2)
     networks = {DOT: Staged(blurred), LINEAR: Staged(lambda x: 0.3 * x + 0.1 * blurred(x))}
-    came, found = represented(DotProductLessAccurate(), networks, left=9.0)
+    came, found = represented(DotProductLessAccurate(), networks, left=9.0, tight=True)
     assert found.numbers["left dot over linear"].high < 2
     assert came == Verdict.HOLDS

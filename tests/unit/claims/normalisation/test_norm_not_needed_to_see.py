@@ -20,7 +20,7 @@ from labs import Staged, random_part
 def test_a_network_that_sees_less_is_told_from_one_that_does_not(represented, without, with_norm, left, verdict):
     maps = {"most": Staged(lambda x: x + 0.5 * random_part()(x)), "quarter": Staged(random_part())}
     networks = {NO_NORM: maps[without], U_NET: maps[with_norm]}
-    came, found = represented(NormNotNeededToSee(), networks, left=left)
+    came, found = represented(NormNotNeededToSee(), networks, left=left, tight=True)
     assert came == verdict
     assert found.numbers["error near the image, random quarter"].value > 0.1
     assert found.captions.keys() == found.figures.keys()
@@ -28,6 +28,6 @@ def test_a_network_that_sees_less_is_told_from_one_that_does_not(represented, wi
 
 def test_a_worse_copy_vetoes(represented):
     networks = {NO_NORM: Staged(lambda x: 0.5 * x), U_NET: Staged(lambda x: 0.95 * x)}
-    came, found = represented(NormNotNeededToSee(), networks, left=9.0)
+    came, found = represented(NormNotNeededToSee(), networks, left=9.0, tight=True)
     assert found.numbers["left without norm over batch norm"].value == pytest.approx(100, rel=1e-3)
     assert came == Verdict.UNDECIDED
