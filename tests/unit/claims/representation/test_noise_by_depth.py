@@ -53,7 +53,7 @@ def test_noise_that_stays_first_and_goes_deep_is_told_from_other_noise(
     }
     monkeypatch.setattr(noise_by_depth, "classifiers", lambda *_: networks)
     monkeypatch.setattr(noise_by_depth, "accuracy", lambda *_: 0.9)
-    known = Staged(maps[first], after=maps[deep])
+    known = Staged(maps[first])
     came, found = represented(NoiseByDepth(), {"": known}, Staged(after=random_part(2)), left=9.0, tight=True)
     of = {name: threshold.holds(found.numbers[name]) for name, threshold in NoiseByDepth().thresholds().items()}
     assert of["first block vit"] is of["first block mlp"] is (first == "narrow")
