@@ -98,6 +98,9 @@ print({name: float(term.detach()) for name, term in sparse(model, x).items()})
 noisy = cf.Gaussian(0.1)(x, rng)
 terms = cf.BlindSpot()(model, noisy)
 
+# %% NoisePrediction
+terms = cf.NoisePrediction()(model, x)
+
 # %% Fidelity
 nats = cf.SquaredError(std=0.1)(model, model.encode(x), x)
 

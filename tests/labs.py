@@ -1,6 +1,5 @@
 """Labs whose training is replaced by known networks, for the tests of claims."""
 
-from collections import OrderedDict
 from dataclasses import replace
 from math import prod
 
@@ -72,25 +71,6 @@ class Logistic(Copy):
         return z.view(-1, *self.shape)
 
 
-class Lossless(nn.Module):
-    """It passes the image unchanged through layers of these names."""
-
-    def __init__(self, **parts):
-        super().__init__()
-        for name, inside in parts.items():
-            setattr(self, name, nn.Sequential(OrderedDict(inside)))
-
-    def forward(self, x):
-        for part in self.children():
-            x = part(x)
-        return x.flatten(1)
-
-
-def stages(names):
-    """Stages that end in a pool, as those of a U-Net do, for `Lossless`."""
-    return {name: nn.Sequential(OrderedDict(pool=nn.Identity())) for name in names}
-
-
 class Function(nn.Module):
     """A function of images without parameters."""
 
@@ -119,8 +99,40 @@ def in_a_plane(count, rank=6, shape=(1, 8, 8)):
     return (0.5 + spread @ directions.T).view(count, *shape)
 
 
-COPY, BLOCKS, BLUR = fixed(lambda x: x), fixed(blocks), fixed(cf.Blur(5, 1.0))
-DIMMED = fixed(lambda x: 0.85 * x)  # closer to the digits than a noisy image, which is too bright
+class Staged(Autoencoder):
+    """A function of images, then nothing more, in layers called as those of the networks that are represented."""
+
+    def __init__(self, function=lambda x: x, shape=SHAPE, after=lambda x: x):
+        super().__init__(shape, "linear")
+        parts = ("down1", "down2", "3", "6", "8", "conv", "attention")
+        self.encoder = nn.ModuleDict({name: nn.Identity() for name in parts} | {"down1": Function(function)})
+        self.encoder["down2"], self.encoder["6"], self.encoder["attention"] = (Function(after) for _ in range(3))
+        self.decoder = nn.ModuleDict({"up1": nn.Identity(), "conv": nn.Identity()})
+
+    def encode(self, x):
+        for part in self.encoder.values():
+            x = part(x)
+        return x
+
+    def logits(self, z):
+        for part in self.decoder.values():
+            z = part(z)
+        return z
+
+    @classmethod
+    def tiny(cls):
+        return cls()
+
+
+def random_part(share=4, shape=SHAPE):
+    """The orthogonal projection onto a random subspace, which keeps one in so many dimensions."""
+    size = prod(shape)
+    rows = torch.randn(size, size // share, generator=Generator().manual_seed(0))
+    basis = torch.linalg.qr(rows).Q
+    return lambda x: ((x.flatten(1) @ basis.to(x)) @ basis.to(x).T).view_as(x)
+
+
+COPY, BLUR = fixed(lambda x: x), fixed(cf.Blur(5, 1.0))
 GREY = fixed(lambda x: torch.full_like(x, 0.5) + 0 * x)
 
 

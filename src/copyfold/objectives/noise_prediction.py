@@ -27,8 +27,12 @@ class NoisePrediction(Objective):
     usual network, without its time embedding.
 
     Term: "noise". Diagnostic: "mse", the squared error of the noise per pixel value: 1 where nothing is learned.
-    UsageError for a model whose output is bounded. Ho, Jain and Abbeel, "Denoising diffusion probabilistic models"
-    (2020, arXiv:2006.11239), equation 14.
+    UsageError for a model whose output is bounded.
+
+    When: To compare an autoencoder's images with a diffusion model's, by the same network.
+    Cost: A step as `Classical`; an image takes hundreds of passes, one for each level.
+    Fails: On small images, whose level is hard to see; as a denoiser, since it returns the noise.
+    Source: Ho, Jain and Abbeel, "Denoising diffusion probabilistic models" (2020, arXiv:2006.11239), equation 14.
     """
 
     levels: int = 1000

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from copyfold.models.dense import Linear
 from copyfold.probes import quality
+from copyfold.studies.base import Regime
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit import representations
 from labs import AttentionLab, Curve, OneNetworkLab, PreparedLab
 
 
@@ -46,20 +49,6 @@ def by_attention(tmp_path):
 
 
 @pytest.fixture
-def prepared(tmp_path, monkeypatch):
-    """One in which `given` says what comes of training; with steps enough to invert simple networks."""
-
-    def made(given, untrained=None):
-        lab = Lab(replace(BUDGETS["tiny"], steps=500), cache=tmp_path / "models")
-        monkeypatch.setattr(lab, "trained", lambda make, photos, seed, **plan: given(make(photos.shape)))
-        if untrained is not None:
-            monkeypatch.setattr(lab, "untrained", lambda make, photos, seed: untrained)
-        return lab
-
-    return made
-
-
-@pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """One whose models are on the shelf, with two seeds."""
     monkeypatch.setattr(quality, "PATCHES", 1024)
@@ -70,3 +59,33 @@ def shelf(tmp_path, monkeypatch):
 def along(lab, monkeypatch):
     """The curve of copying and denoising, with known networks in place of trained ones."""
     return Curve(lab, monkeypatch)
+
+
+@pytest.fixture
+def represented(tmp_path, monkeypatch):
+    """The verdict of a study and its finding, of known networks by name ("" for others), and one untrained.
+
+    With steps enough to find what simple networks represent. `left` replaces what networks may leave; where
+    `tight` intervals have no width, as some of one seed have no end.
+    """
+
+    def judge(study, networks, untrained=None, left=None, steps=400, tight=False):
+        cache = tmp_path / f"models-{len(list(tmp_path.iterdir()))}"  # nothing is kept of other networks
+        lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=6), cache=cache)
+        made = lab.untrained
+
+        def before(make, photos, seed):
+            known = untrained is None or getattr(make, "func", None) is Linear
+            return made(make, photos, seed) if known else untrained
+
+        monkeypatch.setattr(lab, "untrained", before)
+        monkeypatch.setattr(
+            representations, "network", lambda lab, name, seed: networks.get(name, networks.get(""))
+        )
+        if left is not None:
+            monkeypatch.setattr(type(study), "regime", dict.fromkeys(study.regime, Regime(left)))
+        found = study.measure(lab)
+        numbers = {name: replace(e, low=e.value, high=e.value) for name, e in found.numbers.items()}
+        return study.verdict(numbers if tight else found.numbers, copying=found.copying), found
+
+    return judge

@@ -4,67 +4,129 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from copyfold import pictures
-from copyfold.claims.attention import SECTION, STEPS
+from copyfold.claims.attention import SECTION
+from copyfold.probes.base import Reading
 from copyfold.studies import statistics
-from copyfold.studies.base import PARTLY, Above, Control, Finding, Study, Verdict
+from copyfold.studies.base import Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit.attention import gather, rows, search_ended, single_attention, summary
-from copyfold.studies.toolkit.networks import WIDE
+from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit.charts import first_images
+from copyfold.studies.toolkit.copying import qualities
+from copyfold.studies.toolkit.representations import DOT, LINEAR, OUTPUT, PARTS, RANDOM, TRAINED
+
+KINDS = {"linear attention": LINEAR, "dot product": DOT}
+NAMES = {
+    "encoder.conv": "convolutions before",
+    "encoder.attention": "attention",
+    "decoder.conv": "convolutions after",
+    OUTPUT: "output",
+}
 
 
 @dataclass(frozen=True)
 class DotProductLessAccurate(Study):
     """Dot-product attention represents its input less well than linear attention.
 
-    One attention between convolutions of 64 maps learns to copy landscapes, in 800 batches of 16 for each kind.
-    The number is the distance from held-out images to their representations (60 steps of L-BFGS from noise,
-    running statistics), that of dot-product over that of linear attention.
+    One attention between convolutions of 64 maps learns to copy grey landscapes of 32 pixels until it leaves 2 %
+    of others, of each kind. The representation of a held-out image is an image with the same output, found by
+    the search that all claims share: up to 2,000 steps of Adam from grey and as many from a dark image, until
+    the output is within a tenth of the change that noise of std 1/18 makes. The number is the distance from the
+    image, the median over 16 images, of the dot product over that of linear attention; above 1, as before. The
+    claim presupposes that both leave at most 2 %, as they have no bottleneck that would keep them from copying.
 
-    Controls: a second learning rate, 3e-4 besides 1e-3, both fixed beforehand, since an order that depends on the
-    rate says nothing about attention; linear attention with elu + 1, which has no norm after it, as the dot
-    product has none; the untrained dot product; and the errors of copying.
+    Controls: both searches must end; what is left by the dot product must be below twice what is left by linear
+    attention, as a network that copies worse may represent worse for that reason; and a random layer that keeps a
+    quarter of the numbers must represent worse than linear attention, or the measure does not see the claim. Three
+    more layers, and the same near the image, by linearisation, are shown beside.
 
-    In the figure, rows from the top: clean, mixed, and for each network its output and its representation.
+    Formerly (0.1.0) both had learned for 800 batches of Adam at two rates, and 60 steps of L-BFGS had not ended;
+    means over images were ruled by single pixels at which the search had failed: .86 [.31, 2.9] and 1.3 [.44,
+    3.3], UNDECIDED. The two rates are replaced by training to one quality; the elu kernel is left out.
+
+    The first figure shows the error along the layers, near the image; the second images, and what the outputs
+    represent.
     """
 
     claim: ClassVar[str] = "T26"
     place: ClassVar[str] = f"{SECTION}: the sentence on limiting the input resolution to 32^2, and its figure"
     items: ClassVar[tuple[int, ...]] = (36, 128, 152)
+    asked: ClassVar[str] = "Does less of an image pass a dot-product attention than a linear one?"
     means: ClassVar[Mapping[str, str]] = {
-        Verdict.HOLDS: "Where detail must pass an attention, use linear attention: it is more accurate for "
-        "less compute.",
-        PARTLY: "Which attention is more accurate depends on the learning rate, and not on its kind.",
-        Verdict.DOES_NOT_HOLD: "Linear attention gains speed here, and no accuracy.",
+        Verdict.HOLDS: "Use linear attention where detail must pass: it is more accurate for less compute.",
+        Verdict.DOES_NOT_HOLD: "Choose linear attention for its speed, not for accuracy: it has none to gain "
+        "here.",
+        Verdict.UNDECIDED: "Choose by cost: which kind is more accurate is within the interval, or has another "
+        "cause.",
+        Verdict.NOT_IN_REGIME: "Train longer before asking: one of the networks has not learned to copy.",
     }
-
-    representation_error_dot_over_linear: Above = Above(1.0)
-    representation_error_dot_over_linear_lower_rate: Above = Above(1.0)
-
-    controls: ClassVar[Mapping[str, Control]] = search_ended(
-        *(f"{kind}{end}" for end in ("", " lower rate") for kind in ("linear attention", "dot product"))
+    seeds: ClassVar[int] = 5
+    regime: ClassVar[Mapping[str, Regime]] = {LINEAR: Regime(0.02), DOT: Regime(0.02)}
+    controls: ClassVar[Mapping[str, Control]] = (
+        reps.answered("linear attention output")
+        | reps.answered("dot product output")
+        | {
+            "left dot over linear": (
+                Below(2.0),
+                "The dot product copies worse: it may represent worse for that reason.",
+            ),
+            "representation error random quarter over linear": (
+                Above(1.0),
+                "The measure does not see that most of an image is lost.",
+            ),
+        }
     )
 
+    representation_error_dot_over_linear: Above = Above(1.0)
+
     def measure(self, lab: Lab) -> Finding:
-        """Measure every kind, at both rates."""
-        steps = lab.budget.scaled(STEPS)
-        kinds = {
-            "linear attention": (single_attention("softmax"), steps, 1e-3),
-            "dot product": (single_attention("dot"), steps, 1e-3),
-            "elu attention": (single_attention("elu"), steps, 1e-3),
-            "linear attention lower rate": (single_attention("softmax"), steps, WIDE),
-            "dot product lower rate": (single_attention("dot"), steps, WIDE),
+        """Compare both kinds at four layers."""
+        found = {
+            kind: lab.by_seed(
+                lambda seed, name=name: reps.picked(reps.measured(lab, name, seed), PARTS), name.replace(" ", "-")
+            )
+            for kind, name in KINDS.items()
         }
-        found = gather(lab, kinds, "dot product")
-        numbers = summary(found)
-        for end in ("", " lower rate"):
-            for what, number in (("representation error", "representation"), ("copying error", "copying")):
-                dot, linear = (
-                    [r.numbers[number] for r in found[f"{kind}{end}"]]
-                    for kind in ("dot product", "linear attention")
-                )
-                numbers[f"{what} dot over linear{end}"] = statistics.ratio(dot, linear)
-        dot, elu = ([r.numbers["representation"] for r in found[k]] for k in ("dot product", "elu attention"))
-        numbers["representation error dot over elu"] = statistics.ratio(dot, elu)
-        shown = {name: found[name] for name in ("linear attention", "dot product", "elu attention")}
-        return Finding(numbers, {"images": pictures.comparison(rows(shown))})
+        both = [
+            Reading(
+                {f"{kind}: {k}": v for kind, of in zip(KINDS, each, strict=True) for k, v in of.numbers.items()}
+            )
+            for each in zip(*found.values(), strict=True)
+        ]
+        at = f"{TRAINED}; {OUTPUT}"
+        numbers = {
+            f"representation error dot over linear{words}": reps.ratio(
+                both, f"dot product: {way} error; {at}", f"linear attention: {way} error; {at}"
+            )
+            for way, words in (("found", ""), ("near", ", near the image"))
+        }
+        copying = {name: q for of in found.values() for name, q in qualities(of).items()}
+        lefts = [copying[name].left["held out"].seeds for name in (DOT, LINEAR)]
+        numbers["left dot over linear"] = statistics.ratio_over_seeds(*lefts)
+        numbers["representation error random quarter over linear"] = reps.ratio(
+            both, f"linear attention: near error; {RANDOM}", f"linear attention: near error; {at}"
+        )
+        for kind, of in found.items():
+            numbers |= reps.summary(of, {f"{kind} {NAMES[layer]}": f"{TRAINED}; {layer}" for layer in PARTS})
+        lines = {kind: [numbers[f"error near the image, {kind} {NAMES[s]}"] for s in PARTS] for kind in KINDS}
+        rows = {"images": found["linear attention"][0].images["photographs"]} | {
+            f"{kind}, {words}": found[kind][0].images[f"{way}; {at}"]
+            for way, words in (("found", "found"), ("near", "near the image"))
+            for kind in KINDS
+        }
+        return Finding(
+            numbers,
+            {
+                "layers": reps.along(lines, list(NAMES.values()), "distance per value, in units of the range"),
+                "representations": first_images(rows),
+            },
+            copying=copying,
+            came_out="An image with the same output is, with dot-product attention, "
+            f"{reps.said(numbers['representation error dot over linear'])} times as far from the input as with "
+            "linear attention.",
+            captions={
+                "layers": "How far what four layers represent near the image is from it, for each kind of "
+                "attention",
+                "representations": "Held-out images, and images with the same output of each network, found by "
+                "the search and near the image",
+            },
+        )

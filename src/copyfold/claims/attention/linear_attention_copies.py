@@ -4,56 +4,114 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from copyfold import pictures
-from copyfold.claims.attention import SECTION, STEPS
-from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Study, Verdict
+from copyfold.claims.attention import SECTION
+from copyfold.studies import statistics
+from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit.attention import gather, rows, search_ended, single_attention, summary
-from copyfold.studies.toolkit.networks import unet
+from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit.charts import first_images
+from copyfold.studies.toolkit.copying import qualities
+from copyfold.studies.toolkit.representations import IDENTITY, LINEAR, OUTPUT, PARTS, PCA_100, RANDOM, TRAINED
+
+NAMES = {
+    "encoder.conv": "convolutions before",
+    "encoder.attention": "attention",
+    "decoder.conv": "convolutions after",
+    OUTPUT: "output",
+}
 
 
 @dataclass(frozen=True)
 class LinearAttentionCopies(Study):
     """One linear attention between convolutions learns to copy and denoises poorly.
 
-    Such networks, with 64 maps, learn to copy landscapes in 800 batches of 16; the attention is that of the
-    script. The representation of a held-out image is an image with the same output, found from noise.
-    "Near-perfect" means nearer to it than the same image with noise of std 1/18, the essay's own reference.
-    "Denoises poorly" means that more than half of the squared error remains for an image mixed half and half with
-    noise N(0.7, 0.2^2), and that more than half of weak noise (std 0.1) passes to the output. Batch norm uses the
-    statistics of the batch, as in the essay, and running ones for the representation.
+    Such a network, with 64 maps and the attention of the script, learns to copy grey landscapes of 32 pixels until
+    it leaves 2 % of others. The representation of a held-out image is an image with the same output, found by the
+    search that all claims share: up to 2,000 steps of Adam from grey and as many from a dark image, until the
+    output is within a tenth of the change that noise of std 1/18 makes. All with running statistics.
 
-    Controls: the U-Net without skips, for which the essay claims the opposite; the untrained network; and linear
-    attention with the kernel elu + 1 of the paper that the essay cites.
+    Two numbers decide, with the thresholds of before. "Near-perfect": the representation is nearer to the image
+    than the same image with noise of std 1/18, the essay's own reference; medians over 16 images. "Denoises
+    poorly": more than half of the squared error of Gaussian noise of std 0.2 remains. The claim presupposes that
+    the network leaves at most 2 %, as it has no bottleneck that would keep it from copying.
 
-    In the figure, rows from the top: clean, mixed, and for each network its output and its representation.
+    Controls: the search must end; PCA of 100 components must remove more than half of the noise, and the identity
+    none, or the measure does not tell a denoiser from a copy; and near the image, a random layer that keeps a
+    quarter of the numbers must be farther from it than the reference. The share of noise that passes, three more
+    layers, and the same near the image, by linearisation, are shown beside.
+
+    Formerly (0.1.0) the network had learned for 800 batches of Adam, and 60 steps of L-BFGS had not ended: 2.9
+    [.99, 5.3] of the reference. Of the half and half mix .34 of the error remained with batch statistics, which
+    undo its brightness: UNDECIDED. The elu kernel is left out.
+
+    The first figure shows the error along the layers, near the image; the second images, and what the network
+    represents of them.
     """
 
     claim: ClassVar[str] = "T25"
     place: ClassVar[str] = f"{SECTION}: the paragraph on just one linear attention, and the figure after it"
     items: ClassVar[tuple[int, ...]] = (35, 127, 152)
+    asked: ClassVar[str] = "Does one linear attention pass its whole input on, noise included?"
     means: ClassVar[Mapping[str, str]] = {
-        Verdict.HOLDS: "Linear attention bypasses a bottleneck: where it is a skip in a U-Net, the layers "
-        "below need not learn what it copies.",
-        PARTLY: "To represent everything and to pass noise on are two things here: see which one holds.",
-        Verdict.DOES_NOT_HOLD: "A linear attention does not copy: it can be used in the skips of a network that "
-        "is meant to denoise.",
+        Verdict.HOLDS: "Keep linear attention out of skips where a network is to denoise: it passes on "
+        "everything.",
+        PARTLY: "Check the one that you need: to represent everything and to pass noise on are two things here.",
+        Verdict.DOES_NOT_HOLD: "Use linear attention where you want denoising too: it does not simply copy.",
+        Verdict.UNDECIDED: "Measure more seeds before deciding what passes a linear attention.",
+        Verdict.NOT_IN_REGIME: "Train longer before asking: this network has not learned to copy.",
+    }
+    seeds: ClassVar[int] = 5
+    regime: ClassVar[Mapping[str, Regime]] = {LINEAR: Regime(0.02)}
+    controls: ClassVar[Mapping[str, Control]] = reps.answered("output") | {
+        f"error over doing nothing, {PCA_100}": (Below(0.5), "The measure does not see a denoiser."),
+        f"error over doing nothing, {IDENTITY}": (Above(0.99), "The measure sees noise removed that is all kept."),
+        f"representation over reference noise, {RANDOM}": (Above(1.0), "The measure does not see what is lost."),
     }
 
-    representation_over_reference_noise_linear_attention: Below = Below(1.0)
-    error_over_doing_nothing_linear_attention: Above = Above(0.5)
-    noise_passed_linear_attention: Above = Above(0.5)
-
-    controls: ClassVar[Mapping[str, Control]] = search_ended("linear attention", "U-Net")
+    representation_over_reference_noise: Below = Below(1.0)
+    error_over_doing_nothing: Above = Above(0.5)
 
     def measure(self, lab: Lab) -> Finding:
-        """Measure both kinds and the U-Net."""
-        steps = lab.budget.scaled(STEPS)
-        kinds = {
-            "linear attention": (single_attention("softmax"), steps, 1e-3),
-            "elu attention": (single_attention("elu"), steps, 1e-3),
-            "U-Net": (unet(lab), lab.budget.steps, 1e-3),
+        """Represent and denoise."""
+        found = lab.by_seed(lambda seed: reps.picked(reps.measured(lab, LINEAR, seed), PARTS))
+        reference = f"found reference; {TRAINED}; {OUTPUT}"
+        numbers = {
+            "representation over reference noise": reps.ratio(
+                found, f"found error; {TRAINED}; {OUTPUT}", reference
+            ),
+            "representation over reference noise, near the image": reps.ratio(
+                found, f"near error; {TRAINED}; {OUTPUT}", reference
+            ),
+            f"representation over reference noise, {RANDOM}": reps.ratio(
+                found, f"near error; {RANDOM}", reference
+            ),
         }
-        found = gather(lab, kinds, "linear attention")
-        numbers = summary(found)
-        return Finding(numbers, {"images": pictures.comparison(rows({name: found[name] for name in kinds}))})
+        for who in (TRAINED, IDENTITY, PCA_100):
+            errors, nothing = (reps.of(found, f"{what}; {who}") for what in ("error", "nothing"))
+            numbers[f"error over doing nothing, {who}"] = statistics.ratio(errors, nothing)
+            numbers[f"noise passed, {who}"] = statistics.mean(reps.of(found, f"passed; {who}"))
+        numbers["error over doing nothing"] = numbers[f"error over doing nothing, {TRAINED}"]
+        numbers |= reps.summary(found, {NAMES[layer]: f"{TRAINED}; {layer}" for layer in PARTS})
+        images = found[0].images
+        rows = {"images": images["photographs"]} | {
+            f"{NAMES[layer]}, {words}": images[f"{way}; {TRAINED}; {layer}"]
+            for layer in (PARTS[1], OUTPUT)
+            for way, words in (("found", "found"), ("near", "near the image"))
+        }
+        lines = {"linear attention": [numbers[f"error near the image, {NAMES[layer]}"] for layer in PARTS]}
+        return Finding(
+            numbers,
+            {
+                "layers": reps.along(lines, list(NAMES.values()), "distance per value, in units of the range"),
+                "representations": first_images(rows),
+            },
+            copying=qualities(found),
+            came_out=f"An image with the same output is "
+            f"{reps.said(numbers['representation over reference noise'])} of the reference noise away, and "
+            f"{numbers['error over doing nothing'].value:.0%} of the noise's squared error remains.",
+            captions={
+                "layers": "How far what four layers represent near the image is from it",
+                "representations": "Held-out images, and what the attention and the output represent of them, "
+                "found by the search and near the image",
+            },
+        )

@@ -2,106 +2,181 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
+from typing import ClassVar
 
 from copyfold.claims.denoising import SECTION
-from copyfold.corruptions import Mix
-from copyfold.measures import distance, mse
 from copyfold.probes.base import Reading
-from copyfold.probes.denoising import Denoising
 from copyfold.studies import statistics
-from copyfold.studies.base import PARTLY, Above, Below, Finding, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit.charts import first_images
-from copyfold.studies.toolkit.denoising import mean_image, trimmed
-from copyfold.studies.toolkit.networks import hidden, unet
-from copyfold.studies.toolkit.search import START, few_images, inversion_numbers, lbfgs, plain_descent
-from copyfold.types import Images
+from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit.charts import SHOWN, first_images
+from copyfold.studies.toolkit.copying import qualities
+from copyfold.studies.toolkit.networks import LARGE, restored
+from copyfold.studies.toolkit.representations import (
+    BEATEN,
+    COLOUR,
+    HIDDEN,
+    IDENTITY,
+    NOISE,
+    OUTPUT,
+    PCA_100,
+    STAGES,
+    TRAINED,
+)
 
-KINDS = ("hidden", "plain")
+KINDS = {"hidden": HIDDEN, "plain": COLOUR}
+NAMES = {
+    "encoder.down1": "first halving",
+    "encoder.down2": "deepest map",
+    "decoder.up1": "first doubling",
+    OUTPUT: "output",
+}
 
 
 @dataclass(frozen=True)
 class HiddenModuleHidesInput(Study):
     """A U-Net can copy and denoise well, and yet represent its input poorly.
 
-    The essay's U-Net with a module of 500, 100 and 500 units at its narrowest point, and the one without it, learn
-    to copy photographs. Three things are measured on held-out photographs: the error of the copy, over that of the
-    mean training image; the error of the restoration from the half and half mix with noise N(0.7, 0.2^2), over
-    that of doing nothing; and the error of the representation, an image with the same output, found by L-BFGS from
-    a grey image: its distance to the photograph, over that of the plain network. All with the statistics of the
-    batch, as in the essay.
+    Two U-Nets of depth 2 without skips learn to copy CIFAR-10 at 32 pixels in colour: one with the essay's module
+    of 500, 100 and 500 units at its narrowest point, which is trained until it leaves less than PCA of 100
+    components, and the plain one, until it leaves 2 %. The representation of a held-out image is an image with the
+    same output, found by the search that all claims share: up to 2,000 steps of Adam from grey and as many from a
+    dark image, until the output is within a tenth of the change that noise of std 1/18 makes. All with running
+    statistics.
 
-    Controls: the plain network, in all three; the grey image, whose distance a poor representation does not beat;
-    plain descent in place of L-BFGS; and the distance between the output of the image that was found and the
-    target output, over the change of output by noise of std 1/18: where it is large, the search has failed and not
-    the representation.
+    Two numbers decide: the distance of the representation from the image, the median over 16 images, with the
+    module over without it, at least twice, as before; and what the network with the module makes of images with
+    Gaussian noise of std 0.2, over doing nothing: "substantial" is at least half of the squared error. "Accurate"
+    is the regime: the module leaves no more than the 10.5 % that PCA of as many numbers leaves of the measured
+    images, since a code of 100 numbers that copies worse than 100 numbers can has not learned to copy; and the
+    plain network at most 3 %, a half more than it is trained for.
 
-    In the figures the rows from the top are: clean, mixed with noise, and the outputs of each network for both;
-    and photographs, and their representations by each network.
+    Controls: PCA of 100 components, which also copies through 100 numbers, must represent its input worse than the
+    plain network, or the measure does not see what such a code loses; both searches must end; and the identity
+    must remove no noise. Shown beside: three more layers, and the same near the image, by linearisation.
+
+    Formerly (0.1.0) the module learned 1,325 grey landscapes in 2,500 batches and left 41 %, where PCA leaves 6 %,
+    so that the premise was not met; 60 steps of L-BFGS found 1.0 [.90, 1.12] times the plain distance, far from
+    either's target: UNDECIDED. The old threshold of 10 % of the mean image's error is the regime now; denoising is
+    measured with Gaussian noise, as most of the mix is a change of brightness.
+
+    The first figure shows the distance along the layers, near the image; the second images, copies and what the
+    networks make of noise; the third images, and what the outputs represent.
     """
 
     claim: ClassVar[str] = "T8"
     place: ClassVar[str] = f"{SECTION}: the last paragraph and its figure"
     items: ClassVar[tuple[int, ...]] = (110, 119, 141)
+    data: ClassVar[tuple[str, ...]] = ("cifar10",)
+    asked: ClassVar[str] = (
+        "Can an autoencoder copy and denoise through a narrow code, and still lose most of its input?"
+    )
     means: ClassVar[Mapping[str, str]] = {
-        Verdict.HOLDS: "How well a network copies does not say how much of the image passes its narrowest point.",
-        PARTLY: "The hidden module costs copying or denoising too, or the representation less than claimed.",
-        Verdict.DOES_NOT_HOLD: "A narrow module copies badly, and the representation is as good as without it.",
+        Verdict.HOLDS: "Do not judge what passes a bottleneck by the look of the copy: measure what the output "
+        "determines.",
+        PARTLY: "Expect one of the two: a narrow code denoises without hiding the input, or hides it without "
+        "denoising.",
+        Verdict.DOES_NOT_HOLD: "Take a good copy as a sign of a good representation: the narrow code loses as "
+        "little and denoises no better.",
+        Verdict.UNDECIDED: "Measure more seeds before relying on either: the module's effect is within the "
+        "interval.",
+        Verdict.NOT_IN_REGIME: "Train longer before asking: a code of 100 numbers that PCA beats has not learned "
+        "to copy.",
     }
+    seeds: ClassVar[int] = 3
+    regime: ClassVar[Mapping[str, Regime]] = {HIDDEN: Regime(BEATEN), COLOUR: Regime(0.03)}
+    controls: ClassVar[Mapping[str, Control]] = (
+        {
+            "error near the image, PCA of 100 components over plain": (
+                Above(1.0),
+                "The measure does not see what a code of 100 numbers loses.",
+            ),
+            f"error over doing nothing, {IDENTITY}": (
+                Above(0.99),
+                "The measure sees noise removed that is all kept.",
+            ),
+        }
+        | reps.answered("hidden output")
+        | reps.answered("plain output")
+    )
 
-    copying_error_over_mean_image: Below = Below(0.1)
     error_over_doing_nothing: Below = Below(0.5)
     image_distance_over_plain: Above = Above(2.0)
 
     def measure(self, lab: Lab) -> Finding:
-        """Copy, restore, and invert the output, with the module and without."""
-        photos = lab.photos("landscapes")
-        x = lab.images(photos)
-        some = few_images(lab, x)
-        makes = dict(zip(KINDS, (hidden(lab), unet(lab)), strict=True))
-        methods = {"lbfgs": lbfgs(lab), "descent": plain_descent(lab)}
-
-        def look(seed: int) -> dict[str, Reading]:
-            readings: dict[str, Reading] = {}
-            for kind, make in makes.items():
-                model = lab.trained(make, photos, seed)
-                readings[kind] = trimmed(Denoising(Mix(0.5), statistics="batch")(model, x, lab.rng(seed, "mix")))
-                for name, method in methods.items():
-                    readings[f"{kind}, {name}"] = method(model, some, lab.rng(seed, name))
-            return readings
-
-        found = lab.each(look)
-        mean = [mse(mean_image(lab, photos).expand_as(x), x)] * len(found)
-        numbers = {"image distance, grey image": statistics.mean([distance(torch.full_like(some, START), some)])}
-        for kind in makes:
-            errors = [f[kind].numbers for f in found]
-            numbers |= {
-                f"copying error over mean image, {kind}": statistics.ratio(
-                    [e["reconstruction"] for e in errors], mean
-                ),
-                f"error over doing nothing, {kind}": statistics.ratio(
-                    [e["restored"] for e in errors], [e["corrupted"] for e in errors]
-                ),
-            }
-            for name in methods:
-                of_kind = inversion_numbers([f[f"{kind}, {name}"] for f in found])
-                numbers |= {f"{what}, {kind}, {name}": e for what, e in of_kind.items()}
-        for name in methods:
-            theirs, plain = ([f[f"{kind}, {name}"].numbers["image"] for f in found] for kind in makes)
-            numbers[f"image distance over plain, {name}"] = statistics.ratio(theirs, plain)
-        numbers |= {what: numbers[f"{what}, hidden"] for what in list(self.thresholds())[:2]}
-        numbers["image distance over plain"] = numbers["image distance over plain, lbfgs"]
-        return Finding(numbers, self._figures(x, some, found[0]))
-
-    def _figures(self, x: Images, some: Images, readings: dict[str, Reading]) -> dict[str, Any]:
-        """The outputs of each network for photographs, clean and mixed with noise, and their representations."""
-        rows = {"clean": x, "mixed with noise": readings["plain"].images["corrupted"]}
+        """Copy, denoise and represent, with the module and without."""
+        found = lab.by_seed(lambda seed: _look(lab, seed))
+        numbers = {
+            "image distance over plain": reps.ratio(
+                found, f"hidden: found error; {TRAINED}; {OUTPUT}", f"plain: found error; {TRAINED}; {OUTPUT}"
+            ),
+            "image distance over plain, near the image": reps.ratio(
+                found, f"hidden: near error; {TRAINED}; {OUTPUT}", f"plain: near error; {TRAINED}; {OUTPUT}"
+            ),
+            "error near the image, PCA of 100 components over plain": reps.ratio(
+                found, f"plain: near error; {PCA_100}", f"plain: near error; {TRAINED}; {OUTPUT}"
+            ),
+        }
         for kind in KINDS:
-            rows[f"{kind}: copy"] = readings[kind].images["reconstruction"]
-            rows[f"{kind}: restored"] = readings[kind].images["restored"]
-        searches = [f"{kind}, {name}" for name in ("lbfgs", "descent") for kind in KINDS]
-        inverted = {"photographs": some} | {search: readings[search].images["found"] for search in searches}
-        return {"copies": first_images(rows), "representations": first_images(inverted)}
+            for who in (TRAINED, *((IDENTITY, PCA_100) if kind == "plain" else ())):
+                called = kind if who == TRAINED else who
+                errors, nothing = (reps.of(found, f"{kind}: {what}; {who}") for what in ("error", "nothing"))
+                numbers[f"error over doing nothing, {called}"] = statistics.ratio(errors, nothing)
+                numbers[f"noise passed, {called}"] = statistics.mean(reps.of(found, f"{kind}: passed; {who}"))
+        numbers["error over doing nothing"] = numbers["error over doing nothing, hidden"]
+        for kind in KINDS:
+            own = [_of_kind(r, kind) for r in found]
+            numbers |= reps.summary(own, {f"{kind} {NAMES[layer]}": f"{TRAINED}; {layer}" for layer in STAGES})
+        lines = {kind: [numbers[f"error near the image, {kind} {NAMES[s]}"] for s in STAGES] for kind in KINDS}
+        images = found[0].images
+        copies = {name: images[name] for name in ("images", "with noise")}
+        copies |= {f"{kind}: {what}": images[f"{kind}: {what}"] for what in ("copy", "restored") for kind in KINDS}
+        seen = {"images": images["images"]} | {
+            f"{kind}, {words}": images[f"{kind}: {way}; {TRAINED}; {OUTPUT}"]
+            for way, words in (("found", "found"), ("near", "near the image"))
+            for kind in KINDS
+        }
+        return Finding(
+            numbers,
+            {
+                "layers": reps.along(lines, list(NAMES.values()), "distance per value, in units of the range"),
+                "copies": first_images(copies),
+                "representations": first_images(seen),
+            },
+            copying=qualities(found),
+            came_out=f"With the module an image with the same output is "
+            f"{reps.said(numbers['image distance over plain'])} times as far from the input as without it, and "
+            f"{numbers['error over doing nothing'].value:.0%} of the noise's squared error remains.",
+            captions={
+                "layers": "How far what four layers represent near the image is from it, with the hidden module "
+                "and without",
+                "copies": "Held-out images, the same with noise of std 0.2, and the outputs of each network for "
+                "both",
+                "representations": "Held-out images, and images with the same output of each network, found by "
+                "the search and near the image",
+            },
+        )
+
+
+def _look(lab: Lab, seed: int) -> Reading:
+    """One seed of both networks: what was measured of each, under its name, and images of copies."""
+    photos = reps.networks(lab)[COLOUR].photos(lab)
+    x = reps.few(lab, photos)[:SHOWN]
+    noisy = NOISE(x, lab.rng(seed, "shown"))
+    numbers, images = {}, {"images": x, "with noise": noisy}
+    for kind, name in KINDS.items():
+        reading, model = reps.picked(reps.measured(lab, name, seed), STAGES), reps.network(lab, name, seed)
+        for key, value in reading.numbers.items():
+            numbers[key if key.startswith(reps.MARK) else f"{kind}: {key}"] = value
+        images |= {f"{kind}: {key}": shown for key, shown in reading.images.items() if key != "photographs"}
+        for what, seen in (("copy", x), ("restored", noisy)):
+            images[f"{kind}: {what}"] = restored(model, seen, LARGE, "running")
+    return Reading(numbers, images)
+
+
+def _of_kind(reading: Reading, kind: str) -> Reading:
+    """The numbers of one network, called as they were measured."""
+    return Reading(
+        {name.removeprefix(f"{kind}: "): v for name, v in reading.numbers.items() if name.startswith(f"{kind}: ")}
+    )

@@ -12,11 +12,12 @@ from copyfold.probes.base import Reading
 from copyfold.probes.geometry import IdentityGap
 from copyfold.probes.inversion import Inversion
 from copyfold.studies import statistics
-from copyfold.studies.base import Below, Control, Estimate
+from copyfold.studies.base import Estimate
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.charts import SHOWN
-from copyfold.studies.toolkit.networks import probed, restored, with_running_averages
-from copyfold.studies.toolkit.search import SEARCHING
+from copyfold.studies.toolkit.networks import LARGE, probed, restored, with_running_averages
+from copyfold.studies.toolkit.spectra import SIDE
+from copyfold.studies.toolkit.training import copier
 from copyfold.types import Images
 
 INVERTED = 16  # images whose representation is computed
@@ -24,9 +25,23 @@ MAPS = 64
 LEFT = "output over reference noise"
 
 
+ALONE = "dot product alone"
+SHORT_OF, LENGTH = 0.1, 2500  # what an attention alone is trained to leave; batches of 64 of its first training
+MINUTES = 5.0  # for all its trainings
+
+
 def single_attention(kind: Attention, channels: int | None = MAPS) -> Make:
     """One attention between convolutions of 64 maps, or alone."""
     return partial(SingleAttention, kind=kind, channels=channels)
+
+
+def alone(lab: Lab, seed: int, kind: Attention, residual: bool = False) -> Autoencoder:
+    """One attention and nothing else, trained to copy CIFAR-10 at 8 pixels until it leaves a tenth, or 5 "
+    "minutes."""
+    photos = lab.photos("cifar10", SIDE)
+    make = partial(SingleAttention, kind=kind, channels=None, residual=residual)
+    steps, batch = lab.budget.scaled(LENGTH), min(LARGE, len(photos))
+    return copier(lab, make, photos, seed, SHORT_OF, MINUTES, steps=steps, batch=batch)
 
 
 def look(lab: Lab, model: Autoencoder, x: Images, seed: int) -> Reading:
@@ -77,11 +92,6 @@ def summary(found: Mapping[str, list[Reading]]) -> dict[str, Estimate]:
             f"{LEFT} {name}": statistics.ratio(of["left"], of["beside"]),
         }
     return numbers
-
-
-def search_ended(*names: str) -> dict[str, Control]:
-    """Controls: the searches for the representations of these networks have converged."""
-    return {f"{LEFT} {name}": (Below(1.0), SEARCHING) for name in names}
 
 
 def rows(found: Mapping[str, list[Reading]]) -> dict[str, Images]:

@@ -1,7 +1,6 @@
 """Networks measured layer by layer: untrained, trained, and with the channels between layers permuted."""
 
 import copy
-from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -9,27 +8,10 @@ from torch import Generator, Tensor, nn
 
 from copyfold.data import Photos
 from copyfold.models.base import Autoencoder
-from copyfold.probes.base import Reading
-from copyfold.probes.inversion import Inversion
-from copyfold.studies.base import Estimate
 from copyfold.studies.lab import Lab, Make
-from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.networks import with_running_averages
-from copyfold.types import Images
 
-NAMES = {"cnn": "CNN", "vit": "ViT", "unet": "U-Net", "mlp": "halving", "overcomplete": "overcomplete"}
 M = TypeVar("M", bound=nn.Module)
-
-
-def inversions(lab: Lab, models: Sequence[nn.Module], layer: str, x: Images) -> list[Reading]:
-    """The layer's representation of each image, for the network of every seed."""
-    descend = Inversion(layer, lab.budget.scaled(50), start="constant")
-    return [descend(model, x, lab.rng(0, "inversion")) for model in models]
-
-
-def noise_levels(readings: Sequence[Reading]) -> list[Tensor]:
-    """The noise of each image's representation, for every seed."""
-    return [r.numbers["noise"] for r in readings]
 
 
 @torch.no_grad()
@@ -60,9 +42,3 @@ def untrained_and_trained(lab: Lab, make: Make, photos: Photos, seed: int, **pla
         "untrained": with_running_averages(lab.untrained(make, photos, seed), lab.images(photos, "train")),
         "trained": trained,
     }
-
-
-def by_block(lines: Mapping[str, Sequence[Estimate]]) -> Any:
-    """A figure of noise against depth."""
-    along = {name: (range(1, len(line) + 1), line) for name, line in lines.items()}
-    return charts.curves(along, "block, from the input", "noise, std in units of the range")

@@ -13,7 +13,7 @@ from torch import Generator
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import BatchNorm
 from copyfold.models.dense import MLP
-from copyfold.models.unet import Affine, UNet
+from copyfold.models.unet import UNet
 from copyfold.probes.base import Probe, Reading, still
 from copyfold.samplers.base import parts
 from copyfold.studies.lab import Lab, Make
@@ -53,12 +53,6 @@ def unet(lab: Lab, large: bool = False, **changes: Any) -> Make:
     """The essay's U-Net without skips, for images of the budget's side, or of its larger one; with `changes`."""
     width, depth = (lab.budget.slim, lab.budget.depth + 1) if large else (lab.budget.width, lab.budget.depth)
     return partial(UNet, **{"width": width, "depth": depth, "skips": "self"} | changes)
-
-
-def hidden(lab: Lab, large: bool = False) -> Make:
-    """The same with the essay's hidden module 500-100-500, whose deepest map needs a side of 4 or more."""
-    side, depth = (lab.budget.large, lab.budget.depth + 1) if large else (lab.budget.side, lab.budget.depth)
-    return unet(lab, large, depth=min(depth, (side // 4).bit_length() - 1), middle=Affine())
 
 
 def parameters(make: Make, shape: Shape) -> int:

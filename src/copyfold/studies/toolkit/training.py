@@ -29,16 +29,23 @@ FIRST, RATIO = 20, 1.05  # the step of the first look for a quality, and each fu
 
 
 def copier(
-    lab: Lab, make: Make, photos: Photos, seed: int, left_at_most: float = 0.02, minutes: float = 20.0, **plan: Any
+    lab: Lab,
+    make: Make,
+    photos: Photos,
+    seed: int,
+    left_at_most: float = 0.02,
+    minutes: float = 20.0,
+    steps: int | None = None,
+    **plan: Any,
 ) -> Autoencoder:
     """The canonical network of an architecture: trained until its copies leave so little of held-out images.
 
-    With the default optimiser and a cosine for as many batches of 16 as the budget says; where that is not enough,
-    again, from scratch, for twice as many, as a cosine has to know its end: all trainings together take about
-    twice the last. It ends where the next would end later than after so many minutes. Each is cached by the lab
-    and shared between studies.
+    With the default optimiser and a cosine for so many steps, or as many as the budget says, of 16 images unless
+    the plan says otherwise; where that is not enough, again, from scratch, for twice as many, as a cosine has to
+    know its end: all trainings together take about twice the last. It ends where the next would end later than
+    after so many minutes. Each is cached by the lab and shared between studies.
     """
-    steps, spent, plan = lab.budget.steps, 0.0, QUALITY | plan
+    steps, spent, plan = steps or lab.budget.steps, 0.0, QUALITY | plan
     while True:
         model = lab.trained(make, photos, seed, steps=steps, **plan)
         seconds = lab.trainings[model].seconds

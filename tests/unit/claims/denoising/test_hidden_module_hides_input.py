@@ -1,18 +1,42 @@
-"""T8 on lossy and lossless bottlenecks."""
+"""T8 on networks whose bottleneck is known."""
 
 import pytest
 
 from copyfold.claims.denoising.hidden_module_hides_input import HiddenModuleHidesInput
 from copyfold.studies.base import Verdict
-from labs import BLOCKS, BLUR, COPY, judged
+from copyfold.studies.toolkit.representations import COLOUR, HIDDEN, principal_part
+from labs import Staged, random_part
 
 
-def test_a_lossy_bottleneck_is_distinguished_from_a_lossless_one(prepared):
-    study = HiddenModuleHidesInput()
-    _, numbers = judged(study, prepared(lambda model: BLOCKS if model.middle else BLUR))
-    assert numbers["copying error over mean image, hidden"].value > 0
-    verdict, numbers = judged(study, prepared(lambda model: COPY if model.middle else BLOCKS))
-    assert verdict != Verdict.HOLDS
-    assert numbers["copying error over mean image"].value == 0
-    assert numbers["error over doing nothing"].value == pytest.approx(1)
-    assert numbers["image distance over plain"].value < 0.5
+@pytest.fixture
+def networks(lab):
+    part = principal_part(lab, lab.photos("cifar10"), 40)  # of 256: it copies digits, and removes most noise
+    return {
+        "narrow": Staged(part),
+        "whole": Staged(lambda x: x + 0.5 * random_part()(x)),
+        "random": Staged(random_part()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "plain", "verdict"),
+    [
+        ("narrow", "whole", Verdict.HOLDS),
+        ("whole", "whole", Verdict.DOES_NOT_HOLD),
+        ("narrow", "narrow", Verdict.DOES_NOT_HOLD),  # the plain one loses as much
+    ],
+)
+def test_a_module_that_hides_the_input_is_told_from_one_that_does_not(
+    represented, networks, module, plain, verdict
+):
+    came, found = represented(
+        HiddenModuleHidesInput(), {HIDDEN: networks[module], COLOUR: networks[plain]}, left=9.0
+    )
+    assert came == verdict
+    assert found.captions.keys() == found.figures.keys()
+    assert found.numbers["error over doing nothing, identity"].value == pytest.approx(1)
+
+
+def test_a_module_that_pca_beats_is_not_in_the_regime(represented, networks):
+    known = {HIDDEN: networks["random"], COLOUR: Staged()}
+    assert represented(HiddenModuleHidesInput(), known)[0] == Verdict.NOT_IN_REGIME

@@ -1,29 +1,34 @@
-"""T6 on a copy, and on a random layer."""
+"""T6 on copies, and on random projections."""
 
 import pytest
 import torch
 
 from copyfold.claims.denoising.training_cleans_representation import TrainingCleansRepresentation
-from copyfold.models.dense import Linear
 from copyfold.studies.base import Verdict
-from labs import COPY, SHAPE, judged
+from labs import Staged, random_part
 
 
-def random_layer():
-    """One linear layer of new weights, to a sixteenth of the numbers."""
-    torch.manual_seed(0)
-    return Linear(SHAPE, 16).eval()
+@pytest.mark.parametrize(
+    ("trained", "untrained", "verdict"),
+    [
+        ("most", "quarter", Verdict.HOLDS),
+        ("quarter", "most", Verdict.DOES_NOT_HOLD),
+        ("quarter", "quarter", Verdict.UNDECIDED),
+        ("grey", "quarter", Verdict.UNDECIDED),  # nothing is represented, and no search has an answer
+    ],
+)
+def test_noise_that_training_removes_or_adds_decides(represented, trained, untrained, verdict):
+    maps = {
+        "most": Staged(lambda x: x + 0.5 * random_part()(x)),
+        "quarter": Staged(random_part()),
+        "grey": Staged(lambda x: torch.full_like(x, 0.5) + 0 * x),
+    }
+    came, found = represented(TrainingCleansRepresentation(), {"": maps[trained]}, maps[untrained], left=9.0)
+    assert came == verdict
+    assert found.captions.keys() == found.figures.keys()
+    assert found.numbers["noise near the image, random quarter"].value > 0.05
 
 
-def test_a_representation_by_random_weights_is_noisier_than_by_a_copy(prepared):
-    study = TrainingCleansRepresentation()
-    verdict, numbers = judged(study, prepared(lambda model: COPY, untrained=random_layer()))
-    assert verdict == Verdict.HOLDS
-    assert numbers["image distance, trained, lbfgs"].value == pytest.approx(0, abs=1e-3)
-    assert numbers["way gone, trained, lbfgs"].value == pytest.approx(1, abs=1e-3)
-    assert numbers["noise in the image itself, trained, lbfgs"].value == pytest.approx(
-        numbers["noise, grey image"].value, abs=1e-3
-    )  # grey has no texture, and the photograph has its own
-    verdict, numbers = judged(study, prepared(lambda model: random_layer(), untrained=COPY))
-    assert verdict == Verdict.DOES_NOT_HOLD
-    assert numbers["image distance, untrained, lbfgs"].value == pytest.approx(0, abs=1e-3)
+def test_a_network_that_does_not_copy_is_not_in_the_regime(represented):
+    grey = Staged(lambda x: torch.full_like(x, 0.5) + 0 * x)
+    assert represented(TrainingCleansRepresentation(), {"": grey}, grey)[0] == Verdict.NOT_IN_REGIME

@@ -8,17 +8,8 @@ from copyfold.corruptions import Gaussian
 from copyfold.models.blocks import BatchNorm
 from copyfold.models.dense import MLP
 from copyfold.probes.geometry import IdentityGap
-from copyfold.studies.budget import BUDGETS
-from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit.networks import hidden, probed, restored, with_running_averages
+from copyfold.studies.toolkit.networks import probed, restored, with_running_averages
 from labs import Centred
-
-
-def test_the_hidden_module_fits_every_budget(tmp_path):
-    for name, budget in BUDGETS.items():
-        make = hidden(Lab(budget, {}, tmp_path / name), large=True)
-        with torch.device("meta"):
-            assert make((3, budget.large, budget.large)).encoder["squeeze"].code.out_features == 100
 
 
 def test_a_probe_that_uses_the_batch_sees_batches_as_in_training():
