@@ -4,6 +4,9 @@ Nothing is listed here: what a plug-in adds is found by the catalogue, as for th
 words of the command, one for each field, and the command alone reads and checks them.
 """
 
+# gradio makes the events of its classes when it is imported
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+
 import html
 import importlib
 import inspect
@@ -12,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
-import gradio as gr  # pyright: ignore[reportMissingImports]
+import gradio as gr
 
 from copyfold import catalogue
 from copyfold.cli import _choices, _classes, _help, _parsing, _values

@@ -1,9 +1,12 @@
 """The page: the chosen run above, and a tab for each thing that one does."""
 
+# gradio makes the events of its classes when it is imported
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+
 import html
 from typing import Any
 
-import gradio as gr  # pyright: ignore[reportMissingImports]
+import gradio as gr
 
 import copyfold
 from copyfold.studio.context import CHEAP, Studio

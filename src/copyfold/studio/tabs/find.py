@@ -1,10 +1,13 @@
 """Find: images that are unlike the others, with maps of where; those alike; those that are there twice."""
 
+# gradio makes the events of its classes when it is imported
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio as gr  # pyright: ignore[reportMissingImports]
+import gradio as gr
 
 from copyfold.studio import limits
 from copyfold.studio.answers import Answer, page, pre

@@ -1,9 +1,12 @@
 """Findings: what is claimed of autoencoders, and what was measured of it below the root."""
 
+# gradio makes the events of its classes when it is imported
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+
 import html
 from typing import Any
 
-import gradio as gr  # pyright: ignore[reportMissingImports]
+import gradio as gr
 
 from copyfold.catalogue import own
 from copyfold.errors import CopyfoldError

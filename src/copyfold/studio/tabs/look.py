@@ -1,10 +1,13 @@
 """Look: what a run learned, as a report; one probe; its layers."""
 
+# gradio makes the events of its classes when it is imported
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio as gr  # pyright: ignore[reportMissingImports]
+import gradio as gr
 
 from copyfold import pictures
 from copyfold.errors import CopyfoldError

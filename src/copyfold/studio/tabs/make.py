@@ -1,12 +1,15 @@
 """Make: images and films from noise, codes and photos; between two photos; along directions of the code."""
 
+# gradio makes the events of its classes when it is imported
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+
 from collections.abc import Callable, Iterator
 from functools import lru_cache, wraps
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import gradio as gr  # pyright: ignore[reportMissingImports]
+import gradio as gr
 import torch
 from PIL import Image
 from torch import Tensor

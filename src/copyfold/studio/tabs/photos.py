@@ -1,11 +1,14 @@
 """Photos: choose the images to work on, below the root or dropped, and see what `copyfold data` says of them."""
 
+# gradio makes the events of its classes when it is imported
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio as gr  # pyright: ignore[reportMissingImports]
+import gradio as gr
 
 from copyfold.data.reading.folders import IMAGES
 from copyfold.errors import CopyfoldError

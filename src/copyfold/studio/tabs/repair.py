@@ -1,12 +1,15 @@
 """Repair: denoise a photo, fill in what is painted over, sharpen or enlarge; before and after as one."""
 
+# gradio makes the events of its classes when it is imported
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import gradio as gr  # pyright: ignore[reportMissingImports]
+import gradio as gr
 import numpy as np
 from PIL import Image
 

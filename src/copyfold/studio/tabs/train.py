@@ -1,12 +1,15 @@
 """Train: a recipe and a few choices; start, stop, resume; the loss and the reconstructions as they come."""
 
+# gradio makes the events of its classes when it is imported
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+
 import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import gradio as gr  # pyright: ignore[reportMissingImports]
+import gradio as gr
 
 from copyfold.cli._parsing import RECIPES, recipes
 from copyfold.errors import CopyfoldError
