@@ -9,7 +9,6 @@ train=(copyfold train "$1" --size 64 --model UNet --model.width 32 --model.depth
 "${train[@]}" --run runs/landscapes
 "${train[@]}" --run runs/landscapes-skips --model.skips concat
 python docs/front_picture.py "$1" runs/landscapes
-cp runs/landscapes/findings/denoising-gaussian.png docs/pictures/denoising.png
 python docs/denoiser_picture.py  # needs the package copyfold-weights
 copyfold models UNet --model.width 64 --model.skips self --size 128 --picture docs/pictures/unet.png
 (cd docs/pictures && python ../../examples/score_field.py)

@@ -50,7 +50,7 @@ WRONG = {
     "--verbose": (
         "no command '--verbose'",
         "choose one of compare, data, denoise, duplicates, embed, export, models, outliers, probe, push, report, "
-        "restore, sample, similar, study, train",
+        "restore, sample, similar, studio, study, train",
     ),
     "train --epochz=3": ("--epochz is not an option of copyfold train", "did you mean --epochs?"),
     "train --epoch=3": ("--epoch is not an option", "did you mean --epochs?"),

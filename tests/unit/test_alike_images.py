@@ -46,6 +46,7 @@ def fit(folder, kind, name, **options):
 def test_images_that_are_all_the_same_are_trained_on_and_reported(kind, name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a division by 0 is one
+        warnings.simplefilter("ignore", ResourceWarning)  # of what another test left open
         run, photos = fit(tmp_path / "run", kind, name)
         report = cf.diagnose(run.model, photos, run, progress=False)
         assert len(illustrate(run, photos)) == 3

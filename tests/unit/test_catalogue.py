@@ -57,7 +57,7 @@ def test_only_copyfolds_own_bases_set_the_home_of_a_family():
     [
         (Autoencoder, "Unet", "no Autoencoder is called 'Unet': did you mean UNet?"),
         (Autoencoder, "unet", "did you mean UNet?"),
-        (Autoencoder, "Gaussian", "choose one of AttentionUNet"),
+        (Autoencoder, "Gaussian", "AttentionUNet, "),
         (Corruption, "Gausian", "did you mean Gaussian?"),
         (Sampler, "os.system", "system is not known here: it came from os"),
         (Sampler, "", "choose one of"),

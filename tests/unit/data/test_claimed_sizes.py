@@ -57,7 +57,7 @@ CLAIMS = {
     "a.gif": (gif(65_535, 65_535), "65535x65535, more than 100 megapixels"),
     "a.bmp": (bmp(60_000, 60_000), "60000x60000, more than 100 megapixels"),
     "a.jpg": (jpeg(65_000, 65_000), "65000x65000, more than 100 megapixels"),
-    "a.webp": (webp(16_384, 16_384), "exceeds limit|more than 100 megapixels"),
+    "a.webp": (webp(16_384, 16_384), "exceeds limit|more than 100 megapixels|cannot be decoded"),
 }
 
 
