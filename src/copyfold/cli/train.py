@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 Architecture = Callable[[Shape], Autoencoder]
 
-LARGE, ROUND = 1000, 1024  # pixels; an architecture that takes no size up to LARGE takes none
+LARGE = 1000  # pixels; an architecture that takes no size up to LARGE takes none
+ROUND = (64, 256, 1024)  # sizes of which one that is refused for another reason says the same
 DATA = (
     "size",
     "crop",
@@ -310,16 +311,31 @@ def _architecture(model: partial[Autoencoder], core: Architecture | None) -> Arc
 
 def _suits(architecture: Architecture) -> Suits:
     """A function that says to what shape the architecture pads images, by building it without memory; or False."""
+    asked = False
 
     def suits(shape: Shape) -> bool | Shape:
+        nonlocal asked
         try:
             return empty(architecture, shape).inner_shape
-        except UsageError:
+        except UsageError as error:
+            others = {_refusal(architecture, (shape[0], n, n)) for n in ROUND} if not asked else {None}
+            if others == {str(error)}:
+                raise  # it is not the size
+            asked = True
             if shape[1] > LARGE:  # it takes no size: its error for a power of 2 says why
-                empty(architecture, (shape[0], ROUND, ROUND))
+                empty(architecture, (shape[0], ROUND[-1], ROUND[-1]))
             return False
 
     return suits
+
+
+def _refusal(architecture: Architecture, shape: Shape) -> str | None:
+    """What an architecture says of a shape that it refuses; None of one that it takes."""
+    try:
+        empty(architecture, shape)
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def wraps(cls: type[Autoencoder]) -> bool:
