@@ -10,7 +10,6 @@ from copyfold.studies import statistics
 from copyfold.studies.base import Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
-from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
 from copyfold.studies.toolkit.representations import DOT, LINEAR, OUTPUT, PARTS, RANDOM, TRAINED
 
@@ -108,16 +107,12 @@ class DotProductLessAccurate(Study):
         for kind, of in found.items():
             numbers |= reps.summary(of, {f"{kind} {NAMES[layer]}": f"{TRAINED}; {layer}" for layer in PARTS})
         lines = {kind: [numbers[f"error near the image, {kind} {NAMES[s]}"] for s in PARTS] for kind in KINDS}
-        rows = {"images": found["linear attention"][0].images["photographs"]} | {
-            f"{kind}, {words}": found[kind][0].images[f"{way}; {at}"]
-            for way, words in (("found", "found"), ("near", "near the image"))
-            for kind in KINDS
-        }
+        seen = {kind: of[0].images for kind, of in found.items()}
         return Finding(
             numbers,
             {
                 "layers": reps.along(lines, list(NAMES.values()), "distance per value, in units of the range"),
-                "representations": first_images(rows),
+                "representations": reps.beside(seen["linear attention"]["photographs"], seen, at),
             },
             copying=copying,
             came_out="An image with the same output is, with dot-product attention, "

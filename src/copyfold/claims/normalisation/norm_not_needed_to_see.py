@@ -10,7 +10,6 @@ from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
-from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
 from copyfold.studies.toolkit.representations import NO_NORM, OUTPUT, RANDOM, STAGES, TRAINED, U_NET
 
@@ -116,16 +115,12 @@ class NormNotNeededToSee(Study):
         numbers |= reps.known_numbers(found["batch norm"])
         numbers["representation error without norm"] = numbers["error found, without norm output"]
         lines = {kind: [numbers[f"error near the image, {kind} {NAMES[s]}"] for s in STAGES] for kind in KINDS}
-        rows = {"images": found["batch norm"][0].images["photographs"]} | {
-            f"{kind}, {words}": found[kind][0].images[f"{way}; {TRAINED}; {OUTPUT}"]
-            for way, words in (("found", "found"), ("near", "near the image"))
-            for kind in KINDS
-        }
+        seen = {kind: of[0].images for kind, of in found.items()}
         return Finding(
             numbers,
             {
                 "layers": reps.along(lines, list(NAMES.values()), "distance per value, in units of the range"),
-                "representations": first_images(rows),
+                "representations": reps.beside(seen["batch norm"]["photographs"], seen, f"{TRAINED}; {OUTPUT}"),
             },
             copying=copying,
             came_out=f"Without batch norm the error of the representation is "

@@ -335,6 +335,15 @@ def along(lines: Mapping[str, Sequence[Estimate]], names: Sequence[str], ylabel:
     )
 
 
+def beside(images: Images, seen: Mapping[str, Mapping[str, Images]], at: str) -> Any:
+    """The images, and what each network represents of them: found by the search, and near them."""
+    ways = {"found": "found", "near": "near the image"}
+    return charts.first_images(
+        {"images": images}
+        | {f"{kind}, {words}": of[f"{way}; {at}"] for way, words in ways.items() for kind, of in seen.items()}
+    )
+
+
 def known(found: Estimate) -> bool:
     """Whether a number has a value and an interval."""
     return all(isfinite(x) for x in (found.value, found.low, found.high))
