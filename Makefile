@@ -1,6 +1,7 @@
 # make demo     environment, install, train on the embedded digits, pictures in demo/
 # make test     lint, types, layers, tests
 # make docs     the documentation site, in docs/_build/html; the gallery runs, so it takes minutes
+# make lecture  the figures of the lecture's six parts, in figures/
 # make weights  the wheel of the trained networks, which are a package of their own
 # make stubs    what editors and type checkers see, written again
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS := $(VENV)/.ready-docs
 
-.PHONY: demo docs test test-long lint types layers stubs weights test-kills test-fuzz clean
+.PHONY: demo docs lecture test test-long lint types layers stubs weights test-kills test-fuzz clean
 
 $(READY): pyproject.toml constraints.txt weights/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +26,9 @@ docs: $(DOCS)
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --nitpicky --keep-going docs docs/_build/html
 	$(BIN)/python docs/links.py docs/_build/html
 	@echo; echo "Open docs/_build/html/index.html"
+
+lecture: $(READY)
+	$(BIN)/python docs/figures.py examples/lecture/*.py --out figures
 
 demo: $(READY)
 	$(BIN)/copyfold train --run demo --overwrite --minutes 1.5
@@ -65,5 +69,5 @@ test-fuzz: $(READY)
 	$(BIN)/python tests/fuzzing.py --cases 5000
 
 clean:
-	rm -rf $(VENV) demo weights/dist docs/_build docs/reference docs/choosing docs/project docs/gallery/lecture docs/gallery/essay \
+	rm -rf $(VENV) demo figures weights/dist docs/_build docs/reference docs/choosing docs/project docs/gallery/lecture docs/gallery/essay \
 		docs/gallery/use docs/gallery/backreferences

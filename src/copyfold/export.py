@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from copyfold.errors import CopyfoldError, UsageError, one_of, option
 from copyfold.files import regular, write_text, written
-from copyfold.models.base import Autoencoder, maps
+from copyfold.models.base import Autoencoder, class_name, maps
 from copyfold.types import Images
 
 __all__ = ["export"]
@@ -114,7 +114,7 @@ def export(model: Autoencoder, out: str | Path, part: Part = "whole", format: Fo
             (_write_onnx if format == "onnx" else _write_torch)(task, path)
         except Exception as error:  # torch's exporters raise anything
             raise UsageError(
-                f"{type(model).__name__} cannot be exported: torch does not follow its {part} ({_reason(error)})"
+                f"{class_name(model)} cannot be exported: torch does not follow its {part} ({_reason(error)})"
             ) from error
         difference = _difference(task, _session(path) if format == "onnx" else _program(path))
         if not difference <= CLOSE:

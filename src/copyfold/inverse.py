@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from copyfold.errors import UsageError, at_least
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, class_name
 from copyfold.problems.base import Problem
 from copyfold.restoration import applied, change_file
 from copyfold.samplers.ascent import Ascent, Denoiser, Step
@@ -119,7 +119,7 @@ def _denoiser(model: Autoencoder | Denoiser, x: Images, statistics: Statistics) 
         return model
     if model.multiple is None and x.shape[2:] != model.shape[1:]:
         raise UsageError(
-            f"this {type(model).__name__} only takes images of {model.shape[1]}x{model.shape[2]}, not of "
+            f"this {class_name(model)} only takes images of {model.shape[1]}x{model.shape[2]}, not of "
             f"{x.shape[2]}x{x.shape[3]}: use a convolutional model (train --config denoiser)"
         )
     return lambda y, _: applied(model, y, statistics)

@@ -34,14 +34,15 @@ def test_an_example_runs_and_writes_a_picture(example, tmp_path):
 
 
 @pytest.mark.parametrize("script", GALLERY, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_a_script_of_the_gallery_runs(script, tmp_path):
+def test_a_script_of_the_gallery_runs_and_its_pictures_are_saved(script, tmp_path):
     if script.stem not in QUICK and "COPYFOLD_SLOW" not in os.environ:
         pytest.skip("make docs runs it whole, and make test-long in small")
     done = subprocess.run(
-        [sys.executable, "-W", "error", script],
+        [sys.executable, "-W", "error", ROOT / "docs" / "figures.py", script],
         cwd=tmp_path,
         env={**os.environ, "COPYFOLD_TINY": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "figures").glob(f"{script.stem}-1.*"))

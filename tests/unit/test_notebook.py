@@ -92,6 +92,7 @@ def test_a_model_with_a_model_or_a_layer_in_it_is_printed_in_a_line():
     inside = cf.Conv((1, 16, 16), channels=[4])
     assert repr(cf.Variational(inside, 3)).startswith(f"Variational((1, 16, 16), core={inside!r}, latent_dim=3, ")
     adopted = cf.adopt(torch.nn.Conv2d(1, 1, 1), (1, 2, 2), encode="forward", decode="forward")
+    assert repr(adopted).startswith("Conv2d((1, 2, 2), ")  # what a person calls it, and not the class around it
     assert "2 parameters)" in repr(adopted)
     assert "\n" not in repr(adopted)
 

@@ -89,6 +89,10 @@ class _Adopted(Autoencoder):
         """The identity."""
         return cls(nn.Identity(), (1, 4, 4), "forward", "forward")
 
+    def _get_name(self) -> str:  # torch's own: repr and class_name use it
+        """The module's class."""
+        return type(self.module).__name__
+
     @property
     def encoder(self) -> nn.Module:
         """The whole module: which of its layers come before the code is not known."""

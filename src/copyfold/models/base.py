@@ -283,11 +283,11 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
             given = {k: v for k, v in catalogue.arguments(self).items() if k != "shape" and v != usual[k]}
         said = [f"{k}={type(v).__name__ if _is_long(v) else repr(v)}" for k, v in given.items()]
         count = sum(p.numel() for p in self.parameters())
-        return f"{type(self).__name__}({', '.join([str(self.shape), *said, f'{count:,} parameters'])})"
+        return f"{self._get_name()}({', '.join([str(self.shape), *said, f'{count:,} parameters'])})"
 
     def _repr_html_(self) -> str:
         """For a notebook: what it is in a sentence, and its layers, folded away."""
-        said = escape(f"{type(self).__name__} of {self.shape}: {self.summary()}")
+        said = escape(f"{self._get_name()} of {self.shape}: {self.summary()}")
         return f"<details><summary>{said}</summary><pre>{escape(nn.Module.__repr__(self))}</pre></details>"
 
     @torch.no_grad()
@@ -464,6 +464,11 @@ def load(folder: str | Path) -> Autoencoder:
             f"{weights} cannot be read: {reason(error)}; copy the model from its source again"
         ) from None
     return model.eval()
+
+
+def class_name(model: nn.Module) -> str:
+    """What a page or a message calls a model: its class; where a module was adopted, the class of that."""
+    return model._get_name()  # pyright: ignore[reportPrivateUsage]
 
 
 def check_reloadable(model: Autoencoder) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from copyfold.errors import UsageError, at_least, not_negative, one_of
-from copyfold.models.base import Autoencoder, flat
+from copyfold.models.base import Autoencoder, class_name, flat
 from copyfold.objectives.base import Penalty
 from copyfold.types import Code, Images
 
@@ -202,9 +202,9 @@ class Divergence(Penalty):
         """UsageError for a deterministic encoder, which has no posterior."""
         if not model.stochastic:
             raise UsageError(
-                f"Divergence needs a posterior, which a {type(model).__name__} does not have: wrap it, "
+                f"Divergence needs a posterior, which a {class_name(model)} does not have: wrap it, "
                 "Variational(model, latent_dim) (--model Variational --core "
-                f"{type(model).__name__})"
+                f"{class_name(model)})"
             )
 
 

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from copyfold.catalogue import Recorded, nearest
 from copyfold.errors import UsageError, at_least
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, class_name
 from copyfold.types import Float, Images, Statistics
 
 __all__ = ["Probe", "Reading", "layers"]
@@ -95,7 +95,7 @@ def tap(model: nn.Module, layer: str, x: Tensor) -> Float[Tensor, "b n"]:
         part.flatten(1) for part in _tensors(layer_output(model, layer, x)) if part.dim() and len(part) == len(x)
     ]
     if not parts:
-        raise UsageError(f"the layer {layer!r} of a {type(model).__name__} returns no tensor with a row per image")
+        raise UsageError(f"the layer {layer!r} of a {class_name(model)} returns no tensor with a row per image")
     return torch.cat(parts, dim=1)
 
 
@@ -107,7 +107,7 @@ def layer_output(model: nn.Module, layer: str, x: Tensor) -> Any:
     """
     named = _named(model)
     if layer not in named:
-        raise UsageError(f"a {type(model).__name__} has no layer {layer!r}: {nearest(layer, named.keys() - {''})}")
+        raise UsageError(f"a {class_name(model)} has no layer {layer!r}: {nearest(layer, named.keys() - {''})}")
 
     def stop(_module: nn.Module, _inputs: object, output: object) -> None:
         raise _Reached(output)
@@ -120,7 +120,7 @@ def layer_output(model: nn.Module, layer: str, x: Tensor) -> Any:
     finally:
         handle.remove()
     raise UsageError(
-        f"the layer {layer!r} of a {type(model).__name__} is not called in its forward pass: "
+        f"the layer {layer!r} of a {class_name(model)} is not called in its forward pass: "
         "give one of copyfold.layers(model, x)"
     )
 

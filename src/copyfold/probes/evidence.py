@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from copyfold.corruptions import noise_like
 from copyfold.errors import UsageError, at_least
 from copyfold.measures import filled
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, class_name
 from copyfold.probes.base import Probe, Reading
 from copyfold.types import Images, Statistics
 
@@ -56,7 +56,7 @@ class Evidence(Probe):
             q = model.posterior(filled(x))
             if q is None:
                 raise UsageError(
-                    f"Evidence needs a posterior, and a {type(model).__name__} has none: wrap it in Variational"
+                    f"Evidence needs a posterior, and a {class_name(model)} has none: wrap it in Variational"
                 )
             if self.std is None and model.output != "sigmoid":
                 raise UsageError(

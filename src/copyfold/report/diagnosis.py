@@ -13,7 +13,7 @@ from copyfold.data import Photos, Stream
 from copyfold.data.reading.sizes import simple
 from copyfold.errors import UsageError, option
 from copyfold.files import write_text
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, class_name
 from copyfold.report.base import Content, Scale, Section
 from copyfold.report.context import HELD, Context
 from copyfold.report.page import page
@@ -158,7 +158,7 @@ def facts(context: Context) -> dict[str, Any]:
     )
     channels, height, width = photos.shape
     return {
-        "model": model.name if hasattr(model, "name") else type(model).__name__,
+        "model": class_name(model),
         "summary": str(model.summary()),
         "photos": f"{photos.recipe()['data'] or 'the digits'}, {_divided(context)}, "
         f"{channels} x {height} x {width}{'' if photos.crop is None else ' crops'}",

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from copyfold.corruptions import noise_like
 from copyfold.errors import Diverged, UsageError, at_least, one_of
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, class_name
 from copyfold.samplers.base import Sampler, Trace
 from copyfold.types import Film, Float, Images, Shape
 
@@ -135,7 +135,7 @@ class Ascent(Sampler):
         if UNTRAINED * self.from_std < found < self.from_std / UNTRAINED:
             return ""
         return (
-            f"this {type(model).__name__} takes noise of std {self.from_std:g} for noise of std {found:.2g}: "
+            f"this {class_name(model)} takes noise of std {self.from_std:g} for noise of std {found:.2g}: "
             "Ascent needs a denoiser trained on all levels, as with "
             f"Gaussian(std=({self.to_std:g}, {self.from_std:g})), "
             "or a from_std and to_std within those that this one was trained on"

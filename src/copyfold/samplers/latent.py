@@ -7,7 +7,7 @@ from torch import Generator
 
 from copyfold.corruptions import noise_like
 from copyfold.errors import not_negative
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, class_name
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images, Shape
 
@@ -56,6 +56,6 @@ def no_prior(model: Autoencoder) -> str:
     if model.stochastic:
         return ""
     return (
-        f"this {type(model).__name__} has no prior: it was not trained to have codes distributed as N(0, I), so "
+        f"this {class_name(model)} has no prior: it was not trained to have codes distributed as N(0, I), so "
         "images of such codes are only a control; FittedGaussian draws from the distribution of its codes"
     )

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from copyfold.catalogue import Recorded
 from copyfold.corruptions import noise_like
 from copyfold.errors import UsageError, at_least, not_negative, of_model
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, class_name
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images, Shape
 
@@ -128,7 +128,7 @@ class Renoising(Sampler):
 
 def _size(model: Autoencoder, x: Images, height: int) -> tuple[int, int]:
     """Height and width of a larger x; UsageError where the model takes one size only."""
-    size, name = (height, max(1, round(height * x.shape[3] / x.shape[2]))), type(model).__name__
+    size, name = (height, max(1, round(height * x.shape[3] / x.shape[2]))), class_name(model)
     if model.multiple is None:
         raise UsageError(
             f"a film cannot grow to {size[0]}x{size[1]} with this {name}, which only takes images of "
