@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from os.path import expanduser
 from pathlib import Path
 
 from copyfold.cli import _imports
@@ -24,24 +25,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     saving.
     """
     _write_any_name()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = [_at_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
         with at_the_command_line():
-            code = _run(*_imports.taken(given))
+            try:
+                code = _run(*_imports.taken(given))
+            except SystemExit as stop:  # after --help
+                code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
         sys.stdout.flush()  # here, where a full disk behind it is an error like others
         return code
     except CopyfoldError as error:
         return _fail(error, error.exit_code, debug)
     except KeyboardInterrupt as stop:
         return _fail(stop, getattr(stop, "exit_code", 130), debug)
-    except SystemExit as stop:  # after --help
-        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except BrokenPipeError:
         return 1
     except Exception as error:
         return _fail(error, 1, debug, _unexpected(error))
+
+
+def _at_home(word: str) -> str:
+    """`~/photos` and `--run=~/r` with the folder of the user, also where a shell left the ~ as it is."""
+    flag, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return flag + sign + expanduser(value) if value == "~" or value.startswith("~/") else word
 
 
 def _write_any_name() -> None:

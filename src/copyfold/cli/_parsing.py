@@ -59,6 +59,10 @@ class Parser(ArgumentParser):
         more = f"{flag}.OPTION sets an option of the class, {flag}.help CLASS describes a class"
         self.add_argument(flag, metavar="CLASS", default=default, help=f"{help}; {more} ({known})")
 
+    def print_help(self, file: Any = None) -> None:
+        """As argparse, which says nothing where the disk behind stdout is full."""
+        print(self.format_help(), end="", file=file)
+
     def flags(self) -> dict[str, argparse.Action]:
         """Every option by its flags."""
         return {flag: action for action in self._actions for flag in action.option_strings}
