@@ -122,10 +122,10 @@ def export(model: Autoencoder, out: str | Path, part: Part = "whole", format: Fo
                 f"{out} is not written: it differs from the model by {difference:.2g}, more than {CLOSE:g}; see "
                 "that no part of the model is random or depends on the values of an image"
             )
-    made = Exported(out, runner, task.inputs, task.outputs, difference, OPSET if format == "onnx" else None)
-    if runner is not None:
-        said = {"inputs": "; ".join(made.inputs), "outputs": "; ".join(made.outputs)}
-        write_text(runner, RUNNER.format(mark=MARK, name=out.name, runner=runner.name, **said))
+        made = Exported(out, runner, task.inputs, task.outputs, difference, OPSET if format == "onnx" else None)
+        if runner is not None:  # the file follows at once, where the block ends
+            said = {"inputs": "; ".join(made.inputs), "outputs": "; ".join(made.outputs)}
+            write_text(runner, RUNNER.format(mark=MARK, name=out.name, runner=runner.name, **said))
     return made
 
 

@@ -14,7 +14,7 @@ import socket
 import stat
 import zlib
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -195,8 +195,14 @@ def _alive(process: int) -> bool:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically, in UTF-8; bytes of names that are none as \\xe9."""
-    with written(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8", ESCAPED))
+    write_texts({path: text})
+
+
+def write_texts(texts: Mapping[str | Path, str]) -> None:
+    """Write text files that belong together, as `write_text` does; none is renamed before all are written."""
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            stack.enter_context(written(path)).write_bytes(text.encode("utf-8", ESCAPED))
 
 
 def readable(text: str) -> str:

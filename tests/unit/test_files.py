@@ -31,6 +31,7 @@ from copyfold.files import (
     sweep,
     unescaped,
     write_text,
+    write_texts,
     written,
 )
 
@@ -99,6 +100,17 @@ def test_a_full_disk_keeps_the_old_text(small_disk, tmp_path):
         write_text(path, "x" * 5000)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_texts_that_belong_together_are_replaced_together(small_disk, tmp_path):
+    page, numbers = tmp_path / "report.html", tmp_path / "report.json"
+    write_texts({page: "old", numbers: "old"})
+    with pytest.raises(Full):
+        write_texts({page: "new", numbers: "x" * 5000})
+    assert page.read_text() == numbers.read_text() == "old"
+    write_texts({page: "new", numbers: "new"})
+    assert page.read_text() == numbers.read_text() == "new"
+    assert sorted(tmp_path.iterdir()) == [page, numbers]
 
 
 def test_a_full_disk_keeps_the_old_model(small_disk, tmp_path):

@@ -35,9 +35,9 @@ def command(arguments: Sequence[str]) -> int:
     with _screen.progress() as progress:
         found = duplicates(options.data, model, **taken, progress=progress)
     print(f"groups: exact {len(found.exact)}, near {len(found.near)}; pairs: similar {len(found.similar)}")
+    page, content = out.with_suffix(".html"), _page(found, options.data, options.show, options.run is not None)
     print(found.save(out))
-    page = out.with_suffix(".html")
-    write_text(page, _page(found, options.data, options.show, options.run is not None))
+    write_text(page, content)  # which took its time, so that the table is not left with an older page
     print(page)
     return 0
 

@@ -55,9 +55,9 @@ def command(arguments: Sequence[str]) -> int:
     _screen.log.info(
         "%d of %d images are outliers; the threshold is %s", found.outlier.sum(), len(found), found.threshold
     )
+    page, content = out.with_suffix(".html"), _page(found, str(photos.recipe()["data"] or "the digits"), options)
     print(found.save(out))
-    page = out.with_suffix(".html")
-    write_text(page, _page(found, str(photos.recipe()["data"] or "the digits"), options))
+    write_text(page, content)  # which took its time, so that the table is not left with an older page
     print(page)
     if marks is not None:
         print(marks)

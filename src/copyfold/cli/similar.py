@@ -47,9 +47,9 @@ def command(arguments: Sequence[str]) -> int:
     if to is not None:
         for row, distance in zip(found.rows[0], found.distances[0], strict=True):
             print(f"{distance:.4f}\t{found.names[row]}")
+    page, content = out.with_suffix(".html"), _page(found, photos, to, options)
     print(found.save(out))
-    page = out.with_suffix(".html")
-    write_text(page, _page(found, photos, to, options))
+    write_text(page, content)  # which took its time, so that the table is not left with an older page
     print(page)
     return 0
 

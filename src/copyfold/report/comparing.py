@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from copyfold import catalogue, pictures, runs
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
-from copyfold.files import readable, write_text
+from copyfold.files import readable, write_texts
 from copyfold.models.base import load
 from copyfold.report.page import encoded, rendered
 
@@ -102,8 +102,7 @@ class Comparison:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file: expected a folder for comparison.html and comparison.csv")
         page, table = folder / "comparison.html", folder / "comparison.csv"
-        write_text(page, self.html)
-        write_text(table, self.csv)
+        write_texts({page: self.html, table: self.csv})
         return page, table
 
 

@@ -12,7 +12,7 @@ from copyfold import catalogue, screen
 from copyfold.data import Photos, Stream
 from copyfold.data.reading.sizes import simple
 from copyfold.errors import UsageError, option
-from copyfold.files import write_text
+from copyfold.files import write_texts
 from copyfold.models.base import Autoencoder, class_name
 from copyfold.report.base import Content, Scale, Section
 from copyfold.report.context import HELD, Context
@@ -57,8 +57,7 @@ class Report:
                 title: [asdict(scale) for scale in scales] for title, scales in self.thresholds.items()
             },
         }
-        write_text(path, self.html)
-        write_text(beside, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
+        write_texts({path: self.html, beside: json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"})
         return path, beside
 
 
