@@ -270,6 +270,13 @@ def test_missing_data_is_refused(tmp_path, copyfold):
         copyfold(command, tmp_path / "texts").refused(3, "contains no images", ".png")
 
 
+def test_data_of_unreadable_images_alone_ends_with_an_error(tmp_path, copyfold):
+    (tmp_path / "text.png").write_text("not an image")
+    said = copyfold("data", tmp_path)
+    said.refused(3, str(tmp_path), "no image can be used")
+    assert any(line.startswith("text.png ") for line in said.out)
+
+
 def test_three_unreadable_images_of_a_hundred_are_reported(tiny, tmp_path, copyfold):
     folder = tmp_path / "hundred"
     folder.mkdir()

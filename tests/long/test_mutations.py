@@ -42,8 +42,8 @@ MUTATIONS = [
     Mutation(
         "one level for the batch",
         "corruptions.py",
-        "uniform_like(x[:, :1, :1, :1], rng)",
-        "uniform_like(x[:1, :1, :1, :1], rng)",
+        "(high - low) * uniform_like(x[:, :1, :1, :1], rng)",
+        "(high - low) * uniform_like(x[:1, :1, :1, :1], rng)",
         "test_corruptions.py::test_a_pair_of_levels_draws_one_per_image",
     ),
     Mutation(

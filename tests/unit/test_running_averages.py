@@ -11,7 +11,7 @@ from torch.optim.swa_utils import update_bn
 import copyfold as cf
 from copyfold.data import scenes
 from copyfold.training.plan import Plan
-from copyfold.training.running_averages import LEAST, SHARE, RunningAverages
+from copyfold.training.running_averages import RunningAverages
 
 ENOUGH = 10**9  # images trained on: all 1024 are paid for
 
@@ -118,12 +118,12 @@ def test_they_are_the_same_every_time(photos, model):
     assert torch.equal(*found)
 
 
-def test_the_averages_of_training_stay_where_few_images_are_paid_for(photos, model):
-    before = [buffer.clone() for buffer in model.buffers()]
-    with _averages(photos).estimated(model, LEAST * SHARE - 1):
-        assert all(map(torch.equal, before, model.buffers()))
-    with _averages(photos).estimated(model, LEAST * SHARE):
-        assert not all(map(torch.equal, before, model.buffers()))
+@pytest.mark.parametrize(("trained", "final", "count"), [(0, False, 8), (3200, False, 108), (3200, True, 132)])
+def test_they_are_of_as_many_images_as_training_pays_for(photos, model, monkeypatch, trained, final, count):
+    averages, seen = _averages(photos), []
+    monkeypatch.setattr(averages, "_estimate", lambda _, pixels: seen.append(len(pixels)))
+    with averages.estimated(model, trained, final):
+        assert seen == [count]
 
 
 def test_a_model_without_norms_costs_no_pass(photos, monkeypatch):
@@ -142,5 +142,10 @@ def test_what_is_saved_has_them_and_what_training_goes_on_from_has_not(photos, t
     raw = torch.load(run.checkpoint, weights_only=True)["state_dict"][f"model.{name}"]
     assert torch.equal(model.state_dict()[name], saved[name])
     assert not torch.equal(saved[name], raw)
-    with _averages(photos).estimated(model.train(), 300 * 16):
+    with _averages(photos).estimated(model.train(), 300 * 16, final=True):
         assert torch.allclose(model.state_dict()[name], saved[name], atol=1e-6)
+    # and the log's last error on held-out images is that of what is saved, each image by itself
+    x = torch.from_numpy(photos.held_out).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad(), run.model.using("running"):
+        error = torch.cat([run.model(image) for image in x.split(1)]).sub(x).square().mean().item()
+    assert run.history[-1]["held_out_mse"] == pytest.approx(error, rel=1e-3)

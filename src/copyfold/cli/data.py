@@ -12,12 +12,15 @@ from copyfold.cli import _parsing, _screen
 def command(arguments: Sequence[str]) -> int:
     """Survey the data; exit code 3 where no image can be used."""
     from copyfold.data import survey
+    from copyfold.errors import DataError
 
     options = _parsing.parse(_parser(), arguments)
     with _screen.progress() as progress:
         found = survey(options.data, layout=options.layout, column=options.column, progress=progress)
     print("\n".join(found.lines()))
-    return 0 if found.count > len(found.unreadable) else 3
+    if found.count == len(found.unreadable):
+        raise DataError(f"{found.where}: no image can be used; the reasons are above")
+    return 0
 
 
 def _parser() -> _parsing.Parser:

@@ -92,7 +92,10 @@ class Survey:
             shapes = {f"{width}x{height}": count for (width, height), count in self.shapes.items()}
             lines.append(f"{_many(len(shapes), 'shape')} (width x height): {_counts(shapes)}")
             taken = self.size if isinstance(self.size, int) else f"{written(self.size)} (height x width)"
-            lines += [f"modes: {_counts(self.modes)}", f"size taken where none is given: about {taken}"]
+            lines += [
+                f"modes: {_counts(self.modes)}",
+                f"size where none is given: about {taken}, or what the minutes of a training allow",
+            ]
         if self.value_range is not None:
             lines.append("values: {} to {}".format(*map(number, self.value_range)))
         if self.bits:

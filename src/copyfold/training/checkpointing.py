@@ -91,7 +91,7 @@ class Checkpoints:
             if self.log.best is not None:
                 state.model.save(self.run.folder / "best", self.log.best)
             steps = state.step - (0 if final else self.saved_step)
-            with self.averages.estimated(state.shown, steps * self.plan.batch):
+            with self.averages.estimated(state.shown, steps * self.plan.batch, final):
                 state.shown.save(self.run.folder / "model")
             scale = self.fabric.strategy.precision.state_dict()  # of the loss, in float16
             tally = {"sums": sums, "counts": state.tally.counts}

@@ -73,7 +73,7 @@ class MetricsLog:
         self.pace.tick()
         step = self.state.step % self.length
         if ended:
-            self.row(held_out=True)
+            self.row(held_out=True, final=self.state.step == self.plan.last(self.length))
             if self.state.early_stopping is not None:
                 self.state.early_stopping.judge(self.rows[-1]["held_out_loss"])
         elif step % ROW_STEPS == 0 and self.length - step >= ROW_STEPS // 2:
@@ -102,8 +102,11 @@ class MetricsLog:
         total = round(60 * self.plan.minutes)
         return "training (seconds)", round(state.clock.seconds), total, {"step": state.step, **numbers}
 
-    def row(self, held_out: bool = False, aside: bool = False) -> None:
+    def row(self, held_out: bool = False, aside: bool = False, final: bool = False) -> None:
         """Write a row of the log: means since the last one. Diverged where a loss is NaN or infinite.
+
+        Held-out images are measured as the model is saved: with running averages, estimated again from a share of
+        what was trained on since they were last measured, or of all of it where the row is the `final` one.
 
         A row that is `aside` is written where training was stopped. It does not change the state: the means
         continue, and best/ is not updated, so that a resumed training ends like one that was not stopped.
@@ -116,7 +119,9 @@ class MetricsLog:
         if not math.isfinite(row.get("loss", 0.0)):
             raise Diverged(f"the loss became {row['loss']} by step {state.step}")
         if held_out and len(self.held_out):
-            row |= self.fabric.broadcast(self._held_out_row(keep=not aside) if self.fabric.is_global_zero else {})
+            row |= self.fabric.broadcast(
+                self._held_out_row(not aside, final) if self.fabric.is_global_zero else {}
+            )
         state.loss, self.error = row.get("loss", state.loss), row.get("held_out_mse", self.error)
         self._write(row)
         self.pace.pause()
@@ -140,9 +145,10 @@ class MetricsLog:
         self.sent.row(row)
 
     @torch.no_grad()
-    def _held_out_row(self, keep: bool) -> runs.Row:
+    def _held_out_row(self, keep: bool, final: bool) -> runs.Row:
         """The numbers on held-out images; with `keep`, the weights of the lowest loss so far are stored."""
-        with self.averages.estimated(self.state.shown, self.length * self.plan.batch):
+        steps = self.state.step if final else (self.state.step - 1) % self.length + 1
+        with self.averages.estimated(self.state.shown, steps * self.plan.batch, final):
             if self.sent.takes_pictures:
                 self.sent.reconstructions(*self._reconstructed())
             found = self.evaluate() | self._diagnose()
@@ -154,21 +160,16 @@ class MetricsLog:
 
     @torch.no_grad()
     def evaluate(self) -> runs.Row:
-        """The objective on all held-out images, with the statistics of training but in eval mode.
-
-        In batches of the plan's size or some more, so that none is left over and no batch has poor statistics.
-        """
-        model, device = self.state.shown, self.fabric.device
-        tally, size = Tally(), min(self.plan.batch, len(self.held_out))
+        """The objective on all held-out images, with running averages: no image depends on another."""
+        model, device, tally = self.state.shown, self.fabric.device, Tally()
         seeded(hashed(self.plan.seed, -1), device)  # the same corruption every time
-        statistics = model.statistics if size > 1 else "running"  # one image has none of its own
         training = model.training
         model.eval()
-        for pixels in np.array_split(self.held_out, len(self.held_out) // size):
+        for pixels in np.array_split(self.held_out, math.ceil(len(self.held_out) / self.plan.batch)):
             batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
             x = to_images(batch.to(device), self.loss.layout)
             watch: dict[str, Tensor] = {}
-            with self.fabric.autocast(), model.using(statistics):
+            with self.fabric.autocast(), model.using("running"):
                 terms = self.loss.objective(model, x, watch)
             tally.add({"loss": torch.stack(list(terms.values())).sum()} | terms | watch, len(pixels))
         model.train(training)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 SHARE = 32  # an image forward costs a third of one trained on: one of 32 is 1 % of the time
-LEAST, MOST = 128, 1024  # images
+FEWEST, LEAST, MOST = 8, 32, 1024  # images: in all cases, in the end, and at most
 BATCH = 64  # images at a time, or as many as a step has, where VALUES are fewer
 HELD, VALUES = 2**26, 2**22  # values of pixels, of all images that are kept and of a batch
 NORMS = (BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d)
@@ -62,20 +62,19 @@ class RunningAverages:
         return images.mul_(255).round_().to(torch.uint8)[order]
 
     @contextmanager
-    def estimated(self, model: Autoencoder, trained: int) -> Generator[None]:
-        """Have them in the model, from as many images as `trained` ones pay for: at most 1 % of their time.
+    def estimated(self, model: Autoencoder, trained: int, final: bool = False) -> Generator[None]:
+        """Have them in the model, from as many images as `trained` ones pay for by 1 % of their time, and 8 more.
 
-        The model stays as it is where it has no batch norm, or where less than 128 images are paid for.
+        Where it is `final`, 32 more. The model stays as it is where it has no batch norm.
         """
-        paid = trained // SHARE
-        if paid < LEAST or not any(isinstance(module, NORMS) for module in model.modules()):
+        if not any(isinstance(module, NORMS) for module in model.modules()):
             yield
             return
         kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        training = model.training
+        training, count = model.training, trained // SHARE + (LEAST if final else FEWEST)
         try:
             with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-                self._estimate(model.train(), self._pixels[:paid])
+                self._estimate(model.train(), self._pixels[:count])
             model.train(training)
             yield
         finally:

@@ -45,7 +45,10 @@ def test_a_folder_is_described(folder: Path) -> None:
 def test_an_array_of_any_values_is_described() -> None:
     found = survey(np.linspace(-2, 3, 10 * 20 * 30).reshape(10, 20, 30))
     assert (found.count, found.value_range, found.size) == (10, (-2.0, 3.0), (20, 30))
-    assert "size taken where none is given: about 20x30 (height x width)" in found.lines()
+    assert (
+        "size where none is given: about 20x30 (height x width), or what the minutes of a training allow"
+        in found.lines()
+    )
     assert found.width == (30, 30, 30)
     assert "values: -2 to 3" in found.lines()
     assert found.unreadable == ()
