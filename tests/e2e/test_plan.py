@@ -40,7 +40,7 @@ def test_what_is_not_named_is_fitted_to_the_minutes_and_written_down(slow, photo
     copyfold("train", "--config", folder / "recipe.yaml", "--run", tmp_path / "again").done()
     copyfold("train", "--run", folder, "--resume").done()
     assert len(slow) == measured  # neither does it again
-    assert recipe(tmp_path / "again") == found
+    assert recipe(tmp_path / "again") == found | {"minutes": None}  # to the last step, on however slow a machine
 
 
 def test_what_is_named_stays(slow, photos, tmp_path, copyfold):

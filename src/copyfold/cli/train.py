@@ -182,6 +182,7 @@ def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
         options = _parsing.parse(parser, arguments)
         _check_images(options, bool(others), "--masks" in given, arguments)
         _by_adam(options, given)
+        _by_steps(options, given)
         return options, set(given)
     added = any(word.flag.endswith("+") for word in words)
     there = _parsing.loaded(recipe) if added else {}
@@ -194,6 +195,16 @@ def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
         before = _parsing.loaded(recipe).get("minutes") or options.minutes
         options.steps = max(1, round(options.steps * options.minutes / before))
     return options, set(given)
+
+
+def _by_steps(options: Namespace, given: Iterable[str]) -> None:
+    """Have the recipe of a training end by its steps alone, so that it is repeated: its minutes were another's."""
+    files = [Path(_parsing.recipe_file(name)) for name in options.config or []]
+    fitted = any(
+        {"steps", "minutes"} <= {name for name, value in _parsing.loaded(file).items() if value} for file in files
+    )
+    if fitted and "--minutes" not in given:
+        options.minutes = None
 
 
 def _by_adam(options: Namespace, given: Iterable[str]) -> None:
