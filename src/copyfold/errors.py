@@ -61,6 +61,11 @@ def option(name: str, value: object = None) -> str:
     return flag if value is None or value is True else f"{flag} {text}"
 
 
+def options(**given: object) -> str:
+    """Several options of one call: --run a --resume, or run='a', resume=True in Python."""
+    return (" " if _flags.get() else ", ").join(option(name, value) for name, value in given.items())
+
+
 def of_model(name: str, value: object = None) -> str:
     """The same of an argument of the model: --model.output sigmoid, or output='sigmoid' in Python."""
     return option(f"model.{name}" if _flags.get() else name, value)

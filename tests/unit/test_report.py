@@ -285,6 +285,11 @@ def test_commands_about_other_photos_name_them(tmp_path):
     assert command(context, cf.Renoising()) == f"copyfold sample {tmp_path} --sampler Renoising"
 
 
+def test_a_network_that_is_no_autoencoder_is_refused_with_advice(photos):
+    with pytest.raises(cf.UsageError, match=r"a Identity is no Autoencoder: give cf.adopt\(network, \("):
+        cf.diagnose(torch.nn.Identity(), photos)
+
+
 def test_the_report_of_an_adopted_model_gives_python_code(photos):
     context = Context(cf.Linear.tiny(), photos.sample(), photos.sample(), photos)
     found = command(context, cf.Denoising(cf.Gaussian(0.3)))

@@ -39,6 +39,8 @@ def command(arguments: Sequence[str]) -> int:
     chosen = list(known.values()) if options.all else runner.find(options.names, own)
     out, failed = Path(options.out), 0
     told = [f"--data={_told(word)}" for word in options.data]
+    if options.budget == "tiny":
+        _screen.log.info("--budget tiny only tests that a study runs: its networks learn nothing")
     with _screen.progress() as progress:
         lab = Lab(BUDGETS[options.budget], sources(options.data), out / ".models", progress, options.minutes)
         for study in chosen:

@@ -179,6 +179,8 @@ def _divided(context: Context) -> str:
 
 def _check(model: Autoencoder, photos: Photos | Stream) -> None:
     """Refuse what cannot be diagnosed, before anything is computed."""
+    if not isinstance(model, Autoencoder):
+        raise UsageError(f"a {type(model).__name__} is no Autoencoder: give cf.adopt(network, {photos.shape})")
     if photos.shape != model.shape:
         raise UsageError(
             f"the model is for images of {model.shape}, the photos are {photos.shape}: make them with "

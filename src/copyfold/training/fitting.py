@@ -15,7 +15,7 @@ from copyfold import runs, screen
 from copyfold.data import Photos, Stream
 from copyfold.data.reading.opening import Given
 from copyfold.data.reading.remembered import remember
-from copyfold.errors import CopyfoldError, Diverged, UsageError, option
+from copyfold.errors import CopyfoldError, Diverged, UsageError, option, options
 from copyfold.models.base import Autoencoder, load
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical, Objective
@@ -218,12 +218,13 @@ def _train(
 @contextmanager
 def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
     """Raise errors of training again with a message that says what to do."""
+    further = options(run=str(run.folder), resume=True)
     try:
         yield
     except Diverged as error:
         raise Diverged(
-            f"{error}: {run.folder} keeps the last good state; continue with {option('resume', True)} and a lower "
-            f"{option('lr')} than {plan.lr:g}"
+            f"{error}: {run.folder} keeps the last good state; continue with {further} and a "
+            f"lower {option('lr')} than {plan.lr:g}"
             + (f", or {option('precision', '32')}" if plan.precision in ("bf16", "16") else "")
         ) from None
     except RuntimeError as error:
@@ -231,7 +232,7 @@ def _explained(run: runs.Run, plan: Plan) -> Generator[None]:
             raise
         raise CopyfoldError(
             "another process of this training has ended, and says why itself unless it was killed: "
-            f"{run.folder} keeps the last checkpoint, continue with {option('resume', True)}"
+            f"{run.folder} keeps the last checkpoint, continue with {further}"
         ) from error
 
 

@@ -82,7 +82,7 @@ def train(
             if ended:
                 over |= log.stopped_early
             elif over or final:
-                log.row(held_out=True, aside=bool(signum), final=not signum)
+                log.row(held_out=True, aside=bool(signum))
             over |= final
             if over or due or numbered:
                 checkpoints.save(final=over and not signum)

@@ -73,7 +73,7 @@ class MetricsLog:
         self.pace.tick()
         step = self.state.step % self.length
         if ended:
-            self.row(held_out=True, final=self.state.step == self.plan.last(self.length))
+            self.row(held_out=True)
             if self.state.early_stopping is not None:
                 self.state.early_stopping.judge(self.rows[-1]["held_out_loss"])
         elif step % ROW_STEPS == 0 and self.length - step >= ROW_STEPS // 2:
@@ -102,11 +102,11 @@ class MetricsLog:
         total = round(60 * self.plan.minutes)
         return "training (seconds)", round(state.clock.seconds), total, {"step": state.step, **numbers}
 
-    def row(self, held_out: bool = False, aside: bool = False, final: bool = False) -> None:
+    def row(self, held_out: bool = False, aside: bool = False) -> None:
         """Write a row of the log: means since the last one. Diverged where a loss is NaN or infinite.
 
-        Held-out images are measured as the model is saved: with running averages, estimated again from a share of
-        what was trained on since they were last measured, or of all of it where the row is the `final` one.
+        Held-out images are measured as the model is saved: with running averages, estimated again, from a share of
+        what was trained on in this epoch, so that no row depends on where training ends.
 
         A row that is `aside` is written where training was stopped. It does not change the state: the means
         continue, and best/ is not updated, so that a resumed training ends like one that was not stopped.
@@ -119,9 +119,7 @@ class MetricsLog:
         if not math.isfinite(row.get("loss", 0.0)):
             raise Diverged(f"the loss became {row['loss']} by step {state.step}")
         if held_out and len(self.held_out):
-            row |= self.fabric.broadcast(
-                self._held_out_row(not aside, final) if self.fabric.is_global_zero else {}
-            )
+            row |= self.fabric.broadcast(self._held_out_row(keep=not aside) if self.fabric.is_global_zero else {})
         state.loss, self.error = row.get("loss", state.loss), row.get("held_out_mse", self.error)
         self._write(row)
         self.pace.pause()
@@ -145,10 +143,10 @@ class MetricsLog:
         self.sent.row(row)
 
     @torch.no_grad()
-    def _held_out_row(self, keep: bool, final: bool) -> runs.Row:
+    def _held_out_row(self, keep: bool) -> runs.Row:
         """The numbers on held-out images; with `keep`, the weights of the lowest loss so far are stored."""
-        steps = self.state.step if final else (self.state.step - 1) % self.length + 1
-        with self.averages.estimated(self.state.shown, steps * self.plan.batch, final):
+        steps = (self.state.step - 1) % self.length + 1
+        with self.averages.estimated(self.state.shown, steps * self.plan.batch):
             if self.sent.takes_pictures:
                 self.sent.reconstructions(*self._reconstructed())
             found = self.evaluate() | self._diagnose()

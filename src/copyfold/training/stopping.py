@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from copyfold import runs
-from copyfold.errors import option
+from copyfold.errors import options
 from copyfold.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Stopped(KeyboardInterrupt):
         self.exit_code = 128 + signum
         super().__init__(
             f"stopped by {signal.Signals(signum).name}; {run.folder} is "
-            f"saved: continue with {option('resume', True)}"
+            f"saved: continue with {options(run=str(run.folder), resume=True)}"
         )
 
 
