@@ -57,7 +57,7 @@ def command(arguments: Sequence[str]) -> int:
     if doubt := levels or options.ascent.doubt(model):
         _screen.log.warning("%s", doubt)
     with _screen.progress() as progress:
-        for sentence in differences([photograph]):
+        for sentence in (_taken(photograph, options.problem), *differences([photograph])):
             _screen.log.info("%s", sentence)
         solve_file(
             model,
@@ -123,6 +123,13 @@ def _levels(run: Run, ascent: Ascent) -> str:
         f"this run was trained on noise of std {low:g} to {high:g}, and is applied to noise of std "
         f"{ascent.to_std:g} to {ascent.from_std:g}: give --ascent.from_std {high:g} --ascent.to_std {low:g}"
     )
+
+
+def _taken(photograph: Path, problem: Problem) -> str:
+    """What is presupposed of the photograph: one that is not so becomes worse."""
+    name = type(problem).__name__
+    given = ", ".join(f"{key}={value}" for key, value in catalogue.arguments(problem).items() if key != "mask")
+    return f"{photograph.name} is taken as what {name}({given}) leaves of an image; see --problem.help {name}"
 
 
 def _masked(problem: Problem, mask: str | None) -> Problem:
