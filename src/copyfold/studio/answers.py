@@ -59,7 +59,7 @@ def in_fields(text: str, labels: Mapping[str, str]) -> str:
 
     made = FLAG.sub(field, text)
     own = bare.pop(_imports.FLAG, "") is None
-    lines = [f"Close the studio, and start it again with {_imports.FLAG} and that."] if own else []
+    lines = [f"Here: end copyfold studio, and start it again with that {_imports.FLAG}."] if own else []
     if bare:
         names = ", ".join(bare)
         lines.append(f"There is no field for {names} here: give it in a terminal, see The same by hand.")

@@ -164,7 +164,10 @@ def test_what_the_command_says_of_its_flags_is_said_of_the_fields(labels, words,
             "(--fit pad keeps all)",
             "(--fit pad keeps all)\nThere is no field for --fit here: give it in a terminal",
         ),
-        ("give --import mine", "give --import mine\nClose the studio, and start it again with --import and that."),
+        (
+            "give --import mine",
+            "give --import mine\nHere: end copyfold studio, and start it again with that --import.",
+        ),
     ],
 )
 def test_a_flag_without_a_field_is_said_to_be_of_a_terminal(labels, text, told):

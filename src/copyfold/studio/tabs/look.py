@@ -85,9 +85,7 @@ def _older(folder: Path) -> str:
     now = trained(runs.open(folder))
     if then == now:
         return ""
-    return (
-        f"This report was made at an earlier step, of a model that was: {then} Now: {now} Write the report again."
-    )
+    return f"This report was made at an earlier step: write it again. Of the model then: {then} Now: {now}"
 
 
 def _page(done: Done, mine: Path) -> list[str]:

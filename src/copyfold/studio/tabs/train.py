@@ -14,7 +14,7 @@ import gradio as gr
 from copyfold.cli._parsing import RECIPES, recipes
 from copyfold.errors import CopyfoldError
 from copyfold.studio import watch
-from copyfold.studio.answers import Answer, said, table, wrong
+from copyfold.studio.answers import Answer, in_fields, said, table, wrong
 from copyfold.studio.context import CHEAP, Studio
 from copyfold.studio.forms import Classes, Form
 from copyfold.studio.thumbnails import picture
@@ -191,7 +191,8 @@ def _state(studio: Studio, run: str, labels: Mapping[str, str]) -> str:
         return wrong(f"{run}: {last.removeprefix('copyfold: ')}", labels)
     if state == "running":
         heard = next((line for line in reversed(studio.trainings.said(job, "err")) if line.strip()), "starting")
-        return said(f"{run} is being trained: {reached or heard}", "working")
+        now = reached or in_fields(heard, labels).partition("\n")[0]
+        return said(f"{run} is being trained: {now}", "working")
     words = {
         "waiting": "waits for its turn",
         "done": "is trained",
