@@ -79,10 +79,9 @@ def _older(folder: Path) -> str:
     """A sentence on the report of a run where it was trained since; "" where it was not, or nothing says it."""
     try:
         found: Any = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        then = str(found["facts"]["training"])
+        then, now = str(found["facts"]["training"]), trained(runs.open(folder))
     except (OSError, ValueError, TypeError, KeyError):
         return ""
-    now = trained(runs.open(folder))
     if then == now:
         return ""
     return f"This report was made at an earlier step: write it again. Of the model then: {then} Now: {now}"
