@@ -15,7 +15,7 @@ def test_a_solved_linear_autoencoder_stands_beside_a_trained_network(run, photos
     copyfold("probe", solved, "--probe=Nearest", "--count=2").done()
 
     said = copyfold("compare", run, solved, "--out", tmp_path / "out").done()
-    assert said.out[0].split()[:2] == ["run", "model"]
+    assert said.out[0].split()[:2] == ["run", "left,"]
     assert said.out[-2:] == [str(tmp_path / "out" / name) for name in ("comparison.html", "comparison.csv")]
     with (tmp_path / "out" / "comparison.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

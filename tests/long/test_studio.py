@@ -176,6 +176,7 @@ def test_from_thirty_photos_to_what_they_give(  # noqa: PLR0915 - it is one walk
     train(page)
     page.page.locator("figure.wide img").locator("visible=true").first.wait_for(timeout=60_000)
     page.page.get_by_text("runs/1 is trained").wait_for(timeout=120_000)
+    page.page.get_by_text("runs/1 is in the queue").wait_for(state="hidden")
     assert "cf.fit(" in page.by_hand()
     page.shot("train")
     assert len(runs.open(root / "runs" / "1").history) > 1

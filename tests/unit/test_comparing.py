@@ -37,7 +37,7 @@ def named(trained, *names):
 def test_the_settings_that_differ_are_there_and_no_other(trained):
     found = cf.compare(named(trained, "mlp8", "mlp16"))
     numbers = ["left", "psnr", "seconds", "step", "parameters"]
-    assert [list(row) for row in found.rows] == [["run", "model.hidden", *numbers]] * 2
+    assert [list(row) for row in found.rows] == [["run", *numbers, "model.hidden"]] * 2
     assert [(row["run"], row["model.hidden"]) for row in found.rows] == [("mlp8", "[8]"), ("mlp16", "[16]")]
     assert not found.notes
 
@@ -69,7 +69,7 @@ def test_a_run_without_the_error_of_the_mean_image_has_no_left(trained, tmp_path
     found = cf.compare([old, trained[0] / "mlp16"])
     assert found.rows[0]["left"] is None
     assert found.rows[1]["left"] > 0
-    assert found.table[1][2] == "-"
+    assert found.table[1][1] == "-"
     assert not found.notes  # the fingerprint says that the images are the same
 
 
@@ -77,7 +77,7 @@ def test_a_setting_that_an_older_recipe_does_not_have_is_one_that_is_not_set(tra
     old = shutil.copytree(trained[0] / "mlp8", tmp_path / "old")
     run = cf.runs.open(old)
     run.write_recipe({name: value for name, value in run.recipe.items() if value is not None})
-    assert list(cf.compare([old, trained[0] / "mlp8"]).rows[0])[:2] == ["run", "left"]
+    assert list(cf.compare([old, trained[0] / "mlp8"]).rows[0])[-1] == "parameters"
 
 
 def test_runs_of_other_images_and_corruptions_are_said_to_be_so(trained, tmp_path):
@@ -91,6 +91,75 @@ def test_runs_of_other_images_and_corruptions_are_said_to_be_so(trained, tmp_pat
     machine = json.loads((tmp_path / "other" / "env.json").read_text()) | {"device": "another"}
     (tmp_path / "other" / "env.json").write_text(json.dumps(machine))
     assert "another" in cf.compare([trained[0] / "mlp8", tmp_path / "other"]).notes[-1]
+
+
+@pytest.fixture(scope="module")
+def sized(tmp_path_factory):
+    """Runs on one set of images: of two sizes, of the first with padding, of another seed, and of a copy of it."""
+    folder, pixels = tmp_path_factory.mktemp("sized"), scenes(40, size=16, channels=1, seed=3)
+    for name in ("images", "copy"):
+        np.save(folder / f"{name}.npy", pixels[:, 4:])
+    for name, file, size, options in (
+        ("small", "images", 8, {}), ("large", "images", 16, {}), ("padded", "images", 8, {"fit": "pad"}),
+        ("drawn", "images", 8, {"seed": 1}), ("moved", "copy", 8, {}), ("moved16", "copy", 16, {}),
+    ):  # fmt: skip
+        photos = cf.Photos(folder / f"{file}.npy", size, **options)
+        cf.fit(cf.Linear(photos.shape, 2), photos=photos, run=folder / name, solve=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (
+            "small",
+            "large",
+            "runs hold out the same images at different sizes (8x8, 16x16): PSNR does not",
+        ),
+        (
+            "small",
+            "padded",
+            "runs hold out the same images with different options (fit): PSNR does not",
+        ),
+        (
+            "large",
+            "padded",
+            "images at different sizes (16x16, 8x8) and with different options (fit): PSNR does not",
+        ),
+        ("small", "drawn", "The numbers are of different images: the runs do not hold out the same ones"),
+        ("small", "moved", None),
+        (
+            "small",
+            "moved16",
+            "The numbers may be of different images: nothing says that the runs hold out",
+        ),
+    ],
+)
+def test_held_out_images_are_compared_by_what_they_are_and_not_by_their_size(sized, one, other, said):
+    notes = cf.compare([sized / one, sized / other]).notes
+    assert len(notes) == (said is not None)
+    assert said is None or said in notes[0]
+
+
+def test_runs_that_do_not_say_which_images_were_chosen_may_hold_out_others(sized, tmp_path):
+    old = [shutil.copytree(sized / name, tmp_path / name) for name in ("small", "large")]
+    for run in old:
+        data = json.loads((run / "data.json").read_text())
+        del data["selection"]
+        (run / "data.json").write_text(json.dumps(data))
+    assert cf.compare(old).notes[0].startswith("The numbers may be of different images")
+    (old[0] / "data.json").write_text('{"shape": 3, "options": [], "selection": {}}')
+    assert cf.compare(old).notes[0].startswith("The numbers may be of different images")
+
+
+def test_the_parameters_of_a_class_that_is_not_known_here_are_those_that_its_readme_says(trained, tmp_path):
+    unknown = shutil.copytree(trained[0] / "mlp8", tmp_path / "unknown")
+    config = json.loads((unknown / "model" / "config.json").read_text())
+    (unknown / "model" / "config.json").write_text(json.dumps(config | {"architecture": "Tiny", "module": "mine"}))
+    first, second = cf.compare([unknown, trained[0] / "mlp8"]).rows
+    assert first["parameters"] == second["parameters"] > 100
+    (unknown / "model" / "README.md").unlink()
+    assert cf.compare([unknown, trained[0] / "mlp8"]).rows[0]["parameters"] is None
 
 
 def test_the_page_and_the_table_are_saved_and_need_no_other_file(trained, tmp_path):

@@ -139,6 +139,8 @@ class Photos(Dataset[Any]):
     """The side of square images in pixels; else height and width; None with `crop`."""
     fingerprint: str
     """Hexadecimal: identifies the source's files and how they were prepared."""
+    selection: str
+    """Hexadecimal: identifies the source's files and which of them are held out, however they were prepared."""
 
     def __init__(
         self,
@@ -185,6 +187,7 @@ class Photos(Dataset[Any]):
                 self.fingerprint = cache.key(meta["fingerprint"], "crops", self.crop)
                 notes = (*meta["notes"], *self._cut(images, meta, seed, opened.where))
             self._blocks = meta.get("digests")
+            self.selection = make.selection
             self._recipe: dict[str, Any] = {
                 "data": opened.describe(),
                 "size": None if self.size is None else plain(sides(self.size)),
@@ -389,6 +392,7 @@ class _Preparation:
         if values != Values() or masks is not None:
             taken = (*taken, values.range, values.bits, None if masks is None else cache.digest(masks.identity()))
         self.key = partial(cache.key, source.kind, identity, getattr(source, "layout", None), *taken)
+        self.selection = cache.key("selection", source.kind, identity, limit, seed, whole)
         self._listed: tuple[Listing, Choice] | None = None
 
     def __call__(self, size: Sides | None, suits: Suits | None) -> tuple[np.ndarray, dict[str, Any], str]:

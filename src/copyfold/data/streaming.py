@@ -102,6 +102,8 @@ class Stream:
     """Sentences about what was decided: splits, channels, images left out."""
     fingerprint: str
     """Hexadecimal: identifies the source's files and how they are prepared."""
+    selection: str
+    """Hexadecimal: identifies the source's files and which of them are held out, however they are prepared."""
     size: int | tuple[int, int] | None
     """The side of square images in pixels; else height and width."""
 
@@ -167,6 +169,7 @@ class Stream:
         coarse = len(self._pieces) < AT_ONCE and len(self) > buffer
         check_turn(turn, self.shape)
         self.notes = tuple(map(worded, (note, *self.notes, *[few] * coarse, *self._shards.notes)))
+        self.selection = cache.key("stream", "selection", cache.digest(identity), held_out, seed)
         how = (fit, held_out, seed, skip_bad, *((self.values.range, bits) if self.values != Values() else ()))
         how = (*how, *(() if self.crop is None else ("crops",)))
         self.fingerprint = cache.key("stream", cache.digest(identity), self.shape, *how)

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
@@ -14,7 +16,7 @@ from typing import Any, TypeAlias
 from copyfold import catalogue, pictures, runs
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
-from copyfold.files import readable, write_texts
+from copyfold.files import readable, small_text, write_texts
 from copyfold.models.base import load
 from copyfold.report.page import encoded, rendered
 
@@ -32,10 +34,16 @@ NUMBERS = {
 """What came of a run, and what its column is called on the page."""
 
 NONE = "-"
+CHOOSE = ("size", "seed", "limit", "held_out")
+"""Options of photos and streams that say how large images are, or choose among them."""
+
+README = 1_000_000
+"""Bytes of a model's README above which it is not read."""
+
 EXPLAINED = (
     "Left: the squared error on held-out images at the end of training, over that of the mean training image, in "
     "per cent; 100 is a model that has learned nothing but the mean. PSNR is of the same images, the mean over "
-    "them. A minus says that the run's log, or its data.json, does not have the number. The other columns are the "
+    "them. A minus says that the run's log, or its data.json, does not have the number. Behind them are the "
     "settings in which the recipes differ."
 )
 CAPTION = (
@@ -49,8 +57,8 @@ class Comparison:
     """Several runs, a row each: what `compare` returns."""
 
     rows: Sequence[Mapping[str, Any]]
-    """A run each: "run", the settings that differ by their dotted names, and "left" (held-out squared error over
-    that of the mean training image, in per cent), "psnr" (dB), "seconds", "step", "parameters". None: unknown."""
+    """A run each: "run", "left" (held-out squared error over that of the mean training image, in per cent), "psnr"
+    (dB), "seconds", "step", "parameters", and the settings that differ by their dotted names. None: unknown."""
     notes: Sequence[str]
     """Sentences on what makes the numbers hard to compare."""
     figure: Any
@@ -126,7 +134,7 @@ def compare(chosen: Sequence[runs.Run | str | Path]) -> Comparison:
     for option in options:
         settings |= _differing({name: recipe.get(option) for name, recipe in recipes.items()}, option)
     rows = [
-        {"run": name, **{setting: values[name] for setting, values in settings.items()}, **_numbers(run)}
+        {"run": name, **_numbers(run), **{setting: values[name] for setting, values in settings.items()}}
         for name, run in found.items()
     ]
     return Comparison(rows, [*left_out, *_notes(list(found.values()))], _figure(found))
@@ -240,22 +248,56 @@ def _numbers(run: runs.Run) -> Cells:
 
 
 def _parameters(run: runs.Run) -> int | None:
-    """The number of a run's weights; None where the model is not there, or of a class that is not known here."""
+    """The number of a run's weights; None where it is not known.
+
+    Where the model is of a class that is not known here it is what the model's README says: the weights' file does
+    not tell parameters from buffers, and has shared ones twice.
+    """
     try:
         return sum(parameter.numel() for parameter in load(run.folder).parameters())
     except UsageError:
-        return None
+        with suppress(OSError, ValueError):
+            text = small_text(run.folder / "model" / "README.md", README)
+            if said := re.search(r"^([\d,]+) parameters;", text, re.MULTILINE):
+                return int(said[1].replace(",", ""))
+    return None
+
+
+def _images(datas: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence where runs, by their data.json, are not measured on the same pixels; "" where they are."""
+    key = "held_out_digest" if all(data.get("held_out_digest") for data in datas) else "fingerprint"
+    if not _vary(data.get(key) for data in datas):
+        return ""
+    how = _prepared(datas)
+    if how and not _vary(data.get("selection") for data in datas) and datas[0].get("selection"):
+        return (
+            f"The runs hold out the same images {how}: PSNR does not compare, as other pixels are easier or "
+            "harder to copy; left, which is relative to the mean image of the same pixels, compares roughly."
+        )
+    said = "may be of different images: nothing says that" if how else "are of different images:"
+    hold = "hold out" if how else "do not hold out"
+    return f"The numbers {said} the runs {hold} the same ones, so left and PSNR say little of which run is better."
+
+
+def _prepared(datas: Sequence[Mapping[str, Any]]) -> str:
+    """How runs differ in what they made of the images that they chose, in words; "" where nothing says it."""
+    shapes = [data.get("shape") for data in datas]
+    sizes = dict.fromkeys("x".join(map(str, shape[1:])) for shape in shapes if isinstance(shape, list))
+    found = [data.get("options") for data in datas]
+    options = [_set(given) if isinstance(given, Mapping) else {} for given in found]
+    names = dict.fromkeys(name for given in options for name in given if name not in CHOOSE)
+    other = [name for name in names if _vary(given.get(name) for given in options)]
+    said = [f"at different sizes ({', '.join(sizes)})"] if len(sizes) > 1 else []
+    return " and ".join([*said, *([f"with different options ({', '.join(other)})"] if other else [])])
 
 
 def _notes(found: Sequence[runs.Run]) -> list[str]:
     """What makes the numbers of these runs hard to compare, in sentences."""
-    datas = [run.data for run in found]
-    key = "held_out_digest" if all(data.get("held_out_digest") for data in datas) else "fingerprint"
+    images = _images([run.data for run in found])
     corruptions = [_arguments(run.recipe.get("objective")).get("corruption") for run in found]
     devices = sorted({str(run.machine.get("device", "unknown")) for run in found})
     notes = {
-        "The numbers are of different images: the runs do not hold out the same ones, so left and PSNR say little "
-        "of which run is better.": _vary(data.get(key) for data in datas),
+        images: bool(images),
         "The runs corrupt their images differently, and left and PSNR are of what each makes of its own "
         "corrupted images.": _vary(corruptions),
         f"The runs were trained on different devices ({', '.join(devices)}), so their times do not compare.": (

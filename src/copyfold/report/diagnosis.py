@@ -149,21 +149,24 @@ def facts(context: Context) -> dict[str, Any]:
     """What was trained on what."""
     model, photos, run = context.model, context.photos, context.run
     recipe = {} if run is None else run.recipe
-    last = run.history[-1] if run is not None and run.history else {}
-    trained = (
-        f"Trained {last['epoch']:.0f} epoch{'s' * (round(last['epoch']) != 1)}, {last['step']:.0f} steps."
-        if last
-        else "How it was trained is not known."
-    )
     channels, height, width = photos.shape
     return {
         "model": class_name(model),
         "summary": str(model.summary()),
         "photos": f"{photos.recipe()['data'] or 'the digits'}, {_divided(context)}, "
         f"{channels} x {height} x {width}{'' if photos.crop is None else ' crops'}",
-        "training": trained,
+        "training": trained(run),
         "recipe": recipe,
     }
+
+
+def trained(run: Run | None) -> str:
+    """A sentence on how long a run was trained."""
+    history = [] if run is None else run.history
+    if not history:
+        return "How it was trained is not known."
+    last = history[-1]
+    return f"Trained {last['epoch']:.0f} epoch{'s' * (round(last['epoch']) != 1)}, {last['step']:.0f} steps."
 
 
 def _divided(context: Context) -> str:

@@ -2,13 +2,15 @@
 
 import html
 import os
+import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from copyfold.cli import _imports
 from copyfold.errors import CopyfoldError
 from copyfold.files import readable, write_text
 from copyfold.studio.desk import Desk, Done, imports
@@ -18,12 +20,50 @@ STATES = ("running", "failed")
 """Words that a table shows in a colour."""
 
 Show = Callable[[Done], Sequence[Any]]
+Hint = Callable[[str], str]
+"""What may help after an error, from its message; "" where nothing does."""
+
+FLAG = re.compile(r"copyfold [a-z]+ [^:;,)]*|(?<![\w-])--[a-z](?:[\w.-]*\w)?")
+"""A command, whose flags are its own, or a flag elsewhere in a sentence."""
 
 
 def said(text: str, kind: str = "") -> str:
     """A sentence in a box; kind is "working", "wrong" or nothing. What came from a file is text and no markup."""
     lines = "".join(f"<p>{html.escape(readable(line))}</p>" for line in text.splitlines() if line.strip())
     return f'<div class="said {kind}" role="status">{lines}</div>' if lines else ""
+
+
+def wrong(text: str, labels: Mapping[str, str] | None = None) -> str:
+    """An error in a box, by the labels of fields where it names flags."""
+    return said(in_fields(text, labels or {}), "wrong")
+
+
+def in_fields(text: str, labels: Mapping[str, str]) -> str:
+    """What a command says of its flags, as the page says it: by the labels of their fields.
+
+    The commands that are started here are those of the command line, and so are their messages: all pass here. A
+    flag that has no field stays, and a line says where it can be given.
+    """
+    bare: dict[str, None] = {}
+
+    def field(found: re.Match[str]) -> str:
+        flag = found[0]
+        if not flag.startswith("--"):
+            return flag
+        if label := labels.get(flag):
+            return f'"{label}"'
+        if label := labels.get(flag.replace("--no-", "--", 1)):
+            return f'"{label}" off'
+        bare[flag] = None
+        return flag
+
+    made = FLAG.sub(field, text)
+    own = bare.pop(_imports.FLAG, "") is None
+    lines = [f"Here: end copyfold studio, and start it again with that {_imports.FLAG}."] if own else []
+    if bare:
+        names = ", ".join(bare)
+        lines.append(f"There is no field for {names} here: give it in a terminal, see The same by hand.")
+    return "\n".join([made, *lines])
 
 
 def pre(lines: Sequence[str]) -> str:
@@ -59,9 +99,10 @@ def plain(text: str, hidden: Path) -> str:
 
 
 class Answer:
-    """Where the answer to an action stands on the page."""
+    """Where the answer to an action stands on the page; `labels` are those of its fields, by their flags."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Mapping[str, str] | None = None) -> None:
+        self.labels = labels or {}
         self.status = gr.HTML("")
         with gr.Accordion("The same by hand", open=False, visible=False, elem_classes="by-hand") as self.by_hand:
             self.command = gr.Code("", language="shell", label="In a terminal, in the root folder")
@@ -78,25 +119,37 @@ class Answer:
         return [gr.update(visible=True), shown(words, hidden), code]
 
     def follow(
-        self, make: Callable[[], Sequence[str]], desk: Desk, hidden: Path, show: Show, count: int, hint: str = ""
+        self,
+        make: Callable[[], Sequence[str]],
+        desk: Desk,
+        hidden: Path,
+        show: Show,
+        count: int,
+        hint: Hint | None = None,
     ) -> Iterator[list[Any]]:
         """Run the command that `make` makes, and yield the updates of `outputs` and of `count` components more.
 
-        `show` gives these from how it ended; until then they stay as they are.
+        `show` gives these from how it ended; until then they stay as they are. `hint` is what may help after an
+        error.
         """
-        nothing = [gr.skip()] * count
+        rest = [gr.skip()] * count
         try:
             words = list(make())
-            yield [said("working", "working"), *self.begun(words, hidden), *nothing]
+            yield [said("working", "working"), *self.begun(words, hidden), *rest]
             for state in desk.work(words):
                 if isinstance(state, str):
-                    yield [said(plain(state, hidden), "working"), *[gr.skip()] * 3, *nothing]
-                elif state.code:
-                    yield [said(f"{plain(state.message, hidden)}\n{hint}", "wrong"), *[gr.skip()] * 3, *nothing]
+                    heard = in_fields(plain(state, hidden), self.labels).partition("\n")[0]
+                    yield [said(heard, "working"), *[gr.skip()] * 3, *rest]
+                    continue
+                told = plain(state.message, hidden)
+                if state.code:
+                    more = hint(told) if hint else ""
+                    yield [wrong(f"{told}\n{more}", self.labels), *[gr.skip()] * 3, *rest]
                 else:
-                    yield [said(plain(state.message, hidden) or "done"), *[gr.skip()] * 3, *show(state)]
+                    made = in_fields(told, self.labels) or "done"
+                    yield [said(made), *[gr.skip()] * 3, *show(state)]
         except CopyfoldError as error:
-            yield [said(str(error), "wrong"), *[gr.skip()] * 3, *nothing]
+            yield [wrong(str(error), self.labels), *[gr.skip()] * 3, *rest]
 
 
 def page(file: Path, hidden: Path | None = None) -> str:

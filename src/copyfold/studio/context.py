@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from copyfold.errors import CopyfoldError
-from copyfold.studio.answers import Answer, Show
+from copyfold.studio.answers import Answer, Hint, Show
 from copyfold.studio.desk import Desk
 from copyfold.studio.paths import Root
 from copyfold.studio.room import Room
@@ -35,9 +35,9 @@ class Studio:
     """The images that are chosen: a path, or "" for none. A visitor's own; the browser cannot set it."""
 
     def follow(
-        self, answer: Answer, request: gr.Request, make: Any, show: Show, count: int, hint: str = ""
+        self, answer: Answer, request: gr.Request, make: Any, show: Show, count: int, hint: Hint | None = None
     ) -> Iterator[list[Any]]:
-        """Answer an action by a command; `hint` is what may help where it fails."""
+        """Answer an action by a command; `hint` is what may help after an error."""
         return answer.follow(make, self.desk, self.mine(request), show, count, hint)
 
     def mine(self, request: gr.Request) -> Path:

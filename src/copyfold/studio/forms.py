@@ -79,7 +79,7 @@ class Classes:
 
     def __init__(self, command: str, name: str, optional: bool = False, but: Sequence[str] = ()) -> None:
         known = parser(command)
-        self.flag, self.optional = f"--{name}", optional
+        self.flag, self.optional, self.label = f"--{name}", optional, name
         found = _choices.slot(known.hints[name])
         assert found is not None
         self.skip = found.skip
@@ -91,6 +91,7 @@ class Classes:
 
     def build(self, label: str) -> None:
         """Draw the choice, and below it what the chosen class says of itself and its options."""
+        self.label = label
         none = [("as the recipe says", "")] if self.optional else []
         chosen = self.default or ("" if self.optional else self.known[0])
         choice = gr.Dropdown([*none, *self.known], value=chosen, label=label)
@@ -112,6 +113,12 @@ class Classes:
             concurrency_id="cheap",
             api_visibility="private",
         )
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What stands above the fields, by their flags."""
+        every = (field for options in self.fields.values() for field in options)
+        return {self.flag: self.label, **{field.flag: field.label for field in every}}
 
     def words(self, values: Sequence[Any]) -> list[str]:
         """The words of the class that is chosen, and of its options alone."""
@@ -147,6 +154,12 @@ class Form:
         if self.fields:
             with gr.Row(equal_height=False):
                 self.inputs += [field.build() for field in self.fields]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What stands above the fields once they are drawn, by their flags."""
+        found = {field.flag: field.label for field in self.fields}
+        return found | {flag: label for choice in self.classes for flag, label in choice.labels.items()}
 
     def words(self, values: Sequence[Any]) -> list[str]:
         """The words of all that was entered."""

@@ -34,7 +34,7 @@ class Measured:
     """"digest" identifies all images (of a stream those held out), wherever their files are; "image_digests" has
     one each of up to 256 training and held-out images. "mean_error" is the squared error per pixel of the mean
     training image (of up to 1,024) on the held-out images that every row of the log is over, and
-    "held_out_digest" says which these are."""
+    "held_out_digest" identifies their pixels; "selection" is the same for other sizes of the same images."""
     names: dict[str, tuple[str, ...]]
     """The names of the images that have a digest each."""
 
@@ -52,6 +52,7 @@ def measured(photos: Photos | Stream) -> Measured:
         "classes": photos.classes,
         "options": json.loads(json.dumps(options, default=str)),
         "fingerprint": photos.fingerprint,
+        "selection": photos.selection,
         "digest": photos.digest,
         "image_digests": {which: _each(sample) for which, sample in compared.items()},
         "mean_error": None,

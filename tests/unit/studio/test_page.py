@@ -22,7 +22,7 @@ from copyfold import catalogue
 from copyfold.cli import _imports, _parsing
 from copyfold.errors import UsageError
 from copyfold.samplers.base import Sampler
-from copyfold.studio.answers import page, pre, said, shown
+from copyfold.studio.answers import in_fields, page, pre, said, shown, wrong
 from copyfold.studio.forms import Classes, Field, Form, parser
 from copyfold.studio.python import python, text
 from copyfold.studio.thumbnails import thumbnails
@@ -124,6 +124,71 @@ def test_switches():
     assert Field("--a.b", bool, True, "").words(False) == ["--a.b=false"]
 
 
+# ---------------------------------------------------------------- errors in the words of the fields
+
+
+@pytest.fixture(scope="module")
+def labels():
+    with gr.Blocks():
+        form = Form("train", ("minutes", "size", "flip"), Classes("train", "model", optional=True))
+        form.build("Architecture")
+    return {**form.labels, "--run": "Name of the run"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--minutes=abc"], '"minutes" abc is invalid: expected a number'),
+        (["--model=UNet", "--model.width=abc"], '"width" abc is invalid: expected'),
+        (["--model=Unett"], '"Architecture" Unett is not known'),
+    ],
+)
+def test_what_the_command_says_of_its_flags_is_said_of_the_fields(labels, words, said):
+    with pytest.raises(UsageError) as error:
+        _parsing.parse(parser("train"), words)
+    assert in_fields(str(error.value), labels).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "r is not empty: give another --run, or a smaller --size",
+            'another "Name of the run", or a smaller "size"',
+        ),
+        ("--flip and --no-flip", '"flip" and "flip" off'),
+        ("give --size 32.", 'give "size" 32.'),
+        ("see copyfold train --size --help: or", "see copyfold train --size --help: or"),
+        ("my--size.png a-b --- -- 5", "my--size.png a-b --- -- 5"),
+        (
+            "(--fit pad keeps all)",
+            "(--fit pad keeps all)\nThere is no field for --fit here: give it in a terminal",
+        ),
+        (
+            "give --import mine",
+            "give --import mine\nHere: end copyfold studio, and start it again with that --import.",
+        ),
+    ],
+)
+def test_a_flag_without_a_field_is_said_to_be_of_a_terminal(labels, text, told):
+    assert told in in_fields(text, labels)
+    assert in_fields(text, labels).count("\n") == told.count("\n")
+
+
+def test_every_flag_that_a_form_gives_has_a_label():
+    with gr.Blocks():
+        form = Form("outliers", ("rate", "show"), Classes("outliers", "score"))
+        form.build("Score")
+    values = ["0.05" if component.label == "rate" else component.value for component in form.inputs]
+    assert [form.labels[word.partition("=")[0]] for word in form.words(values)] == ["rate"]
+    assert form.labels["--score"] == "Score"
+
+
+def test_an_error_in_a_box_is_text(labels):
+    assert "<script" not in wrong(f"{SCRIPT} --size", labels)
+    assert "&quot;size&quot;" in wrong("give --size", labels)
+
+
 # ---------------------------------------------------------------- what is shown
 
 
@@ -208,6 +273,44 @@ def test_python_makes_the_same_picture(run, tmp_path, monkeypatch):
 def test_python_of_a_run_runs(run, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     exec(python(words), {})
+
+
+def test_a_report_of_an_earlier_step_says_so(run, tmp_path):
+    from copyfold.report.diagnosis import trained
+    from copyfold.studio.tabs.look import _older
+
+    report = run.folder / "report.json"
+    assert _older(run.folder) == ""
+    report.write_text(json.dumps({"facts": {"training": trained(run)}}))
+    assert _older(run.folder) == ""
+    report.write_text(json.dumps({"facts": {"training": "Trained 1 epoch, 1 steps."}}))
+    assert _older(run.folder).startswith("This report was made at an earlier step")
+    report.write_text("[")
+    assert _older(run.folder) == ""
+
+
+def test_few_images_are_the_only_error_that_others_help_against(run):
+    from copyfold.studio.tabs.look import FEW, _hint
+
+    with pytest.raises(UsageError) as error:
+        cf.diagnose(run.model, cf.Photos(None, 8, limit=3))
+    assert _hint(str(error.value)) == FEW
+    assert _hint("Tiny is not known here: it came from mine; import that first, or give --import mine") == ""
+
+
+def test_what_is_said_of_a_training_goes_when_it_is_in_another_state(tmp_path):
+    from types import SimpleNamespace
+
+    from copyfold.studio.tabs.train import _stage
+    from copyfold.studio.trainings import Job
+
+    state = {1: "done", 2: "waiting"}
+    jobs = [Job(1, "runs/1", ()), Job(2, "runs/1", ())]
+    trainings = SimpleNamespace(jobs=lambda: jobs, state=lambda job: state[job.number])
+    studio = SimpleNamespace(trainings=trainings)
+    assert [_stage(studio, run) for run in ("runs/1", "runs/2")] == ["waiting", ""]
+    state[2] = "failed"
+    assert _stage(studio, "runs/1") == "failed"
 
 
 # ---------------------------------------------------------------- a studio that runs

@@ -31,25 +31,26 @@ def tab(studio: Studio) -> None:
                 label="Compared with", placeholder="those that the run was trained on", max_length=1000,
                 info="A folder or .zip of usual images, below the root.",
             )  # fmt: skip
-            _action(studio, which, "Find outliers", "outliers", form, [normal])
+            _action(studio, which, "Find outliers", "outliers", form, {"--normal": normal})
         with gr.Tab("Similar"):
             form = Form("similar", ("count", "grid", "layer", "show"))
             form.build()
             one = gr.File(label="Only the neighbours of this image", file_count="single", height=120)
-            _action(studio, which, "Find similar images", "similar", form, [one])
+            _action(studio, which, "Find similar images", "similar", form, {"--to": one})
         with gr.Tab("Duplicates"):
             gr.Markdown(
                 "In the photos chosen in Photos; the run's codes say what is similar.", elem_classes="head"
             )
             form = Form("duplicates", ("near", "similar", "show"))
             form.build()
-            _action(studio, which, "Find duplicates", "duplicates", form, [])
+            _action(studio, which, "Find duplicates", "duplicates", form, {})
 
 
-def _action(studio: Studio, which: Any, label: str, command: str, form: Form, more: list[Any]) -> None:
-    """A button that runs a command which writes a table and a page."""
+def _action(studio: Studio, which: Any, label: str, command: str, form: Form, more: dict[str, Any]) -> None:
+    """A button that runs a command which writes a table and a page; `more` are fields by their flags."""
     go = gr.Button(label, variant="primary")
-    answer = Answer()
+    other = {flag: field.label for flag, field in more.items()}
+    answer = Answer({**form.labels, **other, "--run": studio.run.label})
     shown = gr.HTML("")
     with gr.Row():
         table = gr.DownloadButton("The table (.csv)", visible=False)
@@ -62,18 +63,18 @@ def _action(studio: Studio, which: Any, label: str, command: str, form: Form, mo
             if command == "duplicates":
                 of = [f"--run={studio.root.name(studio.root.run(run))}"] if run else []
                 return [command, *studio.which(CHOSEN, photos), *of, *found, out]
-            other = studio.which(own, photos)
+            chosen = studio.which(own, photos)
             last = values[-1]
             if command == "outliers":
                 others = [f"--normal={studio.root.name(studio.root.images(last))}"] if last else []
             else:
                 others = [f"--to={last}"] if last else []
                 limits.check_images([Path(last)] if last else [])
-            return [command, studio.root.name(studio.root.run(run)), *other, *found, *others, out]
+            return [command, studio.root.name(studio.root.run(run)), *chosen, *found, *others, out]
 
         yield from studio.follow(answer, request, words, lambda done: _results(done, studio.mine(request)), 3)
 
-    inputs = [studio.run, which, studio.photos, *form.inputs, *more]
+    inputs = [studio.run, which, studio.photos, *form.inputs, *more.values()]
     go.click(find, inputs, [*answer.outputs, shown, table, saved], **HEAVY)
 
 

@@ -3,21 +3,26 @@
 # gradio makes the events of its classes when it is imported
 # pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from copyfold import pictures
+from copyfold import pictures, runs
 from copyfold.errors import CopyfoldError
 from copyfold.models.outline import outline
+from copyfold.report.diagnosis import trained
 from copyfold.studio import watch
-from copyfold.studio.answers import Answer, page, pre, said, table
+from copyfold.studio.answers import Answer, page, pre, said, table, wrong
 from copyfold.studio.context import CHEAP, HEAVY, OWN, Studio, which_images
 from copyfold.studio.desk import Done
 from copyfold.studio.forms import Classes, Form
 from copyfold.studio.thumbnails import picture
+
+TOO_FEW = "a diagnosis needs at least"
+"""What the error of a report begins with where too few images were held out."""
 
 FEW = "of the photos chosen in Photos a quarter is measured, whatever was held out in training: they may be enough"
 
@@ -48,20 +53,38 @@ def _report(studio: Studio, which: Any) -> None:
             out = [f"--out={studio.mine(request) / 'report.html'}"] if other else []
             return ["report", studio.root.name(found), *other, *out]
 
-        hint = FEW if own == OWN and photos else ""
+        hint = _hint if own == OWN and photos else None
         yield from studio.follow(answer, request, words, lambda done: _page(done, studio.mine(request)), 1, hint)
 
     def there(run: str | None) -> list[Any]:
         try:
-            file = studio.root.run(run) / "report.html"
+            folder = studio.root.run(run)
+            file, older = folder / "report.html", _older(folder)
         except CopyfoldError as error:
-            return [said(str(error), "wrong"), gr.skip()]
+            return [wrong(str(error)), gr.skip()]
         if not file.is_file():
             return [said("there is no report of this run yet: write one", "wrong"), gr.skip()]
-        return ["", page(file)]
+        return [said(older), page(file)]
 
     measure.click(report, [studio.run, which, studio.photos], [*answer.outputs, shown], **HEAVY)
     show.click(there, studio.run, [answer.status, shown], **CHEAP)
+
+
+def _hint(message: str) -> str:
+    """What helps where the run's own images are too few for a report; "" after other errors."""
+    return FEW if message.startswith(TOO_FEW) else ""
+
+
+def _older(folder: Path) -> str:
+    """A sentence on the report of a run where it was trained since; "" where it was not, or nothing says it."""
+    try:
+        found: Any = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        then, now = str(found["facts"]["training"]), trained(runs.open(folder))
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    if then == now:
+        return ""
+    return f"This report was made at an earlier step: write it again. Of the model then: {then} Now: {now}"
 
 
 def _page(done: Done, mine: Path) -> list[str]:
@@ -73,7 +96,7 @@ def _probe(studio: Studio, which: Any) -> None:
     form = Form("probe", ("count", "seed"), Classes("probe", "probe"))
     form.build("Probe")
     go = gr.Button("Probe", variant="primary")
-    answer = Answer()
+    answer = Answer(form.labels)
     shown = gr.HTML("")
 
     def probe(request: gr.Request, run: str | None, own: str, photos: str, *values: Any) -> Iterator[list[Any]]:
@@ -103,7 +126,7 @@ def _layers(studio: Studio) -> None:
             model = watch.model(folder)
             stages = outline(model)
         except CopyfoldError as error:
-            return [said(str(error), "wrong"), *[gr.skip()] * 4]
+            return [wrong(str(error)), *[gr.skip()] * 4]
         drawing = pictures.png(pictures.diagram(stages, str(run), str(model.summary())))
         rows = ((stage.name, "×".join(map(str, stage.shape)), stage.what, stage.parameters) for stage in stages)
         listed = table(("layer", "output", "what", "parameters"), rows)

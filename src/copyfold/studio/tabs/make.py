@@ -19,7 +19,7 @@ from copyfold.errors import CopyfoldError, UsageError
 from copyfold.models.base import Autoencoder, flat
 from copyfold.samplers.base import on_maps, unflatten
 from copyfold.studio import watch
-from copyfold.studio.answers import Answer, said
+from copyfold.studio.answers import Answer, said, wrong
 from copyfold.studio.context import CHEAP, HEAVY, Studio, which_images
 from copyfold.studio.desk import Done
 from copyfold.studio.forms import Classes, Form
@@ -63,7 +63,7 @@ def _samplers(studio: Studio) -> None:
             )
             go = gr.Button("Make", variant="primary")
         with gr.Column(scale=3):
-            answer, film, shown, saved = _result()
+            answer, film, shown, saved = _result({**form.labels, "--start": which.label})
 
     def make(
         request: gr.Request, run: str | None, end: str, own: str, photos: str, *values: Any
@@ -83,8 +83,8 @@ def _samplers(studio: Studio) -> None:
     )
 
 
-def _result() -> tuple[Answer, Any, Any, Any]:
-    answer = Answer()
+def _result(labels: dict[str, str]) -> tuple[Answer, Any, Any, Any]:
+    answer = Answer(labels)
     film = gr.Video(label="Film", visible=False, autoplay=True, loop=True, buttons=[], height=420)
     return answer, film, gr.HTML(""), gr.DownloadButton("The file", visible=False)
 
@@ -124,7 +124,7 @@ def _between(studio: Studio) -> None:
             ["Interpolation", "PixelInterpolation"], value="Interpolation", label="By codes, or by pixels"
         )
         go = gr.Button("Make the film", variant="primary")
-        answer, film, still, saved = _result()
+        answer, film, still, saved = _result({})
 
     def photos(run: str | None) -> list[Any]:
         folder = studio.root.run(run)
@@ -273,7 +273,7 @@ def _spoken(function: Callable[..., list[Any]], count: int, told: int) -> Callab
         try:
             return function(*values)
         except CopyfoldError as error:
-            return [said(str(error), "wrong") if k == told else gr.skip() for k in range(count)]
+            return [wrong(str(error)) if k == told else gr.skip() for k in range(count)]
 
     return spoken
 
@@ -284,6 +284,6 @@ def _quiet(function: Callable[..., str]) -> Callable[..., str]:
         try:
             return function(*values)
         except CopyfoldError as error:
-            return said(str(error), "wrong")
+            return wrong(str(error))
 
     return quiet

@@ -14,7 +14,7 @@ from copyfold.data.reading.folders import IMAGES
 from copyfold.errors import CopyfoldError
 from copyfold.files import readable
 from copyfold.studio import limits
-from copyfold.studio.answers import Answer, plain, pre, said
+from copyfold.studio.answers import Answer, plain, pre, said, wrong
 from copyfold.studio.context import CHEAP, HEAVY, Studio
 from copyfold.studio.thumbnails import thumbnails
 
@@ -104,7 +104,7 @@ def _told(studio: Studio, find: Any) -> list[Any]:
         found = find()
         small = thumbnails(found)
     except CopyfoldError as error:
-        return [gr.skip(), said(str(error), "wrong"), gr.skip(), gr.skip()]
+        return [gr.skip(), wrong(str(error)), gr.skip(), gr.skip()]
     except OSError as error:
         return [gr.skip(), said(f"this cannot be read: {error.strerror}", "wrong"), gr.skip(), gr.skip()]
     name = "the digits of scikit-learn" if found is None else readable(studio.root.name(found))

@@ -18,7 +18,7 @@ from copyfold.data.reading.folders import IMAGES, files_below
 from copyfold.errors import CopyfoldError, UsageError
 from copyfold.models.packaged import PACKAGE
 from copyfold.studio import limits
-from copyfold.studio.answers import Answer, said
+from copyfold.studio.answers import Answer, said, wrong
 from copyfold.studio.context import CHEAP, HEAVY, Studio
 from copyfold.studio.desk import Done
 from copyfold.studio.forms import Classes, Form
@@ -75,7 +75,7 @@ def _denoise(studio: Studio, photo: Any, by: Any) -> None:
             form.build()
             go = gr.Button("Denoise", variant="primary")
         with gr.Column(scale=3):
-            answer, both, saved = _result()
+            answer, both, saved = _result(form)
 
     def denoise(request: gr.Request, file: str, model: str, run: str | None, *values: Any) -> Iterator[list[Any]]:
         out = studio.mine(request) / "denoised"
@@ -104,7 +104,7 @@ def _inpaint(studio: Studio, photo: Any, by: Any) -> Any:
             form.build()
             go = gr.Button("Fill in", variant="primary")
         with gr.Column():
-            answer, both, saved = _result()
+            answer, both, saved = _result(form)
 
     def fill(
         request: gr.Request, file: str, painted: Any, most: int, model: str, run: str | None, *values: Any
@@ -136,7 +136,7 @@ def _solve(studio: Studio, photo: Any, by: Any) -> None:
             form.build("What happened to the photo")
             go = gr.Button("Restore", variant="primary")
         with gr.Column(scale=3):
-            answer, both, saved = _result()
+            answer, both, saved = _result(form)
 
     def solve(request: gr.Request, file: str, model: str, run: str | None, *values: Any) -> Iterator[list[Any]]:
         def words() -> list[str]:
@@ -149,8 +149,8 @@ def _solve(studio: Studio, photo: Any, by: Any) -> None:
     go.click(solve, [photo, by, studio.run, *form.inputs], [*answer.outputs, both, saved], **HEAVY)
 
 
-def _result() -> tuple[Answer, Any, Any]:
-    answer = Answer()
+def _result(form: Form) -> tuple[Answer, Any, Any]:
+    answer = Answer(form.labels)
     both = gr.ImageSlider(
         label="Before and after",
         type="pil",
@@ -239,7 +239,7 @@ def _chosen(find: Callable[[], Path]) -> list[Any]:
         found = find()
         shown = _decoded(found)
     except CopyfoldError as error:
-        return [gr.skip(), said(str(error), "wrong"), gr.skip()]
+        return [gr.skip(), wrong(str(error)), gr.skip()]
     words = f"Chosen: {found.name}, {shown.width} x {shown.height} pixels"
     shown.thumbnail((512, 512))
     return [str(found), said(words), {"background": shown, "layers": [], "composite": shown}]

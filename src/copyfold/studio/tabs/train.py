@@ -5,7 +5,7 @@
 
 import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ import gradio as gr
 from copyfold.cli._parsing import RECIPES, recipes
 from copyfold.errors import CopyfoldError
 from copyfold.studio import watch
-from copyfold.studio.answers import Answer, said, table
+from copyfold.studio.answers import Answer, in_fields, said, table, wrong
 from copyfold.studio.context import CHEAP, Studio
 from copyfold.studio.forms import Classes, Form
 from copyfold.studio.thumbnails import picture
 from copyfold.studio.trainings import Job
 
 FLAGS = ("minutes", "size", "crop", "batch", "seed", "flip")
+NAME, RECIPE, RESUME = "Name of the run", "Recipe", "Resume the chosen run"
+"""The labels of what is no flag of the form, and of what resumes."""
+
 SECONDS = 3.0
 ROWS = 8
 
@@ -35,12 +38,10 @@ def tab(studio: Studio) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2):
             with gr.Row():
-                name = gr.Textbox(
-                    _free(studio), label="Name of the run", info=f"A new folder in {studio.root.shown}."
-                )
+                name = gr.Textbox(_free(studio), label=NAME, info=f"A new folder in {studio.root.shown}.", scale=2)
                 recipe = gr.Dropdown(
-                    [("none: a U-Net that copies", ""), *recipes()], value="", label="Recipe",
-                    info="Options that belong together.",
+                    [("none: a U-Net that copies", ""), *recipes()], value="", label=RECIPE,
+                    info="Options that belong together.", scale=3,
                 )  # fmt: skip
             about = gr.Markdown("", elem_classes="head")
             recipe.change(_about, recipe, about, show_progress="hidden", **CHEAP)
@@ -48,14 +49,14 @@ def tab(studio: Studio) -> None:
             with gr.Row():
                 start = gr.Button("Start", variant="primary")
                 stop = gr.Button("Stop and save")
-                resume = gr.Button("Resume the chosen run")
-            answer = Answer()
+                resume = gr.Button(RESUME)
+            answer = Answer({**form.labels, "--run": NAME, "--config": RECIPE, "--resume": RESUME})
         with gr.Column(scale=3):
             queue = gr.HTML(_queue(studio))
             state = gr.HTML("")
             curve = gr.HTML("")
             images = gr.HTML("")
-    seen = gr.State("")
+    stands = gr.State(("", ""))  # the run that the answer speaks of, and the state in which that is true
     inputs = [studio.photos, name, recipe, *form.inputs]
 
     def begin(request: gr.Request, photos: str, run: str, config: str, *values: Any) -> list[Any]:
@@ -74,16 +75,29 @@ def tab(studio: Studio) -> None:
 
         return _asked(studio, answer, request, words, "resumes when its turn comes")
 
-    def end(run: str | None) -> Any:
+    def end(run: str | None) -> list[Any]:
         try:
-            return said(studio.trainings.stop(run or "no run"))
+            told = studio.trainings.stop(run or "no run")
+            return [said(told), (run, "running") if _stage(studio, str(run)) == "running" else ("", "")]
         except CopyfoldError as error:
-            return said(str(error), "wrong")
+            return [wrong(str(error)), ("", "")]
 
-    asked = [*answer.outputs, studio.run, name]
+    asked = [*answer.outputs, stands, studio.run, name]
     start.click(begin, inputs, asked, **CHEAP)
     resume.click(again, studio.run, asked, **CHEAP)
-    stop.click(end, studio.run, answer.status, **CHEAP)
+    stop.click(end, studio.run, [answer.status, stands], **CHEAP)
+
+    _watch(studio, answer, stands, [queue, state, curve, images])
+
+
+def _watch(studio: Studio, answer: Answer, stands: Any, shown: list[Any]) -> None:
+    """Look at the trainings every few seconds, and show the chosen one."""
+    seen = gr.State("")
+
+    def over(answered: Sequence[str]) -> list[Any]:
+        """What the answer said of a training goes once that is in another state."""
+        run, state = answered
+        return ["", ("", "")] if run and _stage(studio, run) != state else [gr.skip()] * 2
 
     def look(run: str | None, before: str) -> list[Any]:
         queued = _queue(studio)
@@ -97,24 +111,27 @@ def tab(studio: Studio) -> None:
             _shown(watch.curve, folder, "The error of reconstruction as training goes on."),
             _shown(watch.reconstructions, folder, "As last saved."),
         ]
-        return [queued, _state(studio, run), *drawn, now]
+        return [queued, _state(studio, run, answer.labels), *drawn, now]
 
-    watched: dict[str, Any] = {"inputs": [studio.run, seen], "outputs": [queue, state, curve, images, seen]}
-    gr.Timer(SECONDS).tick(look, **watched, show_progress="hidden", **CHEAP)
+    watched: dict[str, Any] = {"inputs": [studio.run, seen], "outputs": [*shown, seen]}
+    timer = gr.Timer(SECONDS)
+    timer.tick(look, **watched, show_progress="hidden", **CHEAP)
+    timer.tick(over, stands, [answer.status, stands], show_progress="hidden", **CHEAP)
     studio.run.change(look, **watched, show_progress="hidden", **CHEAP)
 
 
 def _asked(
     studio: Studio, answer: Answer, request: gr.Request, words: Callable[[], tuple[str, list[str]]], what: str
 ) -> list[Any]:
-    """Put a training into the queue: the updates of the answer, of the chosen run, and of the next name."""
+    """Put a training into the queue: the updates of the answer, its state, the chosen run, and the next name."""
     try:
         run, made = words()
         studio.trainings.add(run, made)
     except CopyfoldError as error:
-        return [said(str(error), "wrong"), *[gr.skip()] * 5]
+        return [wrong(str(error), answer.labels), *[gr.skip()] * 3, ("", ""), *[gr.skip()] * 2]
     by_hand = answer.begun(made, studio.mine(request))
-    return [said(f"{run} {what}"), *by_hand, gr.update(choices=studio.runs(), value=run), _free(studio)]
+    known = gr.update(choices=studio.runs(), value=run)
+    return [said(f"{run} {what}"), *by_hand, (run, "waiting"), known, _free(studio)]
 
 
 def _about(recipe: str) -> str:
@@ -150,8 +167,14 @@ def _job(studio: Studio, run: str) -> Job | None:
     return next((job for job in reversed(studio.trainings.jobs()) if job.run == run), None)
 
 
-def _state(studio: Studio, run: str) -> str:
-    """How far a run is, and what became of its last training."""
+def _stage(studio: Studio, run: str) -> str:
+    """The state of the last training of a run; "" where none is known."""
+    job = _job(studio, run)
+    return studio.trainings.state(job) if job else ""
+
+
+def _state(studio: Studio, run: str, labels: Mapping[str, str]) -> str:
+    """How far a run is, and what became of its last training; `labels` are those of the fields by flags."""
     job, folder = _job(studio, run), studio.root.inside(run)
     there = (folder / "recipe.yaml").is_file()
     try:
@@ -165,10 +188,11 @@ def _state(studio: Studio, run: str) -> str:
         last = next(
             reversed(studio.trainings.said(job, "err")), "it was killed; resume goes on where it was saved"
         )
-        return said(f"{run}: {last.removeprefix('copyfold: ')}", "wrong")
+        return wrong(f"{run}: {last.removeprefix('copyfold: ')}", labels)
     if state == "running":
         heard = next((line for line in reversed(studio.trainings.said(job, "err")) if line.strip()), "starting")
-        return said(f"{run} is being trained: {reached or heard}", "working")
+        now = reached or in_fields(heard, labels).partition("\n")[0]
+        return said(f"{run} is being trained: {now}", "working")
     words = {
         "waiting": "waits for its turn",
         "done": "is trained",
@@ -190,5 +214,5 @@ def _shown(draw: Callable[[Path], bytes | None], run: Path, caption: str) -> str
     try:
         found = draw(run)
     except CopyfoldError as error:
-        return said(str(error), "wrong")
+        return wrong(str(error))
     return picture(found, caption, wide=True) if found else ""
