@@ -65,6 +65,7 @@ def test_a_search_that_did_not_arrive_says_nothing_of_the_layer(photos):
     words = " ".join(text.get_text() for text in found.figures[0].picture.texts)
     assert "not found: the search did not arrive" in re.sub(r"\s+", " ", words)
     assert "lost" not in found.text + found.figures[0].caption
+    assert "did not arrive, the output still differs, and nothing follows" in found.figures[0].caption
 
 
 @pytest.mark.parametrize(("inside", "low", "high"), [(Mean(), 0, 20), (Same(), 40, math.inf)])
