@@ -115,11 +115,28 @@ def test_models_that_cannot_be_diagnosed_are_refused(photos):
         model.encoder[1].weight[0, 0] = torch.nan
     with pytest.raises(cf.UsageError, match=r"NaN or infinite, the first in encoder"):
         cf.diagnose(model, photos)
-    few = cf.Photos(np.zeros((9, 16, 16, 1), np.uint8) + np.arange(9, dtype=np.uint8)[:, None, None, None])
-    with pytest.raises(cf.UsageError, match=r"at least 8 .* give more images"):
+    few = cf.Photos(np.zeros((8, 16, 16, 1), np.uint8) + np.arange(8, dtype=np.uint8)[:, None, None, None])
+    with pytest.raises(cf.UsageError, match=r"at least 8 .*, and there are 7: train on more images"):
         cf.diagnose(cf.Linear(few.shape, latent_dim=3), few)
     with pytest.raises(cf.UsageError, match=r"size=8"):
         cf.diagnose(cf.Linear((photos.shape[0], 8, 8), latent_dim=3), photos)
+
+
+@pytest.mark.parametrize("count", [9, 30])
+def test_few_photos_are_reported_with_what_there_is(count, tmp_path):
+    """Of 9 photos 1 is held out, of 30 3: what takes more is left out, and said."""
+    photos = cf.Photos(cf.scenes(count, 16, channels=1), progress=False)
+    held = len(photos.held_out)
+    assert held == count // 9
+    torch.manual_seed(0)
+    found = cf.diagnose(cf.UNet(photos.shape, width=4, depth=2).eval(), photos, progress=False)
+    assert found.sentences["What it makes"] == ""
+    assert all(said for title, said in found.sentences.items() if title != "What it makes")
+    assert not re.search(r"\b(nan|inf)\b", " ".join(found.sentences.values()))
+    text = " ".join(html.unescape(found.html).split())
+    assert f"that takes 4 held-out images or more, and there {'is' if held == 1 else 'are'} {held}." in text
+    assert "so few say little of other images" in found.facts["photos"]
+    found.save(tmp_path / "page.html")
 
 
 # ---------------------------------------------------------------- sections come and go

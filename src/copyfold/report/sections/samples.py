@@ -9,7 +9,7 @@ from copyfold.probes.nearest import Nearest
 from copyfold.probes.quality import Quality
 from copyfold.report.base import BELOW, Content, Figure, Scale, Section
 from copyfold.report.commands import command
-from copyfold.report.context import Context
+from copyfold.report.context import HELD, Context
 from copyfold.samplers.base import Sampler
 from copyfold.samplers.latent import Prior
 from copyfold.samplers.renoising import Renoising
@@ -70,6 +70,13 @@ class Samples(Section):
         near = nearest(context.model, made, context.rng)
         real = nearest(context.model, context.x, context.rng)
         distances = near.numbers["distance"].median().item(), real.numbers["distance"].median().item()
+        figure = _figure(context, sampler, made, near.images["nearest"], distances)
+        if len(made) < HELD:
+            return Content(
+                f"What it makes is not compared with photos by numbers: that takes {HELD} {context.measured_word} "
+                f"images or more, and there {'are' if len(context.x) != 1 else 'is'} {len(context.x)}.",
+                (figure,),
+            )
         numbers = _numbers(context, made, distances)
         text = (
             f"Patches of what it makes are {numbers['sliced Wasserstein ratio']:.1f} times as far from those of "
@@ -83,7 +90,7 @@ class Samples(Section):
                 " They are nearly the same: they differ from each other by "
                 f"{numbers['variety']:.2f} of what photos do (root mean square per pixel)."
             )
-        return Content(text, (_figure(context, sampler, made, near.images["nearest"], distances),), numbers)
+        return Content(text, (figure,), numbers)
 
 
 def _made(context: Context, sampler: Sampler) -> Images:
