@@ -131,7 +131,7 @@ def _said(found: "Outliers") -> Iterator[str]:
     """How many images are above the threshold, and among which of them the stated rate means something."""
     splits = np.array([""] * len(found) if found.splits is None else found.splits)
     trained, held, new = (int((splits == part).sum()) for part in ("train", "held_out", ""))
-    lower = f"{trained:,} of these images were trained on, and mostly score lower than others"
+    lower = f"{trained:,} of these images were trained on, and may score lower than others"
     if found.threshold is None:
         if trained:
             yield f"{lower}: compare those that were not with each other"
