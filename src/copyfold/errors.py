@@ -36,6 +36,9 @@ class Diverged(CopyfoldError, ArithmeticError):
 LARGEST = 2**63 - 1
 """The largest whole number of an argument: what torch's tensors and seeds hold."""
 
+NUMBERS = 2**24
+"""The numbers of one image at most, those of all channels together: of `Photos`, of a crop and of a model."""
+
 _flags: ContextVar[bool] = ContextVar("flags", default=False)
 
 
@@ -89,6 +92,16 @@ def at_least(least: int, **values: object) -> None:
             raise UsageError(f"{name}={value!r} is invalid: expected a whole number of at least {least}")
         if value > LARGEST:
             raise UsageError(f"{name}={value} is invalid: expected a number below 2^63")
+
+
+def image_numbers(height: int, width: int, channels: int, said: str) -> None:
+    """UsageError where an image has more than `NUMBERS` numbers; `said` is the argument that asks for it."""
+    if (count := height * width * channels) > NUMBERS:
+        colours = "" if channels == 1 else f" with {channels} channels"
+        raise UsageError(
+            f"{said} is invalid: images of {height}x{width}{colours} have "
+            f"{count:,} numbers: expected at most {NUMBERS:,} numbers in an image, as in 4096x4096 in grey"
+        )
 
 
 def numbers(**values: object) -> None:

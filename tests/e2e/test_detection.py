@@ -67,6 +67,40 @@ def test_other_normal_images_may_be_given(run, odd, copyfold, tmp_path):
     )
 
 
+def test_without_a_rate_few_images_are_ranked_and_those_trained_on_are_named(run, photos, copyfold, tmp_path):
+    """The photos of the run themselves, given as its own and as others: four are held out."""
+    out = tmp_path / "found.csv"
+    for given in ((), (photos,)):
+        said = copyfold("outliers", run, *given, "--out", out).done()
+        assert said.out == [str(out), str(out.with_suffix(".html"))]
+        errors = " ".join(said.err)
+        assert "a threshold takes more than the 4 normal images that are held out" in errors
+        rows = table(out)
+        trained = sum(row["split"] == "train" for row in rows)
+        assert f"{trained} of these images were trained on, and may score lower than others" in errors
+        assert sum(row["split"] == "held_out" for row in rows) == 4
+        assert {(row["rate"], row["outlier"]) for row in rows} == {("", "false")}
+        page = out.with_suffix(".html").read_text(encoding="utf-8")
+        assert "The images are ranked, and none is called an outlier" in page
+        assert ", trained on; p = " in page
+        assert "threshold;" not in page
+    copyfold("outliers", run, "--out", out, "--marks", tmp_path / "marks").refused(2, "--marks needs a threshold")
+
+
+def test_the_stated_rate_is_not_said_of_images_that_were_trained_on(run, photos, copyfold, tmp_path):
+    out = tmp_path / "found.csv"
+    said = " ".join(copyfold("outliers", run, photos, *FEW, "--out", out).done().err)
+    page = out.with_suffix(".html").read_text(encoding="utf-8")
+    for words in (
+        "may score lower than others: the rate does not hold for them",
+        "4 are held-out images that the threshold is from",
+    ):
+        assert words in said
+        assert words in page
+    assert "would be expected" not in said + page
+    assert {row["rate"] for row in table(out)} == {"0.75"}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -1,6 +1,7 @@
 """`outliers`: scores, thresholds and masks of photos, whatever they are given as."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from pyarrow import parquet
 
 import copyfold as cf
 from copyfold.data import scenes
+from copyfold.detection import finding
 from copyfold.detection.finding import mask_file
 from copyfold.detection.sets import named
 
@@ -108,7 +110,8 @@ def test_a_table_has_a_row_for_every_image(normal, folder, tmp_path):
     assert [float(row["score"]) for row in rows] == found.scores.tolist()
     assert [row["outlier"] == "true" for row in rows] == found.outlier.tolist()
     table = parquet.read_table(found.save(tmp_path / "found.parquet")).to_pydict()
-    assert list(table) == ["path", "label", "score", "p", "outlier", "marked"]
+    assert list(table) == ["path", "label", "score", "p", "outlier", "rate", "marked"]
+    assert {float(row["rate"]) for row in rows} == set(table["rate"]) == {0.15}
     assert table["label"] == [0] * 6 + [1] * 2
     assert table["p"] == found.p.tolist()
     with pytest.raises(cf.UsageError, match=r"expected a \.csv or \.parquet file"):
@@ -161,6 +164,63 @@ def test_what_cannot_be_scored_is_refused(normal, others):
     few = cf.Photos(scenes(12, SIDE, 1), whole=True, progress=False)
     with pytest.raises(cf.UsageError, match="too few normal images to learn from: 16 are needed, there are 6"):
         cf.outliers(MODEL, others, few, rate=0.5, progress=False)
+
+
+@pytest.mark.parametrize(("count", "rate"), [(600, 0.05), (300, 0.1), (150, 0.2)])
+def test_a_rate_that_is_not_named_is_the_smallest_that_is_possible(count, rate, caplog):
+    """A tenth is held out, and a named rate stays as it is named."""
+    normal = cf.Photos(scenes(count, SIDE, 1), progress=False)
+    with caplog.at_level("INFO", "copyfold"):
+        found = cf.outliers(MODEL, normal, score=SCORE, progress=False)
+    named = cf.outliers(MODEL, normal, score=SCORE, rate=rate, progress=False)
+    assert found.threshold == named.threshold
+    assert found.threshold.rate == rate
+    assert f"the rate of the threshold is {100 * rate:g} %, since {count // 10} normal images" in found.why
+    assert found.why in caplog.messages
+    assert named.why == ""
+    assert set(found.columns()["rate"][1]) == {rate}
+    with pytest.raises(cf.UsageError, match=f"too few normal images for a rate of {50 * rate:g} %"):
+        cf.outliers(MODEL, normal, score=SCORE, rate=rate / 2, progress=False)
+
+
+def test_few_images_are_ranked_without_a_threshold(others, tmp_path):
+    """Three are held out, which no rate has enough of."""
+    few = cf.Photos(scenes(30, SIDE, 1), progress=False)
+    found = cf.outliers(MODEL, others, few, score=SCORE, progress=False)
+    assert found.threshold is found.pixels is found.marked is None
+    assert not found.outlier.any()
+    assert "a threshold takes more than the 3 normal images that are held out" in found.why
+    assert {15, 16, 17, 18, 19} <= set(found.order[:7].tolist())
+    assert min(found.p) >= 1 / 4
+    assert repr(found) == "Outliers(20 images, ranked without a threshold)"
+    assert found._repr_html_().count("<img") == 2  # with their maps
+    with found.save(tmp_path / "found.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["rate"] for row in rows} == {""}
+    assert {row["outlier"] for row in rows} == {"false"}
+    assert parquet.read_table(found.save(tmp_path / "found.parquet")).to_pydict()["rate"] == [None] * 20
+    with pytest.raises(cf.UsageError, match=r"marks needs a threshold: .* more than the 3 normal images"):
+        cf.outliers(MODEL, others, few, score=SCORE, marks=tmp_path / "masks", progress=False)
+    assert not (tmp_path / "masks").exists()
+
+
+def test_images_that_were_trained_on_are_told_by_name_and_pixels(folder, tmp_path):
+    """Of the same folder, of a copy of it, and of another with the same names."""
+    normal = cf.Photos(folder, SIDE, progress=False)
+    parts = dict.fromkeys(normal.names, "train") | dict.fromkeys(normal.held_out_names, "held_out")
+    shutil.copytree(folder, tmp_path / "copy")
+    shutil.copytree(folder, tmp_path / "other")
+    for path in (tmp_path / "other").rglob("*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    splits = {}
+    for where in (folder, tmp_path / "copy", tmp_path / "other"):
+        new = cf.Photos(where, SIDE, whole=True, progress=False)
+        splits[where.name] = finding._splits(new, normal, named(new))
+    assert splits[folder.name] == splits["copy"] == [parts[name] for name in sorted(parts)]
+    assert set(splits["copy"]) == {"train", "held_out"}
+    assert splits["other"] is None
+    whole = cf.Photos(folder, SIDE, whole=True, progress=False)
+    assert finding._splits(whole, whole, named(whole)) is None
 
 
 def test_a_model_that_diverged_is_refused(normal, others):

@@ -115,11 +115,28 @@ def test_models_that_cannot_be_diagnosed_are_refused(photos):
         model.encoder[1].weight[0, 0] = torch.nan
     with pytest.raises(cf.UsageError, match=r"NaN or infinite, the first in encoder"):
         cf.diagnose(model, photos)
-    few = cf.Photos(np.zeros((9, 16, 16, 1), np.uint8) + np.arange(9, dtype=np.uint8)[:, None, None, None])
-    with pytest.raises(cf.UsageError, match=r"at least 8 .* give more images"):
+    few = cf.Photos(np.zeros((8, 16, 16, 1), np.uint8) + np.arange(8, dtype=np.uint8)[:, None, None, None])
+    with pytest.raises(cf.UsageError, match=r"at least 8 .*, and there are 7: train on more images"):
         cf.diagnose(cf.Linear(few.shape, latent_dim=3), few)
     with pytest.raises(cf.UsageError, match=r"size=8"):
         cf.diagnose(cf.Linear((photos.shape[0], 8, 8), latent_dim=3), photos)
+
+
+@pytest.mark.parametrize("count", [9, 30])
+def test_few_photos_are_reported_with_what_there_is(count, tmp_path):
+    """Of 9 photos 1 is held out, of 30 3: what takes more is left out, and said."""
+    photos = cf.Photos(cf.scenes(count, 16, channels=1), progress=False)
+    held = len(photos.held_out)
+    assert held == count // 9
+    torch.manual_seed(0)
+    found = cf.diagnose(cf.UNet(photos.shape, width=4, depth=2).eval(), photos, progress=False)
+    assert found.sentences["What it makes"] == ""
+    assert all(said for title, said in found.sentences.items() if title != "What it makes")
+    assert not re.search(r"\b(nan|inf)\b", " ".join(found.sentences.values()))
+    text = " ".join(html.unescape(found.html).split())
+    assert f"that takes 4 held-out images or more, and there {'is' if held == 1 else 'are'} {held}." in text
+    assert "so few say little of other images" in found.facts["photos"]
+    found.save(tmp_path / "page.html")
 
 
 # ---------------------------------------------------------------- sections come and go
@@ -372,8 +389,51 @@ def test_memorisation_is_not_reported_for_photos_not_trained_on(report):
     assert "the reference image nearest to each" in found.figures[0].caption
     assert not re.findall(r"held[- ]out|training|memorised", found.text + found.figures[0].caption)
     said = Samples().sentence(found.numbers)
-    assert re.search(r"photos( at every scale)?\.$", said), said
+    assert re.search(r"as other photos are\)(, and is nearly the same every time)?\.$", said), said
     assert "training image nearest to each" in html.unescape(" ".join(report.html.split()))
+
+
+class Makes(cf.Autoencoder):
+    """Whatever it sees, it makes one of these images, which the numbers of its input choose."""
+
+    def __init__(self, shape, images):
+        super().__init__(shape)
+        self.images = images
+
+    def encode(self, x):
+        return x.flatten(1).sum(1, keepdim=True)
+
+    def decode(self, z):
+        return self.images[(1000 * z[:, 0]).long() % len(self.images)]
+
+
+def test_training_images_that_come_back_are_called_memorised(photos):
+    train = photos.images("train", 72)
+    found = Samples()(Context.of(Makes(photos.shape, train), photos, None, 0)).numbers
+    assert found["novelty"] == pytest.approx(0, abs=1e-6)
+    assert ", and is memorised: training images come back." in Samples().sentence(found)
+
+
+@pytest.mark.parametrize(
+    ("contrast", "differing", "said"),
+    [(0.0, 0.0, True), (0.0, 0.2, False), (0.05, 0.0, True)],
+)
+def test_what_does_not_look_like_the_photos_is_not_called_memorised(contrast, differing, said):
+    """Grey squares, equal or not, are nearer to the flattest of the photos than these are to each other."""
+    rng = np.random.default_rng(0)
+    noise = 128 + rng.uniform(-100, 100, (80, 16, 16, 1)) * rng.uniform(0.02, 1, (80, 1, 1, 1))
+    photos = cf.Photos(noise.astype(np.uint8), progress=False)
+    rng = torch.Generator().manual_seed(0)
+    grey = 0.5 + differing * (torch.rand(50, 1, 1, 1, generator=rng) - 0.5)
+    made = grey + contrast * (torch.rand(1, 1, 16, 16, generator=rng) - 0.5)
+    section, context = Samples(), Context.of(Makes(photos.shape, made), photos, None, 0)
+    numbers = section(context).numbers
+    near, real = (numbers[f"distance to the nearest training image{held}"] for held in ("", ", held out"))
+    assert near < 0.5 * real  # which alone would be called memorised
+    assert np.isnan(numbers["novelty"])
+    sentence = section.sentence(numbers)
+    assert "memorised" not in sentence
+    assert ("nearly the same" in sentence) == said
 
 
 def test_a_report_says_if_all_generated_images_are_the_same(photos, report):

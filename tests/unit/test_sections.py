@@ -77,7 +77,7 @@ def test_words_quote_only_numbers_of_their_section(title: str):
 GOOD = {
     "kept": 0.95, "variance ratio": 0.9, "psnr": 25.0, "passed": 0.02, "noise left": 0.2,
     "ratio to the best baseline": 0.8, "noise left by the best baseline": 0.25, "drifting": 0.1, "diverged": 0.0,
-    "largest singular value": 1.1, "sliced Wasserstein ratio": 2.0, "novelty": 1.2,
+    "largest singular value": 1.1, "sliced Wasserstein ratio": 2.0, "variety": 0.9, "novelty": 1.2,
 }  # fmt: skip
 
 
@@ -101,7 +101,24 @@ GOOD = {
         ({}, "Is its manifold stable?", "few images have drifted away (10%); a small change"),
         ({"drifting": 0.9}, "Is its manifold stable?", "most images have drifted away (90%); "),
         ({"drifting": 0.9, "diverged": 0.6}, "Is its manifold stable?", "(90%), and 60% have diverged; "),
-        ({"novelty": 0.1}, "What it makes", "is memorised: training images come back."),
+        (
+            {"novelty": 0.1},
+            "What it makes",
+            "roughly resembles the photos (2.0 times as far from them as other photos are), and is memorised: "
+            "training images come back.",
+        ),
+        ({}, "What it makes", "as other photos are), and is not memorised."),
+        (
+            {"sliced Wasserstein ratio": 5.4, "variety": 0.1, "novelty": math.nan},
+            "What it makes",
+            "not look like the photos (5.4 times as far from them as other photos are), and is nearly the same "
+            "every time.",
+        ),
+        (
+            {"sliced Wasserstein ratio": 5.4, "novelty": math.nan},
+            "What it makes",
+            "does not look like the photos (5.4 times as far from them as other photos are).",
+        ),
     ],
 )
 def test_sentences_for_every_kind_of_model(numbers, title, words):

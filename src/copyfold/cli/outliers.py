@@ -2,16 +2,20 @@
 
 DATA is compared with the images that the run was trained on, or with those of --normal; without DATA these
 are looked at themselves. What is usual is learned from training images. Above the threshold are a share --rate of
-the held-out ones, which takes 3 / rate of them. The scores are classes: Combined (the default), RelativeError,
-RestorationError (for a run of the recipe defects), Mahalanobis, NeighbourDistance. The table has a row for every
-image: path, score, p (the share of normal images that score as high), outlier, marked (the share of pixels that
-the mask has). The page shows the images of the highest scores.
+the held-out ones, which takes 3 / rate of them; if it is omitted, the smallest of 5, 10 and 20 % that there are
+enough for. With fewer than 15 the images are ranked, without a threshold. The scores are classes: Combined (the
+default), RelativeError, RestorationError (for a run of the recipe defects), Mahalanobis, NeighbourDistance. The
+table has a row for every image: path, split (where it is one of the normal images), score, p (the share of normal
+images that score as high), outlier, rate (empty without a threshold), marked (the share of pixels that the mask
+has). The page shows the images of the highest scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from copyfold.cli import _device, _parsing, _photos, _screen
 from copyfold.detection.base import Score
@@ -52,9 +56,8 @@ def command(arguments: Sequence[str]) -> int:
     names = found.names
     for row in found.order[: int(found.outlier.sum())][: options.show]:
         print(f"{found.scores[row]:.4g}\t{names[row]}")
-    _screen.log.info(
-        "%d of %d images are outliers; the threshold is %s", found.outlier.sum(), len(found), found.threshold
-    )
+    for sentence in _said(found):
+        _screen.log.info("%s", sentence)
     page, content = out.with_suffix(".html"), _page(found, str(photos.recipe()["data"] or "the digits"), options)
     print(found.save(out))
     write_text(page, content)  # which took its time, so that the table is not left with an older page
@@ -77,7 +80,10 @@ def _parser() -> _parsing.Parser:
     )
     parser.add_choice("--score", Score, "The score", "Combined")
     parser.add_argument(
-        "--rate", type=float, default=0.05, help="The share of normal images that may be called outliers."
+        "--rate",
+        type=float | None,
+        help="The share of normal images that may be called outliers; if omitted the smallest of 0.05, 0.1 and "
+        "0.2 that the held-out ones suffice for.",
     )
     parser.add_argument(
         "--out", default="outliers.csv", help="The table to write, a .csv or .parquet file; the page is beside it."
@@ -101,18 +107,14 @@ def _page(found: "Outliers", source: str, options: Any) -> str:
     for row in rows.tolist():  # one at a time: images may be large
         x, maps = found.maps([row])
         beside = [(pictures.grid(x), str(found.names[row]))]
-        if maps is not None and found.pixels is not None:
-            low = 0.5 * found.pixels.value
-            beside.append((pictures.grid(pictures.heated(x, maps, low, 2 * found.pixels.value)), "where"))
+        if maps is not None and found.heat is not None:
+            hot = pictures.heated(x, maps, found.heat / 2, 2 * found.heat)
+            beside.append((pictures.grid(hot), "where"))
         shown.append(Row(beside, _words(found, row)))
-    count = int(found.outlier.sum())
-    said = [
-        f"{count:,} of {len(found):,} images are above the threshold of {found.threshold}.",
-        f"Among as many normal images {found.threshold.rate * len(found):.3g} would be expected there.",
-    ]
+    said = [sentence[0].upper() + sentence[1:] + "." for sentence in filter(None, [found.why, *_said(found)])]
     figure = pictures.histograms({"these images": found.scores, "normal images, held out": found.normal}, "score")
     text = "The highest scores first."
-    if found.pixels is not None:
+    if found.heat is not None:
         text += (
             " A map is yellow where a place is as unusual as the most unusual of normal images, and red where it "
             "is twice that."
@@ -120,8 +122,33 @@ def _page(found: "Outliers", source: str, options: Any) -> str:
     facts = f"{source}: {len(found):,} images, scored by {options.score} with the run {options.run}."
     return gallery(
         f"Outliers of {source}", facts, said, [Group("The images", text, shown)] if shown else [], figure,
-        f"How the scores are distributed; the threshold is {found.threshold.value:.4g}.",
+        "How the scores are distributed"
+        + ("." if found.threshold is None else f"; the threshold is {found.threshold.value:.4g}."),
     )  # fmt: skip
+
+
+def _said(found: "Outliers") -> Iterator[str]:
+    """How many images are above the threshold, and among which of them the stated rate means something."""
+    splits = np.array([""] * len(found) if found.splits is None else found.splits)
+    trained, held, new = (int((splits == part).sum()) for part in ("train", "held_out", ""))
+    lower = f"{trained:,} of these images were trained on, and may score lower than others"
+    if found.threshold is None:
+        if trained:
+            yield f"{lower}: compare those that were not with each other"
+        return
+    yield f"{found.outlier.sum():,} of {len(found):,} images are above the threshold of {found.threshold}"
+    if trained:
+        yield f"{lower}: the rate does not hold for them"
+    if held:
+        yield (
+            f"{held:,} are held-out images that the threshold is from: how many of these are above it follows "
+            "from the rate alone"
+        )
+    if new:
+        above = found.outlier[splits == ""].sum()
+        which = f"of the other {new:,} images {above:,} are above it; " if new < len(found) else ""
+        expected = f"{found.threshold.rate * new:.3g} would be expected there"
+        yield f"{which}among as many normal images that were not trained on {expected}"
 
 
 def _words(found: "Outliers", row: int) -> str:
@@ -130,5 +157,8 @@ def _words(found: "Outliers", row: int) -> str:
         if found.labels is None or found.classes is None
         else f", filed under {found.classes[found.labels[row]]}"
     )
-    called = "an outlier" if found.outlier[row] else "not above the threshold"
-    return f"score {found.scores[row]:.4g}, {called}; p = {found.p[row]:.3g}{label}"
+    called = (
+        ", an outlier" if found.outlier[row] else "" if found.threshold is None else ", not above the threshold"
+    )
+    split = {"train": ", trained on", "held_out": ", held out", "": ""}[found.splits[row] if found.splits else ""]
+    return f"score {found.scores[row]:.4g}{called}{split}; p = {found.p[row]:.3g}{label}"

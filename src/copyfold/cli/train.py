@@ -133,9 +133,9 @@ def _fitted(options: Namespace, progress: Progress) -> Architecture | None:
         return None
     if options.minutes is None and ends:
         return None
-    size = None if options.size is None else sides(options.size)
+    size = None if options.size is None else sides(options.size, channels=options.channels)
     if options.crop is not None:
-        size = alone(options.crop, options.size, options.fit)
+        size = alone(options.crop, options.size, options.fit, options.channels)
     if options.stream and size is None:
         return None  # which is refused
     plan = replace(_plan(options), minutes=options.minutes or MINUTES)

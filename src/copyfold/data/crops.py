@@ -20,15 +20,15 @@ HELD_OUT, VALUES = 1024, 2**26  # crops held out at most, and values of them all
 NAMED = 5
 
 
-def alone(crop: Size, size: object = None, fit: str = "crop") -> Sides:
-    """Height and width of a crop; UsageError beside arguments that say how to resize."""
+def alone(crop: Size, size: object = None, fit: str = "crop", channels: int | None = None) -> Sides:
+    """Height and width of a crop, see `sides`; UsageError beside arguments that say how to resize."""
     if size is not None or fit != "crop":
         other = f"size={size}" if size is not None else f"fit={fit!r}"
         raise UsageError(
             f"crop={crop} and {other} are invalid together: a crop is cut from an image that is not resized; give "
             "one of them"
         )
-    return sides(crop, "crop")
+    return sides(crop, "crop", channels)
 
 
 def drawn(sizes: np.ndarray, crop: Sides, chance: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.values import Bits, Range, Seen, Values
 from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
-from copyfold.errors import UsageError, at_least, one_of, option, worded
+from copyfold.errors import UsageError, at_least, image_numbers, one_of, option, worded
 from copyfold.files import readable
 from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
@@ -164,11 +164,11 @@ class Photos(Dataset[Any]):
         suits: Suits | None = None,
         progress: Progress | bool | None = None,
     ) -> None:
-        wanted = None if size is None else sides(size)
         _check(fit, limit, seed, channels)
+        wanted = None if size is None else sides(size, channels=channels)
         values = Values(check_values(range, bits), bits)
         self.flip, self.turn, self.whole = flip, turn, whole
-        self.crop = None if crop is None else alone(crop, size, fit)
+        self.crop = None if crop is None else alone(crop, size, fit, channels)
         with recognise(source, layout, column) as opened, screen.told(progress) as told, ExitStack() as stack:
             found = None if masks is None else Masks(masks, layout, opened)
             if found is not None:
@@ -182,6 +182,7 @@ class Photos(Dataset[Any]):
                 self._divide(self._pixels, meta)
             else:
                 images, meta = make.unscaled()
+                image_numbers(*self.crop, images.channels, option("crop", plain(self.crop)))
                 self._pixels = images.values
                 self.size, self.shape = None, (images.channels, *self.crop)
                 self.fingerprint = cache.key(meta["fingerprint"], "crops", self.crop)

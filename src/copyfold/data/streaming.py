@@ -30,7 +30,7 @@ from copyfold.data.reading.splits import parted
 from copyfold.data.reading.values import Bits, Range, Seen, Values, channels_of
 from copyfold.data.reading.values import check as check_values
 from copyfold.data.sampling import SHOWN, Sample, as_images, described, stratified
-from copyfold.errors import DataError, UsageError, at_least, one_of, option, worded
+from copyfold.errors import DataError, UsageError, at_least, image_numbers, one_of, option, worded
 from copyfold.pictures import embedded, grid, shown
 from copyfold.types import Images, Progress, Shape
 
@@ -131,13 +131,13 @@ class Stream:
                 f"a stream needs {option('size')} or {option('crop')}: finding "
                 "a size would read all of its images first"
             )
-        self.crop = None if crop is None else alone(crop, size, fit)
-        self._sides = None if size is None else sides(size)
+        if channels is not None:
+            at_least(1, channels=channels)
+        self.crop = None if crop is None else alone(crop, size, fit, channels)
+        self._sides = None if size is None else sides(size, channels=channels)
         at_least(1, buffer=buffer, held_out=held_out)
         at_least(0, seed=seed)
         one_of(Fit, "fit", fit)
-        if channels is not None:
-            at_least(1, channels=channels)
         self.values = Values(check_values(range, bits), bits)
         self.size = None if self._sides is None else simple(self._sides)
         self.flip, self.turn, self.buffer, self.seed, self.skip_bad = flip, turn, buffer, seed, skip_bad
@@ -295,6 +295,8 @@ class Stream:
         except Refused as error:
             raise DataError(f"{self._shards.where}: {error}") from None
         height, width = self.crop or self._sides or (0, 0)
+        asked = "crop" if self.crop else "size"
+        image_numbers(height, width, count, option(asked, plain((height, width))))
         self.shape, grey = (count, height, width), count == 1
         self.workers = 1 if np.median([side for side, _ in looks]) < SMALL else cores()
         self._seen = Seen()  # what was looked at is counted once

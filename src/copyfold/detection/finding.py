@@ -1,5 +1,6 @@
 """Outliers among images: a score, a heat map and a threshold, learned from normal images alone."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,8 +18,8 @@ from copyfold.data.sampling import REFERENCE, SHOWN, as_images, stratified
 from copyfold.data.writing import write_table
 from copyfold.detection.base import PART, Detector, Score, Scored
 from copyfold.detection.combination import Combined
-from copyfold.detection.sets import batches, check_shape, named, one, parts
-from copyfold.detection.thresholds import Threshold, check_rate, p_values, threshold
+from copyfold.detection.sets import batches, check_shape, named, one, parts, stored
+from copyfold.detection.thresholds import Threshold, check_rate, p_values, threshold, usual_rate
 from copyfold.errors import UsageError, option
 from copyfold.files import readable
 from copyfold.models.base import Autoencoder
@@ -27,6 +28,8 @@ from copyfold.probes.base import still
 from copyfold.types import Float, Images, Progress
 
 __all__ = ["outliers"]
+
+log = logging.getLogger("copyfold")
 
 VALUES = 2**26
 """Numbers of the normal images that are learned from at most: 268 MB."""
@@ -43,18 +46,23 @@ class Outliers:
     """The images, in the order of the photos."""
     scores: np.ndarray
     """The higher, the less like normal images."""
-    threshold: Threshold
-    """Of the scores."""
+    threshold: Threshold | None
+    """Of the scores; None where no rate was named and too few normal images are held out for any."""
+    why: str
+    """How the rate was chosen, in words; "" where it was named."""
     normal: np.ndarray
     """The scores of the held-out normal images, from which the threshold is."""
     splits: Sequence[str] | None
-    """Which part of the photos each image is of, train or held_out; None where nothing is held out."""
+    """Which part of the normal images each image is of: train, held_out, or "" for none, told by its name and its
+    pixels; None where none of them is, or nothing is held out."""
     labels: np.ndarray | None
     classes: tuple[str, ...] | None
     marked: np.ndarray | None
     """The share of each image's pixels that are marked; None of a score without maps."""
     pixels: Threshold | None
     """Of the maps: the share of normal images of which any pixel is marked."""
+    heat: float | None
+    """The value at which a map is drawn yellow: its threshold, or without one the largest of normal images."""
     read: Callable[[int], Images]
     """One of the images, 1 x c x h x w."""
     detect: Detector
@@ -63,6 +71,8 @@ class Outliers:
         return len(self.scores)
 
     def __repr__(self) -> str:
+        if self.threshold is None:
+            return f"Outliers({len(self):,} images, ranked without a threshold)"
         count = int(self.outlier.sum())
         return f"Outliers({len(self):,} images, {count:,} above {self.threshold})"
 
@@ -73,15 +83,15 @@ class Outliers:
         rows = self.order[:SHOWN].tolist()
         x, maps = self.maps(rows)
         parts = [embedded(grid(x, columns=SHOWN), "the highest scores")]
-        if maps is not None and self.pixels is not None:
-            hot = heated(x, maps, self.pixels.value / 2, 2 * self.pixels.value)
+        if maps is not None and self.heat is not None:
+            hot = heated(x, maps, self.heat / 2, 2 * self.heat)
             parts.append(embedded(grid(hot, columns=SHOWN), "where"))
         return shown(repr(self), *parts)
 
     @property
     def outlier(self) -> np.ndarray:
-        """Which images are above the threshold."""
-        return self.scores > self.threshold.value
+        """Which images are above the threshold; none where there is no threshold."""
+        return self.scores > (np.inf if self.threshold is None else self.threshold.value)
 
     @property
     def p(self) -> np.ndarray:
@@ -107,13 +117,18 @@ class Outliers:
             found["split"] = ("string", self.splits)
         if self.labels is not None:
             found["label"] = (self.classes or "int64", self.labels)
+        rate = None if self.threshold is None else self.threshold.rate
         found |= {"score": ("float64", self.scores), "p": ("float64", self.p), "outlier": ("bool", self.outlier)}
+        found["rate"] = ("float64", [rate] * len(self))
         if self.marked is not None:
             found["marked"] = ("float64", self.marked)
         return found
 
     def save(self, path: str | Path) -> Path:
-        """Write a table, .csv or .parquet: path, score, p, outlier, marked of every image."""
+        """Write a table, .csv or .parquet: path, score, p, outlier, rate, marked of every image.
+
+        `rate` is that of the threshold, the same in every row, and empty where there is no threshold.
+        """
         return write_table(path, self.columns())
 
 
@@ -123,7 +138,7 @@ def outliers(
     normal: Photos | Stream | None = None,
     *,
     score: Score | None = None,
-    rate: float = 0.05,
+    rate: float | None = None,
     marks: str | Path | None = None,
     progress: Progress | bool | None = None,
 ) -> Outliers:
@@ -140,7 +155,9 @@ def outliers(
             photos, one half serves the one and one the other.
         score: `Combined()` unless given.
         rate: The share of normal images that may be called outliers. The threshold has it, whatever the scores are
-            like, within an interval that `threshold` gives. It takes 3 / rate held-out normal images.
+            like, within an interval that `threshold` gives. It takes 3 / rate held-out normal images. Unless
+            given, the smallest of 5, 10 and 20 % that there are enough for; where there are fewer than 15, images
+            are scored and ranked, and there is no threshold.
         marks: A folder for a PNG file of every image in which something is marked: white where the map is above
             the largest value of the maps of all but a share `rate` of the normal images, in the model's size.
         progress: As in `fit`.
@@ -154,6 +171,12 @@ def outliers(
     for given in (photos, normal):
         check_shape(model, given)
     learned, held = _divided(normal, rate)
+    why = ""
+    if rate is None:
+        rate, why = usual_rate(len(held))
+        if rate is None and marks is not None:
+            raise UsageError(f"{option('marks')} needs a threshold: {why}")
+        log.info("%s", why)
     device = next(model.parameters(), torch.empty(0))
     with still(model), torch.no_grad(), screen.told(progress) as tell:
         detect = score(model, learned.to(device))
@@ -163,11 +186,12 @@ def outliers(
                 f"the scores of {np.isnan(usual).sum()} of {len(usual)} normal images are NaN: the model has "
                 "diverged, or the score does not suit it"
             )
-        found, pixels = threshold(usual, rate), None if tops is None else threshold(tops, rate)
+        found = None if rate is None else threshold(usual, rate)
+        pixels = None if rate is None or tops is None else threshold(tops, rate)
         names, sizes = named(photos), list(map(len, parts(photos)))
         scores, shares = _scored(detect, photos, names, device, pixels, marks, tell)
     labels = [photos.labels, photos.held_out_labels][: len(sizes)]
-    splits = [part for part, size in zip(("train", "held_out"), sizes, strict=False) for _ in range(size)]
+    heat = None if tops is None else float(tops.max()) if pixels is None else pixels.value
 
     def read(row: int) -> Images:
         return one(photos, row).to(device)
@@ -177,9 +201,9 @@ def outliers(
             return detect(x)
 
     return Outliers(
-        names, scores, found, usual, None if photos.whole else splits,
+        names, scores, found, why, usual, _splits(photos, normal, names),
         None if labels[0] is None else np.concatenate([part for part in labels if part is not None]),
-        photos.classes, shares, pixels, read, again,
+        photos.classes, shares, pixels, heat, read, again,
     )  # fmt: skip
 
 
@@ -190,17 +214,40 @@ def mask_file(folder: Path, name: str) -> Path:
     return path if path.suffix.lower() == ".png" else path.with_name(f"{path.name}.png")
 
 
-def _divided(normal: Photos | Stream, rate: float) -> tuple[Images, Any]:
-    """Normal images to learn from, and stored pixels of those for the threshold."""
+def _splits(photos: Photos, normal: Photos | Stream, names: Sequence[str]) -> list[str] | None:
+    """Which part of the normal images each image is of, told by its name and its pixels; None where none is."""
+    if not isinstance(normal, Photos) or normal.whole:
+        return None
+    places = {name: row for row, name in enumerate(named(normal))}
+
+    def part(row: int) -> str:
+        place = row if photos is normal else places.get(names[row])
+        if place is None or not (photos is normal or _same(stored(photos, row), stored(normal, place))):
+            return ""
+        return "train" if place < len(normal.train) else "held_out"
+
+    found = list(map(part, range(len(names))))
+    return found if any(found) else None
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two images have the same pixels; those that are missing are NaN."""
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+def _divided(normal: Photos | Stream, rate: float | None) -> tuple[Images, Any]:
+    """Normal images to learn from, and stored pixels of those for the threshold; UsageError for too few."""
     most = max(LEARNED, min(REFERENCE, VALUES // prod(normal.shape)))
     if isinstance(normal, Photos) and normal.whole:
         rows = np.arange(len(normal))
         mine, others = rows[::2], rows[1::2]
-        check_rate(rate, len(others))
+        if rate is not None:
+            check_rate(rate, len(others))
         learned = as_images(normal.train[mine[stratified(len(mine), most)]])
         held = _Rows(normal.train, others)
     else:
-        check_rate(rate, len(normal.held_out))
+        if rate is not None:
+            check_rate(rate, len(normal.held_out))
         learned, held = normal.sample("train", most).images, normal.held_out
     if len(learned) < LEARNED:
         raise UsageError(

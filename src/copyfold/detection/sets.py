@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from copyfold.data import Photos, Stream
@@ -34,11 +35,15 @@ def named(photos: Photos) -> list[str]:
     return [*photos.names, *(photos.held_out_names if len(parts(photos)) > 1 else ())]
 
 
+def stored(photos: Photos, row: int) -> np.ndarray:
+    """The stored pixels of one of all images, h x w x c."""
+    first = len(photos.train)
+    return np.asarray(photos.train[row] if row < first else photos.held_out[row - first])
+
+
 def one(photos: Photos, row: int) -> Images:
     """One of all images, 1 x c x h x w."""
-    first = len(photos.train)
-    part, place = (photos.train, row) if row < first else (photos.held_out, row - first)
-    return as_images(part[place : place + 1])
+    return as_images(stored(photos, row)[None])
 
 
 def batches(pixels: Any, like: Tensor) -> Iterator[Images]:

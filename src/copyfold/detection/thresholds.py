@@ -11,6 +11,9 @@ from copyfold.errors import UsageError, option
 NEEDED = 3.0
 """Normal images times the rate, at least: with fewer, that none is above a threshold says little of its rate."""
 
+RATES = (0.05, 0.1, 0.2)
+"""Rates of which the smallest that is possible is taken where none is named."""
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -50,6 +53,25 @@ def check_rate(rate: float, count: int) -> None:
             f"too few normal images for a rate of {100 * rate:.3g} %: {needed(rate)} are needed, and {count} are "
             f"held out: {possible}give more ({option('normal')})"
         )
+
+
+def usual_rate(count: int) -> tuple[float | None, str]:
+    """The rate that is taken where none is named, and why: the smallest of 5, 10 and 20 % that is possible.
+
+    It follows from the number of held-out normal images alone and not from their scores, so that its threshold
+    means what `threshold` says. None where there are too few for each of them.
+    """
+    takes = ", ".join(f"{needed(rate)} for {100 * rate:.0f} %" for rate in RATES)
+    for rate in RATES:
+        if needed(rate) <= count:
+            return rate, (
+                f"the rate of the threshold is {100 * rate:.0f} %, since {count:,} normal images are held out (it "
+                f"takes {takes}; {option('rate')} chooses)"
+            )
+    return None, (
+        f"the images are ranked, and none is called an outlier: a threshold takes more than the {count:,} normal "
+        f"images that are held out ({takes}): give more ({option('normal')})"
+    )
 
 
 def threshold(scores: Sequence[float] | np.ndarray, rate: float) -> Threshold:

@@ -28,7 +28,7 @@ from torch.nn.modules.module import (
 
 from copyfold import catalogue
 from copyfold.catalogue import Recorded
-from copyfold.errors import UsageError, at_least, one_of
+from copyfold.errors import UsageError, at_least, image_numbers, one_of
 from copyfold.files import plain, reason, regular, small_text, write_text, written
 from copyfold.hub import fetched, is_address
 from copyfold.models.blocks import BatchNorm, receptive_field
@@ -40,7 +40,6 @@ Output: TypeAlias = Literal["linear", "sigmoid"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CONFIG_BYTES = 1_000_000  # a config has a few hundred bytes; a larger file is not copyfold's
-NUMBERS = 2**24  # of an image that a model is made for, as 4096x4096 in grey
 PARTS = 20_000  # modules and weights of a model that is built from a config
 SMALL = 64 * 64  # pixels of an image that a real pass is cheap for
 _PADDED = 64  # pixels that a side may be padded by, or by as many as it has
@@ -416,8 +415,7 @@ def checked_shape(shape: object) -> Shape:
             f"shape={shape!r} looks like (height, width, channels): expected (channels, height, width), as in "
             f"{(width, channels, height)}"
         )
-    if prod(found) > NUMBERS:
-        raise UsageError(f"shape={shape!r} is invalid: expected at most {NUMBERS:,} numbers in an image")
+    image_numbers(height, width, channels, f"shape={shape!r}")
     return channels, height, width
 
 

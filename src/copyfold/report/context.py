@@ -15,7 +15,7 @@ from copyfold.runs import Run
 from copyfold.samplers.base import Sampler
 from copyfold.types import Images, Statistics
 
-HELD = 4  # images to measure, at least
+HELD = 4  # images to measure, of which several are compared as a set
 SOME = 32  # images for what takes long
 
 

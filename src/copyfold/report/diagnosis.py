@@ -23,6 +23,7 @@ from copyfold.types import Progress
 __all__ = ["Report", "diagnose"]
 
 COMPARED = 8  # images to fit baselines on, at least
+FEW = 8  # images measured, below which their numbers say little of others
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,8 +75,9 @@ def diagnose(
     Args:
         model: Any Autoencoder: one of ours or an adopted one. Nothing in it is changed.
         photos: Images of the model's shape. Numbers are over up to 128 held-out ones; the classical baselines
-            are fitted on up to 1,024 training ones, both spread evenly over the photos. Of `whole` photos, which
-            are not those that it was trained on, a quarter of 1,152 at most is measured beside the others.
+            are fitted on up to 1,024 training ones, both spread evenly over the photos. With fewer than 4 held-out
+            ones what the model makes is not compared with photos by numbers. Of `whole` photos, which are not
+            those that it was trained on, a quarter of 1,152 at most is measured beside the others.
         run: The run that the model comes from, for its loss curves and its recipe.
         seed: Of every noise, and of which images are looked at.
         progress: As in `fit`, after each section.
@@ -172,12 +174,14 @@ def trained(run: Run | None) -> str:
 def _divided(context: Context) -> str:
     """Which of the photos are measured, and beside which others."""
     measured, reference, photos = len(context.measured), len(context.reference), context.photos
+    is_are = f"image{'s are' if measured != 1 else ' is'} measured"
+    few = "; so few say little of other images" if measured < FEW else ""
     if context.reference_word == "training":
         return (
-            f"{len(photos)} to train on, {len(photos.held_out)} held out: {measured} held-out images are measured "
-            f"and {reference} training images are the reference"
+            f"{len(photos)} to train on, {len(photos.held_out)} held out: {measured} held-out {is_are} "
+            f"and {reference} training images are the reference{few}"
         )
-    return f"{len(photos)} images: {measured} are measured and {reference} others are the reference"
+    return f"{len(photos)} images: {measured} are measured and {reference} others are the reference{few}"
 
 
 def _check(model: Autoencoder, photos: Photos | Stream) -> None:
@@ -195,10 +199,10 @@ def _check(model: Autoencoder, photos: Photos | Stream) -> None:
                 f"a diagnosis needs at least {HELD} images to measure and {COMPARED} to compare with, there are "
                 f"{len(photos)}: give more images"
             )
-    elif len(photos.held_out) < HELD or len(photos) < COMPARED:
+    elif len(photos) < COMPARED:
         raise UsageError(
-            f"a diagnosis needs at least {COMPARED} images to compare with and {HELD} held out, there are "
-            f"{len(photos)} and {len(photos.held_out)}: give more images"
+            f"a diagnosis needs at least {COMPARED} images that were trained on, to compare with, and there are "
+            f"{len(photos)}: train on more images"
         )
     bad = [name for name, p in model.named_parameters() if not p.isfinite().all()]
     if bad:

@@ -252,7 +252,7 @@ def write_outliers(options: dict[str, Any]) -> Lines:
     score = {"score": options["score"], "rate": options["rate"]}
     from copyfold.detection.combination import Combined
 
-    found = call("cf.outliers", score, {"score": Combined(), "rate": 0.05}, "run.model", normal)
+    found = call("cf.outliers", score, {"score": Combined(), "rate": None}, "run.model", normal)
     return [*lines, f"found = {found}", f"found.save({Path(options['out']).name!r})"]
 
 

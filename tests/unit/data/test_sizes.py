@@ -7,10 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from copyfold import errors
 from copyfold.data import Photos, Stream
 from copyfold.data.reading import decoding
 from copyfold.data.reading.sizes import Aim, box, cost, cost_said, inside, nearest, plain, scaled, sides, simple
 from copyfold.errors import UsageError, at_the_command_line
+from copyfold.models.base import checked_shape
 
 
 def painted(height: int, width: int, count: int = 12) -> np.ndarray:
@@ -43,6 +45,40 @@ def test_a_size_is_a_number_a_pair_or_a_string(size, expected):
 def test_what_is_no_size_is_refused_with_an_example(size):
     with pytest.raises(UsageError, match=r"size=.* is invalid: .*height x width as in 48x64, at least 1"):
         sides(size)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [(4096, None), ((1, 2**24), 1), ("2048x4096", 2), ((2048, 2730), 3)],
+)
+def test_the_largest_size_is_one_of_2_to_the_24_numbers(size, channels):
+    """With one row more it is refused, by all that take a size, before anything is read or allocated."""
+    height, width = sides(size, channels=channels)
+    assert checked_shape((channels or 1, height, width)) == (channels or 1, height, width)
+    larger = (height + 1, width)
+    refused = rf"{height + 1}x{width}.* numbers: expected at most 16,777,216 numbers in an image"
+    for ask in (
+        lambda: sides(larger, channels=channels),
+        lambda: checked_shape((channels or 1, *larger)),
+        lambda: Photos("no such folder", larger, channels=channels),
+        lambda: Photos("no such folder", crop=larger, channels=channels),
+        lambda: Stream("no such folder", larger, channels=channels),
+        lambda: Stream("no such folder", crop=larger, channels=channels),
+    ):
+        with pytest.raises(UsageError, match=refused):
+            ask()
+
+
+def test_a_size_that_is_too_large_in_colour_is_refused_at_the_first_image(monkeypatch):
+    """Whether there is colour is known when an image is read."""
+    monkeypatch.setattr(errors, "NUMBERS", 16 * 16)
+    grey = painted(16, 16)
+    assert Photos(grey, 16, progress=False).shape == (1, 16, 16)
+    colour = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+    with pytest.raises(UsageError, match=r"size=16 is invalid: images of 16x16 with 3 channels have 768 numbers"):
+        Photos(colour, 16, progress=False)
+    with pytest.raises(UsageError, match=r"crop=16 is invalid: images of 16x16 with 3 channels"):
+        Photos(colour, crop=16, progress=False)
 
 
 # ---------------------------------------------------------------- which are taken where none are given

@@ -11,11 +11,11 @@ import numpy as np
 from copyfold.data.reading.decoding import Refused
 from copyfold.data.reading.masks import Masks
 from copyfold.data.reading.parallel import cores, in_order
-from copyfold.data.reading.sizes import Fit, Sides
+from copyfold.data.reading.sizes import Fit, Sides, plain
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import parted
 from copyfold.data.reading.values import Seen, Values, channels_of
-from copyfold.errors import DataError, option
+from copyfold.errors import DataError, image_numbers, option
 from copyfold.types import Progress
 
 HELD_OUT_SHARE = 0.1
@@ -150,6 +150,8 @@ def prepared(
                 images.append(values.pixels(source.read(index, near, values.deep), wanted, size, fit, seen, mask))
             except Refused as error:
                 refused.append((index, str(error)))
+            if size is not None and images:  # before there are more: colour is known only now
+                image_numbers(*size, images[-1].shape[2], option("size", plain(size)))
         found = {image.shape[2] for image in images}
         counts.update(found)
         try:

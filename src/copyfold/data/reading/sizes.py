@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, image_numbers, option
 from copyfold.types import Shape
 
 Size: TypeAlias = int | tuple[int, int] | str
@@ -33,8 +33,11 @@ SAID = 0.02
 WRITTEN = re.compile(r"\s*(\d+)(?:\s*[x×]\s*(\d+))?\s*", re.IGNORECASE)
 
 
-def sides(size: object, name: str = "size") -> Sides:
-    """Height and width of a size: of 64, (48, 64), "64" or "48x64"; UsageError for anything else."""
+def sides(size: object, name: str = "size", channels: int | None = None) -> Sides:
+    """Height and width of a size: of 64, (48, 64), "64" or "48x64"; UsageError for anything else.
+
+    And for one of which an image would have too many numbers; `channels` are those it has at least.
+    """
     found = size
     if isinstance(size, str) and (match := WRITTEN.fullmatch(size)):
         found = tuple(int(number) for number in match.groups() if number)
@@ -44,7 +47,9 @@ def sides(size: object, name: str = "size") -> Sides:
         raise UsageError(
             f"{name}={size!r} is invalid: expected a number of pixels, or height x width as in 48x64, at least 1"
         )
-    return numbers[0], numbers[-1]
+    height, width = numbers[0], numbers[-1]
+    image_numbers(height, width, channels or 1, option(name.removeprefix("--"), plain((height, width))))
+    return height, width
 
 
 def simple(size: Sides) -> int | Sides:

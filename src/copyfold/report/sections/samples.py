@@ -9,7 +9,7 @@ from copyfold.probes.nearest import Nearest
 from copyfold.probes.quality import Quality
 from copyfold.report.base import BELOW, Content, Figure, Scale, Section
 from copyfold.report.commands import command
-from copyfold.report.context import Context
+from copyfold.report.context import HELD, Context
 from copyfold.samplers.base import Sampler
 from copyfold.samplers.latent import Prior
 from copyfold.samplers.renoising import Renoising
@@ -17,7 +17,9 @@ from copyfold.samplers.walk import Walk
 from copyfold.types import Images
 
 MOST = 64  # samples
-ALIKE = 0.2  # of the spread of photos, below which samples are nearly the same
+ALIKE = 0.2  # of the spread of photos, below which samples are nearly the same; of their contrast, nearly flat
+UNLIKE = 3.0  # times as far from the photos as other photos are, from which on samples do not look like them
+FAR = "({sliced_Wasserstein_ratio:.1f} times as far from them as other photos are)"
 STEPS = 30  # of the walk
 NAN = float("nan")  # where there is no such number: no words follow from it
 
@@ -37,25 +39,25 @@ class Samples(Section):
             "sliced Wasserstein ratio",
             "sliced Wasserstein distance of samples to photos / the same of other real photos",
             (
-                (BELOW, "What it makes from noise has the texture of the photos at every scale"),
-                (1.50, "What it makes from noise roughly resembles the photos"),
-                (3.00, "What it makes from noise does not look like the photos"),
+                (BELOW, f"What it makes from noise has the texture of the photos at every scale {FAR}"),
+                (1.50, f"What it makes from noise roughly resembles the photos {FAR}"),
+                (UNLIKE, f"What it makes from noise does not look like the photos {FAR}"),
             ),
         ),
         Scale(
+            "variety",
+            "how far samples differ from each other / how far photos do, root mean squares per pixel",
+            ((BELOW, ", and is nearly the same every time."), (ALIKE, "")),
+        ),
+        Scale(
             "novelty",
-            "distance of samples to their nearest training image / that of held-out images, medians",
+            "distance of samples to their nearest training image / that of held-out images, medians; not said of "
+            f"samples that do not look like the photos (sliced Wasserstein ratio of {UNLIKE:g} or more), that are "
+            f"nearly the same (variety below {ALIKE:g}) or nearly flat (contrast below {ALIKE:g} of that of "
+            "photos), which are near to many photos at once and copies of none",
             (
-                (
-                    BELOW,
-                    " ({sliced_Wasserstein_ratio:.1f} times as far from them as other photos are), and is "
-                    "memorised: training images come back.",
-                ),
-                (
-                    0.50,
-                    " ({sliced_Wasserstein_ratio:.1f} times as far from them as other photos are), and is "
-                    "not memorised.",
-                ),
+                (BELOW, ", and is memorised: training images come back."),
+                (0.50, ", and is not memorised."),
             ),
         ),
     )
@@ -68,6 +70,13 @@ class Samples(Section):
         near = nearest(context.model, made, context.rng)
         real = nearest(context.model, context.x, context.rng)
         distances = near.numbers["distance"].median().item(), real.numbers["distance"].median().item()
+        figure = _figure(context, sampler, made, near.images["nearest"], distances)
+        if len(made) < HELD:
+            return Content(
+                f"What it makes is not compared with photos by numbers: that takes {HELD} {context.measured_word} "
+                f"images or more, and there {'are' if len(context.x) != 1 else 'is'} {len(context.x)}.",
+                (figure,),
+            )
         numbers = _numbers(context, made, distances)
         text = (
             f"Patches of what it makes are {numbers['sliced Wasserstein ratio']:.1f} times as far from those of "
@@ -81,7 +90,7 @@ class Samples(Section):
                 " They are nearly the same: they differ from each other by "
                 f"{numbers['variety']:.2f} of what photos do (root mean square per pixel)."
             )
-        return Content(text, (_figure(context, sampler, made, near.images["nearest"], distances),), numbers)
+        return Content(text, (figure,), numbers)
 
 
 def _made(context: Context, sampler: Sampler) -> Images:
@@ -99,9 +108,11 @@ def _numbers(context: Context, made: Images, distances: tuple[float, float]) -> 
     quality = probe(context.model, made, context.rng).numbers
     nearest = f"distance to the nearest {context.reference_word} image"
     alike = any(_alike(filled(images)) for images in (context.x, context.reference.images))
+    varies, real = spread(made), spread(filled(context.x))
     ratios = {
         "sliced Wasserstein ratio": quality["sliced Wasserstein"] / quality["sliced Wasserstein, real"],
-        "variety": spread(made)[0] / spread(filled(context.x))[0].clamp(min=1e-12),
+        "variety": varies[0] / real[0].clamp(min=1e-12),
+        "contrast": varies[1] / real[1].clamp(min=1e-12),
     }
     numbers = {
         "no variety": float(alike),
@@ -110,8 +121,20 @@ def _numbers(context: Context, made: Images, distances: tuple[float, float]) -> 
         f"{nearest}, {context.measured_word.replace('-', ' ')}": distances[1],
     } | {name: value.item() for name, value in quality.items()}
     if context.reference_word == "training":  # other photos cannot be memorised
-        numbers["novelty"] = NAN if alike else distances[0] / max(distances[1], 1e-12)
+        numbers["novelty"] = distances[0] / max(distances[1], 1e-12) if _may_be_copies(numbers) else NAN
     return numbers
+
+
+def _may_be_copies(numbers: dict[str, float]) -> bool:
+    """Whether samples look enough like photos, each in its own way, that a small distance to one says something.
+
+    A flat grey is nearer to its nearest photo than photos are to each other, and is a copy of none.
+    """
+    return (
+        not numbers["no variety"]
+        and numbers["sliced Wasserstein ratio"] < UNLIKE
+        and min(numbers["variety"], numbers["contrast"]) >= ALIKE
+    )
 
 
 def _alike(images: Images) -> bool:
