@@ -592,7 +592,7 @@ def test_a_signal_stops_a_training_after_saving(signum, code, photos, tiny, tmp_
     state = torch.load(run / "last.ckpt", weights_only=True)
     assert state["global_step"] == rows[-1]["step"] > 0
     kept = {name.removeprefix("model."): tensor for name, tensor in state["state_dict"].items()}
-    assert all(torch.equal(tensor, kept[name]) for name, tensor in cf.load(run).state_dict().items())
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in cf.load(run).named_parameters())
     epochs = int(rows[-1]["epoch"]) + 2
     copyfold("train", "--run", run, "--resume", f"--epochs={epochs}").done()
     steps = [row["step"] for row in cf.runs.open(run).history]
