@@ -379,7 +379,7 @@ MUTATIONS = [
         "training/metrics_log.py",
         "        model.eval()\n        for pixels",
         "        for pixels",
-        "test_training.py::test_evaluation_on_held_out_images_does_not_change_the_model",
+        "test_running_averages.py::test_the_log_has_the_error_of_each_held_out_image_by_itself",
     ),
     Mutation(
         "held-out loss before the warm-up",
