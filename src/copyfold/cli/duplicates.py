@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from copyfold.cli import _device, _parsing, _screen
+from copyfold.cli import _device, _parsing, _results, _screen
 
 if TYPE_CHECKING:
     from copyfold.detection.copies import Duplicates
@@ -24,7 +24,6 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold import runs
     from copyfold.data.writing import check_table
     from copyfold.detection.copies import duplicates
-    from copyfold.files import write_text
 
     options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, show=0, similar=0)
@@ -35,10 +34,7 @@ def command(arguments: Sequence[str]) -> int:
     with _screen.progress() as progress:
         found = duplicates(options.data, model, **taken, progress=progress)
     print(f"groups: exact {len(found.exact)}, near {len(found.near)}; pairs: similar {len(found.similar)}")
-    page, content = out.with_suffix(".html"), _page(found, options.data, options.show, options.run is not None)
-    print(found.save(out))
-    write_text(page, content)  # which took its time, so that the table is not left with an older page
-    print(page)
+    _results.save(found, out, _page(found, options.data, options.show, options.run is not None))
     return 0
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from copyfold.cli import _device, _parsing, _photos, _screen
+from copyfold.cli import _device, _parsing, _photos, _results, _screen
 from copyfold.detection.base import Score
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.data.writing import check_table
     from copyfold.detection.finding import outliers
     from copyfold.errors import UsageError
-    from copyfold.files import write_text
 
     options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, show=0)
@@ -58,10 +57,7 @@ def command(arguments: Sequence[str]) -> int:
         print(f"{found.scores[row]:.4g}\t{names[row]}")
     for sentence in _said(found):
         _screen.log.info("%s", sentence)
-    page, content = out.with_suffix(".html"), _page(found, str(photos.recipe()["data"] or "the digits"), options)
-    print(found.save(out))
-    write_text(page, content)  # which took its time, so that the table is not left with an older page
-    print(page)
+    _results.save(found, out, _page(found, str(photos.recipe()["data"] or "the digits"), options))
     if marks is not None:
         print(marks)
     return 0

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from copyfold.cli import _device, _parsing, _photos, _screen
+from copyfold.cli import _device, _parsing, _photos, _results, _screen
 
 if TYPE_CHECKING:
     from copyfold.data import Photos
@@ -24,7 +24,6 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.data.writing import check_table
     from copyfold.detection.alike import similar
     from copyfold.errors import UsageError
-    from copyfold.files import write_text
 
     options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, count=1, grid=0, show=0)
@@ -47,10 +46,7 @@ def command(arguments: Sequence[str]) -> int:
     if to is not None:
         for row, distance in zip(found.rows[0], found.distances[0], strict=True):
             print(f"{distance:.4f}\t{found.names[row]}")
-    page, content = out.with_suffix(".html"), _page(found, photos, to, options)
-    print(found.save(out))
-    write_text(page, content)  # which took its time, so that the table is not left with an older page
-    print(page)
+    _results.save(found, out, _page(found, photos, to, options))
     return 0
 
 

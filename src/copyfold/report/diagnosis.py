@@ -23,6 +23,7 @@ from copyfold.types import Progress
 __all__ = ["Report", "diagnose"]
 
 COMPARED = 8  # images to fit baselines on, at least
+TOO_FEW = "a diagnosis needs at least"  # what the error of too few images begins with
 FEW = 8  # images measured, below which their numbers say little of others
 
 
@@ -196,12 +197,12 @@ def _check(model: Autoencoder, photos: Photos | Stream) -> None:
     if isinstance(photos, Photos) and photos.whole:
         if len(photos) < HELD + COMPARED:
             raise UsageError(
-                f"a diagnosis needs at least {HELD} images to measure and {COMPARED} to compare with, there are "
+                f"{TOO_FEW} {HELD} images to measure and {COMPARED} to compare with, there are "
                 f"{len(photos)}: give more images"
             )
     elif len(photos) < COMPARED:
         raise UsageError(
-            f"a diagnosis needs at least {COMPARED} images that were trained on, to compare with, and there are "
+            f"{TOO_FEW} {COMPARED} images that were trained on, to compare with, and there are "
             f"{len(photos)}: train on more images"
         )
     bad = [name for name, p in model.named_parameters() if not p.isfinite().all()]

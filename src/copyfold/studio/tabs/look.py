@@ -13,16 +13,13 @@ import gradio as gr
 from copyfold import pictures, runs
 from copyfold.errors import CopyfoldError
 from copyfold.models.outline import outline
-from copyfold.report.diagnosis import trained
+from copyfold.report.diagnosis import TOO_FEW, trained
 from copyfold.studio import watch
 from copyfold.studio.answers import Answer, page, pre, said, table, wrong
 from copyfold.studio.context import CHEAP, HEAVY, OWN, Studio, which_images
 from copyfold.studio.desk import Done
 from copyfold.studio.forms import Classes, Form
 from copyfold.studio.thumbnails import picture
-
-TOO_FEW = "a diagnosis needs at least"
-"""What the error of a report begins with where too few images were held out."""
 
 FEW = "of the photos chosen in Photos a quarter is measured, whatever was held out in training: they may be enough"
 
