@@ -20,7 +20,10 @@ hours of two cores. Networks learn from normal images alone, for a number of ste
     mvtec      a category of a folder CATEGORY/{train/good, test/KIND, ground_truth/KIND}, at 128 pixels
 
 "copy" is Conv, trained to copy; "repair" is the recipe `defects`. "plain error" is the squared error that most
-people rank by. PyOD has its defaults, on pixels and on the first 64 principal components.
+people rank by; "local contrast" knows no network and no other image: the logarithm of the contrast around a pixel,
+against that of the whole image. PyOD has its defaults, on pixels and on the first 64 principal components.
+How `Combined` puts scores together was chosen on classes 0, 2, 6 and 8 of fashion_mnist and 0 and 1 of cifar10, by
+one network each of seed 0 and 900 outliers of each.
 """
 
 import argparse
@@ -35,6 +38,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +67,7 @@ SCORES: dict[str, Score] = {
     "NeighbourDistance, grid 1": cf.NeighbourDistance(grid=1),
     "Combined": cf.Combined(),
 }
+AROUND = cf.Blur(7, 1.5)
 LEARNED = 1024
 MEASURED = 10_000
 
@@ -309,7 +314,7 @@ def measure(row: Row, model: cf.Autoencoder, images: Material) -> Iterator[dict[
     with model.using("running"):
         normal = images.photos.sample("train", LEARNED).images
         detectors = {name: (lambda score=score: score(model, normal)) for name, score in SCORES.items()}
-        detectors["plain error"] = lambda: lambda x: Scored(mse(model(x), x))
+        detectors |= {"plain error": lambda: partial(plain_error, model), "local contrast": lambda: local_contrast}
         for name, make in detectors.items():
             started = time.monotonic()
             detect = make()
@@ -326,6 +331,21 @@ def measure(row: Row, model: cf.Autoencoder, images: Material) -> Iterator[dict[
                 for kind, one in maps.items():
                     numbers[f"pixels, {kind}"] = roc_auc_score(images.defects[kind].reshape(-1), one.reshape(-1))
             yield {"score": name, "seconds": time.monotonic() - started, "auroc": numbers}
+
+
+def plain_error(model: cf.Autoencoder, x: Tensor) -> Scored:
+    """The squared error, and around every pixel."""
+    copy = model(x)
+    return Scored(mse(copy, x), AROUND((copy - x).square()).mean(1))
+
+
+def local_contrast(x: Tensor) -> Scored:
+    """How far the contrast around a pixel is from that of the whole image, on either side."""
+    contrast = ((AROUND(x.square()) - AROUND(x).square()).clamp(min=0).mean(1) + 1e-5).log()
+    of_all = contrast.flatten(1)
+    middle, spread = of_all.median(1).values, of_all.std(1)
+    maps = (contrast - middle[:, None, None]).abs() / (spread + 0.1)[:, None, None]
+    return Scored(maps.flatten(1).amax(1), maps)
 
 
 def auroc(normal: np.ndarray, odd: np.ndarray) -> float:

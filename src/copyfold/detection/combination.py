@@ -1,5 +1,6 @@
 """Several scores as one, put together without having seen an outlier."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,17 +19,18 @@ NORMAL = 1.2815515655446004  # its place in a standard normal distribution
 
 @dataclass(frozen=True)
 class Combined(Score):
-    r"""Several scores as one: how far each is above what is usual.
+    r"""Several scores as one: how far each is above what is usual, the largest most.
 
-        score = sqrt(sum_k max(z_k, 0)^2),   z_k = 1.28 (s_k - median_k) / (q_k - median_k)
+        score = log mean_k exp(z_k),   z_k = 1.28 (s_k - median_k) / (q_k - median_k)
 
     median_k and q_k, the quantile of .9, are of the scores s_k of the normal images; 1.28 makes z_k that of a
-    normal distribution. Nothing is chosen by outliers, which are not known beforehand. What one score alone finds
-    remains found, and what several see counts more. By default one distance of codes knows where things are, and
-    one which features there are. The map is the mean of the maps that there are.
+    normal distribution. Nothing is chosen by outliers, which are not known beforehand. It is at least the largest
+    z_k less log K for K scores, so that what one score alone finds remains found; and among images that no score
+    calls unusual it orders by all of them. By default two distances of codes know where things are, and one only
+    which features there are. The map is the mean of the maps that there are.
     """
 
-    scores: tuple[Score, ...] = (RelativeError(), NeighbourDistance(), Mahalanobis(grid=1))
+    scores: tuple[Score, ...] = (RelativeError(), NeighbourDistance(), Mahalanobis(), Mahalanobis(grid=1))
 
     def __post_init__(self) -> None:
         if not self.scores:
@@ -47,7 +49,7 @@ class Combined(Score):
                 [(part.scores - median) / scale for part, (median, scale) in zip(found, usual, strict=True)]
             )
             maps = [part.maps for part in found if part.maps is not None]
-            score = z.clamp(min=0).square().sum(0).sqrt()
+            score = z.logsumexp(0) - math.log(len(z))
             return Scored(score, torch.stack(maps).mean(0) if maps else None)
 
         return detect
