@@ -5,7 +5,6 @@ import inspect
 import random
 import re
 import threading
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
@@ -38,7 +37,7 @@ from copyfold.testing import (
     demands,
 )
 from copyfold.testing.demands import maps
-from known import Strided
+from known import Quartic, Squared, Strided
 
 # ---------------------------------------------------------------- good classes
 
@@ -133,24 +132,6 @@ class Lines(cf.Corruption):
         lost = x.clone()
         lost[..., first :: self.every, :] = 0
         return lost
-
-
-class Quartic(cf.Fidelity):
-    """The fourth power of the error."""
-
-    def __call__(self, model, z, x):
-        image = model.decode(z).float()
-        return (x - image).abs().pow(4).sum() / len(x), image
-
-
-@dataclass(frozen=True)
-class Squared(cf.Penalty):
-    """The squared code."""
-
-    weight: float = 1.0
-
-    def __call__(self, model, x, z, q=None):
-        return self.weight * flat(z).square().sum() / len(x)
 
 
 class Fading(cf.Sampler):

@@ -35,7 +35,7 @@ from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.attention import MAPS, single_attention
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import MARK, copying, principal
-from copyfold.studies.toolkit.networks import LARGE, WIDE, restored, unet, with_running_averages
+from copyfold.studies.toolkit.networks import LARGE, WIDE, projection, restored, unet, with_running_averages
 from copyfold.studies.toolkit.search import near_image, representation
 from copyfold.studies.toolkit.training import copier
 from copyfold.types import Images, Shape
@@ -240,9 +240,7 @@ def principal_part(lab: Lab, photos: Photos, count: int) -> Linear:
     """PCA of the training images with this many components, or as many as these have."""
     mean, directions = principal(lab, photos)
     count = max(1, min(count, len(directions)))
-    model = Linear(photos.shape, count)
-    model.project(directions[:count].float(), mean.float())
-    return model.to(lab.device).eval()
+    return projection(photos.shape, directions[:count], mean).to(lab.device)
 
 
 def numbers_of(layer: nn.Module, x: Images, lab: Lab, seed: int) -> dict[str, Tensor]:
