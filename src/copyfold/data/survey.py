@@ -24,7 +24,8 @@ from copyfold.types import Progress
 if TYPE_CHECKING:
     from PIL import Image
 
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 
 Span = tuple[int, int, int]
 """Smallest, median and largest."""
