@@ -152,7 +152,7 @@ def measured(lab: Lab, name: str, seed: int) -> Reading:
     the noise that passes: of the trained network, the identity and PCA. Also how the network copies. Images
     "photographs", and "WAY; STATE; LAYER".
     """
-    of, folder = networks(lab)[name], f"represented-by-{name.lower().replace(' ', '-')}"
+    of, folder = networks(lab)[name], f"represented-by-{dashed(name)}"
     photos = of.photos(lab)
 
     def look(seed: int) -> Reading:
@@ -258,6 +258,24 @@ def picked(reading: Reading, layers: Sequence[str], others: bool = True) -> Read
     return Reading(
         *({name: v for name, v in of.items() if kept(name)} for of in (reading.numbers, reading.images))
     )
+
+
+def by_seed(lab: Lab, name: str, layers: Sequence[str], part: str = "") -> list[Reading]:
+    """What a claim on these layers keeps of a network, of every seed; `part` as of `Lab.by_seed`."""
+    return lab.by_seed(lambda seed: picked(measured(lab, name, seed), layers), part)
+
+
+def dashed(name: str) -> str:
+    """The name of a network as part of a file's."""
+    return name.lower().replace(" ", "-")
+
+
+def together(found: Mapping[str, Sequence[Reading]]) -> list[Reading]:
+    """The numbers of several networks, seed by seed, called "NAME: WHAT"."""
+    return [
+        Reading({f"{name}: {k}": v for name, r in zip(found, each, strict=True) for k, v in r.numbers.items()})
+        for each in zip(*found.values(), strict=True)
+    ]
 
 
 def of(found: Sequence[Reading], what: str) -> list[Tensor]:
