@@ -44,6 +44,21 @@ class Squared(cf.Penalty):
         return self.weight * flat(z).square().sum() / len(x)
 
 
+class Pooled(cf.Middle):
+    """A bottleneck of one linear layer each way."""
+
+    def __init__(self, latent_dim=4):
+        self.latent_dim = latent_dim
+
+    def squeeze(self, channels, height, width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, self.latent_dim))
+
+    def expand(self, channels, height, width):
+        return nn.Sequential(
+            nn.Linear(self.latent_dim, channels * height * width), nn.Unflatten(1, (channels, height, width))
+        )
+
+
 class Identity(Chain):
     """A perfect copy without weights."""
 

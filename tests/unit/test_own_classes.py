@@ -18,7 +18,7 @@ from copyfold.catalogue import build, describe, find
 from copyfold.corruptions import Corruption
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective, Penalty
-from known import Quartic, Squared, Strided
+from known import Pooled, Quartic, Squared, Strided
 
 
 class Tied(cf.Autoencoder):
@@ -95,21 +95,6 @@ def test_a_trained_user_model_is_loaded_exactly(make, photos, tmp_path):
     assert describe(again) == describe(objective)
     run = cf.fit(loaded, objective, photos, run=tmp_path / "r", epochs=2, batch=8, resume=True)
     assert run.history[-1]["epoch"] == 2
-
-
-class Pooled(cf.Middle):
-    """A user's bottleneck."""
-
-    def __init__(self, latent_dim):
-        self.latent_dim = latent_dim
-
-    def squeeze(self, channels, height, width):
-        return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, self.latent_dim))
-
-    def expand(self, channels, height, width):
-        return nn.Sequential(
-            nn.Linear(self.latent_dim, channels * height * width), nn.Unflatten(1, (channels, height, width))
-        )
 
 
 def test_shared_weights_stay_shared_after_loading(tmp_path):

@@ -37,7 +37,7 @@ from copyfold.testing import (
     demands,
 )
 from copyfold.testing.demands import maps
-from known import Quartic, Squared, Strided
+from known import Pooled, Quartic, Squared, Strided
 
 # ---------------------------------------------------------------- good classes
 
@@ -202,21 +202,6 @@ class Rows(cf.Problem):
         return torch.stack((m / self.gain, torch.zeros_like(m)), 3).flatten(2, 3)
 
 
-class Flat(cf.Middle):
-    """One linear layer each way."""
-
-    def __init__(self, latent_dim=4):
-        self.latent_dim = latent_dim
-
-    def squeeze(self, channels, height, width):
-        return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, self.latent_dim))
-
-    def expand(self, channels, height, width):
-        return nn.Sequential(
-            nn.Linear(self.latent_dim, channels * height * width), nn.Unflatten(1, (channels, height, width))
-        )
-
-
 class Momentum(cf.Optimizer):
     """torch's SGD with momentum."""
 
@@ -231,7 +216,7 @@ GOOD = [
     *(partial(check_architecture, model()) for model in (Strided, Normed, Zeroed, Maps, Drawn)),
     partial(check_architecture, cf.Variational(Strided(), 3)),
     partial(check_architecture, Normed().eval(), Twice()),
-    partial(check_middle, Flat()),
+    partial(check_middle, Pooled()),
     partial(check_corruption, Lines()),
     partial(check_corruption, Lines(3), torch.rand(2, 1, 5, 7)),
     partial(check_fidelity, Quartic()),
@@ -505,17 +490,17 @@ class Forking(nn.Linear):
 
 
 def squeezing(function):
-    return faulty(Flat, squeeze=by("c h w", function))
+    return faulty(Pooled, squeeze=by("c h w", function))
 
 
 MIDDLES = {
     "no module": (squeezing(lambda: torch.relu), "squeeze returns a .*: expected a torch module"),
     "no code": (squeezing(lambda: nn.Flatten(0)), "squeeze maps 4x8x8x8 to a tensor of 2048: expected a tensor"),
     "other maps": (
-        faulty(Flat, expand=by("c", lambda c: nn.Linear(4, c))),
+        faulty(Pooled, expand=by("c", lambda c: nn.Linear(4, c))),
         "expand maps the code of 4x8x8x8 to 4x8",
     ),
-    "an error": (faulty(Flat, expand=by("c", lambda c: nn.Linear(5, c))), "squeeze and expand of 8x8x8 failed"),
+    "an error": (faulty(Pooled, expand=by("c", lambda c: nn.Linear(5, c))), "squeeze and expand of 8x8x8 failed"),
     "an idle layer": (
         squeezing(lambda c, h, w: nn.Sequential(nn.Flatten(), Forking(c * h * w, 4))),
         "Faulty: in a UNet: parameter encoder.squeeze.1.idle.weight",
