@@ -1,10 +1,12 @@
-"""Autoencoders with known results, for several test files."""
+"""Autoencoders with known results, and a user's classes, for several test files."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 import copyfold as cf
-from copyfold.models.base import Chain
+from copyfold.models.base import Chain, flat
 
 
 class Strided(cf.Autoencoder):
@@ -22,6 +24,39 @@ class Strided(cf.Autoencoder):
 
     def decode(self, z):
         return self.outward(z / self.gain)
+
+
+class Quartic(cf.Fidelity):
+    """The fourth power of the error."""
+
+    def __call__(self, model, z, x):
+        image = model.decode(z).float()
+        return (x - image).abs().pow(4).sum() / len(x), image
+
+
+@dataclass(frozen=True)
+class Squared(cf.Penalty):
+    """The squared code."""
+
+    weight: float = 1.0
+
+    def __call__(self, model, x, z, q=None):
+        return self.weight * flat(z).square().sum() / len(x)
+
+
+class Pooled(cf.Middle):
+    """A bottleneck of one linear layer each way."""
+
+    def __init__(self, latent_dim=4):
+        self.latent_dim = latent_dim
+
+    def squeeze(self, channels, height, width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, self.latent_dim))
+
+    def expand(self, channels, height, width):
+        return nn.Sequential(
+            nn.Linear(self.latent_dim, channels * height * width), nn.Unflatten(1, (channels, height, width))
+        )
 
 
 class Identity(Chain):

@@ -253,11 +253,6 @@ def judged(study, lab):
     return study.verdict(numbers), numbers
 
 
-def as_claimed(study, numbers):
-    """Whether every deciding number is, whatever the controls are, which a network made for this may miss."""
-    return all(threshold.holds(numbers[name]) for name, threshold in study.thresholds().items())
-
-
 def outcome(study, lab):
     """The verdict, the outcome of each threshold, and the numbers, with intervals of no width."""
     numbers = {name: replace(e, low=e.value, high=e.value) for name, e in study.measure(lab).numbers.items()}

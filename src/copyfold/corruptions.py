@@ -23,6 +23,8 @@ from copyfold.types import Images
 Level: TypeAlias = float | tuple[float, float]
 """The strength of a corruption: one number, or (low, high) to draw one between them for every image."""
 
+UNIT = (0.0, 1.0)
+
 
 def noise_like(x: Tensor, mean: float = 0.0, std: float = 1.0, rng: Generator | None = None) -> Tensor:
     """Normal noise N(mean, std^2), independent per element, of the same kind as x.
@@ -234,17 +236,17 @@ class Patches(Corruption):
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Paint 1 to `count` defects, as likely each, over every image that does not stay as it is."""
         painted = x
-        wanted = _chance(x, rng) * self.count
+        wanted = drawn(UNIT, x, rng) * self.count
         for k in range(self.count):
             seen = self._mask(x, rng) * drawn(_pair(self.strength), x, rng) * (wanted >= k)
             painted = painted + seen * (self._content(x, rng) - painted)
-        return torch.where(_chance(x, rng) < self.clean, x, painted)
+        return torch.where(drawn(UNIT, x, rng) < self.clean, x, painted)
 
     def _mask(self, x: Images, rng: Generator | None) -> Tensor:
         """The mask of one defect for every image, b x 1 x h x w; soft over one pixel at its edge."""
         height, width = x.shape[2:]
         side = min(height, width)
-        down, right, angle, kind, breadth = (_chance(x, rng) for _ in range(5))
+        down, right, angle, kind, breadth = (drawn(UNIT, x, rng) for _ in range(5))
         low, high = map(math.log, _pair(self.size))
         a = side * torch.exp(drawn((low, high), x, rng))  # half of its length, in pixels
         line = kind < 1 / 3
@@ -270,17 +272,12 @@ class Patches(Corruption):
         piece = x[others[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
         colour = uniform_like(x[:, :, :1, :1], rng).to(x)
         texture = (colour + _smooth(x, rng) - 0.5).clamp(0, 1)
-        kind = _chance(x, rng)
+        kind = drawn(UNIT, x, rng)
         return torch.where(kind < 0.5, piece, torch.where(kind < 0.75, colour, texture))
 
 
 def _pair(level: Level) -> tuple[float, float]:
     return level if isinstance(level, tuple) else (level, level)
-
-
-def _chance(x: Images, rng: Generator | None) -> Tensor:
-    """A sample of U(0, 1) for every image, b x 1 x 1 x 1."""
-    return uniform_like(x[:, :1, :1, :1], rng).to(x)
 
 
 def _smooth(x: Images, rng: Generator | None, cells: int = 6) -> Images:

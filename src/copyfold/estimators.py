@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -43,33 +44,21 @@ SMALLEST = 8  # pixels of a side of images of three channels, where it is guesse
 DTYPES = [np.float64, np.float32]
 
 
+@dataclass(eq=False, repr=False)
 class _Estimator(BaseEstimator):
     """What the estimators have in common: a model that is trained to copy rows, and copies them."""
 
-    def __init__(
-        self,
-        model: Architecture = "MLP",
-        *,
-        options: Mapping[str, Any] | None = None,
-        latent_dim: int | None = None,
-        objective: Objective | str | Mapping[str, Any] | None = None,
-        shape: Shape | tuple[int, int] | None = None,
-        range: tuple[float, float] | None = None,
-        epochs: int = 30,
-        batch: int = 32,
-        lr: float | None = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.model = model
-        self.options = options
-        self.latent_dim = latent_dim
-        self.objective = objective
-        self.shape = shape
-        self.range = range
-        self.epochs = epochs
-        self.batch = batch
-        self.lr = lr
-        self.random_state = random_state
+    model: Architecture = "MLP"
+    _: KW_ONLY
+    options: Mapping[str, Any] | None = None
+    latent_dim: int | None = None
+    objective: Objective | str | Mapping[str, Any] | None = None
+    shape: Shape | tuple[int, int] | None = None
+    range: tuple[float, float] | None = None
+    epochs: int = 30
+    batch: int = 32
+    lr: float | None = None
+    random_state: int | np.random.RandomState | None = None
 
     def fit(self, X: Any, y: Any = None) -> Any:
         """Train the model on the rows of X, N x features; `y` is not used."""
@@ -207,6 +196,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return tags
 
 
+@dataclass(eq=False, repr=False)
 class DenoisingTransformer(OneToOneFeatureMixin, TransformerMixin, _Estimator):
     """Rows without noise, by an autoencoder that was trained to remove it.
 
@@ -227,34 +217,8 @@ class DenoisingTransformer(OneToOneFeatureMixin, TransformerMixin, _Estimator):
         random_state: Likewise.
     """
 
-    def __init__(
-        self,
-        model: Architecture = "MLP",
-        *,
-        std: float | tuple[float, float] = 0.2,
-        options: Mapping[str, Any] | None = None,
-        latent_dim: int | None = None,
-        objective: Objective | str | Mapping[str, Any] | None = None,
-        shape: Shape | tuple[int, int] | None = None,
-        range: tuple[float, float] | None = None,
-        epochs: int = 30,
-        batch: int = 32,
-        lr: float | None = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        super().__init__(
-            model,
-            options=options,
-            latent_dim=latent_dim,
-            objective=objective,
-            shape=shape,
-            range=range,
-            epochs=epochs,
-            batch=batch,
-            lr=lr,
-            random_state=random_state,
-        )
-        self.std = std
+    _: KW_ONLY
+    std: float | tuple[float, float] = 0.2
 
     def transform(self, X: Any) -> np.ndarray:
         """The rows as the model restores them."""
@@ -271,6 +235,7 @@ class DenoisingTransformer(OneToOneFeatureMixin, TransformerMixin, _Estimator):
         return tags
 
 
+@dataclass(eq=False, repr=False)
 class AutoencoderDetector(OutlierMixin, _Estimator):
     """Outliers: rows that an autoencoder trained on the others copies badly.
 
@@ -294,34 +259,8 @@ class AutoencoderDetector(OutlierMixin, _Estimator):
         random_state: Likewise.
     """
 
-    def __init__(
-        self,
-        model: Architecture = "MLP",
-        *,
-        contamination: float = 0.1,
-        options: Mapping[str, Any] | None = None,
-        latent_dim: int | None = None,
-        objective: Objective | str | Mapping[str, Any] | None = None,
-        shape: Shape | tuple[int, int] | None = None,
-        range: tuple[float, float] | None = None,
-        epochs: int = 30,
-        batch: int = 32,
-        lr: float | None = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        super().__init__(
-            model,
-            options=options,
-            latent_dim=latent_dim,
-            objective=objective,
-            shape=shape,
-            range=range,
-            epochs=epochs,
-            batch=batch,
-            lr=lr,
-            random_state=random_state,
-        )
-        self.contamination = contamination
+    _: KW_ONLY
+    contamination: float = 0.1
 
     def fit(self, X: Any, y: Any = None) -> "AutoencoderDetector":
         """Train the model on the rows of X, and find the offset; `y` is not used."""

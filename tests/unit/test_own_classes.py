@@ -4,7 +4,6 @@ import gc
 import json
 import sys
 import types
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from copyfold.catalogue import build, describe, find
 from copyfold.corruptions import Corruption
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective, Penalty
-from known import Strided
+from known import Pooled, Quartic, Squared, Strided
 
 
 class Tied(cf.Autoencoder):
@@ -52,24 +51,6 @@ class Rows(cf.Corruption):
         return lost
 
 
-class Cubes(cf.Fidelity):
-    """The cubed error; no dataclass, and no arguments."""
-
-    def __call__(self, model, z, x):
-        image = model.decode(z).float()
-        return (x - image).abs().pow(3).sum() / len(x), image
-
-
-@dataclass(frozen=True)
-class Square(cf.Penalty):
-    """The squared code."""
-
-    weight: float = 1.0
-
-    def __call__(self, model, x, z, q=None):
-        return self.weight * z.flatten(1).square().sum(1).mean()
-
-
 class Steps(cf.Schedule):
     """All or nothing."""
 
@@ -99,7 +80,7 @@ def photos():
     ],
 )
 def test_a_trained_user_model_is_loaded_exactly(make, photos, tmp_path):
-    objective = cf.Classical(Rows(3), Cubes(), (Square(0.5),))
+    objective = cf.Classical(Rows(3), Quartic(), (Squared(0.5),))
     model = make(photos.shape)
     run = cf.fit(model, objective, photos, run=tmp_path / "r", epochs=1, batch=8)
     loaded = cf.load(tmp_path / "r")
@@ -114,21 +95,6 @@ def test_a_trained_user_model_is_loaded_exactly(make, photos, tmp_path):
     assert describe(again) == describe(objective)
     run = cf.fit(loaded, objective, photos, run=tmp_path / "r", epochs=2, batch=8, resume=True)
     assert run.history[-1]["epoch"] == 2
-
-
-class Pooled(cf.Middle):
-    """A user's bottleneck."""
-
-    def __init__(self, latent_dim):
-        self.latent_dim = latent_dim
-
-    def squeeze(self, channels, height, width):
-        return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, self.latent_dim))
-
-    def expand(self, channels, height, width):
-        return nn.Sequential(
-            nn.Linear(self.latent_dim, channels * height * width), nn.Unflatten(1, (channels, height, width))
-        )
 
 
 def test_shared_weights_stay_shared_after_loading(tmp_path):
@@ -213,7 +179,7 @@ def test_a_class_is_known_when_it_is_defined():
     assert find(Corruption, "Rows") is Rows
     assert find(Corruption, f"{__name__}.Rows") is Rows
     assert find(Autoencoder, "elsewhere.Strided") is Strided
-    assert isinstance(build(Penalty, describe(Square(2.0))), Square)
+    assert isinstance(build(Penalty, describe(Squared(2.0))), Squared)
 
 
 def test_a_redefined_class_replaces_the_former_one(defined):
@@ -473,7 +439,7 @@ def test_a_misspelt_argument_of_fit_gets_a_suggestion(photos):
 
 def test_numpy_numbers_are_accepted():
     assert describe(Rows(np.int64(3))) == {"class_path": f"{__name__}.Rows", "init_args": {"every": 3}}
-    assert type(describe(Square(np.float32(0.5)))["init_args"]["weight"]) is float
+    assert type(describe(Squared(np.float32(0.5)))["init_args"]["weight"]) is float
 
 
 # ---------------------------------------------------------------- plug-ins

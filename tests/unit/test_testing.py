@@ -5,7 +5,6 @@ import inspect
 import random
 import re
 import threading
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
@@ -38,7 +37,7 @@ from copyfold.testing import (
     demands,
 )
 from copyfold.testing.demands import maps
-from known import Strided
+from known import Pooled, Quartic, Squared, Strided
 
 # ---------------------------------------------------------------- good classes
 
@@ -135,24 +134,6 @@ class Lines(cf.Corruption):
         return lost
 
 
-class Quartic(cf.Fidelity):
-    """The fourth power of the error."""
-
-    def __call__(self, model, z, x):
-        image = model.decode(z).float()
-        return (x - image).abs().pow(4).sum() / len(x), image
-
-
-@dataclass(frozen=True)
-class Squared(cf.Penalty):
-    """The squared code."""
-
-    weight: float = 1.0
-
-    def __call__(self, model, x, z, q=None):
-        return self.weight * flat(z).square().sum() / len(x)
-
-
 class Fading(cf.Sampler):
     """A walk with less noise at every step."""
 
@@ -221,21 +202,6 @@ class Rows(cf.Problem):
         return torch.stack((m / self.gain, torch.zeros_like(m)), 3).flatten(2, 3)
 
 
-class Flat(cf.Middle):
-    """One linear layer each way."""
-
-    def __init__(self, latent_dim=4):
-        self.latent_dim = latent_dim
-
-    def squeeze(self, channels, height, width):
-        return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, self.latent_dim))
-
-    def expand(self, channels, height, width):
-        return nn.Sequential(
-            nn.Linear(self.latent_dim, channels * height * width), nn.Unflatten(1, (channels, height, width))
-        )
-
-
 class Momentum(cf.Optimizer):
     """torch's SGD with momentum."""
 
@@ -250,7 +216,7 @@ GOOD = [
     *(partial(check_architecture, model()) for model in (Strided, Normed, Zeroed, Maps, Drawn)),
     partial(check_architecture, cf.Variational(Strided(), 3)),
     partial(check_architecture, Normed().eval(), Twice()),
-    partial(check_middle, Flat()),
+    partial(check_middle, Pooled()),
     partial(check_corruption, Lines()),
     partial(check_corruption, Lines(3), torch.rand(2, 1, 5, 7)),
     partial(check_fidelity, Quartic()),
@@ -524,17 +490,17 @@ class Forking(nn.Linear):
 
 
 def squeezing(function):
-    return faulty(Flat, squeeze=by("c h w", function))
+    return faulty(Pooled, squeeze=by("c h w", function))
 
 
 MIDDLES = {
     "no module": (squeezing(lambda: torch.relu), "squeeze returns a .*: expected a torch module"),
     "no code": (squeezing(lambda: nn.Flatten(0)), "squeeze maps 4x8x8x8 to a tensor of 2048: expected a tensor"),
     "other maps": (
-        faulty(Flat, expand=by("c", lambda c: nn.Linear(4, c))),
+        faulty(Pooled, expand=by("c", lambda c: nn.Linear(4, c))),
         "expand maps the code of 4x8x8x8 to 4x8",
     ),
-    "an error": (faulty(Flat, expand=by("c", lambda c: nn.Linear(5, c))), "squeeze and expand of 8x8x8 failed"),
+    "an error": (faulty(Pooled, expand=by("c", lambda c: nn.Linear(5, c))), "squeeze and expand of 8x8x8 failed"),
     "an idle layer": (
         squeezing(lambda c, h, w: nn.Sequential(nn.Flatten(), Forking(c * h * w, 4))),
         "Faulty: in a UNet: parameter encoder.squeeze.1.idle.weight",

@@ -17,7 +17,8 @@ from copyfold.cli._classes import columns, written
 from copyfold.cli.train import Architecture, empty, wraps
 from copyfold.data.reading.sizes import Size, sides
 from copyfold.errors import UsageError
-from copyfold.models.base import Autoencoder, check_reloadable
+from copyfold.models.base import Autoencoder
+from copyfold.models.checks import check_reloadable
 from copyfold.models.conv import Conv
 from copyfold.models.outline import Stage, outline
 from copyfold.models.variational import Variational

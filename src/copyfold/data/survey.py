@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from copyfold.types import Progress
 
 if TYPE_CHECKING:
     from PIL import Image
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 Span = tuple[int, int, int]
 """Smallest, median and largest."""
@@ -177,22 +180,15 @@ def survey(
     are.
     """
     with recognise(source, layout, column) as opened:
-        listing = opened.listing()
-        values = Seen()
+        listing, values = opened.listing(), Seen()
         seen = list(_look(opened, len(listing.names), values, progress))
         readable = [one for one in seen if isinstance(one, _Seen)]
+        bad = {row: one for row, one in enumerate(seen) if isinstance(one, str)}
         good = [one.header for one in readable]
         aim = Aim.of([(header.height, header.width) for header in good])
-        digests: dict[bytes, list[int]] = {}
-        bits: dict[int, list[tuple[float, float]]] = {}
-        for row, one in enumerate(seen):
-            if isinstance(one, _Seen):
-                digests.setdefault(one.digest, []).append(row)
-                if one.bits:
-                    bits.setdefault(one.bits, []).append(one.span)
-        unreadable = [(name, one) for name, one in zip(listing.names, seen, strict=True) if isinstance(one, str)]
+        digests = _grouped((one.digest, row) for row, one in enumerate(seen) if isinstance(one, _Seen))
+        bits = _grouped((one.bits, one.span) for one in readable if one.bits)
         choice = choose(listing, None, 0)
-        bad = {row for row, one in enumerate(seen) if isinstance(one, str)}
         drawn = choice.said(bad)[:1] if choice.drawn is not None and good else ()
         problem = _problem(opened, readable, values) if good else ""
         needed = values.needed or values.deep
@@ -219,7 +215,7 @@ def survey(
             ),
             distinct=len(digests),
             leaked=_leaked(digests.values(), choice),
-            unreadable=tuple(unreadable),
+            unreadable=tuple((listing.names[row], reason) for row, reason in bad.items()),
             unread=str(opened.unread or ""),
             notes=(
                 *drawn,
@@ -229,7 +225,7 @@ def survey(
                 *(["some of the pixel values are missing (NaN)"] if missing and not values.missing else []),
                 *values.notes(),
             ),
-            command=_command(source, layout, column, needed, missing, bool(unreadable)) if usable else "",
+            command=_command(source, layout, column, needed, missing, bool(bad)) if usable else "",
             problem=problem,
             hints=_hints(good, bits, values, size) if usable else (),
             animated=sum(header.animated for header in good),
@@ -365,6 +361,14 @@ def _unseen(listing: Listing, train: np.ndarray) -> tuple[str, ...]:
     everything = _classes(listing, range(len(listing.names))) or {}
     trained = _classes(listing, train.tolist()) or {}
     return tuple(name for name, count in everything.items() if count and not trained[name])
+
+
+def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """The values of every key, in their order."""
+    found: dict[K, list[V]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def _span(values: list[int]) -> Span:

@@ -11,7 +11,8 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Normal
 
 from copyfold.errors import UsageError
-from copyfold.models.base import Autoencoder, Summary, called, maps, shown, tried
+from copyfold.models.base import Autoencoder, Summary, maps
+from copyfold.models.checks import called, shown, tried
 from copyfold.types import Code, Images, Shape
 
 __all__ = ["adopt"]

@@ -16,6 +16,8 @@ Norm: TypeAlias = Literal["batch", "group", "instance", "layer", "none"]
 MapNorm: TypeAlias = Literal["batch", "group", "layer", "instance", "none"]
 Activation: TypeAlias = Literal["identity", "relu", "gelu", "selu", "silu", "tanh", "sigmoid"]
 
+PHASES = 64  # neighbouring output pixels whose fields are compared: all phases of strides whose product is 64
+
 
 class BatchNorm(nn.Module):
     r"""Batch normalisation whose statistics are chosen by a field, not by train() and eval().
@@ -213,7 +215,7 @@ def down(inputs: int, outputs: int, norm_kind: str, pool: int = 2) -> nn.Sequent
     return nn.Sequential(OrderedDict(pool=nn.MaxPool2d(pool), conv=double_conv(inputs, outputs, norm_kind)))
 
 
-def receptive_field(modules: Iterable[nn.Module], output_side: int = 64) -> int | None:
+def receptive_field(modules: Iterable[nn.Module]) -> int | None:
     """How many input pixels, along one axis, can change one output pixel; None means all of them.
 
     `modules` are in the order of the forward pass. Goes from the output back to the input with the interval
@@ -225,7 +227,7 @@ def receptive_field(modules: Iterable[nn.Module], output_side: int = 64) -> int 
     if any(isinstance(module, nn.Linear | SeesAll) for module in modules):
         return None
     spans = []
-    for position in range(1024, 1024 + output_side):
+    for position in range(1024, 1024 + PHASES):
         low = high = position
         for layer in reversed(layers):
             low, high = _reaches(layer, low, high)

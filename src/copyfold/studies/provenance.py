@@ -25,6 +25,7 @@ INSTRUMENT = (
     "base",
     "budget",
     "datasets",
+    "finding_page",
     "kept",
     "pages",
     "provenance",

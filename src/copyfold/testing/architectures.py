@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from copyfold import catalogue
-from copyfold.models.base import Autoencoder, check_reloadable, load
+from copyfold.models.base import Autoencoder, load
 from copyfold.models.blocks import BatchNorm, receptive_field
+from copyfold.models.checks import check_reloadable
 from copyfold.objectives.base import Classical, Objective
 from copyfold.testing.demands import (
     attempt,

@@ -9,7 +9,8 @@ import torch
 from copyfold import catalogue, runs
 from copyfold.data import Photos, Stream
 from copyfold.errors import DataError, UsageError, of_model, option
-from copyfold.models.base import Autoencoder, check_reloadable
+from copyfold.models.base import Autoencoder
+from copyfold.models.checks import check_reloadable
 from copyfold.objectives.base import Objective
 from copyfold.training.plan import Plan
 from copyfold.training.solving import check_solvable

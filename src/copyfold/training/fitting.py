@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -41,6 +41,9 @@ from copyfold.training.solving import solve
 from copyfold.training.state import TrainState
 from copyfold.training.stopping import Clock, Signals, Stopped
 from copyfold.types import Progress
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger("copyfold")
 
@@ -185,14 +188,7 @@ def _train(
         if memory == torch.channels_last:
             _tell("memory layout: channels last, the faster one for this model on this device")
         model.to(device=fabric.device, memory_format=memory).train()  # type: ignore[call-overload]
-        average = MovingAverage(model, plan.average) if plan.average is not None else None
-        stopping = EarlyStopping(plan.patience) if plan.patience is not None else None
-        state = TrainState(model, optimizer_of(model, plan), clock, average, stopping)
-        if kept is not None:
-            check_state(run, kept, model, plan)
-            state.load_state_dict(kept, fabric)
-            if kept["precision"]:  # the scale of the loss, of a training in float16
-                fabric.strategy.precision.load_state_dict(kept["precision"])
+        state = _begun(run, model, plan, clock, fabric, kept)
         kept = None  # as large as three models
         if first:  # nothing of a run is overwritten before all that it is resumed from has been checked
             describe(run, model, objective, photos, images, plan, log)
@@ -213,6 +209,21 @@ def _train(
     if first:
         close(run, plan, objective, photos, state, metrics)
     return clock.signum
+
+
+def _begun(
+    run: runs.Run, model: Autoencoder, plan: Plan, clock: Clock, fabric: "Fabric", kept: dict[str, Any] | None
+) -> TrainState:
+    """The state that training begins with: a new one, or that of the checkpoint `kept`."""
+    average = MovingAverage(model, plan.average) if plan.average is not None else None
+    stopping = EarlyStopping(plan.patience) if plan.patience is not None else None
+    state = TrainState(model, optimizer_of(model, plan), clock, average, stopping)
+    if kept is not None:
+        check_state(run, kept, model, plan)
+        state.load_state_dict(kept, fabric)
+        if kept["precision"]:  # the scale of the loss, of a training in float16
+            fabric.strategy.precision.load_state_dict(kept["precision"])
+    return state
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from copyfold.studies import pages
+from copyfold.studies import finding_page, pages
 from copyfold.studies.base import PARTLY, Above, Below, Copying, Estimate, Finding, Regime, Study, Verdict
 
 
@@ -50,16 +50,18 @@ def test_a_page_says_why_there_is_no_verdict(verdict, share, error, said):
         "thresholds": {"share": "> 0.5", "error": "< 1"},
         "budget": {"seeds": 3},
     }
-    assert pages._meaning(Made(), found).endswith(said)
+    assert finding_page.meaning(Made(), found).endswith(said)
     small = found | {"decides": False, "verdict": "UNDECIDED"}
-    assert pages._meaning(Made(), small) == "This budget is too small to decide."
+    assert finding_page.meaning(Made(), small) == "This budget is too small to decide."
 
 
 @pytest.mark.parametrize(
     ("high", "said"), [(0.9, []), (1.1, ["It is still under way."]), (9, ["It is still under way."])]
 )
 def test_a_page_says_which_control_failed(high, said):
-    told = pages._unfair(Made(), {"verdict": "UNDECIDED", "numbers": {"ended": Estimate(0.8, 0.7, high, 9)}})
+    told = finding_page._unfair(
+        Made(), {"verdict": "UNDECIDED", "numbers": {"ended": Estimate(0.8, 0.7, high, 9)}}
+    )
     assert [sentence.split(". ", 1)[1] for sentence in told] == said
     assert all(f"ended 0.8 [0.7, {high}], not < 1" in sentence for sentence in told)
 
@@ -106,13 +108,13 @@ class Asking(Made):
 
 
 def copying(left):
-    seen = {name: Estimate(left, left, left, 3) for name in (*pages.BESIDE, *pages.BESIDE.values())}
+    seen = {name: Estimate(left, left, left, 3) for name in (*finding_page.BESIDE, *finding_page.BESIDE.values())}
     return {"U-Net": Copying(seen, seen, {"held out": 0.0, "training": 0.0}, 240.0, 8192, 2500, 30.5)}
 
 
 def test_a_page_begins_with_three_sentences_and_shows_how_well_networks_copy(tmp_path):
     found = finding("HOLDS", FINE, copying=copying(0.018))
-    page = pages._page(Asking(), found, tmp_path, "here", "UNDECIDED")
+    page = finding_page.page(Asking(), found, tmp_path, "here", "UNDECIDED")
     three = "**Asked:** Is it so?\n\n**Came out: HOLDS.** It was so.\n\n**What to do:** Use it."
     assert page.startswith(f"# A claim.\n\n{three}\n\n*With all deciding numbers of all claims")
     assert "(Holm's rule): UNDECIDED.*" in page
@@ -126,7 +128,7 @@ def test_a_page_begins_with_three_sentences_and_shows_how_well_networks_copy(tmp
 
 def test_a_page_out_of_its_regime_says_nothing_else(tmp_path):
     found = finding("NOT IN REGIME", FINE, copying=copying(0.05))
-    page = pages._page(Asking(), found, tmp_path, "here", "NOT IN REGIME")
+    page = finding_page.page(Asking(), found, tmp_path, "here", "NOT IN REGIME")
     assert "**Came out: NOT IN REGIME.**\n" in page
     assert "U-Net leaves 0.05 [0.05, 0.05], not <= 0.02, held out. Train them longer." in page
     assert not [word for word in ("It was so", "## Numbers", "one.png", "**share**") if word in page]
@@ -159,8 +161,8 @@ RESULTS = Path(__file__).parents[3] / "results" / "cpu"
 @pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/")), ids=lambda folder: folder.name)
 def test_every_committed_finding_can_be_read(folder):
     found = pages.runner.read(folder)
-    assert pages._outcomes(found).keys() == found["thresholds"].keys()
-    assert found["verdict"] in ({*Verdict} if "instrument" in found else {*pages.OLD, "HOLDS", "UNDECIDED"})
+    assert finding_page.outcomes(found).keys() == found["thresholds"].keys()
+    assert found["verdict"] in ({*Verdict} if "instrument" in found else {*finding_page.OLD, "HOLDS", "UNDECIDED"})
 
 
 def test_a_finding_of_the_old_instrument_keeps_its_verdict_and_is_marked(tmp_path):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from copyfold.claims.attention import SECTION
-from copyfold.probes.base import Reading
 from copyfold.studies import statistics
 from copyfold.studies.base import Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
@@ -79,18 +78,8 @@ class DotProductLessAccurate(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Compare both kinds at four layers."""
-        found = {
-            kind: lab.by_seed(
-                lambda seed, name=name: reps.picked(reps.measured(lab, name, seed), PARTS), name.replace(" ", "-")
-            )
-            for kind, name in KINDS.items()
-        }
-        both = [
-            Reading(
-                {f"{kind}: {k}": v for kind, of in zip(KINDS, each, strict=True) for k, v in of.numbers.items()}
-            )
-            for each in zip(*found.values(), strict=True)
-        ]
+        found = {kind: reps.by_seed(lab, name, PARTS, reps.dashed(name)) for kind, name in KINDS.items()}
+        both = reps.together(found)
         at = f"{TRAINED}; {OUTPUT}"
         numbers = {
             f"representation error dot over linear{words}": reps.ratio(

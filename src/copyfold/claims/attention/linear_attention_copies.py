@@ -73,7 +73,7 @@ class LinearAttentionCopies(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Represent and denoise."""
-        found = lab.by_seed(lambda seed: reps.picked(reps.measured(lab, LINEAR, seed), PARTS))
+        found = reps.by_seed(lab, LINEAR, PARTS)
         reference = f"found reference; {TRAINED}; {OUTPUT}"
         numbers = {
             "representation over reference noise": reps.ratio(

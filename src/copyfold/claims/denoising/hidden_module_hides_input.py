@@ -125,24 +125,20 @@ class HiddenModuleHidesInput(Study):
                 numbers[f"error over doing nothing, {called}"] = statistics.ratio(errors, nothing)
                 numbers[f"noise passed, {called}"] = statistics.mean(reps.of(found, f"{kind}: passed; {who}"))
         numbers["error over doing nothing"] = numbers["error over doing nothing, hidden"]
-        for kind in KINDS:
-            own = [_of_kind(r, kind) for r in found]
-            numbers |= reps.summary(own, {f"{kind} {NAMES[layer]}": f"{TRAINED}; {layer}" for layer in STAGES})
+        own = {kind: [_of_kind(r, kind) for r in found] for kind in KINDS}
+        for kind, of in own.items():
+            numbers |= reps.summary(of, {f"{kind} {NAMES[layer]}": f"{TRAINED}; {layer}" for layer in STAGES})
         lines = {kind: [numbers[f"error near the image, {kind} {NAMES[s]}"] for s in STAGES] for kind in KINDS}
         images = found[0].images
         copies = {name: images[name] for name in ("images", "with noise")}
         copies |= {f"{kind}: {what}": images[f"{kind}: {what}"] for what in ("copy", "restored") for kind in KINDS}
-        seen = {"images": images["images"]} | {
-            f"{kind}, {words}": images[f"{kind}: {way}; {TRAINED}; {OUTPUT}"]
-            for way, words in (("found", "found"), ("near", "near the image"))
-            for kind in KINDS
-        }
+        seen = {kind: of[0].images for kind, of in own.items()}
         return Finding(
             numbers,
             {
                 "layers": reps.along(lines, list(NAMES.values()), "distance per value, in units of the range"),
                 "copies": first_images(copies),
-                "representations": first_images(seen),
+                "representations": reps.beside(images["images"], seen, f"{TRAINED}; {OUTPUT}"),
             },
             copying=qualities(found),
             came_out=f"With the module an image with the same output is "
@@ -176,7 +172,7 @@ def _look(lab: Lab, seed: int) -> Reading:
 
 
 def _of_kind(reading: Reading, kind: str) -> Reading:
-    """The numbers of one network, called as they were measured."""
-    return Reading(
-        {name.removeprefix(f"{kind}: "): v for name, v in reading.numbers.items() if name.startswith(f"{kind}: ")}
-    )
+    """The numbers and images of one network, called as they were measured."""
+    start = f"{kind}: "
+    both = (reading.numbers, reading.images)
+    return Reading(*({n.removeprefix(start): v for n, v in of.items() if n.startswith(start)} for of in both))

@@ -78,7 +78,7 @@ class TrainingCleansRepresentation(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Compare both states at four layers."""
-        found = lab.by_seed(lambda seed: reps.picked(reps.measured(lab, U_NET, seed), STAGES))
+        found = reps.by_seed(lab, U_NET, STAGES)
         where = {
             f"{state} {NAMES[layer]}": f"{state}; {layer}" for state in (TRAINED, UNTRAINED) for layer in STAGES
         }

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from copyfold.claims.normalisation import NOISES, SECTION
 from copyfold.corruptions import Blur
+from copyfold.data import Photos
 from copyfold.measures import mse, noise_level
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Reading
@@ -88,20 +89,7 @@ class NoNormNoNoise(Study):
         x = lab.images(photos)
         blurred = scaled_blur(photos.shape[2])(x)
 
-        def look(seed: int) -> Reading:
-            mixed = NOISES["mix"](x, lab.rng(seed, "mix"))
-            numbers = {"noise mixed": noise_level(mixed), "gap mixed": statistics_gap(mixed, x)}
-            numbers["error mixed"] = mse(mixed, x)
-            images = {"mixed with noise": mixed}
-            for label, kind in KINDS.items():
-                model = copier(lab, unet(lab, depth=2, norm=kind), photos, seed, minutes=MINUTES)
-                of, outputs = _restored(lab, model, x, mixed, blurred, seed)
-                numbers |= {f"{what} {label}": value for what, value in of.items()}
-                images |= {f"{what} {label}": y for what, y in outputs.items()}
-                numbers |= copying(lab, label, model, photos)
-            return Reading(numbers, {name: y[:SHOWN] for name, y in images.items()})
-
-        found = lab.by_seed(look)
+        found = lab.by_seed(lambda seed: _look(lab, photos, x, blurred, seed))
 
         def of(what: str) -> list[Tensor]:
             return [r.numbers[what] for r in found]
@@ -146,6 +134,21 @@ class NoNormNoNoise(Study):
                 "blur": "Photographs, the same blurred, and what each network makes of these",
             },
         )
+
+
+def _look(lab: Lab, photos: Photos, x: Images, blurred: Images, seed: int) -> Reading:
+    """One seed: what every network makes of mixed and of blurred images."""
+    mixed = NOISES["mix"](x, lab.rng(seed, "mix"))
+    numbers = {"noise mixed": noise_level(mixed), "gap mixed": statistics_gap(mixed, x)}
+    numbers["error mixed"] = mse(mixed, x)
+    images = {"mixed with noise": mixed}
+    for label, kind in KINDS.items():
+        model = copier(lab, unet(lab, depth=2, norm=kind), photos, seed, minutes=MINUTES)
+        of, outputs = _restored(lab, model, x, mixed, blurred, seed)
+        numbers |= {f"{what} {label}": value for what, value in of.items()}
+        images |= {f"{what} {label}": y for what, y in outputs.items()}
+        numbers |= copying(lab, label, model, photos)
+    return Reading(numbers, {name: y[:SHOWN] for name, y in images.items()})
 
 
 def _restored(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from copyfold.claims.normalisation import SECTION
-from copyfold.probes.base import Reading
 from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
@@ -86,19 +85,8 @@ class NormNotNeededToSee(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Compare both networks at four layers."""
-        found = {
-            kind: lab.by_seed(
-                lambda seed, name=name: reps.picked(reps.measured(lab, name, seed), STAGES),
-                name.lower().replace(" ", "-"),
-            )
-            for kind, name in KINDS.items()
-        }
-        both = [
-            Reading(
-                {f"{kind}: {k}": v for kind, of in zip(KINDS, each, strict=True) for k, v in of.numbers.items()}
-            )
-            for each in zip(*found.values(), strict=True)
-        ]
+        found = {kind: reps.by_seed(lab, name, STAGES, reps.dashed(name)) for kind, name in KINDS.items()}
+        both = reps.together(found)
         numbers = {
             f"representation error without norm over batch norm{words}": reps.ratio(
                 both,

@@ -24,7 +24,7 @@ from copyfold.studies.toolkit.training import copier
 from copyfold.types import Images
 
 FITTED = 512  # training images whose brightness and contrast are taken
-RUNNING, BATCH, SMALL = WAYS  # running statistics, those of batches of 64, of 16
+RUNNING, BATCH, _ = WAYS  # running statistics, those of batches of 64, of 16
 EXACT = "exact correction and running"
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from copyfold import pictures
 from copyfold.claims.notes import BOTTLENECK
+from copyfold.data import Photos
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP, Linear
@@ -86,28 +87,7 @@ class LinearIsPCA(Study):
         everything = lab.images(photos, "train", len(photos))
         exact = pca(everything, CODE)
         lines = principal_variances(exact, everything)
-        linear = partial(Linear, latent_dim=exact.latent_dim)
-        perceptron = partial(MLP, hidden=[100], latent_dim=exact.latent_dim)
-        train = partial(learned, lab, photos=photos, epochs=LONG, schedule="cosine", precision="32")
-
-        def look(seed: int) -> Reading:
-            ours = train(make=linear, seed=seed, lr=1e-2)  # smaller steps leave out one component or another
-            nonlinear, first = train(make=perceptron, seed=seed), lab.untrained(linear, photos, seed)
-            numbers = {
-                "error, training": mse(output(ours, seen), seen),
-                "error": mse(output(ours, x), x),
-                "nonlinear error": mse(output(nonlinear, x), x),
-                "from the projection": torch.tensor(_from_projection(ours, exact)),
-            }
-            for state, model in {"": ours, ", untrained": first}.items():
-                numbers[f"cosines{state}"] = shared(model, exact)
-                numbers[f"variance missed{state}"] = missed(model, exact, lines)
-            for name, model in {"linear": ours, "perceptron": nonlinear}.items():
-                numbers |= copying(lab, name, model, photos)
-            images = {"linear": output(ours, x)[:SHOWN], "nonlinear": output(nonlinear, x)[:SHOWN]}
-            return Reading(numbers, images)
-
-        found = lab.by_seed(look)
+        found = lab.by_seed(lambda seed: _look(lab, photos, exact, lines, seed))
 
         def of(what: str) -> list[Tensor]:
             return [r.numbers[what] for r in found]
@@ -157,6 +137,29 @@ class LinearIsPCA(Study):
 
 
 STATES = {"trained": "", "untrained": ", untrained"}
+
+
+def _look(lab: Lab, photos: Photos, exact: Linear, lines: Tensor, seed: int) -> Reading:
+    """One seed's two networks: their errors, and the linear one's space, before and after training."""
+    x, seen = lab.images(photos), lab.images(photos, "train")
+    linear = partial(Linear, latent_dim=exact.latent_dim)
+    perceptron = partial(MLP, hidden=[100], latent_dim=exact.latent_dim)
+    train = partial(learned, lab, photos=photos, epochs=LONG, schedule="cosine", precision="32")
+    ours = train(make=linear, seed=seed, lr=1e-2)  # smaller steps leave out one component or another
+    nonlinear, first = train(make=perceptron, seed=seed), lab.untrained(linear, photos, seed)
+    numbers = {
+        "error, training": mse(output(ours, seen), seen),
+        "error": mse(output(ours, x), x),
+        "nonlinear error": mse(output(nonlinear, x), x),
+        "from the projection": torch.tensor(_from_projection(ours, exact)),
+    }
+    for state, model in {"": ours, ", untrained": first}.items():
+        numbers[f"cosines{state}"] = shared(model, exact)
+        numbers[f"variance missed{state}"] = missed(model, exact, lines)
+    for name, model in {"linear": ours, "perceptron": nonlinear}.items():
+        numbers |= copying(lab, name, model, photos)
+    images = {"linear": output(ours, x)[:SHOWN], "nonlinear": output(nonlinear, x)[:SHOWN]}
+    return Reading(numbers, images)
 
 
 def principal_variances(exact: Linear, images: Images) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from copyfold import pictures
 from copyfold.claims.representation import SECTION, SHARES
 from copyfold.corruptions import noise_like, uniform_like
+from copyfold.data import Photos
 from copyfold.measures import flatness, kurtosis, normality
 from copyfold.models.base import Autoencoder
 from copyfold.models.dense import MLP
@@ -94,33 +95,7 @@ class LooksGaussian(Study):
         """Represent photographs by random layers and networks, and measure the noise."""
         photos = lab.photos("landscapes")
         x = lab.images(photos)
-        few = max(SHOWN, len(x) // 8)
-        starts = _starts(x, lab.rng(0, "starts"))
-
-        def look(seed: int) -> Reading:
-            layer, network = random_layer(lab, photos, NARROW, seed), lab.untrained(narrowing, photos, seed)
-            numbers: dict[str, Tensor] = {}
-            images: dict[str, Images] = {}
-            for start in CASES[LAYER]:
-                a = represented(layer.weight, x, starts[start])
-                numbers |= _anatomy(f"{LAYER}, {start} start", a, x, starts[start])
-                images[f"m = n / 16, {start} start"] = a[:SHOWN]
-            for start in CASES[NETWORK]:
-                first = starts[start][:few]
-                a, answer = _by_code(network, x[:few], first)
-                name = f"{NETWORK}, {start} start"
-                numbers |= {
-                    what: value.where(answer, math.nan)
-                    for what, value in _anatomy(name, a, x[:few], first).items()
-                }
-                numbers[f"answers, {name}"] = answer.float()
-                images[f"untrained perceptron, {start} start"] = a[:SHOWN]
-            for share in SHARES:
-                a = represented(random_layer(lab, photos, share, seed).weight, x, starts["constant"])
-                numbers |= {f"a_g, {share:g}": normality(a), f"error, {share:g}": normality(a - x)}
-            return Reading(numbers, images)
-
-        found = lab.by_seed(look)
+        found = lab.by_seed(lambda seed: _look(lab, photos, x, seed))
 
         def of(what: str) -> list[Tensor]:
             return [r.numbers[what] for r in found]
@@ -165,6 +140,31 @@ def narrowing(shape: Shape) -> MLP:
     """A perceptron whose code has a sixteenth of the image's numbers."""
     n = prod(shape)
     return MLP(shape, [n // 2, n // 4], n // 16, activation="gelu", code_activation="gelu")
+
+
+def _look(lab: Lab, photos: Photos, x: Images, seed: int) -> Reading:
+    """One seed: what a random layer and an untrained network represent, and how noisy that is."""
+    few, starts = max(SHOWN, len(x) // 8), _starts(x, lab.rng(0, "starts"))
+    layer, network = random_layer(lab, photos, NARROW, seed), lab.untrained(narrowing, photos, seed)
+    numbers: dict[str, Tensor] = {}
+    images: dict[str, Images] = {}
+    for start in CASES[LAYER]:
+        a = represented(layer.weight, x, starts[start])
+        numbers |= _anatomy(f"{LAYER}, {start} start", a, x, starts[start])
+        images[f"m = n / 16, {start} start"] = a[:SHOWN]
+    for start in CASES[NETWORK]:
+        first = starts[start][:few]
+        a, answer = _by_code(network, x[:few], first)
+        name = f"{NETWORK}, {start} start"
+        numbers |= {
+            what: value.where(answer, math.nan) for what, value in _anatomy(name, a, x[:few], first).items()
+        }
+        numbers[f"answers, {name}"] = answer.float()
+        images[f"untrained perceptron, {start} start"] = a[:SHOWN]
+    for share in SHARES:
+        a = represented(random_layer(lab, photos, share, seed).weight, x, starts["constant"])
+        numbers |= {f"a_g, {share:g}": normality(a), f"error, {share:g}": normality(a - x)}
+    return Reading(numbers, images)
 
 
 def _by_code(model: Autoencoder, x: Images, start: Images) -> tuple[Images, Tensor]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from copyfold.probes.base import Reading
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
@@ -88,19 +87,8 @@ class NarrowingInjects(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Compare layers that narrow with others, before training and after it."""
-        found = {
-            name: lab.by_seed(
-                lambda seed, name=name: reps.picked(reps.measured(lab, name, seed), LAYERS[name]),
-                name.lower().replace(" ", "-"),
-            )
-            for name in LAYERS
-        }
-        both = [
-            Reading(
-                {f"{name}: {k}": v for name, r in zip(LAYERS, each, strict=True) for k, v in r.numbers.items()}
-            )
-            for each in zip(*found.values(), strict=True)
-        ]
+        found = {name: reps.by_seed(lab, name, LAYERS[name], reps.dashed(name)) for name in LAYERS}
+        both = reps.together(found)
 
         def noise(name: str, state: str, layer: str = "") -> str:
             return f"{name}: near noise; {state}; {layer or CODES[name]}"

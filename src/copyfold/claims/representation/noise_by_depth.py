@@ -99,9 +99,7 @@ class NoiseByDepth(Study):
         """Compare four layers of every network before training and after it."""
         found = {VIT: lab.by_seed(lambda seed: transformer(lab, seed), "vit")}
         for name in (HALVING, U_NET):
-            found[name] = lab.by_seed(
-                lambda seed, name=name: reps.picked(reps.measured(lab, name, seed), LAYERS[name]), SHORT[name]
-            )
+            found[name] = reps.by_seed(lab, name, LAYERS[name], SHORT[name])
         numbers, lines, looks = {}, {}, {}
         for name, of in found.items():
             first, deepest = LAYERS[name][0], LAYERS[name][-1]

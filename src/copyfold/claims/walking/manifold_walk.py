@@ -94,21 +94,7 @@ class ManifoldWalk(Study):
         photos = walks.sizes(lab)[MANY]
         x = walks.starting(lab, photos)["training"]
 
-        def look(seed: int) -> Reading:
-            kept = _picked(walks.walks(lab, MANY, seed))
-            model = walks.networks(lab, photos, seed)[NAME].model
-            sets, spread = _sets(lab, model, photos, x, seed)
-            known = lab.images(photos, "train", len(photos))
-            numbers = kept.numbers | {"noise over the spread of the codes": torch.tensor(EPSILON / spread)}
-            for name, images in sets.items():
-                numbers[f"nearest; {name}"] = neighbours(images, known)[0][:, 0]
-                distance = mean(levels(images, known, lab.rng(seed, "patches")))
-                numbers[f"patches; {name}"] = torch.tensor(distance)
-            shown = {name: images[:SHOWN] for name, images in sets.items()}
-            nearest = known[neighbours(sets["walk"][:SHOWN], known)[1][:, 0]]
-            return Reading(numbers, kept.images | shown | {"nearest training photograph": nearest})
-
-        found = lab.by_seed(look)
+        found = lab.by_seed(lambda seed: _look(lab, photos, x, seed))
         names = [name.removeprefix("patches; ") for name in found[0].numbers if name.startswith("patches; ")]
         patches = {name: [r.numbers[f"patches; {name}"].item() for r in found] for name in names}
         usual = [mse(x, x.mean(0).expand_as(x)).cpu()] * len(found)
@@ -187,6 +173,22 @@ class ManifoldWalk(Study):
                 ylim=(0, 1.02),
             ),
         }  # fmt: skip
+
+
+def _look(lab: Lab, photos: Photos, x: Images, seed: int) -> Reading:
+    """One seed: the walks, what they are compared with, and how far all of it is from training images."""
+    kept = _picked(walks.walks(lab, MANY, seed))
+    model = walks.networks(lab, photos, seed)[NAME].model
+    sets, spread = _sets(lab, model, photos, x, seed)
+    known = lab.images(photos, "train", len(photos))
+    numbers = kept.numbers | {"noise over the spread of the codes": torch.tensor(EPSILON / spread)}
+    for name, images in sets.items():
+        numbers[f"nearest; {name}"] = neighbours(images, known)[0][:, 0]
+        distance = mean(levels(images, known, lab.rng(seed, "patches")))
+        numbers[f"patches; {name}"] = torch.tensor(distance)
+    shown = {name: images[:SHOWN] for name, images in sets.items()}
+    nearest = known[neighbours(sets["walk"][:SHOWN], known)[1][:, 0]]
+    return Reading(numbers, kept.images | shown | {"nearest training photograph": nearest})
 
 
 def _picked(reading: Reading) -> Reading:

@@ -1,6 +1,5 @@
 """Images in the rows of tables: local parquet and arrow files, read by pyarrow, and data sets on the Hub."""
 
-import os
 from bisect import bisect_right
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 PARQUET = frozenset({".parquet"})
 ARROW = frozenset({".arrow"})
-SAVED = frozenset({"dataset_info.json", "dataset_dict.json", "state.json"})
-"""Files by which a folder is known for one of `save_to_disk`."""
-
 CACHED = ("cache-", "tmp", "indices")
 """How arrow files begin in which `datasets` keeps what it computed: they are no part of the set."""
 
@@ -299,8 +295,3 @@ def _configurations(readme: Path) -> list[str]:
         return [str(config.get("config_name")) for config in front["configs"] if isinstance(config, dict)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         return []
-
-
-def is_saved(root: Path, names: Iterable[str]) -> bool:
-    """Whether a folder is one of `save_to_disk`."""
-    return any(os.path.exists(root / name) for name in SAVED) and any(name.endswith(".arrow") for name in names)

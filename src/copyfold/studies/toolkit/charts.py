@@ -35,6 +35,6 @@ def curves(
     return pictures.curves(series, xlabel, ylabel, bands=bands, logx=logx, logy=logy, ylim=ylim)
 
 
-def first_images(rows: Mapping[str, Images], captions: Mapping[str, str] | None = None) -> Any:
+def first_images(rows: Mapping[str, Images]) -> Any:
     """A figure of the first few images of every row."""
-    return pictures.comparison({name: images[:SHOWN] for name, images in rows.items()}, captions)
+    return pictures.comparison({name: images[:SHOWN] for name, images in rows.items()})

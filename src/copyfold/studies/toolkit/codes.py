@@ -13,6 +13,7 @@ from copyfold.models.base import Autoencoder, flat
 from copyfold.models.dense import Linear
 from copyfold.probes.latent import Latent, agreement
 from copyfold.studies.lab import Lab
+from copyfold.studies.toolkit.networks import projection
 from copyfold.types import Images
 
 NEAREST = 10  # codes whose neighbours are compared by class
@@ -26,9 +27,7 @@ def pca(images: Images, latent_dim: int) -> Linear:
     found = PCA(min(latent_dim, *rows.shape), svd_solver="covariance_eigh").fit(rows)
     directions, mean = (torch.from_numpy(a).to(images) for a in (found.components_, found.mean_))
     c, h, w = images.shape[1:]
-    model = Linear((c, h, w), len(directions)).to(images.device).eval()
-    model.project(directions, mean)
-    return model
+    return projection((c, h, w), directions, mean).to(images.device)
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ from copyfold.measures import mse, sharpness
 from copyfold.models.adoption import adopt
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import BatchNorm
-from copyfold.models.dense import MLP, Linear
+from copyfold.models.dense import MLP
 from copyfold.models.unet import UNet
 from copyfold.probes.base import Reading
 from copyfold.probes.baselines import frequency_filter, linear_filter
@@ -39,7 +39,7 @@ from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import MARK, copying
 from copyfold.studies.toolkit.denoising import FITTED, mean_image
-from copyfold.studies.toolkit.networks import WAYS, restored, with_running_averages
+from copyfold.studies.toolkit.networks import WAYS, projection, restored, with_running_averages
 from copyfold.studies.toolkit.training import on_the_way
 from copyfold.types import Images, Shape
 
@@ -378,9 +378,7 @@ def _pca_that_leaves(lab: Lab, photos: Photos, error: float) -> tuple[Autoencode
     of = _components(lab, photos)
     enough = (of.errors <= 1.0001 * error).nonzero().flatten()  # rounding shall not cost a component
     count = max(1, int(enough[0])) if len(enough) else len(of.directions)
-    model = Linear(photos.shape, count)
-    model.project(of.directions[:count], of.mean)
-    return model.to(lab.device).eval(), count
+    return projection(photos.shape, of.directions[:count], of.mean).to(lab.device), count
 
 
 def _beside(lab: Lab, photos: Photos, seed: int) -> Reading:

@@ -8,16 +8,16 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import BatchNorm
-from copyfold.models.dense import MLP
+from copyfold.models.dense import MLP, Linear
 from copyfold.models.unet import UNet
 from copyfold.probes.base import Probe, Reading, still
 from copyfold.samplers.base import parts
 from copyfold.studies.lab import Lab, Make
-from copyfold.types import Images, Shape, Statistics
+from copyfold.types import Float, Images, Shape, Statistics
 
 BATCH = 16
 """Images that share their statistics, as in training: a few, so that their noise is an error of its own."""
@@ -35,9 +35,6 @@ WAYS: dict[str, tuple[Statistics, int]] = {
 WIDE = 3e-4
 """The learning rate of layers of thousands of units; with 1e-3 they diverge at the start."""
 
-FULLY_CONNECTED = {"batch": 64, "lr": WIDE}
-"""How the overcomplete network is trained in every claim, so that claims share the trained model."""
-
 
 def overcomplete(lab: Lab) -> Make:
     """The essay's first network: five hidden layers, each of more units than the image has numbers."""
@@ -53,6 +50,13 @@ def unet(lab: Lab, large: bool = False, **changes: Any) -> Make:
     """The essay's U-Net without skips, for images of the budget's side, or of its larger one; with `changes`."""
     width, depth = (lab.budget.slim, lab.budget.depth + 1) if large else (lab.budget.width, lab.budget.depth)
     return partial(UNet, **{"width": width, "depth": depth, "skips": "self"} | changes)
+
+
+def projection(shape: Shape, directions: Float[Tensor, "k d"], mean: Float[Tensor, "d"]) -> Linear:
+    """The orthogonal projection onto these directions about a mean: PCA, where they are principal ones."""
+    model = Linear(shape, len(directions))
+    model.project(directions.float(), mean.float())
+    return model.eval()
 
 
 def parameters(make: Make, shape: Shape) -> int:

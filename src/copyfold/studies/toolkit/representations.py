@@ -35,7 +35,7 @@ from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.attention import MAPS, single_attention
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import MARK, copying, principal
-from copyfold.studies.toolkit.networks import LARGE, WIDE, restored, unet, with_running_averages
+from copyfold.studies.toolkit.networks import LARGE, WIDE, projection, restored, unet, with_running_averages
 from copyfold.studies.toolkit.search import near_image, representation
 from copyfold.studies.toolkit.training import copier
 from copyfold.types import Images, Shape
@@ -152,7 +152,7 @@ def measured(lab: Lab, name: str, seed: int) -> Reading:
     the noise that passes: of the trained network, the identity and PCA. Also how the network copies. Images
     "photographs", and "WAY; STATE; LAYER".
     """
-    of, folder = networks(lab)[name], f"represented-by-{name.lower().replace(' ', '-')}"
+    of, folder = networks(lab)[name], f"represented-by-{dashed(name)}"
     photos = of.photos(lab)
 
     def look(seed: int) -> Reading:
@@ -240,9 +240,7 @@ def principal_part(lab: Lab, photos: Photos, count: int) -> Linear:
     """PCA of the training images with this many components, or as many as these have."""
     mean, directions = principal(lab, photos)
     count = max(1, min(count, len(directions)))
-    model = Linear(photos.shape, count)
-    model.project(directions[:count].float(), mean.float())
-    return model.to(lab.device).eval()
+    return projection(photos.shape, directions[:count], mean).to(lab.device)
 
 
 def numbers_of(layer: nn.Module, x: Images, lab: Lab, seed: int) -> dict[str, Tensor]:
@@ -260,6 +258,24 @@ def picked(reading: Reading, layers: Sequence[str], others: bool = True) -> Read
     return Reading(
         *({name: v for name, v in of.items() if kept(name)} for of in (reading.numbers, reading.images))
     )
+
+
+def by_seed(lab: Lab, name: str, layers: Sequence[str], part: str = "") -> list[Reading]:
+    """What a claim on these layers keeps of a network, of every seed; `part` as of `Lab.by_seed`."""
+    return lab.by_seed(lambda seed: picked(measured(lab, name, seed), layers), part)
+
+
+def dashed(name: str) -> str:
+    """The name of a network as part of a file's."""
+    return name.lower().replace(" ", "-")
+
+
+def together(found: Mapping[str, Sequence[Reading]]) -> list[Reading]:
+    """The numbers of several networks, seed by seed, called "NAME: WHAT"."""
+    return [
+        Reading({f"{name}: {k}": v for name, r in zip(found, each, strict=True) for k, v in r.numbers.items()})
+        for each in zip(*found.values(), strict=True)
+    ]
 
 
 def of(found: Sequence[Reading], what: str) -> list[Tensor]:

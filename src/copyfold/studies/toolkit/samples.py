@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
 
 import torch
 from torch import Generator, Tensor
@@ -29,7 +28,6 @@ from copyfold.studies.toolkit.copying import MARK
 from copyfold.studies.toolkit.networks import BATCH, LARGE, WIDE, unet
 from copyfold.types import Film, Float, Images, Statistics
 
-FRAMES = 50  # of a film, at most
 EPSILON = 0.2  # the noise on the code of a walk, the essay's
 REFERENCE = 512  # training images that a set is compared with
 LEARNED = 4096  # training images at most that the linear model is fitted to, more than it is compared with
@@ -63,11 +61,6 @@ def last(frames: Iterable[Images]) -> Images:
     """The last frame of a film."""
     *_, frame = frames
     return frame
-
-
-def thinned(frames: Film, length: int) -> Film:
-    """At most 50 of a film's frames, evenly spaced."""
-    return islice(frames, 0, None, -(-length // FRAMES))
 
 
 def from_noise(

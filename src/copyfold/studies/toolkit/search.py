@@ -1,7 +1,6 @@
 """Inversion, the search for an image with a given output: one protocol, and its answer near the image."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,12 +11,9 @@ from copyfold.measures import distance, noise_level, psnr
 from copyfold.probes.base import Reading, still, tap
 from copyfold.probes.geometry import jacobian
 from copyfold.probes.inversion import Inversion
-from copyfold.studies import statistics
-from copyfold.studies.base import Estimate
 from copyfold.studies.lab import Lab
 from copyfold.types import Float, Images, Statistics
 
-SEARCHING = "The search has not converged, so that the error may come from the search and not from the network."
 START = 0.7  # of every pixel, in the essay's scripts
 STARTS = (START, 0.3)  # of a search, and of another for images that have no answer after it
 MOST = 2000  # steps of a search at the cpu budget
@@ -30,11 +26,6 @@ DIRECTIONS = 400  # conjugate directions at most, near an image
 def at_most(lab: Lab, steps: int) -> int:
     """This many steps, or fewer where the budget is smaller than cpu."""
     return min(steps, lab.budget.scaled(steps))
-
-
-def unsettled(readings: Sequence[Reading]) -> Estimate:
-    """The distance of the layer's output from its target, over the change that weak noise makes in it."""
-    return statistics.ratio(*([r.numbers[k] for r in readings] for k in ("layer", "layer, reference")))
 
 
 def representation(

@@ -10,7 +10,6 @@ from copyfold import pictures
 from copyfold.data import Photos
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
-from copyfold.models.dense import Linear
 from copyfold.probes.base import Reading
 from copyfold.probes.nearest import neighbours
 from copyfold.probes.stability import Stability, rms, spacing
@@ -21,10 +20,10 @@ from copyfold.studies.base import Estimate
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import copying, linear_left, principal
-from copyfold.studies.toolkit.networks import LARGE, WAYS, unet, with_running_averages
+from copyfold.studies.toolkit.networks import LARGE, WAYS, projection, unet, with_running_averages
 from copyfold.studies.toolkit.samples import EPSILON, essay_steps, film
 from copyfold.studies.toolkit.training import Look, on_the_way
-from copyfold.types import Images, Shape, Statistics
+from copyfold.types import Images, Statistics
 
 SIDE = 16  # pixels
 SETS = (32, 256)  # images that networks memorise
@@ -119,8 +118,8 @@ def linear(lab: Lab, photos: Photos) -> dict[str, Autoencoder]:
     mean, directions = principal(lab, photos)
     count = max(1, int((linear_left(lab, photos, "training") > GOOD).sum()))
     return {
-        IDENTITY: _projection(photos.shape, torch.eye(size), torch.zeros(size)).to(lab.device),
-        PCA: _projection(photos.shape, directions[:count], mean).to(lab.device),
+        IDENTITY: projection(photos.shape, torch.eye(size), torch.zeros(size)).to(lab.device),
+        PCA: projection(photos.shape, directions[:count], mean).to(lab.device),
     }
 
 
@@ -257,9 +256,3 @@ def unreached(readings: Mapping[int, list[Reading]]) -> Iterator[str]:
                     f"{missed} of {len(of)} networks of {count} images did not reach {name}: the network at the "
                     "end of its training stands for it"
                 )
-
-
-def _projection(shape: Shape, directions: Tensor, mean: Tensor) -> Autoencoder:
-    model = Linear(shape, len(directions))
-    model.project(directions.float(), mean.float())
-    return model.eval()

@@ -6,8 +6,6 @@ from copyfold.claims.notes.smoother_codes import faded, straight, unevenness
 from copyfold.studies.toolkit.codes import pca
 from labs import in_a_plane
 
-SHAPE = (1, 8, 8)
-
 
 def test_a_straight_path_is_smooth_and_a_jump_is_not() -> None:
     x = in_a_plane(4)
