@@ -36,7 +36,7 @@ class CopiersPassNoise(Study):
         PARTLY: "It depends on the statistics: use those that pass less.",
         Verdict.DOES_NOT_HOLD: "A good copier is a denoiser for free.",
     }
-    minutes: ClassVar[float] = 20.0
+    most: ClassVar[int | None] = None
     seeds: ClassVar[int] = 5
     regime: ClassVar[Mapping[str, Regime]] = {"U-Net": Regime(0.02)}
     controls: ClassVar[Mapping[str, Control]] = {
@@ -52,7 +52,7 @@ class CopiersPassNoise(Study):
         x, seen = lab.images(photos), lab.images(photos, "train")
 
         def look(seed: int) -> Reading:
-            model = copier(lab, make, photos, seed, minutes=self.minutes)
+            model = copier(lab, make, photos, seed, most=self.most)
             blank = with_running_averages(lab.untrained(make, photos, seed), seen)
             numbers = copying(lab, "U-Net", model, photos)
             for name, (kind, batch) in WAYS.items():
@@ -83,7 +83,7 @@ class CopiersPassNoise(Study):
 def test_a_study_as_new_ones_are_written(seeds, regime, verdict, tmp_path, monkeypatch):
     monkeypatch.setattr(CopiersPassNoise, "regime", {"U-Net": Regime(regime)})
     monkeypatch.setattr(CopiersPassNoise, "seeds", seeds)
-    monkeypatch.setattr(CopiersPassNoise, "minutes", 1e-9)
+    monkeypatch.setattr(CopiersPassNoise, "most", 1)
     monkeypatch.setattr(runner, "studies", lambda extra=(): {"copiers-pass-noise": CopiersPassNoise()})
     lab = Lab(replace(BUDGETS["tiny"], seeds=seeds, steps=4), cache=tmp_path / "models")
     came = runner.run(CopiersPassNoise(), lab, tmp_path, "copyfold study copiers-pass-noise")

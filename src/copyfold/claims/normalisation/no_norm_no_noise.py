@@ -26,7 +26,6 @@ from copyfold.types import Images
 NOT_SHARPER = "Nothing is deblurred: the comparison only shows how well the networks copy."
 WITH, WITHOUT = "batch norm", "without norm"
 KINDS = {WITH: "batch", WITHOUT: "none"}
-MINUTES = 8.0  # of each network's training at most
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class NoNormNoNoise(Study):
     """Without batch norm outputs lack noise, have wrong statistics, deblur as well.
 
     U-Nets of depth 2 without skips learn to copy landscapes of 64 pixels, with batch norm and without any norm,
-    until 2 % of held-out ones is left, or for eight minutes. Held-out images are mixed half and half with noise
+    until 2 % of held-out ones is left. Held-out images are mixed half and half with noise
     N(0.7, 0.2^2), and restored with the statistics of batches of 64. Three numbers decide, as before. The gap of
     an output is the distance of its channels' means and standard deviations from those of the clean image; without
     a norm it is claimed to be at least twice that with one. Its noise is a blind estimate of the std of white
@@ -143,7 +142,7 @@ def _look(lab: Lab, photos: Photos, x: Images, blurred: Images, seed: int) -> Re
     numbers["error mixed"] = mse(mixed, x)
     images = {"mixed with noise": mixed}
     for label, kind in KINDS.items():
-        model = copier(lab, unet(lab, depth=2, norm=kind), photos, seed, minutes=MINUTES)
+        model = copier(lab, unet(lab, depth=2, norm=kind), photos, seed)
         of, outputs = _restored(lab, model, x, mixed, blurred, seed)
         numbers |= {f"{what} {label}": value for what, value in of.items()}
         images |= {f"{what} {label}": y for what, y in outputs.items()}

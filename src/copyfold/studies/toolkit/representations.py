@@ -72,8 +72,8 @@ class Network:
     data: str = "landscapes"
     side: int = SIDE
     left: float = 0.02
-    minutes: float = 20.0
     steps: int | None = None  # of the first training; the budget's
+    most: int | None = None  # of the longest; four times the first
     plan: Mapping[str, Any] = field(default_factory=dict[str, Any])
     untrained: bool = False  # measured before training too
 
@@ -92,17 +92,17 @@ def networks(lab: Lab) -> dict[str, Network]:
     """
     plain, scaled = partial(unet, lab, depth=2, skips="none"), lab.budget.scaled
     maps = min(MAPS, 2 * lab.budget.width)
-    one = partial(Network, layers=PARTS, minutes=10.0, steps=scaled(400))
+    one = partial(Network, layers=PARTS, steps=scaled(400))
     colour = partial(Network, data="cifar10")
     perceptron = partial(
-        Network, layers=LINES, data="cifar10", side=SMALL, left=0.08, minutes=8.0, steps=scaled(5000),
+        Network, layers=LINES, data="cifar10", side=SMALL, left=0.08, steps=scaled(10_000),
         plan={"batch": 64, "lr": WIDE}, untrained=True,
     )  # fmt: skip
     return {
         U_NET: Network(plain(), untrained=True),
         NO_NORM: Network(plain(norm="none")),
         COLOUR: colour(plain()),
-        HIDDEN: colour(plain(middle=Affine()), left=BEATEN, minutes=35.0, steps=scaled(9000)),
+        HIDDEN: colour(plain(middle=Affine()), left=BEATEN, steps=scaled(9000), most=scaled(18_000)),
         LINEAR: one(single_attention("softmax", maps)),
         DOT: one(single_attention("dot", maps)),
         HALVING: perceptron(halving),
@@ -133,7 +133,7 @@ def network(lab: Lab, name: str, seed: int) -> Autoencoder:
     plan: dict[str, Any] = dict(of.plan)
     if "batch" in plan:
         plan["batch"] = min(plan["batch"], len(of.photos(lab)))
-    return copier(lab, of.make, of.photos(lab), seed, of.left, of.minutes, steps=of.steps, **plan)
+    return copier(lab, of.make, of.photos(lab), seed, of.left, of.steps, of.most, **plan)
 
 
 def few(lab: Lab, photos: Photos) -> Images:

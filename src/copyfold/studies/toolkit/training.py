@@ -34,25 +34,29 @@ def copier(
     photos: Photos,
     seed: int,
     left_at_most: float = 0.02,
-    minutes: float = 20.0,
     steps: int | None = None,
+    most: int | None = None,
     **plan: Any,
 ) -> Autoencoder:
     """The canonical network of an architecture: trained until its copies leave so little of held-out images.
 
     With the default optimiser and a cosine for so many steps, or as many as the budget says, of 16 images unless
     the plan says otherwise; where that is not enough, again, from scratch, for twice as many, as a cosine has to
-    know its end: all trainings together take about twice the last. It ends where the next would end later than
-    after so many minutes. Each is cached by the lab and shared between studies.
+    know its end: all trainings together take about twice the last. None is longer than `most` steps, four times
+    the first unless given: steps and not minutes, so that a busy machine has the same network. Where none is
+    enough, it is the one that leaves the least. Each is cached by the lab and shared between studies.
     """
-    steps, spent, plan = steps or lab.budget.steps, 0.0, QUALITY | plan
+    steps, plan = steps or lab.budget.steps, QUALITY | plan
+    most = 4 * steps if most is None else most
+    x, mean = lab.images(photos), mean_image(lab, photos)
+    best: tuple[float, Autoencoder] | None = None
     while True:
         model = lab.trained(make, photos, seed, steps=steps, **plan)
-        seconds = lab.trainings[model].seconds
-        spent += seconds
-        enough = left(model, lab.images(photos), mean_image(lab, photos)) <= left_at_most
-        if enough or not lab.budget.decides or spent + 2 * seconds > 60 * minutes:
-            return model
+        reached = left(model, x, mean)
+        if best is None or reached < best[0]:
+            best = reached, model
+        if reached <= left_at_most or not lab.budget.decides or 2 * steps > most:
+            return best[1]
         steps *= 2
 
 

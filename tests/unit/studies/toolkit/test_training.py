@@ -95,12 +95,23 @@ def test_a_copier_is_trained_until_it_copies(tmp_path, trainings):
     assert trainings == [8, 16, 32]  # shared, and not trained again
 
 
-def test_a_copier_is_trained_for_so_many_minutes_at_most(tmp_path, trainings):
+def test_a_copier_is_trained_for_so_many_steps_at_most(tmp_path, trainings):
     lab = Lab(replace(BUDGETS["tiny"], seeds=2), cache=tmp_path)
-    copier(lab, SMALL, lab.photos("landscapes"), 0, left_at_most=0.1, minutes=1e-9)
-    assert trainings == [8]
-    copier(Lab(BUDGETS["tiny"], cache=tmp_path / "b"), SMALL, lab.photos("landscapes"), 0, left_at_most=0.1)
-    assert trainings == [8, 8]  # a budget that decides nothing needs no quality
+    photos = lab.photos("landscapes")
+    copier(lab, SMALL, photos, 0, left_at_most=0.1, most=31)
+    assert trainings == [8, 16]
+    copier(lab, SMALL, photos, 0, left_at_most=0.05)  # four times the first: the two are shared
+    assert trainings == [8, 16, 32]
+    copier(Lab(BUDGETS["tiny"], cache=tmp_path / "b"), SMALL, photos, 0, left_at_most=0.1)
+    assert trainings == [8, 16, 32, 8]  # a budget that decides nothing needs no quality
+
+
+def test_a_copier_that_got_worse_is_not_taken(tmp_path, trainings, monkeypatch):
+    lab = Lab(replace(BUDGETS["tiny"], seeds=2), cache=tmp_path)
+    monkeypatch.setattr(training, "left", lambda *_: {8: 0.5, 16: 0.3, 32: 0.4}[trainings[-1]])
+    model = copier(lab, SMALL, lab.photos("landscapes"), 0, left_at_most=0.1)
+    assert trainings == [8, 16, 32]
+    assert lab.trainings[model].steps == 16
 
 
 def test_quality_is_trained_for_by_the_defaults(lab):
