@@ -1,6 +1,9 @@
 """`copyfold probe` and `copyfold report` on a trained model."""
 
+import html
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -126,6 +129,45 @@ def test_a_report_is_one_page_with_its_numbers(run, copyfold, tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert page.startswith("<!doctype html>")
     assert f"copyfold sample {run}" in page
+
+
+def test_the_commands_of_a_report_give_its_numbers(copyfold, tmp_path):
+    """Of more held-out images than a report measures, and by another seed."""
+    run = tmp_path / "a run"
+    line = (
+        "train",
+        "--size=8",
+        "--limit=200",
+        "--model=MLP",
+        "--model.hidden=[16]",
+        "--epochs=1",
+        "--precision=32",
+        "--no-pictures",
+    )
+    copyfold(*line, "--run", run).done()
+    copyfold("report", run, "--seed=3").done()
+    numbers = json.loads((run / "report.json").read_text())["numbers"]
+    page = html.unescape((run / "report.html").read_text())
+    asked = [shlex.split(command) for command in dict.fromkeys(re.findall("<code>(copyfold .*?)</code>", page))]
+    found = {}
+    for _, name, given, *options in asked:
+        assert given in (str(run), "--config")
+        if name == "probe" and "Latent" not in options:
+            said = copyfold(name, given, *options, "--out", tmp_path).done().out
+            kind, count = (options[options.index(flag) + 1] for flag in ("--probe", "--count"))
+            assert f"over {count} images" in said
+            read = json.loads((tmp_path / f"{kind.lower()}.json").read_text())
+            found[kind] = int(count), {key: torch.tensor(value) for key, value in read.items()}
+        elif "--sampler" in options:
+            found[options[options.index("--sampler") + 1]] = int(options[options.index("--count") + 1]), {}
+    expected = {"Denoising": 32, "IdentityGap": 32, "Inversion": 4, "Renoising": 64, "Walk": 8}
+    assert {kind: count for kind, (count, _) in found.items()} == expected
+    noise, gap = found["Denoising"][1], found["IdentityGap"][1]
+    for name in ("restored", "corrupted", "7x7 filter", "PCA-Wiener"):
+        assert noise[name].mean().item() == pytest.approx(numbers[f"Gaussian(std=0.2): {name}"], rel=1e-4), name
+    assert gap["passed"].median().item() == pytest.approx(numbers["passed"], rel=1e-4)
+    layer = next(name for name in reversed(numbers) if name.endswith(": layer"))
+    assert found["Inversion"][1]["layer"].median().item() == pytest.approx(numbers[layer], rel=1e-3)
 
 
 def test_a_report_on_other_photos_reads_them_as_the_model_does(run, tmp_path, copyfold):
