@@ -103,7 +103,7 @@ def parser(command: str, description: str | None) -> Parser:
 def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
     """The options, with the objects that they describe. Flags override every --config, in any order.
 
-    `config` is then a list of each `Recipe`. UsageError says what is wrong, suggests the nearest name, and names the
+    Their `config` is a list of `Recipe`. UsageError says what is wrong, suggests the nearest name, and names the
     file where it is in one.
     """
     words, others = split(parser, arguments)
@@ -305,7 +305,7 @@ def recipes() -> list[str]:
 
 
 def recipe_of(given: str | None) -> Recipe:
-    """What --config gives: a file, the recipe of a run's folder or of a run on the Hub, or one of copyfold's by name.
+    """What --config gives: a file, that of a run's folder or of a run on the Hub, or one of copyfold's by name.
 
     Of a run on the Hub nothing else is fetched, once for each time that this is asked.
     """

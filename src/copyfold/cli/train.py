@@ -268,7 +268,7 @@ def _parser() -> _parsing.Parser:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help="A recipe: a YAML file of options, the folder of a run, a run on the Hub (hf://owner/name), or one of "
+        help="A recipe: a YAML file of options, a run's folder, a run on the Hub (hf://owner/name), or one of "
         f"{', '.join(_parsing.recipes())}.",
     )
     parser.add_choice("--model", Architecture, "The architecture", "UNet")

@@ -11,9 +11,7 @@ from copyfold.samplers.base import Sampler
 from copyfold.types import Statistics
 
 
-def command(
-    context: Context, asked: Probe | Sampler, count: int, statistics: Statistics | None = None
-) -> str:
+def command(context: Context, asked: Probe | Sampler, count: int, statistics: Statistics | None = None) -> str:
     """A command line where the model is a run's; else Python, which an adopted model has anyway.
 
     It asks of as many images as the section did, `count`: of a run's own the same ones, by the same seed.

@@ -45,7 +45,7 @@ class Context:
         return self.measured.images
 
     def few(self, count: int) -> Images:
-        """So many images to measure, spread evenly over all: those that `copyfold probe --count` measures of a run.
+        """So many images to measure, spread evenly over all: those that `copyfold probe --count` takes of a run.
 
         Of photos that hold nothing out, of those measured: the others are the reference.
         """
