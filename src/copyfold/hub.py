@@ -43,7 +43,7 @@ def is_address(place: object) -> TypeGuard[str]:
 def fetched(address: str, files: Sequence[str] = FILES) -> Path:
     """The folder that has a model of the Hub, in huggingface_hub's cache; what is there is not fetched again.
 
-    It has those of the model's `files` that there are. Without the network it is the last version that was fetched.
+    It has those of the `files` that the model has. Without the network it is the last version that was fetched.
     UsageError where there is no such model, CopyfoldError where it cannot be fetched.
     """
     from huggingface_hub import snapshot_download

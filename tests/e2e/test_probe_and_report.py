@@ -2,8 +2,10 @@
 
 import html
 import json
+import os
 import re
 import shlex
+import time
 
 import numpy as np
 import pytest
@@ -129,6 +131,27 @@ def test_a_report_is_one_page_with_its_numbers(run, copyfold, tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert page.startswith("<!doctype html>")
     assert f"copyfold sample {run}" in page
+
+
+def test_a_report_says_what_it_shows_and_a_resumed_training_that_it_is_of_an_earlier_step(copyfold, tmp_path):
+    run, words = tmp_path / "r", ("--size=8", "--limit=40", "--model=Linear", "--batch=8", "--no-pictures")
+    copyfold("train", *words, "--steps=10", "--run", run).done()
+    os.utime(run / "model" / "model.safetensors", (0, time.mktime((2026, 3, 4, 5, 6, 0, 0, 0, -1))))
+    copyfold("report", run).done()
+    shown = "Trained 2 epochs, 10 steps. Its weights are of 2026-03-04, 05:06."
+    assert shown in html.unescape((run / "report.html").read_text())
+    assert json.loads((run / "report.json").read_text())["facts"]["step"] == 10
+    resume = ("train", "--run", run, "--resume", "--no-pictures")
+    assert "report.html" not in " ".join(copyfold(*resume).done().err)  # it was finished
+    said = copyfold(*resume, "--steps=15").done().err
+    expected = f"{run}/report.html is of step 10, and the run is at step 15: copyfold report {run} writes it again"
+    assert said.count(expected) == 1
+    said = copyfold("push", run, "a/b", "--out", tmp_path / "old").done().err
+    assert any("report.json is of step 10, and the model of step 15" in line for line in said)
+    copyfold("report", run).done()
+    assert "report.json" not in " ".join(copyfold("push", run, "a/b", "--out", tmp_path / "new").done().err)
+    heading = "## What it learned"
+    assert [heading in (tmp_path / name / "README.md").read_text() for name in ("old", "new")] == [False, True]
 
 
 def test_the_commands_of_a_report_give_its_numbers(copyfold, tmp_path):

@@ -80,6 +80,11 @@ def command(arguments: Sequence[str]) -> int:
         )
     if first:
         print(run.folder)
+        if run.reported not in (None, run.step):
+            _screen.log.info(
+                "%s is of step %s, and the run is at step %s: copyfold report %s writes it again",
+                *(run.folder / "report.html", run.reported, run.step, run.folder),
+            )
         if options.pictures:
             _draw(run, photos, options.threads)
     return 0
