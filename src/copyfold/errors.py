@@ -39,6 +39,9 @@ LARGEST = 2**63 - 1
 NUMBERS = 2**24
 """The numbers of one image at most, those of all channels together: of `Photos`, of a crop and of a model."""
 
+MEGAPIXELS = 100
+"""Millions of pixels of a photograph at most: of one that is read, and of one that is made."""
+
 _flags: ContextVar[bool] = ContextVar("flags", default=False)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
@@ -40,18 +40,18 @@ def is_address(place: object) -> TypeGuard[str]:
     return isinstance(place, str) and place.startswith(PREFIX)
 
 
-def fetched(address: str) -> Path:
+def fetched(address: str, files: Sequence[str] = FILES) -> Path:
     """The folder that has a model of the Hub, in huggingface_hub's cache; what is there is not fetched again.
 
-    Without the network the last version that was fetched. UsageError where there is no such model, CopyfoldError
-    where it cannot be fetched.
+    It has those of the `files` that the model has. Without the network it is the last version that was fetched.
+    UsageError where there is no such model, CopyfoldError where it cannot be fetched.
     """
     from huggingface_hub import snapshot_download
 
     wanted = Address.of(address)
     log.info("%s: fetching what is not here yet", address)
     with _explained(address):
-        folder = Path(snapshot_download(wanted.name, revision=wanted.revision, allow_patterns=[*FILES]))
+        folder = Path(snapshot_download(wanted.name, revision=wanted.revision, allow_patterns=[*files]))
     log.info("%s: version %s", address, folder.name[:12])
     return folder
 

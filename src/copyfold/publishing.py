@@ -1,6 +1,7 @@
 """Push a run to the Hugging Face Hub: its model, its recipe, its log, and a card that says what it is."""
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,8 @@ from copyfold.models.base import CONFIG, WEIGHTS, Autoencoder
 from copyfold.runs import Row, Run
 
 __all__ = ["push"]
+
+log = logging.getLogger("copyfold")
 
 CARD = "README.md"
 UNPUBLISHED = "not published"
@@ -68,6 +71,13 @@ def gathered(
     for picture in drawn:
         copied(picture, folder / "findings" / picture.name)
     sentences = _json(run.folder / "report.json").get("sentences", {})
+    if run.reported not in (None, run.step):
+        log.warning(
+            "%s is of step %s, and the model of step %s: what it says is left out of the card; copyfold report %s "
+            "writes it again",
+            *(run.folder / "report.json", run.reported, run.step, run.where),
+        )
+        sentences = {}
     card = _card(name or "owner/name", model, recipe, data, list(run.history), drawn, sentences, licence)
     write_text(folder / CARD, card)
     return sorted(path for path in folder.rglob("*") if path.is_file())

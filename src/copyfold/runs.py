@@ -186,6 +186,22 @@ class Run:
         """What env.json says of the machine it was trained on; nothing where there is none."""
         return self._json("env.json")
 
+    @property
+    def step(self) -> int | None:
+        """The step of the last row of its log; None where there is none."""
+        history = self.history
+        return round(history[-1]["step"]) if history else None
+
+    @property
+    def reported(self) -> int | None:
+        """The step that its report.json is of; None where there is none, or it does not say it."""
+        try:
+            facts = self._json("report.json").get("facts")
+        except UsageError:
+            return None
+        step = facts.get("step") if isinstance(facts, dict) else None
+        return step if isinstance(step, int) else None
+
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
         try:

@@ -150,6 +150,47 @@ def test_what_cannot_be_fetched_or_pushed_is_said_in_a_line(run, photos, called)
     assert (found, "HF_HUB_OFFLINE is set" in err[-1]) == (1, True), err
 
 
+def test_a_run_on_the_hub_is_a_recipe(run, gathered, photos, tmp_path, called):
+    """Its recipe alone is fetched, once for a command; the images are those that are given."""
+    with hub() as server:
+        server.models["somebody/digits"] = gathered
+        server.models["somebody/bare"] = {name: gathered[name] for name in ("config.json", "model.safetensors")}
+        foreign = gathered["recipe.yaml"].replace(b"class_path: UNet", b"class_path: my_models.Tiny")
+        server.models["somebody/own"] = {"recipe.yaml": foreign}
+        train = ["train", photos, "--no-pictures", "--config"]
+        done, unasked, bare, none, own = called(
+            server,
+            [*train, ADDRESS, "--run=again"],
+            ["train", "--config", ADDRESS, "--run=b"],
+            [*train, "hf://somebody/bare", "--run=b"],
+            [*train, "hf://somebody/none", "--run=b"],
+            [*train, "hf://somebody/own", "--run=b"],
+        )
+        asked = [call for call in server.calls if "/somebody/digits/resolve/" in call]
+    assert done[0] == 0, done
+    assert {call.rpartition("/")[2] for call in asked} == {"recipe.yaml"}
+    assert sum("fetching" in line for line in done[2]) == 1
+    here = runs.open(tmp_path / "here" / "again")
+    assert here.recipe == runs.open(run).recipe
+    assert all(torch.equal(tensor, run_of) for tensor, run_of in _weights(here.folder, run))
+    for found, words in (
+        (unasked, f"{ADDRESS}/recipe.yaml names the images 'not published'"),
+        (unasked, f"copyfold train --config {ADDRESS} --run=b DATA"),
+        (bare, "--config hf://somebody/bare is not a run: there is no recipe.yaml in it"),
+        (none, "hf://somebody/none is not on the Hub"),
+        (own, "--config hf://somebody/own/recipe.yaml: "),
+        (own, "--import my_models"),
+    ):
+        assert found[0] == 2
+        assert words in found[2][-1]
+    assert not (tmp_path / "here" / "b").exists()
+
+
+def _weights(*folders):
+    """The weights of runs, side by side."""
+    return zip(*(cf.load(folder).state_dict().values() for folder in folders), strict=True)
+
+
 def test_without_the_network_the_version_that_was_fetched_is_used(gathered, photos, called):
     with hub() as server:
         server.models["somebody/digits"] = gathered

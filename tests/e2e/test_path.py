@@ -335,8 +335,10 @@ def test_denoised_photographs_keep_names_sizes_and_formats(run, photos, tmp_path
 
 
 def test_denoise_uses_running_or_batch_statistics(run, photos, tmp_path, copyfold):
-    for kind in ("running", "batch"):
-        copyfold("denoise", run, photos / "03.png", "--statistics", kind, "--out", tmp_path / kind).done()
+    two = (photos / "00.png", photos / "03.png")
+    for kind, warnings in (("running", 0), ("batch", 1)):
+        said = copyfold("denoise", run, *two, "--statistics", kind, "--out", tmp_path / kind).done().err
+        assert sum("batch statistics are its own alone" in line for line in said) == warnings
     assert (tmp_path / "running" / "03.png").read_bytes() != (tmp_path / "batch" / "03.png").read_bytes()
 
 

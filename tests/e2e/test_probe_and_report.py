@@ -1,6 +1,11 @@
 """`copyfold probe` and `copyfold report` on a trained model."""
 
+import html
 import json
+import os
+import re
+import shlex
+import time
 
 import numpy as np
 import pytest
@@ -126,6 +131,66 @@ def test_a_report_is_one_page_with_its_numbers(run, copyfold, tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert page.startswith("<!doctype html>")
     assert f"copyfold sample {run}" in page
+
+
+def test_a_report_says_what_it_shows_and_a_resumed_training_that_it_is_of_an_earlier_step(copyfold, tmp_path):
+    run, words = tmp_path / "r", ("--size=8", "--limit=40", "--model=Linear", "--batch=8", "--no-pictures")
+    copyfold("train", *words, "--steps=10", "--run", run).done()
+    os.utime(run / "model" / "model.safetensors", (0, time.mktime((2026, 3, 4, 5, 6, 0, 0, 0, -1))))
+    copyfold("report", run).done()
+    shown = "Trained 2 epochs, 10 steps. Its weights are of 2026-03-04, 05:06."
+    assert shown in html.unescape((run / "report.html").read_text())
+    assert json.loads((run / "report.json").read_text())["facts"]["step"] == 10
+    resume = ("train", "--run", run, "--resume", "--no-pictures")
+    assert "report.html" not in " ".join(copyfold(*resume).done().err)  # it was finished
+    said = copyfold(*resume, "--steps=15").done().err
+    expected = f"{run}/report.html is of step 10, and the run is at step 15: copyfold report {run} writes it again"
+    assert said.count(expected) == 1
+    said = copyfold("push", run, "a/b", "--out", tmp_path / "old").done().err
+    assert any("report.json is of step 10, and the model of step 15" in line for line in said)
+    copyfold("report", run).done()
+    assert "report.json" not in " ".join(copyfold("push", run, "a/b", "--out", tmp_path / "new").done().err)
+    heading = "## What it learned"
+    assert [heading in (tmp_path / name / "README.md").read_text() for name in ("old", "new")] == [False, True]
+
+
+def test_the_commands_of_a_report_give_its_numbers(copyfold, tmp_path):
+    """Of more held-out images than a report measures, and by another seed."""
+    run = tmp_path / "a run"
+    line = (
+        "train",
+        "--size=8",
+        "--limit=200",
+        "--model=MLP",
+        "--model.hidden=[16]",
+        "--epochs=1",
+        "--precision=32",
+        "--no-pictures",
+    )
+    copyfold(*line, "--run", run).done()
+    copyfold("report", run, "--seed=3").done()
+    numbers = json.loads((run / "report.json").read_text())["numbers"]
+    page = html.unescape((run / "report.html").read_text())
+    asked = [shlex.split(command) for command in dict.fromkeys(re.findall("<code>(copyfold .*?)</code>", page))]
+    found = {}
+    for _, name, given, *options in asked:
+        assert given in (str(run), "--config")
+        if name == "probe" and "Latent" not in options:
+            said = copyfold(name, given, *options, "--out", tmp_path).done().out
+            kind, count = (options[options.index(flag) + 1] for flag in ("--probe", "--count"))
+            assert f"over {count} images" in said
+            read = json.loads((tmp_path / f"{kind.lower()}.json").read_text())
+            found[kind] = int(count), {key: torch.tensor(value) for key, value in read.items()}
+        elif "--sampler" in options:
+            found[options[options.index("--sampler") + 1]] = int(options[options.index("--count") + 1]), {}
+    expected = {"Denoising": 32, "IdentityGap": 32, "Inversion": 4, "Renoising": 64, "Walk": 8}
+    assert {kind: count for kind, (count, _) in found.items()} == expected
+    noise, gap = found["Denoising"][1], found["IdentityGap"][1]
+    for name in ("restored", "corrupted", "7x7 filter", "PCA-Wiener"):
+        assert noise[name].mean().item() == pytest.approx(numbers[f"Gaussian(std=0.2): {name}"], rel=1e-4), name
+    assert gap["passed"].median().item() == pytest.approx(numbers["passed"], rel=1e-4)
+    layer = next(name for name in reversed(numbers) if name.endswith(": layer"))
+    assert found["Inversion"][1]["layer"].median().item() == pytest.approx(numbers[layer], rel=1e-3)
 
 
 def test_a_report_on_other_photos_reads_them_as_the_model_does(run, tmp_path, copyfold):

@@ -69,6 +69,13 @@ def test_every_problem_has_its_options(options, size, run, photo, copyfold, tmp_
     assert pixels("restored/photo.png").shape == (size[1], size[0], 3)
 
 
+def test_a_factor_that_no_photograph_has_is_refused(run, photo, copyfold, tmp_path):
+    line = ("restore", run, photo, "--problem=Enlarge", "--out", tmp_path / "out.png", *FAST)
+    copyfold(*line, "--problem.factor=9999").refused(3, "photo.png cannot be restored", "at most 100 megapixels")
+    copyfold(*line, "--problem.factor=1000000").refused(2, "Enlarge(factor=1000000) is invalid")
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_masks_are_refused_where_they_do_not_fit(run, photo, copyfold, tmp_path):
     line = ("restore", run, photo, *FAST, "--problem")
     out = ("--out", tmp_path / "out.png")

@@ -185,3 +185,35 @@ def test_ascent_says_how_much_noise_it_planned_and_estimated(run, tmp_path, copy
     )
     assert frames(tmp_path / "a.png") == (1, 3)
     assert [words for words in said if "this UNet takes noise of std 0.5 for noise of std" in words]  # a copier
+
+
+@pytest.mark.parametrize("sampler", ["Walk", "Renoising", "Ascent"])
+def test_a_film_starts_from_one_image_file(sampler, run, photos, tmp_path, copyfold):
+    line = ("sample", run, "--sampler", sampler, "--sampler.steps=3", "--start", photos / "00.png")
+    for given in ((), ("--statistics=running",)):
+        warned = "batch statistics of one image are its own alone" in " ".join(
+            copyfold(*line, *given, "--out", tmp_path / "a.png").done().err
+        )
+        assert warned == (not given)
+        assert (tmp_path / "a.png").stat().st_size > 100
+    copyfold("train", photos / "00.png", "--run", tmp_path / "r").refused(3, "is a single image: give the folder")
+
+
+def test_a_walk_of_one_image_without_statistics_of_its_own_says_what_to_do(photos, tmp_path, copyfold):
+    """One value per channel has no variance: of a code that is a vector, or a map of one position."""
+    words = ("--size=16", "--model=MLP", "--model.hidden=[8]", "--model.norm=batch", "--epochs=1", "--no-pictures")
+    copyfold("train", photos, *words, "--run", tmp_path / "r").done()
+    walk = (
+        "sample",
+        tmp_path / "r",
+        "--sampler=Walk",
+        "--sampler.steps=3",
+        "--count=1",
+        "--out",
+        tmp_path / "a.png",
+    )
+    said = copyfold(*walk).refused(2, "undefined for one value per channel", "a batch of 2 or more")
+    assert said.endswith("or --statistics running")
+    assert not (tmp_path / "a.png").exists()
+    copyfold(*walk, "--statistics=running").done()
+    copyfold(*walk, "--count=2").done()

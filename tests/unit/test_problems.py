@@ -338,6 +338,17 @@ def test_a_file_is_the_mean_of_the_samples_clipped(tmp_path, monkeypatch):
     assert (found[:, 1:] == 102).all()
 
 
+def test_an_enlarged_image_is_a_photograph_at_most():
+    """Nothing is allocated before: the last of these would have 10 million times 10 million pixels."""
+    m = torch.zeros(1, 1, 1, 1).expand(1, 3, 1000, 1000)
+    for side, factor in ((1000, 11), (100, 101), (1000, 9999)):
+        became = f"of {side}x{side}, which become {side * factor}x{side * factor}: expected at most 100 mega"
+        with pytest.raises(cf.UsageError, match=became):
+            cf.Enlarge(factor).invert(m[..., :side, :side])
+    with pytest.raises(cf.UsageError, match=r"Enlarge\(factor=10001\) is invalid"):
+        cf.Enlarge(10001)
+
+
 def test_a_mask_of_another_size_names_the_file(tmp_path):
     picture().save(tmp_path / "photo.png")
     with pytest.raises(cf.DataError, match=r"photo.png cannot be restored: a mask of 8x12 does not fit"):

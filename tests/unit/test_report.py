@@ -18,6 +18,7 @@ from copyfold.report import illustration, sections
 from copyfold.report.base import BELOW, Content, Figure, Scale, Section
 from copyfold.report.commands import command
 from copyfold.report.context import Context
+from copyfold.report.sections import samples
 from copyfold.report.sections.codes import Codes
 from copyfold.report.sections.samples import Samples
 from copyfold.training import Plan
@@ -286,20 +287,23 @@ def test_invalid_sections_are_refused(section, words, model, photos, remembered)
 def test_the_page_has_commands_that_repeat_its_measurements(asked, line, photos, tmp_path):
     context = Context(cf.Linear.tiny(), photos.sample(), photos.sample(), photos, cf.runs.Run(tmp_path))
     family = probe if isinstance(asked, cf.Probe) else sample
-    given = command(context, asked).split()
-    assert " ".join(given[3:]) == line
-    parsed = parse(family._parser(), given[2:])
-    assert getattr(parsed, "probe" if family is probe else "sampler") == asked
+    for seed, more in ((0, ""), (3, " --seed 3")):
+        given = command(replace(context, seed=seed), asked, 32).split()
+        assert " ".join(given[3:]) == f"{line} --count 32{more}"
+        parsed = parse(family._parser(), given[2:])
+        assert getattr(parsed, "probe" if family is probe else "sampler") == asked
+        assert (parsed.count, parsed.seed) == (32, seed)
 
 
 def test_commands_about_other_photos_name_them(tmp_path):
     np.save(tmp_path / "other.npy", cf.scenes(20, 16, channels=1))
     whole = cf.Photos(tmp_path / "other.npy", whole=True)
     context = Context.of(cf.Linear(whole.shape, 2), whole, cf.runs.Run(tmp_path), 0)
-    line = f"copyfold probe {tmp_path} {tmp_path}/other.npy --probe Denoising"
-    assert command(context, cf.Denoising()) == line
-    assert command(context, cf.Walk()) == f"copyfold sample {tmp_path} --start {tmp_path}/other.npy --sampler Walk"
-    assert command(context, cf.Renoising()) == f"copyfold sample {tmp_path} --sampler Renoising"
+    line = f"copyfold probe {tmp_path} {tmp_path}/other.npy --probe Denoising --count 5"
+    assert command(context, cf.Denoising(), 5) == line
+    walk = f"copyfold sample {tmp_path} --start {tmp_path}/other.npy --sampler Walk --count 5"
+    assert command(context, cf.Walk(), 5) == walk
+    assert command(context, cf.Renoising(), 5) == f"copyfold sample {tmp_path} --sampler Renoising --count 5"
 
 
 def test_a_network_that_is_no_autoencoder_is_refused_with_advice(photos):
@@ -309,9 +313,18 @@ def test_a_network_that_is_no_autoencoder_is_refused_with_advice(photos):
 
 def test_the_report_of_an_adopted_model_gives_python_code(photos):
     context = Context(cf.Linear.tiny(), photos.sample(), photos.sample(), photos)
-    found = command(context, cf.Denoising(cf.Gaussian(0.3)))
+    found = command(context, cf.Denoising(cf.Gaussian(0.3)), 5)
     assert found == "cf.Denoising(corruption=cf.Gaussian(std=0.3))(model, x, rng)"
     assert eval(found.removesuffix("(model, x, rng)")) == cf.Denoising(cf.Gaussian(0.3))
+
+
+def test_samples_are_made_as_the_command_makes_them(model, photos):
+    """One generator gives the noise of the start and then that of the film; by the seed, as many as there are."""
+    made = samples._made(Context.of(model, photos, None, 3), cf.Renoising(steps=3))
+    rng = torch.Generator().manual_seed(3)
+    start = cf.Renoising().noise(len(made), model.shape, rng)
+    *_, again = cf.Renoising(steps=3)(model, start, rng)
+    assert torch.equal(made, again.clamp(0, 1))
 
 
 # ---------------------------------------------------------------- which images are measured

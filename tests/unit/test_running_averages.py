@@ -1,6 +1,7 @@
 """Running averages that are estimated again, against torch's update_bn and against what training recorded."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -144,6 +145,23 @@ def test_what_is_saved_has_them_and_what_training_goes_on_from_has_not(photos, t
     assert not torch.equal(saved[name], raw)
     with _averages(photos).estimated(model.train(), 300 * 16, final=True):
         assert torch.allclose(model.state_dict()[name], saved[name], atol=1e-6)
+
+
+def test_the_statistics_of_the_code_are_of_each_held_out_image_by_itself(photos, tmp_path):
+    torch.manual_seed(0)
+    model = cf.MLP(photos.shape, (8,), 4, norm="batch")
+    run = cf.fit(model, None, photos, tmp_path / "run", steps=101, threads=1, precision="32")  # an epoch
+    logged = json.loads((run.folder / "findings" / "codes.json").read_text())
+    raw = torch.load(run.checkpoint, weights_only=True)["state_dict"]
+    model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in raw.items()})
+    x = photos.images("held_out")
+    with _averages(photos).estimated(model.train(), 101 * 16):
+        found = {
+            kind: cf.CodeStatistics(kind, batch=16)(model.eval(), x, torch.Generator()).numbers["variance"]
+            for kind in ("running", "batch")
+        }
+    assert logged["variance"] == pytest.approx(found["running"].tolist(), rel=1e-4)
+    assert logged["variance"] != pytest.approx(found["batch"].tolist(), rel=1e-2)
 
 
 def test_the_log_has_the_error_of_each_held_out_image_by_itself(photos, tmp_path):

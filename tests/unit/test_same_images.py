@@ -103,6 +103,50 @@ def test_a_change_outside_of_the_compared_images_is_said_too(tmp_path, monkeypat
     assert "images have changed, none of the 6 that are compared" in caplog.text
 
 
+def test_a_refused_resume_leaves_the_recipe_whatever_the_reason(tmp_path):
+    """A log that cannot be read is found last."""
+    photos = cf.Photos(PIXELS, 8)
+    run = fit(tmp_path / "run", photos, lr=1e-3)
+    (run.folder / "log.csv").write_text("epoch,step\n1,one\n")
+    before = {name: (run.folder / name).read_bytes() for name in FILES}
+    with pytest.raises(cf.UsageError, match="is not the log of a run"):
+        fit(run.folder, photos, 3, resume=True, lr=2e-3)
+    assert {name: (run.folder / name).read_bytes() for name in FILES} == before
+
+
+def warned(caplog):
+    """What was warned of copies since the last time."""
+    said = [record.getMessage() for record in caplog.records if "pixel by pixel" in record.getMessage()]
+    caplog.clear()
+    return said
+
+
+@pytest.mark.parametrize("solve", [False, True])
+def test_held_out_images_that_are_trained_on_are_said_once(solve, tmp_path, caplog, monkeypatch):
+    def trained(photos, **options):
+        model, plan = cf.Linear(photos.shape, 2), {"solve": True} if solve else {"epochs": 1, "batch": 8}
+        cf.fit(model, None, photos, tmp_path / "run", progress=False, **plan, **options)
+        return warned(caplog)
+
+    assert trained(cf.Photos(PIXELS, 8)) == []
+    splits = {
+        "train_images": np.repeat(PIXELS[:20], 2, 0),
+        "test_images": PIXELS[18:22],
+    }  # those that are twice are counted once
+    np.savez(tmp_path / "two.npz", **splits)
+    photos = cf.Photos(tmp_path / "two.npz", 8)
+    (said,) = trained(photos, overwrite=True)
+    assert said.startswith("2 of 4 held-out images are copies of training images, pixel by pixel")
+    assert trained(photos, resume=True) == []
+    np.savez(tmp_path / "one.npz", **splits | {"test_images": PIXELS[19:22]})
+    (said,) = trained(cf.Photos(tmp_path / "one.npz", 8), overwrite=True)
+    assert said.startswith("1 of 3 held-out images is a copy of a training image")
+    if not solve:  # PCA takes more than one image, which says of itself that it is held out too
+        assert trained(cf.Photos(PIXELS[:1], 8), overwrite=True) == []
+    monkeypatch.setattr(same_images, "HASHED", photos.train.nbytes)
+    assert trained(photos, overwrite=True) == []
+
+
 def test_a_finished_and_a_solved_run_are_not_taken_for_one_of_other_images(tmp_path):
     other = cf.Photos(scenes(40, size=8, channels=3, seed=4), 8)
     run = fit(tmp_path / "run", cf.Photos(PIXELS, 8))

@@ -9,6 +9,7 @@ from copyfold.errors import UsageError
 from copyfold.hub import fetched, is_address
 from copyfold.models.base import Autoencoder
 from copyfold.models.packaged import pretrained
+from copyfold.types import Statistics
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,15 @@ class Denoiser:
         """The numbers that were 0 and 1 in its training, where the run names some."""
         found = None if self.run is None else self.run.recipe.get("range")
         return (float(found[0]), float(found[1])) if found else None
+
+
+def warn(denoiser: Denoiser, statistics: Statistics) -> None:
+    """Warn of batch statistics: photographs are restored one by one, so that those are of one image."""
+    if statistics == "batch" and denoiser.model.has_statistics:
+        _screen.log.warning(
+            "--statistics batch: each photograph is restored by itself, so batch statistics are its own alone, "
+            "and not those of several images as in training: compare with --statistics running"
+        )
 
 
 def given(words: list[str], command: str) -> tuple[Denoiser, list[Path]]:

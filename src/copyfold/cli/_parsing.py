@@ -22,6 +22,7 @@ from copyfold import catalogue
 from copyfold.cli import _choices, _classes, _help, _imports, _values
 from copyfold.errors import LARGEST, UsageError
 from copyfold.files import RECIPE, recipe_from
+from copyfold.hub import fetched, is_address
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 OURS = ("help", "config", "import")  # not in recipes
@@ -68,6 +69,17 @@ class Parser(ArgumentParser):
         return {flag: action for action in self._actions for flag in action.option_strings}
 
 
+class Recipe(NamedTuple):
+    """The file of a recipe that was given to --config, and what messages call it."""
+
+    file: Path
+    said: str
+
+    def loaded(self) -> Mapping[str, Any]:
+        """Its options; see `loaded`."""
+        return loaded(self.file)
+
+
 class Word(NamedTuple):
     """A flag of the command line, and its value where it has one."""
 
@@ -91,7 +103,8 @@ def parser(command: str, description: str | None) -> Parser:
 def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
     """The options, with the objects that they describe. Flags override every --config, in any order.
 
-    UsageError says what is wrong, suggests the nearest name, and names the file where it is in one.
+    Their `config` is a list of `Recipe`. UsageError says what is wrong, suggests the nearest name, and names the
+    file where it is in one.
     """
     words, others = split(parser, arguments)
     if any(word.flag in ("-h", "--help") for word in words):
@@ -100,15 +113,16 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
     choices = _choices.Choices(parser.hints)
     for name, default in parser.defaults.items():
         choices.set(name, default)
-    configs = [word.value for word in words if word.flag == "--config"] if "--config" in parser.flags() else []
+    takes_recipes = "--config" in parser.flags()
+    configs = [recipe_of(word.value) for word in words if takes_recipes and word.flag == "--config"]
     below: dict[str, Any] = {}
-    for file in map(recipe_file, configs):
+    for recipe in configs:
         try:
-            below |= _options(parser, choices, loaded(Path(file)))
+            below |= _options(parser, choices, recipe.loaded())
             for name in parser.hints:
                 choices.made(name)
         except UsageError as error:
-            raise UsageError(f"--config {file}: {error}") from None
+            raise UsageError(f"--config {recipe.said}: {error}") from None
     flags = _flags(parser, choices, [word for word in words if word.flag != "--config" or not configs])
     _count(parser, others)
     made = {name: choices.made(name) for name in parser.hints}
@@ -290,17 +304,28 @@ def recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def recipe_file(given: str | None) -> str:
-    """The file of --config: that of a path, of a run's folder, or of the name of a recipe of copyfold."""
+def recipe_of(given: str | None) -> Recipe:
+    """What --config gives: a file, that of a run's folder or of a run on the Hub, or one of copyfold's by name.
+
+    Of a run on the Hub nothing else is fetched, once for each time that this is asked.
+    """
     if not given:
         raise UsageError("--config needs a file: a recipe, as in RUN/recipe.yaml")
-    if (Path(given) / "recipe.yaml").is_file():  # the folder of a run
-        return str(Path(given) / "recipe.yaml")
-    if Path(given).exists() or Path(given).name != given or Path(given).suffix:
-        return given
-    if given not in recipes():
-        raise UsageError(f"--config {given} is neither a file nor a recipe: {catalogue.nearest(given, recipes())}")
-    return str(RECIPES / f"{given}.yaml")
+    if is_address(given):
+        file = fetched(given, ("recipe.yaml",)) / "recipe.yaml"
+        if not file.is_file():
+            raise UsageError(f"--config {given} is not a run: there is no recipe.yaml in it")
+        return Recipe(file, f"{given}/recipe.yaml")
+    file = Path(given)
+    if (file / "recipe.yaml").is_file():  # the folder of a run
+        file /= "recipe.yaml"
+    elif not file.exists() and file.name == given and not file.suffix:
+        if given not in recipes():
+            raise UsageError(
+                f"--config {given} is neither a file nor a recipe: {catalogue.nearest(given, recipes())}"
+            )
+        file = RECIPES / f"{given}.yaml"
+    return Recipe(file, str(file))
 
 
 def loaded(file: Path) -> Mapping[str, Any]:

@@ -129,9 +129,9 @@ def files(run: Run, paths: list[str]) -> Photos:
     return _read(run, paths, taken | {"whole": True})
 
 
-def reference(photos: Photos | Stream) -> Sample:
+def reference(photos: Photos | Stream, seed: int = 0) -> Sample:
     """Training images, or other photos where given: to fit on, and to search for nearest neighbours."""
-    found = photos.sample("train", REFERENCE)
+    found = photos.sample("train", REFERENCE, seed)
     return replace(found, images=filled(found.images))
 
 

@@ -37,6 +37,7 @@ def command(arguments: Sequence[str]) -> int:
     denoiser, images = _denoiser.given(options.image, "denoise")
     model, out = denoiser.model.to(device), Path(options.out)
     sources = _sources(images, out)
+    _denoiser.warn(denoiser, options.statistics)
     if model.multiple is None:
         crops = denoiser.run is not None and denoiser.run.recipe.get("crop") is not None
         _screen.log.info(

@@ -42,7 +42,7 @@ def command(arguments: Sequence[str]) -> int:
     own = _photos.is_own(run, options.data, options)
     asked = photos.sample("held_out" if own else "train", options.count, options.seed)
     x, labels = asked.images.to(device), asked.labels
-    reference = cache(lambda: _reference(run, photos, own, asked))
+    reference = cache(lambda: _reference(run, photos, own, asked, options.seed))
     probe = _photos.equipped(options.probe, reference=lambda: reference().images, labels=lambda: labels)
     _check_pairs(options.pairs, probe)
     model, rng = run.model.to(device), torch.Generator().manual_seed(options.seed)
@@ -64,10 +64,10 @@ def command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _reference(run: Run, photos: Photos | Stream, own: bool, asked: Sample) -> Sample:
+def _reference(run: Run, photos: Photos | Stream, own: bool, asked: Sample, seed: int) -> Sample:
     """The run's training images; the other images of DATA where those may not be opened unasked."""
     if own or _photos.may_open(run):
-        return _photos.reference(photos if own else _photos.own(run))
+        return _photos.reference(photos if own else _photos.own(run), seed)
     some = photos.sample("train", len(asked) + REFERENCE)
     rows = np.flatnonzero(~np.isin(some.rows.numpy(), asked.rows.numpy()))
     if not len(rows):

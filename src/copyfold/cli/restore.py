@@ -53,6 +53,7 @@ def command(arguments: Sequence[str]) -> int:
             f"in {photograph.suffix}"
         )
     problem, model = _masked(options.problem, options.mask), denoiser.model.to(device)
+    _denoiser.warn(denoiser, options.statistics)
     levels = "" if denoiser.run is None else _levels(denoiser.run, options.ascent)
     if doubt := levels or options.ascent.doubt(model):
         _screen.log.warning("%s", doubt)

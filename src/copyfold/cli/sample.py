@@ -41,6 +41,11 @@ def command(arguments: Sequence[str]) -> int:
     sampler, x = _start(
         options, run, rng, partial(_parsing.again, "sample", arguments, *["--start"] * (options.start is None))
     )
+    if len(x) == 1 and model.has_statistics and model.statistics == "batch":
+        _screen.log.warning(
+            "the batch statistics of one image are its own alone, and not those of several images as in training: "
+            "give more images, or --statistics running"
+        )
     if doubt := sampler.doubt(model):
         _screen.log.warning("%s", doubt)
     made, numbers = x, dict[str, torch.Tensor]()
@@ -71,7 +76,11 @@ def _parser() -> _parsing.Parser:
     parser = _parsing.parser("sample", __doc__)
     parser.add_argument("run", help="The folder of a run, or hf://owner/name.")
     parser.add_choice("--sampler", Sampler, "The sampler", "Renoising")
-    parser.add_argument("--start", type=str | None, help="Photographs to start from, given as DATA is for train.")
+    parser.add_argument(
+        "--start",
+        type=str | None,
+        help="Photographs to start from, given as DATA is for train, or one image file.",
+    )
     _photos.flags(parser, "--start")
     parser.add_argument("--count", type=int, default=16, help="How many images.")
     parser.add_argument(

@@ -80,6 +80,11 @@ def command(arguments: Sequence[str]) -> int:
         )
     if first:
         print(run.folder)
+        if run.reported not in (None, run.step):
+            _screen.log.info(
+                "%s is of step %s, and the run is at step %s: copyfold report %s writes it again",
+                *(run.folder / "report.html", run.reported, run.step, run.folder),
+            )
         if options.pictures:
             _draw(run, photos, options.threads)
     return 0
@@ -199,9 +204,9 @@ def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
 
 def _by_steps(options: Namespace, given: Iterable[str]) -> None:
     """Have the recipe of a training end by its steps alone, so that it is repeated: its minutes were another's."""
-    files = [Path(_parsing.recipe_file(name)) for name in options.config or []]
+    recipes: list[_parsing.Recipe] = options.config or []
     fitted = any(
-        {"steps", "minutes"} <= {name for name, value in _parsing.loaded(file).items() if value} for file in files
+        {"steps", "minutes"} <= {name for name, value in recipe.loaded().items() if value} for recipe in recipes
     )
     if fitted and "--minutes" not in given:
         options.minutes = None
@@ -212,8 +217,8 @@ def _by_adam(options: Namespace, given: Iterable[str]) -> None:
 
     There was only Adam then, at a constant rate; Muon, of today's U-Nets, takes rates twenty times as large.
     """
-    files = [Path(_parsing.recipe_file(name)) for name in options.config or []]
-    recipe = {name: value for file in files for name, value in _parsing.loaded(file).items()}
+    recipes: list[_parsing.Recipe] = options.config or []
+    recipe = {name: value for one in recipes for name, value in one.loaded().items()}
     flags = {flag.removeprefix("--").partition(".")[0] for flag in given}
     if recipe.get("lr") is None or "optimizer" in {*recipe, *flags}:
         return
@@ -224,22 +229,22 @@ def _by_adam(options: Namespace, given: Iterable[str]) -> None:
     options.schedule = options.schedule if kept else "constant"
     _screen.log.info(
         "--config %s has lr and no optimizer, as recipes of version 0.1: it is trained by Adam%s, as it was then",
-        next(file for file in reversed(files) if _parsing.loaded(file).get("lr") is not None),
+        next(one.said for one in reversed(recipes) if one.loaded().get("lr") is not None),
         "" if kept else " at a constant rate",
     )
 
 
 def _check_images(options: Namespace, named: bool, masked: bool, arguments: Sequence[str]) -> None:
     """Refuse images and masks that only a recipe names, unless this user's own training wrote them there."""
-    files = [Path(_parsing.recipe_file(name)) for name in reversed(options.config or [])]
+    recipes: list[_parsing.Recipe] = options.config or []
     given: dict[Literal["data", "masks"], bool] = {"data": named, "masks": masked}
     for name, there in given.items():
         if there or options[name] is None:
             continue
-        file = next(file for file in files if name in _parsing.loaded(file))
-        if not is_remembered(file.parent, options[name]):
+        recipe = next(one for one in reversed(recipes) if name in one.loaded())
+        if not is_remembered(recipe.file.parent, options[name]):
             again = partial(_parsing.again, "train", arguments)
-            raise UsageError(_parsing.unasked(str(file), options[name], again, name))
+            raise UsageError(_parsing.unasked(recipe.said, options[name], again, name))
 
 
 def _has(recipe: Mapping[str, Any], word: _parsing.Word) -> bool:
@@ -268,7 +273,8 @@ def _parser() -> _parsing.Parser:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help=f"A recipe: a YAML file of options, or one of {', '.join(_parsing.recipes())}.",
+        help="A recipe: a YAML file of options, a run's folder, a run on the Hub (hf://owner/name), or one of "
+        f"{', '.join(_parsing.recipes())}.",
     )
     parser.add_choice("--model", Architecture, "The architecture", "UNet")
     parser.add_choice("--core", Architecture | None, "The autoencoder inside a model that wraps one (Variational)")

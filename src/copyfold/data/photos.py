@@ -79,7 +79,7 @@ class Photos(Dataset[Any]):
             or else `img`, or else the only one of images, or else the first, which `notes` say.
         seed: For the random choice of held-out images and of those that `limit` takes.
         whole: Hold nothing out: all images, of every split and in their order, are in `train`, to be evaluated.
-            They cannot be trained on.
+            They cannot be trained on. The source may then be one image file.
         crop: The side in pixels of crops at the photographs' own resolution, or their height and width; in place
             of `size`. The cache then has the photographs whole: three bytes a pixel, one where all are grey.
         suits: Says whether a model takes images of a shape: True or False, or the shape that it pads them to. None
@@ -154,7 +154,8 @@ class Photos(Dataset[Any]):
         values = Values(check_values(range, bits), bits)
         self.flip, self.turn, self.whole = flip, turn, whole
         self.crop = None if crop is None else alone(crop, size, fit, channels)
-        with recognise(source, layout, column) as opened, screen.told(progress) as told, ExitStack() as stack:
+        given = recognise(source, layout, column, alone=whole)
+        with given as opened, screen.told(progress) as told, ExitStack() as stack:
             found = None if masks is None else Masks(masks, layout, opened)
             if found is not None:
                 stack.callback(found.close)

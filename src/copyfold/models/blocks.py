@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from copyfold.errors import UsageError, of_model
+from copyfold.errors import UsageError, of_model, option
 from copyfold.types import Statistics
 
 Norm: TypeAlias = Literal["batch", "group", "instance", "layer", "none"]
@@ -56,9 +56,10 @@ class BatchNorm(nn.Module):
                     F.batch_norm(x, means, variances, None, None, True, self.momentum, self.eps)
             return y
         if x.numel() == x.shape[1]:
+            say = of_model if self.training else option  # of a trained model each command says it anew
             raise UsageError(
-                "batch statistics are undefined for one value per channel: "
-                f"give a batch of 2 or more, larger images, or {of_model('statistics', 'running')}"
+                "batch statistics are undefined for one value per channel, as of one image whose map is a single "
+                f"position: give a batch of 2 or more, larger images, or {say('statistics', 'running')}"
             )
         if self.synchronised and self.training:
             return self._synchronised(x, means, variances, records)

@@ -11,19 +11,21 @@ from copyfold.samplers.base import Sampler
 from copyfold.types import Statistics
 
 
-def command(context: Context, asked: Probe | Sampler, statistics: Statistics | None = None) -> str:
+def command(context: Context, asked: Probe | Sampler, count: int, statistics: Statistics | None = None) -> str:
     """A command line where the model is a run's; else Python, which an adopted model has anyway.
 
+    It asks of as many images as the section did, `count`: of a run's own the same ones, by the same seed.
     `statistics` are those that a sampler was given, where they are not the model's own.
     """
     if context.run is None:
         return f"{_python(asked)}(model, x, rng)"
     given = [str(context.photos.recipe()["data"])] if context.reference_word != "training" else []
+    many = ["--count", str(count), *(["--seed", str(context.seed)] if context.seed else [])]
     if isinstance(asked, Probe):
-        words = ["copyfold", "probe", context.run.where, *given, *_flags("--probe", asked)]
+        words = ["copyfold", "probe", context.run.where, *given, *_flags("--probe", asked), *many]
     else:
         start = ["--start", *given] if given and not asked.generates() else []
-        words = ["copyfold", "sample", context.run.where, *start, *_flags("--sampler", asked)]
+        words = ["copyfold", "sample", context.run.where, *start, *_flags("--sampler", asked), *many]
         words += ["--statistics", statistics] if statistics and context.model.has_statistics else []
     return " ".join(shlex.quote(word) for word in words)
 

@@ -45,8 +45,13 @@ class Context:
         return self.measured.images
 
     def few(self, count: int) -> Images:
-        """So many of the images measured, spread evenly over them."""
-        return self.measured.some(count, self.seed).images
+        """So many images to measure, spread evenly over all: those that `copyfold probe --count` takes of a run.
+
+        Of photos that hold nothing out, of those measured: the others are the reference.
+        """
+        if _whole(self.photos):
+            return self.measured.some(count, self.seed).images
+        return self.photos.sample("held_out", count, self.seed).images.to(self.x.device)
 
     @property
     def rng(self) -> Generator:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from copyfold.data import Photos, Stream
 from copyfold.data.reading.sizes import simple
 from copyfold.errors import UsageError, option
 from copyfold.files import write_texts
-from copyfold.models.base import Autoencoder, class_name
+from copyfold.models.base import WEIGHTS, Autoencoder, class_name
 from copyfold.report.base import Content, Scale, Section
 from copyfold.report.context import HELD, Context
 from copyfold.report.page import page
@@ -98,7 +99,8 @@ def diagnose(
     said = {section.title: section.sentence(found.numbers) for section, found in parts if section.scales}
     known = facts(context)
     title = f"What {known['model']} learned"
-    line = f"{known['model']}: {known['summary']}. Photos: {known['photos']}. {known['training']}"
+    dated = f" Its weights are of {known['weights']}." if known["weights"] else ""
+    line = f"{known['model']}: {known['summary']}. Photos: {known['photos']}. {known['training']}{dated}"
     html = page(title, line, parts, time.monotonic() - started)
     return Report(
         numbers, said, html, known, {section.title: section.scales for section in asked if section.scales}
@@ -159,6 +161,8 @@ def facts(context: Context) -> dict[str, Any]:
         "photos": f"{photos.recipe()['data'] or 'the digits'}, {_divided(context)}, "
         f"{channels} x {height} x {width}{'' if photos.crop is None else ' crops'}",
         "training": trained(run),
+        "step": None if run is None else run.step,
+        "weights": None if run is None else _written(run),
         "recipe": recipe,
     }
 
@@ -170,6 +174,14 @@ def trained(run: Run | None) -> str:
         return "How it was trained is not known."
     last = history[-1]
     return f"Trained {last['epoch']:.0f} epoch{'s' * (round(last['epoch']) != 1)}, {last['step']:.0f} steps."
+
+
+def _written(run: Run) -> str | None:
+    """When the weights of a run were written, by their file; None of a run on the Hub, whose was written here."""
+    file = run.folder / "model" / WEIGHTS
+    if run.address is not None or not file.is_file():
+        return None
+    return f"{datetime.fromtimestamp(file.stat().st_mtime):%Y-%m-%d, %H:%M}"
 
 
 def _divided(context: Context) -> str:

@@ -160,13 +160,14 @@ def write_sample(options: dict[str, Any]) -> Lines:
     ]
 
 
-def _equipped(thing: Recorded) -> str:
+def _equipped(thing: Recorded, seed: int = 0) -> str:
     """A sampler or probe as Python; one that needs training images is given them, as the command does."""
     made = text(thing)
     if getattr(thing, "reference", 0) is not None:
         return made
     comma = "" if made.endswith("()") else ", "
-    return f"{made[:-1]}{comma}reference=photos.sample('train', {REFERENCE}).images)"
+    drawn = f", {seed}" if seed else ""
+    return f"{made[:-1]}{comma}reference=photos.sample('train', {REFERENCE}{drawn}).images)"
 
 
 def write_probe(options: dict[str, Any]) -> Lines:
@@ -176,7 +177,7 @@ def write_probe(options: dict[str, Any]) -> Lines:
         "import torch",
         *with_run(options, options["data"]),
         f"x = photos.sample({which!r}, {options['count']}, {options['seed']}).images",
-        f"probe = {_equipped(options['probe'])}",
+        f"probe = {_equipped(options['probe'], options['seed'])}",
         f"reading = probe(run.model, x, torch.Generator().manual_seed({options['seed']}))",
         "print({name: value.mean().item() for name, value in reading.numbers.items()})",
         "cf.save_picture(cf.comparison(reading.images), 'probe.png')",

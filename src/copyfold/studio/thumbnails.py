@@ -23,7 +23,7 @@ KINDS = {b"\xff\xd8": "jpeg", b"GIF": "gif"}
 
 def thumbnails(source: str | Path | None, most: int = SHOWN) -> str:
     """Some images of a source, spread evenly, each under its name, as HTML. What cannot be read is left out."""
-    with recognise(None if source is None else str(source), None) as opened:
+    with recognise(None if source is None else str(source), None, alone=True) as opened:
         names = opened.listing().names
         figures = [
             _figure(small, names[index])

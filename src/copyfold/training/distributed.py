@@ -6,11 +6,12 @@ import traceback
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from copyfold.errors import UsageError
+from copyfold.runs import Run
 from copyfold.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -99,3 +100,15 @@ def launched(plan: Plan) -> "Generator[Fabric]":
         chatty.setLevel(level)
         if plan.world > 1 and torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def compare_steps(run: Run, step: int, fabric: "Fabric") -> None:
+    """UsageError where one process resumes from a checkpoint that another does not see."""
+    if fabric.world_size == 1:
+        return
+    at: Any = fabric.all_reduce(torch.tensor([step, -step], device=fabric.device), reduce_op="max")
+    if at[0] != -at[1]:
+        raise UsageError(
+            f"{run.folder} is at step {step} for this process and at another step for others: give a folder that "
+            "all machines share"
+        )

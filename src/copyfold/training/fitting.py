@@ -24,7 +24,7 @@ from copyfold.training.callbacks import check as check_callbacks
 from copyfold.training.checkpointing import Checkpoints, check_state, finished, read
 from copyfold.training.checks import check, check_kinds, check_resumed, warn
 from copyfold.training.closing import close
-from copyfold.training.distributed import launched, rank
+from copyfold.training.distributed import compare_steps, launched, rank
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.ema import MovingAverage
 from copyfold.training.loggers import Log, Sent
@@ -36,7 +36,7 @@ from copyfold.training.plan import Plan, check_names, layout, optimizer_of
 from copyfold.training.run_metadata import describe
 from copyfold.training.running_averages import RunningAverages
 from copyfold.training.runtime import one_at_a_time, switched
-from copyfold.training.same_images import compare, measured
+from copyfold.training.same_images import compare, measured, warn_of_copies
 from copyfold.training.solving import solve
 from copyfold.training.state import TrainState
 from copyfold.training.stopping import Clock, Signals, Stopped
@@ -190,16 +190,18 @@ def _train(
         model.to(device=fabric.device, memory_format=memory).train()  # type: ignore[call-overload]
         state = _begun(run, model, plan, clock, fabric, kept)
         kept = None  # as large as three models
-        if first:  # nothing of a run is overwritten before all that it is resumed from has been checked
-            describe(run, model, objective, photos, images, plan, log)
-            if not state.step:
-                warn(objective, photos, plan.seed)
-        remember(run.folder, photos.recipe())
         loss = Loss(model, objective, memory)
         averages = RunningAverages(objective, photos, plan, fabric, memory)
         sent = Sent(log if first else None, state, run)
         metrics = MetricsLog(run, state, loss, averages, photos.held_out, plan, fabric, len(source), sent)
         checkpoints = Checkpoints(run, state, averages, plan, fabric, metrics, len(source))
+        compare_steps(run, state.step, fabric)
+        if first:  # nothing of a run is overwritten before all that it is resumed from has been read and checked
+            describe(run, model, objective, photos, images, plan, log)
+            if not state.step:
+                warn(objective, photos, plan.seed)
+                warn_of_copies(photos)
+        remember(run.folder, photos.recipe())
         with switched(model, plan), sent.finalized():
             if first:
                 sent.recipe(run.recipe)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from copyfold.data.batches import Source
-from copyfold.errors import Diverged, UsageError
+from copyfold.errors import Diverged
 from copyfold.training.callbacks import Callbacks
 from copyfold.training.checkpointing import Checkpoints
 from copyfold.training.loss import Loss
@@ -49,7 +49,6 @@ def train(
     length, over = len(source), False
     last = plan.last(length)
     source.n, state.epoch = state.step, state.step / length
-    _compare(state, fabric, checkpoints)
     state.clock.start()  # the time before does not count
     if state.step == 0:
         checkpoints.save()  # so that there is one from the start
@@ -128,15 +127,3 @@ def _step(state: TrainState, loss: Loss, plan: Plan, fabric: "Fabric") -> None:
 def _shared_after(part: int, shared: Any, plan: Plan) -> AbstractContextManager[Any]:
     """Processes average the gradient with the last part only."""
     return nullcontext() if plan.world == 1 or part + 1 == plan.accumulate else shared.no_sync()
-
-
-def _compare(state: TrainState, fabric: "Fabric", checkpoints: Checkpoints) -> None:
-    """UsageError where one process resumes from a checkpoint that another does not see."""
-    if fabric.world_size == 1:
-        return
-    at: Any = fabric.all_reduce(torch.tensor([state.step, -state.step], device=fabric.device), reduce_op="max")
-    if at[0] != -at[1]:
-        raise UsageError(
-            f"{checkpoints.run.folder} is at step {state.step} for this process and at another step for others: "
-            "give a folder that all machines share"
-        )

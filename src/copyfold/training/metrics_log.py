@@ -180,7 +180,7 @@ class MetricsLog:
             return x, self.state.shown(filled(x))
 
     def _diagnose(self) -> runs.Row:
-        """CodeStatistics on some held-out images."""
+        """CodeStatistics on some held-out images, with running averages as in all numbers of them."""
         chosen = stratified(len(self.held_out), DIAGNOSED)
         pixels = torch.from_numpy(self.held_out[chosen]).permute(0, 3, 1, 2)
         if not self.diagnosed or len(pixels) < 2:
@@ -189,7 +189,7 @@ class MetricsLog:
         x = to_images(pixels.to(self.fabric.device), torch.contiguous_format)
         model.eval()
         with self.fabric.autocast():
-            probe = CodeStatistics(model.statistics, max(2, self.plan.batch))
+            probe = CodeStatistics("running", max(2, self.plan.batch))
             self.codes = probe(model, x, torch.Generator()).numbers
         model.train(training)
         return {name: value.item() for name, value in self.codes.items() if value.dim() == 0 and name in LOGGED}

@@ -1,13 +1,18 @@
-"""Whether images are those that a run was trained on: what data.json says of them, compared before a resume."""
+"""Whether images are those that a run was trained on, and whether those held out are among them.
+
+The first is what data.json says of them, compared before a resume; the second is warned of before the first step.
+"""
 
 import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, cast
+
+import numpy as np
 
 from copyfold import runs
 from copyfold.data import Photos, Sample, Stream
@@ -22,6 +27,7 @@ COMPARED = 256  # training images, and as many held out, of which each has a dig
 DIGITS = 8  # of such a digest
 FEW = 0.1  # share of these that may have changed: files that were edited or mended, not another set of images
 NAMED = 3
+HASHED = 2**29  # bytes of pixels that copies are looked for in, which takes some tenths of a second
 APART = ("data", "flip", "turn", "buffer", "whole")
 """Arguments of photos that do not change which images there are."""
 
@@ -95,6 +101,33 @@ def compare(run: runs.Run, images: Measured) -> None:
         f"train a new run on these, with its weights by fit(cf.load({str(run.folder)!r}), photos=...) in Python, "
         f"or from scratch with another {option('run')} or {option('overwrite', True)}"
     )
+
+
+def warn_of_copies(photos: Photos | Stream) -> None:
+    """Warn where held-out images are copies of training images, pixel by pixel, at the size that is trained on.
+
+    They are not looked for where that takes long, in a stream or in more than half a gigabyte, nor among crops,
+    many of which are flat and equal in photographs that are not.
+    """
+    if isinstance(photos, Stream) or not isinstance(photos.train, np.ndarray) or len(photos) == 1:
+        return
+    train, held_out = photos.train, photos.held_out
+    if train.nbytes + held_out.nbytes > HASHED:
+        return
+    known = set(_pixels(held_out))
+    copied = {pixels for pixels in _pixels(train) if pixels in known}
+    if count := sum(pixels in copied for pixels in _pixels(held_out)):
+        said = "are copies of training images" if count > 1 else "is a copy of a training image"
+        log.warning(
+            "%d of %d held-out images %s, pixel by pixel, so the held-out error is lower than of new images: "
+            "copyfold duplicates names them",
+            *(count, len(held_out), said),
+        )
+
+
+def _pixels(images: np.ndarray) -> Iterator[bytes]:
+    """The bytes of every image."""
+    return (image.tobytes() for image in np.asarray(images))
 
 
 def _sizes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ from copyfold.training.loss import Tally
 from copyfold.training.plan import Plan
 from copyfold.training.run_metadata import describe
 from copyfold.training.runtime import switched
-from copyfold.training.same_images import compare, measured
+from copyfold.training.same_images import compare, measured, warn_of_copies
 from copyfold.types import Float, Images, Progress
 
 log = logging.getLogger("copyfold")
@@ -92,6 +92,7 @@ def solve(
         remember(run.folder, photos.recipe())
         log.info("%s is finished already: it was solved, which takes no steps", run.folder)
         return
+    warn_of_copies(photos)
     started = time.monotonic()
     with switched(model, plan):
         rows = _rows(photos, plan.seed, max(VALUES // prod(model.shape), 2 * (model.latent_dim + SPARE)), progress)

@@ -144,3 +144,7 @@ def test_a_file_of_pages_is_a_source_by_itself(tmp_path):
     stack(path, PAGES[:1])
     with pytest.raises(DataError, match="is a single image: give the folder that it lies in"):
         Photos(path, size=16)
+    alone = Photos(path, size=16, whole=True)  # to be looked at, one image is enough
+    np.testing.assert_array_equal(alone.train, PAGES[:1])
+    assert alone.names[0] == "stack.tif"
+    assert alone.recipe()["data"] == str(path)

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from copyfold.data.reading.decoding import MEGAPIXELS, Header, Refused, header
+from copyfold.data.reading.decoding import Header, Refused, header
 from copyfold.data.reading.depth import decoded
 from copyfold.data.reading.folders import IMAGES
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import arranged
 from copyfold.data.reading.unread import FOLDERS, Unread, leftover
-from copyfold.errors import DataError
+from copyfold.errors import MEGAPIXELS, DataError
 
 if TYPE_CHECKING:
     from copyfold.data.reading.values import Given

@@ -18,13 +18,13 @@ import numpy as np
 
 from copyfold.data.reading import tiff
 from copyfold.data.reading.sizes import Fit, Sides, box, inside
+from copyfold.errors import MEGAPIXELS
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 ANIMATED = ("PNG", "WEBP", "GIF")
-MEGAPIXELS = 100
 WIDE_GREY = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA", "La"}
 ORIENTATION = 0x0112

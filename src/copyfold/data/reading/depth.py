@@ -18,7 +18,6 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from copyfold.data.reading.decoding import (
-    MEGAPIXELS,
     ORIENTATION,
     WIDE_GREY,
     Header,
@@ -29,6 +28,7 @@ from copyfold.data.reading.decoding import (
 )
 from copyfold.data.reading.tiff import Page
 from copyfold.data.reading.tiff import opened as page_opened
+from copyfold.errors import MEGAPIXELS
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile

@@ -144,12 +144,18 @@ class Folder(Source):
         return os.path.join(self._base, name)  # a Path would take longer than opening it
 
 
-class Stack(Folder):
-    """A TIFF file of several pages, each of which is an image."""
+class Single(Folder):
+    """An image file by itself."""
 
-    kind = "TIFF file of several pages"
+    kind = "image file"
 
     def __init__(self, path: Path) -> None:
         status = path.stat()
         super().__init__(path.parent, [(path.name, status.st_size, status.st_mtime_ns)])
         self.where = str(path)
+
+
+class Stack(Single):
+    """A TIFF file of several pages, each of which is an image."""
+
+    kind = "TIFF file of several pages"

@@ -13,7 +13,7 @@ from copyfold.data.reading import tiff
 from copyfold.data.reading.archives import OTHERS, Zip
 from copyfold.data.reading.arrays import Digits, Memory, array_file
 from copyfold.data.reading.columns import NoImages
-from copyfold.data.reading.folders import IMAGES, File, Folder, Stack, files_below
+from copyfold.data.reading.folders import IMAGES, File, Folder, Single, Stack, files_below
 from copyfold.data.reading.items import from_dataset, from_list, from_loader, is_picture
 from copyfold.data.reading.sources import Source
 from copyfold.data.reading.tables import ARROW, PARQUET, Hub, Parquet, Saved, arrow_files
@@ -31,9 +31,12 @@ EXPECTED = (
 )
 
 
-def recognise(given: Given, layout: str | None, column: str | None = None) -> Source:
-    """Make the source that fits what was given; raises DataError or UsageError where nothing does."""
-    source = _recognise(given, layout, column)
+def recognise(given: Given, layout: str | None, column: str | None = None, alone: bool = False) -> Source:
+    """Make the source that fits what was given; raises DataError or UsageError where nothing does.
+
+    A single image file is one only where it may be `alone`: to be looked at, and not to be trained on.
+    """
+    source = _recognise(given, layout, column, alone)
     for name, value in (("layout", layout), ("column", column)):
         if value is not None and getattr(source, name, None) != value:
             use = "how to read an array" if name == "layout" else "which column of a table to read"
@@ -41,11 +44,11 @@ def recognise(given: Given, layout: str | None, column: str | None = None) -> So
     return source
 
 
-def _recognise(given: Any, layout: str | None, column: str | None) -> Source:
+def _recognise(given: Any, layout: str | None, column: str | None, alone: bool) -> Source:
     if given is None:
         return Digits()
     if isinstance(given, str | os.PathLike):
-        return _at(given, layout, column)
+        return _at(given, layout, column, alone)
     if isinstance(given, np.ndarray) and given.dtype.kind in "OU":
         given = given.tolist()
     if isinstance(given, np.ndarray | torch.Tensor):
@@ -91,7 +94,7 @@ def _wrong(given: Any) -> str | None:
     return None
 
 
-def _at(given: str | os.PathLike[str], layout: str | None, column: str | None) -> Source:
+def _at(given: str | os.PathLike[str], layout: str | None, column: str | None, alone: bool) -> Source:
     """What is at a path or an address."""
     if isinstance(given, str) and given.startswith("hf://"):
         return Hub(given, column)
@@ -103,7 +106,7 @@ def _at(given: str | os.PathLike[str], layout: str | None, column: str | None) -
     if path.is_dir():
         return _folder(path, column)
     if path.exists():
-        return _file(path, layout, column)
+        return _file(path, layout, column, alone)
     if str(given).endswith(MEMORY):
         raise DataError(f"{given} was given from Python and is not kept: give the images again")
     pattern = any(sign in path.name for sign in "*?")
@@ -148,7 +151,7 @@ def _holds_images(source: Parquet) -> bool:
     return True
 
 
-def _file(path: Path, layout: str | None, column: str | None) -> Source:
+def _file(path: Path, layout: str | None, column: str | None, alone: bool) -> Source:
     try:
         regular(path)
     except OSError as error:
@@ -168,6 +171,8 @@ def _file(path: Path, layout: str | None, column: str | None) -> Source:
         raise DataError(
             f"{path} is an archive that is not read here: unpack it, and give the folder, or make a .zip"
         )
+    if ending in IMAGES and alone:
+        return Single(path)
     if ending in IMAGES:
         raise DataError(f"{path} is a single image: give the folder that it lies in")
     raise DataError(f"{path} cannot be read as data: give a folder of images, a .npy, .npz, .parquet or .zip file")

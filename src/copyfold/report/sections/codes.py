@@ -50,5 +50,6 @@ def _figure(context: Context, drawn: Sample, points: Tensor, probe: Latent) -> F
         f"How to read it: each point is the code of a {context.reference_word} image, in two dimensions by t-SNE; "
         f"its colour is {coloured}. Neighbours are similar to the model; distances between groups that are far "
         "apart mean nothing."
+        + (" The command maps held-out images." if context.reference_word == "training" else "")
     )
-    return Figure(pictures.scatter(points, kinds), caption, command(context, probe))
+    return Figure(pictures.scatter(points, kinds), caption, command(context, probe, len(drawn)))

@@ -31,8 +31,8 @@ class Copying(Section):
 
     def __call__(self, context: Context) -> Content:
         """Add noise, and measure how much of it passes to the output."""
-        probe = IdentityGap()
-        reading = probe(context.model, context.few(SOME), context.rng)
+        probe, x = IdentityGap(), context.few(SOME)
+        reading = probe(context.model, x, context.rng)
         gap, passed, jacobian = (reading.numbers[name].median().item() for name in ("gap", "passed", "jacobian"))
         text = (
             f"{passed:z.1%} of noise added to an image passes to the output; the identity passes all of it, a "
@@ -41,11 +41,11 @@ class Copying(Section):
             "matrix (Frobenius norm over the root of the number of pixel values)."
         )
         numbers = {"passed": passed, "gap": gap, "distance of the Jacobian from I": jacobian}
-        return Content(text, (_figure(context, probe),), numbers)
+        return Content(text, (_figure(context, probe, len(x)),), numbers)
 
 
-def _figure(context: Context, probe: IdentityGap) -> Figure:
-    """What the output has beside the image."""
+def _figure(context: Context, probe: IdentityGap, count: int) -> Figure:
+    """What the output has beside some images; the command is of all `count` of them."""
     x = context.few(SHOWN)
     noisy = probe.corruption(filled(x), context.rng)
     with torch.no_grad(), context.model.using("running"):
@@ -55,4 +55,4 @@ def _figure(context: Context, probe: IdentityGap) -> Figure:
         "How to read it: the last row is the output minus the clean image, grey where they are equal. Noise there "
         "has passed through; outlines there are detail that was lost."
     )
-    return Figure(pictures.comparison(rows), caption, command(context, probe))
+    return Figure(pictures.comparison(rows), caption, command(context, probe, count))

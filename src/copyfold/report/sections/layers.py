@@ -41,7 +41,7 @@ class Layers(Section):
             numbers |= {f"{name}: {what}": value for what, value in found.items()}
             rows[name] = reading.images["found"]
             captions[name] = called(found, len(x))
-            again = command(context, probe)
+            again = command(context, probe, len(x))
         figure = Figure(pictures.comparison(rows, captions), CAPTION, again)
         return Content(_text(context, x), (figure,), numbers)
 

@@ -96,7 +96,7 @@ class NoiseRemoval(Section):
             numbers |= {f"{corruption}: {what}": value for what, value in mean.items()}
             ratio = _ratio(mean["restored"], error.mean().item())
             numbers[f"{corruption}: restored / {name}, the best baseline"] = ratio
-        again = command(context, Denoising(CORRUPTIONS[SAID]))
+        again = command(context, Denoising(CORRUPTIONS[SAID]), len(readings[SAID].images["clean"]))
         return Content(text, (_curves(means, again), _images(readings[SAID], shown, best, again)), numbers)
 
 

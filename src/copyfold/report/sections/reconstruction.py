@@ -1,5 +1,7 @@
 """How much of an image comes back."""
 
+import shlex
+
 import torch
 from torch import Tensor
 
@@ -112,5 +114,6 @@ def _figure(context: Context, y: Images, errors: Tensor) -> Figure:
         f"How to read it: of {n} {context.measured_word} images {which}. The errors are the squared error per "
         "pixel of the best, of the median and of the worst."
     )
-    again = "" if context.run is None else f"copyfold denoise {context.run.where} IMAGE --out FOLDER"
+    run = context.run
+    again = "" if run is None else shlex.join(["copyfold", "denoise", run.where, "IMAGE", "--out", "FOLDER"])
     return Figure(figure, caption, again)

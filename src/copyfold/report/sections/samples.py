@@ -96,9 +96,10 @@ class Samples(Section):
 def _made(context: Context, sampler: Sampler) -> Images:
     """The last frame of a film from noise, within the range of images."""
     count = min(len(context.x), len(context.reference) // 2, MOST)
-    start = sampler.noise(count, context.model.shape, context.rng)
+    rng = context.rng  # one for both, or the first noise of the film would be that of the start once more
+    start = sampler.noise(count, context.model.shape, rng)
     assert start is not None  # both samplers generate
-    *_, made = sampler(context.model, start.to(context.x), context.rng)
+    *_, made = sampler(context.model, start.to(context.x), rng)
     return torch.nan_to_num(made, nan=0.0, posinf=1.0, neginf=0.0).clamp(0, 1)
 
 
@@ -161,4 +162,4 @@ def _figure(
         f"{context.reference_word} image nearest to each. {twice}The last row began with {context.measured_word} "
         f"images and walked {STEPS} steps, with noise on the code in each."
     )
-    return Figure(pictures.comparison(rows, captions), caption, command(context, sampler))
+    return Figure(pictures.comparison(rows, captions), caption, command(context, sampler, len(made)))

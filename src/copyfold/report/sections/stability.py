@@ -105,4 +105,4 @@ def _figure(context: Context) -> Figure:
         "last output, without noise. Where a column changes into another image or fades, the model does not hold "
         "that image."
     )
-    return Figure(pictures.comparison(rows), caption, command(context, walk, "running"))
+    return Figure(pictures.comparison(rows), caption, command(context, walk, len(x), "running"))

@@ -1,5 +1,7 @@
 """How the error fell in training."""
 
+import shlex
+
 from copyfold.report.base import Content, Figure, Section
 from copyfold.report.context import Context
 from copyfold.report.illustration import loss_curve
@@ -21,5 +23,5 @@ class Training(Section):
             "images held out. A held-out curve that rises while the other falls means overfitting: images are "
             "learned by heart."
         )
-        again = f"copyfold train --config {run.folder}/recipe.yaml"
+        again = shlex.join(["copyfold", "train", "--config", run.where])
         return Content("", (Figure(loss_curve(run, title=""), caption, again),))
