@@ -93,6 +93,12 @@ def test_ratios_of_seeds_are_averaged_by_their_logarithms():
     assert found["a over b"].low > 0
 
 
+def test_a_number_that_a_seed_lacks_is_that_of_the_others():
+    found = samples.pooled([{"a": 1.0}, {"a": 3.0, "b": 2.0}, {"a": 2.0, "b": 4.0}])
+    assert (found["a"].value, found["b"].value) == (2, 3)
+    assert found["b"].seeds == (2.0, 4.0)
+
+
 def test_photographs_are_blurred_until_they_are_as_sharp():
     x = torch.rand(8, 1, 32, 32, generator=Generator().manual_seed(0))
     like = Blur(9, 1.2)(x)
