@@ -65,8 +65,8 @@ class StyleOfTheManifold(Study):
 
     The hidden module cannot leave 2 %: PCA of its 100 numbers leaves 6.3 %, and on 1,325 photographs it overfits,
     so that it is trained for 1,000 batches, after which it leaves about a tenth. It has to leave at most 12.7 %,
-    as PCA of 32 components does: what leaves more only knows the coarse image. Half the width has to leave at most
-    10 %, and the plain network 3 %, so that a seed that ends a little above what is asked takes no claim away.
+    as PCA of 32 components does: what leaves more only knows the coarse image. The others have to leave at most 3
+    %, so that a seed that ends a little above what is asked takes no claim away.
 
     Control: the samples of a network must be nearer to its walks and denoised photographs than photographs of the
     same sharpness are, or it is blur that they share. The number for the change of style in denoising (the essay's
@@ -102,7 +102,7 @@ class StyleOfTheManifold(Study):
     regime: ClassVar[Mapping[str, Regime]] = {
         PLAIN: Regime(0.03),
         HIDDEN: Regime(COARSE),
-        HALF: Regime(0.1),
+        HALF: Regime(0.03),
     }
     controls: ClassVar[Mapping[str, Control]] = {
         "samples to own images over to photographs as sharp": (Below(1.0), "What the images share is their blur.")

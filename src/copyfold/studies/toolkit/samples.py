@@ -37,9 +37,8 @@ CELLS = 8  # along a side of the coarse image whose far parts are correlated
 LEFT = 0.02  # of held-out images: copies look like their photographs
 DENOISED = 3000  # batches of 32 that a denoiser of all levels learns from at the cpu budget
 LARGER = 1500  # batches at the cpu budget in which 64 pixels are copied so well: 1.6 % was left after 1,200
-COARSE = (
-    0.127  # PCA of 32 components leaves it of held-out landscapes of 32 pixels, of which it knows the coarse image
-)
+COARSE = 0.127
+"""What PCA of 32 components leaves of held-out landscapes of 32 pixels, of which it knows the coarse image."""
 MODULE = 1000  # batches at the cpu budget that the hidden module learns from
 MODULE_LEFT = 0.1
 """What the hidden module is asked for. PCA of its 100 numbers leaves .063, but 1,325 photographs are too few for
