@@ -24,7 +24,7 @@ from copyfold.studies.toolkit.copying import copying, linear_left, principal
 from copyfold.studies.toolkit.networks import LARGE, WAYS, projection, unet, with_running_averages
 from copyfold.studies.toolkit.samples import EPSILON, essay_steps, film
 from copyfold.studies.toolkit.training import Look, on_the_way
-from copyfold.types import Images, Statistics
+from copyfold.types import Film, Images, Statistics
 
 SIDE = 16  # pixels
 SETS = (32, 256)  # images that networks memorise
@@ -298,6 +298,11 @@ def marks(lab: Lab) -> list[int]:
 def shown(frames: list[Images]) -> Images:
     """The first images of every frame, one after the other."""
     return torch.cat([frame[:SHOWN] for frame in frames])
+
+
+def played(frames: Images) -> Film:
+    """The frames that `shown` put one after the other, again as a film; of no more images than are shown."""
+    return iter(frames.unflatten(0, (-1, SHOWN)))
 
 
 def share(readings: list[Reading], what: str) -> Estimate:
