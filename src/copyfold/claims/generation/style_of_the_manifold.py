@@ -131,7 +131,7 @@ class StyleOfTheManifold(Study):
             if seed == lab.seeds[0]:  # pictures and films only
                 model = copier(lab, kinds[PLAIN], colour, seed, 0.03)  # where half of the steps are enough
                 numbers |= copying(lab, f"{PLAIN}, cifar10", model, colour)
-                images |= _films(lab, models[HIDDEN], "hidden", x, seed)
+                images |= _films(lab, models[HIDDEN], "hidden", x[:LARGE], seed)
                 images |= _films(lab, model, "cifar10", lab.images(colour, count=LARGE), seed)
                 of = _made(lab, model, lab.images(colour, count=LARGE), seed)
                 images |= {f"cifar10: {kind}": y[:SHOWN] for kind, y in of.items()}

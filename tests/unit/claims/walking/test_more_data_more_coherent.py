@@ -78,7 +78,7 @@ def test_walks_begin_at_images_that_both_networks_learned(tmp_path):
 
 def test_the_page_says_how_late_each_network_was_taken(shelf, monkeypatch, maps):
     _, _, numbers = measured(shelf, monkeypatch, maps["images"], maps["images"])
-    steps = [shelf.budget.scaled(count) for count in (900, 3000)]
+    steps = [shelf.budget.scaled(count) for count in (500, 900)]
     found = [numbers[f"share of the training, landscapes, {size}"].value for size in ("256", "many")]
     assert found == pytest.approx([count // 2 / count for count in steps])
     assert numbers["coarse patch distance, cifar10, start"].value > 0
