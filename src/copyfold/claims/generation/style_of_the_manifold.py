@@ -46,11 +46,11 @@ class StyleOfTheManifold(Study):
     r"""Samples have the style of the manifold that the network learned.
 
     Three U-Nets of depth 2 learn to copy the same photographs of 32 pixels: plain and at half the width until 2 %
-    of held-out ones is left, and with the essay's hidden module, as well as it can. Each makes walks with noise (300 steps), samples
-    (30 steps) and denoised photographs (half noise), with the statistics of batches of 64. Style is measured by
-    the distance of patches at all levels of a pyramid but the coarsest, which shows the layout, after the sharper
-    of two sets was blurred to the sharpness of the other: networks that copy differently well blur differently,
-    and that is no style. Two numbers decide:
+    of held-out ones is left, and with the essay's hidden module, as well as it can. Each makes walks with noise
+    (300 steps), samples (30 steps) and denoised photographs (half noise), with the statistics of batches of 64.
+    Style is measured by the distance of patches at all levels of a pyramid but the coarsest, which shows the
+    layout, after the sharper of two sets was blurred to the sharpness of the other: networks that copy differently
+    well blur differently, and that is no style. Two numbers decide:
 
     - "within over between networks": for each network, the distance of its walks and denoised photographs to its
       samples, over that of the other networks' to its samples; geometric means over kinds and networks. Below 1:
