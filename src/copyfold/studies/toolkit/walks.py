@@ -1,6 +1,7 @@
 """A network's map applied repeatedly: which images walk, rest, cycle or escape; measured once for all claims."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from math import prod
 
 import torch
@@ -23,7 +24,7 @@ from copyfold.studies.toolkit.copying import copying, linear_left, principal
 from copyfold.studies.toolkit.networks import LARGE, WAYS, projection, unet, with_running_averages
 from copyfold.studies.toolkit.samples import EPSILON, essay_steps, film
 from copyfold.studies.toolkit.training import Look, on_the_way
-from copyfold.types import Images, Statistics
+from copyfold.types import Film, Images, Statistics
 
 SIDE = 16  # pixels
 SETS = (32, 256)  # images that networks memorise
@@ -40,6 +41,7 @@ MARKS = 31  # frames of a walk that are kept to be shown
 NOISY = " with noise"
 UNTRAINED, IDENTITY, PCA = "untrained", "identity", "PCA"
 NAMES = {level: f"{100 * level:g} % left" for level in LEVELS}
+OTHERS = "others"  # the part of the measurement that is of no trained network
 
 
 def within(x: Images) -> Images:
@@ -112,15 +114,17 @@ def untrained(lab: Lab, photos: Photos, seed: int) -> Autoencoder:
     )
 
 
-def linear(lab: Lab, photos: Photos) -> dict[str, Autoencoder]:
-    """The identity, and PCA of the training images with as many components as leave 1 % of them."""
+def identity(lab: Lab, photos: Photos) -> Autoencoder:
+    """The map that copies everything."""
     size = prod(photos.shape)
+    return projection(photos.shape, torch.eye(size), torch.zeros(size)).to(lab.device)
+
+
+def pca(lab: Lab, photos: Photos) -> Autoencoder:
+    """PCA of the training images with as many components as leave 1 % of them."""
     mean, directions = principal(lab, photos)
     count = max(1, int((linear_left(lab, photos, "training") > GOOD).sum()))
-    return {
-        IDENTITY: projection(photos.shape, torch.eye(size), torch.zeros(size)).to(lab.device),
-        PCA: projection(photos.shape, directions[:count], mean).to(lab.device),
-    }
+    return projection(photos.shape, directions[:count], mean).to(lab.device)
 
 
 def walks(lab: Lab, count: int, seed: int) -> Reading:
@@ -132,53 +136,108 @@ def walks(lab: Lab, count: int, seed: int) -> Reading:
     gets the essay's. For the set: "left; NETWORK", "step; NETWORK", and the copying of the networks at 1 % and at
     0.1 %; "singular; NETWORK; training", the largest singular value of the Jacobian with running statistics.
     Images: the last frames, called as the numbers, and strips of walks at 1 %, "strip; WAY".
+
+    Measured and kept in parts, one for each quality and one for the networks that are not trained, so that a
+    measurement which is stopped goes on after the last of them.
     """
-    photos = sizes(lab)[count]
-    whole = lab.photos("landscapes", SIDE)
+
+    @cache
+    def looks() -> dict[str, Look]:  # loaded once, and only where a part is missing
+        return networks(lab, sizes(lab)[count], seed)
+
+    numbers, images = dict[str, Tensor](), dict[str, Images]()
+    for part in (*NAMES.values(), OTHERS):
+        reading = _part(lab, count, part, seed, looks)
+        numbers |= reading.numbers
+        images |= reading.images
+    return Reading(numbers, images)
+
+
+def _part(lab: Lab, count: int, part: str, seed: int, looks: Callable[[], dict[str, Look]]) -> Reading:
+    """What is measured of the network at one quality, or of the others: kept."""
+    photos, whole = sizes(lab)[count], lab.photos("landscapes", SIDE)
 
     def look(seed: int) -> Reading:
-        return _measured(lab, count, photos, seed)
+        return _untrained(lab, photos, seed) if part == OTHERS else _trained(lab, count, part, seed, looks)
 
-    return lab.shared(f"walks-of-{count}", seed, (photos, whole), look)
+    return lab.shared(f"walks-of-{count}-{part.split()[0]}", seed, (photos, whole), look)
 
 
-def _measured(lab: Lab, count: int, photos: Photos, seed: int) -> Reading:
-    known, starts = lab.images(photos, "train", len(photos)), starting(lab, photos)
-    looks = networks(lab, photos, seed)
+def _trained(lab: Lab, count: int, name: str, seed: int, looks: Callable[[], dict[str, Look]]) -> Reading:
+    """The walks under the network at one quality; of one that stands for two, those that there are."""
+    photos = sizes(lab)[count]
+    known, x = _images(lab, photos)
+    look, good = looks()[name], name == NAMES[GOOD]
+    first = next(n for n, other in looks().items() if other is look)
     numbers, images = dict[str, Tensor](), dict[str, Images]()
+    films = {}
+    if first == name or good:
+        films = {way: strip(lab, look.model, x["training"], seed, *how, EPSILON) for way, how in WAYS.items()}
+    if first != name:  # of a quality that was not reached, or at the same step
+        same, old, new = _part(lab, count, first, seed, looks), f"; {first};", f"; {name};"
+        numbers |= {key.replace(old, new): value for key, value in same.numbers.items() if old in key}
+        images |= {key.replace(old, new): value for key, value in same.images.items() if old in key}
+    else:
+        reading = _calm(lab, look.model, x, known, seed, name, list(WAYS), singular=True)
+        numbers |= reading.numbers
+        images |= reading.images
+        for way, frames in films.items():
+            where = f"{name}; training; {way}"
+            found = became(frames[0], frames[-1], torch.zeros(len(frames[0])), known)
+            numbers |= {f"{fate}{NOISY}; {where}": value for fate, value in found.items()}
+            images[f"last{NOISY}; {where}"] = frames[-1][:SHOWN].clone()
+    numbers |= {f"left; {name}": torch.tensor(look.left), f"step; {name}": torch.tensor(float(look.step))}
+    if good:
+        for way, how in WAYS.items():
+            images[f"strip{NOISY}; {way}"] = shown(films[way])
+            images[f"strip; {way}"] = shown(strip(lab, look.model, x["training"], seed, *how, 0.0))
+    if name in (NAMES[GOOD], NAMES[BEST]):
+        numbers |= copying(lab, f"{count} images, {name}", look.model, photos)
+    return Reading(numbers, images)
 
-    def put(what: str, where: str, first: Images, last: Images, period: Tensor) -> None:
-        found = became(first, last, period, known)
-        numbers.update({f"{name}{what}; {where}": value for name, value in found.items()})
-        images[f"last{what}; {where}"] = last[:SHOWN].clone()
 
-    for level in (GOOD, BEST):
-        numbers |= copying(lab, quality(count, level), looks[NAMES[level]].model, photos)
-    for name, look in looks.items():
-        numbers |= {f"left; {name}": torch.tensor(look.left), f"step; {name}": torch.tensor(float(look.step))}
-    first = {name: next(n for n, other in looks.items() if other is look) for name, look in looks.items()}
-    different = {name: looks[name] for name in first.values()}
-    models = {name: look.model for name, look in different.items()} | {UNTRAINED: untrained(lab, photos, seed)}
-    for name, model in (models | linear(lab, photos)).items():
-        for start, x in starts.items():
-            for way, (kind, batch) in list(WAYS.items())[: None if name in models else 1]:  # others have no norms
-                values = int(kind == "running" and start == "training" and name in models)
-                found = repeated(lab, model, x, known, seed, kind, batch, values)
-                if values:
-                    numbers[f"singular; {name}; {start}"] = found["singular values"][:, 0]
-                put("", f"{name}; {start}; {way}", *(found[of] for of in ("first", "last", "period")))
-    x = starts["training"]
-    for name, look in different.items():
-        for way, (kind, batch) in WAYS.items():
-            frames = strip(lab, look.model, x, seed, kind, batch, EPSILON)
-            put(NOISY, f"{name}; training; {way}", frames[0], frames[-1], torch.zeros(len(x)))
-            if name == first[NAMES[GOOD]]:
-                calm = strip(lab, look.model, x, seed, kind, batch, 0.0)
-                images |= {f"strip{NOISY}; {way}": shown(frames), f"strip; {way}": shown(calm)}
-    for name, same in first.items():  # of qualities that were not reached, or at one step
-        old, new = f"; {same};", f"; {name};"
-        for of in (numbers, images):
-            of |= {key.replace(old, new): value.clone() for key, value in of.items() if old in key}
+def _untrained(lab: Lab, photos: Photos, seed: int) -> Reading:
+    """The walks without noise under the untrained network, and under linear maps, which have no statistics."""
+    known, x = _images(lab, photos)
+    running, *_ = WAYS
+    parts = [
+        _calm(lab, untrained(lab, photos, seed), x, known, seed, UNTRAINED, list(WAYS), singular=True),
+        _calm(lab, identity(lab, photos), x, known, seed, IDENTITY, [running]),
+        _calm(lab, pca(lab, photos), x, known, seed, PCA, [running]),
+    ]
+    return Reading(
+        {name: value for part in parts for name, value in part.numbers.items()},
+        {name: value for part in parts for name, value in part.images.items()},
+    )
+
+
+def _images(lab: Lab, photos: Photos) -> tuple[Images, dict[str, Images]]:
+    """All training images, and those that walks start from."""
+    return lab.images(photos, "train", len(photos)), starting(lab, photos)
+
+
+def _calm(
+    lab: Lab,
+    model: Autoencoder,
+    starts: Mapping[str, Images],
+    known: Images,
+    seed: int,
+    name: str,
+    ways: Sequence[str],
+    singular: bool = False,
+) -> Reading:
+    """What a map does without noise, from every start and in these ways; with singular values where they are."""
+    numbers, images = dict[str, Tensor](), dict[str, Images]()
+    for start, x in starts.items():
+        for way in ways:
+            where, (kind, batch) = f"{name}; {start}; {way}", WAYS[way]
+            values = int(singular and kind == "running" and start == "training")
+            found = repeated(lab, model, x, known, seed, kind, batch, values)
+            if values:
+                numbers[f"singular; {name}; {start}"] = found["singular values"][:, 0]
+            fate = became(found["first"], found["last"], found["period"], known)
+            numbers |= {f"{what}; {where}": value for what, value in fate.items()}
+            images[f"last; {where}"] = found["last"][:SHOWN].clone()
     return Reading(numbers, images)
 
 
@@ -239,6 +298,11 @@ def marks(lab: Lab) -> list[int]:
 def shown(frames: list[Images]) -> Images:
     """The first images of every frame, one after the other."""
     return torch.cat([frame[:SHOWN] for frame in frames])
+
+
+def played(frames: Images) -> Film:
+    """The frames that `shown` put one after the other, again as a film; of no more images than are shown."""
+    return iter(frames.unflatten(0, (-1, SHOWN)))
 
 
 def share(readings: list[Reading], what: str) -> Estimate:

@@ -5,7 +5,10 @@ import torch
 
 import copyfold as cf
 from copyfold.claims.generation.iterating_beats_one_pass import IteratingBeatsOnePass, growing
+from copyfold.errors import Diverged
+from copyfold.measures import sharpness
 from copyfold.studies.base import Verdict
+from copyfold.studies.toolkit import samples
 from labs import Known, outcome
 
 
@@ -41,6 +44,36 @@ def test_a_copy_generates_nothing_from_noise(shelf):
     assert verdict is not Verdict.HOLDS
     assert holds["patch distance over linear model"] is False
     assert numbers["patch distance over as sharp as 30 steps"].value > 1
+
+
+def test_a_seed_whose_ascent_diverges_counts_in_all_else(shelf, monkeypatch):
+    ascended, name = samples.ascended, "patch distance, Ascent, smaller images"
+
+    def diverging(lab, model, count, seed):
+        if seed in broken:
+            raise Diverged("too far")
+        return ascended(lab, model, count, seed)
+
+    monkeypatch.setattr(samples, "ascended", diverging)
+    shelf.models = (shelf.painter(0.1),)
+    for broken, seeds in (({0}, 1), ({0, 1}, 0)):
+        found = IteratingBeatsOnePass().measure(shelf)
+        assert len(found.numbers["patch distance over one pass"].seeds) == 2
+        assert len(found.numbers[name].seeds if name in found.numbers else ()) == seeds
+        assert found.notes == (f"Ascent diverged in {len(broken)} of 2 seeds: its numbers are of the others",)
+
+
+def test_photographs_are_blurred_to_the_samples_as_they_are_shown(shelf, monkeypatch):
+    """Samples of great contrast are sharper before they are clipped than after."""
+    painter, asked = shelf.painter(0.0), []
+    shelf.models = (Known(lambda z: 0.5 + 5 * (painter.function(z) - 0.5)),)
+    blurred_to = samples.blurred_to
+    monkeypatch.setattr(samples, "blurred_to", lambda x, like: (asked.append(like), blurred_to(x, like))[1])
+    IteratingBeatsOnePass().measure(shelf)
+    assert asked
+    assert all(like.min() >= 0 and like.max() <= 1 for like in asked)
+    raw = 0.5 + 5 * (painter.function(torch.zeros_like(asked[0])) - 0.5)
+    assert sharpness(asked[0]).mean() < 0.9 * sharpness(raw).mean()
 
 
 def test_the_growing_film_equals_that_of_the_script():

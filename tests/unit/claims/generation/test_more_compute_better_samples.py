@@ -3,11 +3,8 @@
 import pytest
 
 import copyfold as cf
-from copyfold.claims.generation import more_compute_better_samples
 from copyfold.claims.generation.more_compute_better_samples import MoreComputeBetterSamples, petaflops
 from copyfold.studies.base import Verdict
-from copyfold.studies.lab import Training
-from copyfold.studies.toolkit.training import Look
 from labs import outcome
 
 
@@ -19,13 +16,18 @@ def test_useful_and_useless_compute_decide_the_verdict(shelf, monkeypatch, bette
     def pick(make, photos):
         return painters[(make.keywords.get("width") == shelf.budget.width) + (make.keywords["depth"] == 3)]
 
-    def looks(lab, make, photos, seed, steps, at):
-        found = [Look(step, 0.1, painter) for step, painter in zip((*at, steps), painters, strict=True)]
-        lab.trainings.update({look.model: Training(look.step, 1.0, 1.0) for look in found})
-        return found
-
     monkeypatch.setattr(shelf, "pick", pick)
-    monkeypatch.setattr(more_compute_better_samples, "on_the_way", looks)
+    whole, lengths = shelf.trained, []
+
+    def trained(make, photos, seed, steps=None, **plan):
+        """Shorter trainings leave a worse network, or a better one."""
+        if steps is None:
+            return whole(make, photos, seed, **plan)
+        assert plan["schedule"] == "cosine"  # of its own
+        lengths.append(steps)
+        return painters[len(lengths) % 2 == 0]
+
+    monkeypatch.setattr(shelf, "trained", trained)
     found, _, numbers = outcome(MoreComputeBetterSamples(), shelf)
     assert found is verdict
     ratio = numbers["patch distance wide and deep over narrow"].value

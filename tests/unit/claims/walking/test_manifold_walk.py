@@ -15,8 +15,19 @@ from labs import Known, on_its_way, outcome
 @pytest.fixture
 def long(shelf):
     shelf.budget = replace(shelf.budget, steps=150)
-    shelf.models = (Known(),)
     return shelf
+
+
+@pytest.fixture
+def judged(long, monkeypatch):
+    """The outcome where every network is this map."""
+
+    def measured(function):
+        long.models = (Known(function),)
+        on_its_way(monkeypatch, {0.009: function})
+        return outcome(ManifoldWalk(), long)
+
+    return measured
 
 
 def test_random_codes_have_the_spread_of_codes_and_no_order():
@@ -29,7 +40,7 @@ def test_random_codes_have_the_spread_of_codes_and_no_order():
     assert torch.corrcoef(x.flatten(1)[:, -2:].T)[0, 1] > 0.99
 
 
-def test_a_walk_from_one_training_image_to_the_next_resembles_the_data(long, monkeypatch):
+def test_a_walk_from_one_training_image_to_the_next_resembles_the_data(long, judged):
     """It knows its images with their noise, and passes on what it does not know."""
     long.budget = replace(long.budget, measured=64)  # as few images are far from many
     known = long.images(walks.sizes(long)[256], "train", 64)
@@ -40,19 +51,17 @@ def test_a_walk_from_one_training_image_to_the_next_resembles_the_data(long, mon
         known_ones = (distances.amin(1) < 0.25).view(-1, 1, 1, 1)
         return torch.where(known_ones, known[(nearest + 1) % len(known)], z)
 
-    on_its_way(monkeypatch, {0.009: following})
-    verdict, _, numbers = outcome(ManifoldWalk(), long)
+    verdict, _, numbers = judged(following)
     assert verdict is Verdict.HOLDS
     assert numbers["nearest distance, walk"].value == 0
     assert numbers["walking, 1 % left, running statistics"].value == 1
 
 
-def test_a_copy_leaves_the_data_as_its_noise_adds_up(long, monkeypatch):
-    on_its_way(monkeypatch, {0.009: lambda x: x})
-    verdict, holds, numbers = outcome(ManifoldWalk(), long)
+def test_a_copy_leaves_the_data_as_its_noise_adds_up(long, judged):
+    verdict, holds, numbers = judged(lambda x: x)
     assert verdict is Verdict.DOES_NOT_HOLD
     assert holds == {"patch distance over random codes": False, "walking": False}
-    assert numbers["escaping, 1 % left"].value == 1
+    assert numbers["escaping"].value == 1 == numbers["escaping, 1 % left"].value
     assert numbers["patch distance, mean photograph"].value < numbers["patch distance, walk"].value
     ends = [
         numbers[f"nearest distance, {name}"].value for name in ("directed walk, halfway", "held-out photographs")
@@ -60,18 +69,34 @@ def test_a_copy_leaves_the_data_as_its_noise_adds_up(long, monkeypatch):
     assert ends[0] != pytest.approx(ends[1], rel=0.01)  # halfway is not yet the other photograph
 
 
-def test_walks_that_all_decay_to_one_image_explore_nothing(long, monkeypatch):
-    on_its_way(monkeypatch, {0.009: lambda z: torch.full_like(z, 0.5)})
-    verdict, holds, numbers = outcome(ManifoldWalk(), long)
+def test_walks_that_all_decay_to_one_image_explore_nothing(long, judged):
+    verdict, holds, numbers = judged(lambda z: torch.full_like(z, 0.5))
     assert verdict is Verdict.DOES_NOT_HOLD
     assert holds["walking"] is False
     assert numbers["variance of the ends over that of photographs"].value == 0
 
 
-def test_a_network_that_holds_its_images_stays_near_and_does_not_walk(long, monkeypatch):
+def test_a_network_that_holds_its_images_stays_near_and_does_not_walk(long, judged):
     known = long.images(walks.sizes(long)[256], "train", 64)
-    on_its_way(monkeypatch, {0.009: lambda z: known[torch.cdist(z.flatten(1), known.flatten(1)).argmin(1)]})
-    verdict, holds, numbers = outcome(ManifoldWalk(), long)
+    verdict, holds, numbers = judged(lambda z: known[torch.cdist(z.flatten(1), known.flatten(1)).argmin(1)])
     assert verdict is Verdict.DOES_NOT_HOLD
     assert numbers["nearest distance, walk"].value == 0 == numbers["walking"].value
     assert holds["patch distance over random codes"] is True  # nearly all of those are nearest to the same few
+
+
+def test_large_images_decide_and_small_ones_are_shown(long, monkeypatch):
+    """The patches of larger images have levels for detail and texture, and the walks are those of one network."""
+    long.budget = replace(long.budget, large=32)
+    known = long.images(long.photos("landscapes", 32), "train", 64)
+    rng = Generator().manual_seed(0)
+    large = Known(lambda z: known[torch.randperm(len(known), generator=rng)[: len(z)]], (1, 32, 32))
+    monkeypatch.setattr(long, "pick", lambda make, photos: large if photos.shape == (1, 32, 32) else Known())
+    on_its_way(monkeypatch, {0.009: lambda x: x})
+    finding = ManifoldWalk().measure(long)
+    numbers = {name: e.value for name, e in finding.numbers.items()}
+    assert numbers["walking"] > 0.9
+    assert numbers["escaping, 1 % left"] == 1
+    assert numbers["patch distance over mean photograph"] < 0.5
+    assert set(finding.copying) == {"larger images", "256 images, 1 % left", "256 images, 0.1 % left"}
+    assert next(finding.films["walk"]).shape[2:] == (32, 32)
+    assert finding.captions.keys() == finding.figures.keys()

@@ -7,8 +7,11 @@ import torch
 from torch import Generator
 
 from copyfold.claims.walking import more_data_more_coherent
-from copyfold.claims.walking.more_data_more_coherent import MoreDataMoreCoherent
+from copyfold.claims.walking.more_data_more_coherent import MoreDataMoreCoherent, _known_to_both, _sets
+from copyfold.errors import CopyfoldError
 from copyfold.studies.base import Verdict
+from copyfold.studies.budget import BUDGETS
+from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.training import Look
 from labs import Known, outcome
 
@@ -30,8 +33,8 @@ def measured(shelf, monkeypatch, few, many):
     """With these maps after learning from few and from many images."""
     shelf.budget = replace(shelf.budget, measured=64)
 
-    def looks(lab, make, photos, *given, **plan):
-        return [Look(8, 0.01, Known(many if len(photos) > 32 else few))]
+    def looks(lab, make, photos, seed, steps, **plan):
+        return [Look(steps // 2, 0.01, Known(many if len(photos) > 32 else few))]
 
     monkeypatch.setattr(more_data_more_coherent, "on_the_way", looks)
     return outcome(MoreDataMoreCoherent(), shelf)
@@ -57,3 +60,25 @@ def test_walks_that_do_not_move_keep_their_order_and_count_as_nothing(shelf, mon
     assert set(held.values()) == {True}
     assert found is Verdict.UNDECIDED
     assert numbers["walking, landscapes, many"].value < 0.1
+
+
+def test_walks_begin_at_images_that_both_networks_learned(tmp_path):
+    lab = Lab(replace(BUDGETS["tiny"], measured=64), cache=tmp_path)
+    sets = _sets(lab, "cifar10")
+    x = _known_to_both(lab, sets)
+    assert len(x) == 32 == len(sets["256"])
+    for photos in sets.values():
+        known = lab.images(photos, "train", len(photos)).flatten(1)
+        assert not torch.cdist(x.flatten(1), known, compute_mode="donot_use_mm_for_euclid_dist").amin(1).any()
+    held_out = lab.images(lab.photos("cifar10"), count=32)
+    assert torch.cdist(held_out.flatten(1), known).amin(1).min() > 0.1
+    with pytest.raises(CopyfoldError, match="not among the many"):
+        _known_to_both(lab, sets | {"many": lab.photos("cifar10", limit=8)})
+
+
+def test_the_page_says_how_late_each_network_was_taken(shelf, monkeypatch, maps):
+    _, _, numbers = measured(shelf, monkeypatch, maps["images"], maps["images"])
+    steps = [shelf.budget.scaled(count) for count in (500, 900)]
+    found = [numbers[f"share of the training, landscapes, {size}"].value for size in ("256", "many")]
+    assert found == pytest.approx([count // 2 / count for count in steps])
+    assert numbers["coarse patch distance, cifar10, start"].value > 0

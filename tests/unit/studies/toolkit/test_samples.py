@@ -93,6 +93,30 @@ def test_ratios_of_seeds_are_averaged_by_their_logarithms():
     assert found["a over b"].low > 0
 
 
+def test_shared_networks_are_trained_once_for_as_long_as_they_gain(tmp_path, monkeypatch):
+    lab, asked = Lab(BUDGETS["cpu"], {}, tmp_path), []
+
+    def trained(make, photos, seed, **plan):
+        asked.append((make(photos.shape), plan["steps"]))
+        return MLP(photos.shape, [4], 2)  # which copies nothing, so that no training is enough
+
+    monkeypatch.setattr(lab, "trained", trained)
+    samples.hidden_copier(lab, 0)
+    assert [steps for _, steps in asked] == [1000]  # a longer training leaves more
+    assert asked[0][0].shape == (1, 32, 32)
+    assert sum(torch.Size(shape).numel() for shape in asked[0][0].code_shapes()) == 100
+    asked.clear()
+    samples.large_copier(lab, 0)
+    assert [steps for _, steps in asked] == [1500, 3000, 6000]
+    assert asked[0][0].shape == (1, 64, 64)
+
+
+def test_a_number_that_a_seed_lacks_is_that_of_the_others():
+    found = samples.pooled([{"a": 1.0}, {"a": 3.0, "b": 2.0}, {"a": 2.0, "b": 4.0}])
+    assert (found["a"].value, found["b"].value) == (2, 3)
+    assert found["b"].seeds == (2.0, 4.0)
+
+
 def test_photographs_are_blurred_until_they_are_as_sharp():
     x = torch.rand(8, 1, 32, 32, generator=Generator().manual_seed(0))
     like = Blur(9, 1.2)(x)

@@ -9,8 +9,9 @@ from torch import Generator
 
 from copyfold.probes.base import Reading
 from copyfold.studies.budget import BUDGETS
-from copyfold.studies.lab import Lab
+from copyfold.studies.lab import Lab, Paused
 from copyfold.studies.toolkit import walks
+from copyfold.studies.toolkit.training import Look
 from copyfold.studies.toolkit.walks import FATES, fates, walked
 from labs import Known
 
@@ -74,10 +75,10 @@ def test_images_that_escaped_have_no_distance_and_count_in_no_mean():
 def test_the_linear_maps_are_a_copy_and_a_projection(tmp_path):
     lab = Lab(BUDGETS["tiny"], cache=tmp_path)
     photos = walks.sizes(lab)[32]
-    maps, x = walks.linear(lab, photos), lab.images(photos, "train", 32)
-    torch.testing.assert_close(maps[walks.IDENTITY](x), x)
-    copy = maps[walks.PCA](x)
-    torch.testing.assert_close(maps[walks.PCA](copy), copy, atol=1e-5, rtol=0)
+    x, projected = lab.images(photos, "train", 32), walks.pca(lab, photos)
+    torch.testing.assert_close(walks.identity(lab, photos)(x), x)
+    copy = projected(x)
+    torch.testing.assert_close(projected(copy), copy, atol=1e-5, rtol=0)
     assert 0.005 < ((copy - x).square().mean() / (x - x.mean(0)).square().mean()).item() <= 0.01
 
 
@@ -104,3 +105,36 @@ def test_all_is_measured_once_for_every_claim(tmp_path, monkeypatch):
     again = walks.walks(Lab(lab.budget, cache=tmp_path), 32, 0)
     assert again.numbers.keys() == first.numbers.keys()
     assert all(value.equal(first.numbers[name]) or value.isnan().any() for name, value in again.numbers.items())
+
+
+def test_a_measurement_that_is_stopped_goes_on_after_its_last_part(tmp_path, monkeypatch):
+    """Three networks stand for five qualities, and each is walked with once, however often it is paused."""
+    budget = replace(BUDGETS["tiny"], steps=150)
+    steps = [Known(lambda x: x), Known(lambda x: 0.5 * x), Known(lambda x: x.roll(3, 3))]
+    looks = [Look(n, left, net) for n, (left, net) in enumerate(zip((0.09, 0.009, 0.002), steps, strict=True))]
+    trainings, walked, repeated = [], [], walks.repeated
+    monkeypatch.setattr(walks, "on_the_way", lambda *_, **__: (trainings.append(1), looks)[1])
+    monkeypatch.setattr(
+        walks, "repeated", lambda lab, model, *given: (walked.append(model), repeated(lab, model, *given))[1]
+    )
+    monkeypatch.setattr(Lab, "over", property(lambda lab: len(set(walked)) >= lab.most))
+    monkeypatch.setattr(walks, "untrained", lambda *_: Known(lambda x: -x))
+    for most in (1, 2, 3):
+        lab = Lab(budget, cache=tmp_path)
+        lab.most = most
+        with pytest.raises(Paused):
+            walks.walks(lab, 32, 0)
+        assert walked == [net for net in steps[:most] for _ in range(6)]  # two starts in three ways
+    lab.most = 99
+    found = walks.walks(lab, 32, 0).numbers
+    assert len(walked) == 18 + 6 + 2 * 2  # and the untrained network, the identity and PCA
+    assert len(trainings) == 4  # loaded once in every piece
+    assert [found[f"step; {name}"].item() for name in walks.NAMES.values()] == [0, 1, 1, 2, 2]
+    where = "training; batches of 64"
+    for name, same in (("3 % left", "1 % left"), ("0.3 % left", "0.1 % left")):
+        for what in ("moved", "moved with noise", "walking", "near with noise"):
+            torch.testing.assert_close(
+                found[f"{what}; {name}; {where}"], found[f"{what}; {same}; {where}"], equal_nan=True
+            )
+    assert not found[f"moved; 10 % left; {where}"].any()
+    assert found[f"moved; 1 % left; {where}"].min() > 0.01
