@@ -255,8 +255,8 @@ def locked(path: str | Path, wait: bool | float = False) -> Generator[None]:
     """Hold a lock file, so that one process writes at a time; the lock ends with its process, the file stays.
 
     The file contains the process id; its folder is created. Where another process holds the lock, CopyfoldError,
-    or with `wait` wait for it; a number is the seconds to wait at most. OSError where the file cannot be created or
-    locked.
+    or with `wait` wait for it; a number is the seconds to wait at most. OSError where the file cannot be created
+    or locked.
     """
     from filelock import FileLock, Timeout
 
