@@ -145,8 +145,8 @@ class RepresentationLosesNoise(Study):
                 "layer; 1 where all of it is kept",
             }
             | {
-                noise: f"{words[noise]}: clean, noisy, the network's output, an image with the output of the noisy "
-                "one, and one with the output of the image without noise"
+                noise: f"{words[noise]}: clean, noisy, the network's output, an image with the output of the "
+                "noisy one, and one with the output of the image without noise"
                 for noise in NOISES
             },
         )
@@ -169,9 +169,8 @@ def _look(lab: Lab, seed: int) -> Reading:
             reading = representation(lab, one, layer, target, lab.rng(seed, "representation"))
             return Reading({"found": reading.images["found"], "answer": reading.numbers["answer"]})
 
-        return lab.shared(
-            f"noise-in-{place}".lower().replace(", ", "-").replace(" ", "-"), seed, (photos,), search
-        )
+        called = f"noise-in-{place}".lower().replace(", ", "-").replace(" ", "-")
+        return lab.shared(called, seed, (photos,), search)
 
     for noise, (corruption, quiet) in NOISES.items():
         noisy, middle = corruption(x, lab.rng(seed, noise)), quiet(x, lab.rng(seed, noise))
@@ -193,8 +192,8 @@ def _look(lab: Lab, seed: int) -> Reading:
 def compared(loud: Reading, still: Reading, noisy: Images, middle: Images) -> dict[str, Tensor]:
     """What a representation has of the noise, and how far it is from m with it and without, over the noise.
 
-    NaN where one of the two searches has no answer. Where only one needed the second start, the starts' difference
-    is in the share too: what the layer does not see of it, times the noise, which is some hundredths of either sign.
+    NaN where one of the two searches has no answer. Where only one needed the second start, the difference of the
+    starts is in the share too: what the layer does not see of it, times the noise, some hundredths of either sign.
     """
     noise = noisy - middle
     size = distance(noisy, middle)
