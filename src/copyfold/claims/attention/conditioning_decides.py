@@ -54,7 +54,7 @@ class ConditioningDecides(Study):
     heaps, which correlate whatever happens within either; so what decides is what is true from image to image.
     The claim presupposes that the dot product leaves at most half of held-out images: the conditioning is that of
     the operation, and has to be that of one that has learned something of copying, half of the way from the mean
-    image to a perfect copy. A quarter, as formerly, is more than it reached in trials, .40 to .46, however long;
+    image to a perfect copy. A quarter, as formerly, is more than it reached in trials, .38 to .46, however long;
     that it does not is a part of the claim on the dot product alone. With the residual, which only has to switch
     the attention off, at most 1 % may be left.
 
