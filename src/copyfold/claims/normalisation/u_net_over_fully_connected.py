@@ -44,10 +44,11 @@ class UNetOverFullyConnected(Study):
     Thresholds: 1, as in the study before. Regime: 15 %, about what PCA of 64 components leaves (.142), the least
     that a network of 1,024 units has to reach to be called a copier. The same numbers where each leaves 5 % and at
     the end of each training are shown; the table of copies says where 5 % was not reached. Controls: the copying
-    error of the U-Net, interpolated, is at least 0.95 of the other's, or its looks do not enclose it and the
-    difference is one of quality; and without a shift of brightness the other must remove some noise, or the U-Net
-    is compared with a network that does nothing. The fully connected network has 20 times the weights and a code
-    of a third of the image, an eighth of that of the U-Net: both favour it, as a short code removes noise.
+    error of the U-Net, interpolated, is at least 0.8 of the other's: it is 1, but for its interval over images,
+    unless the U-Net's looks do not enclose the other's quality, so that the difference would be one of quality;
+    and without a shift of brightness the other must remove some noise, or the U-Net is compared with a network
+    that does nothing. The fully connected network has 20 times the weights and a code of a third of the image, an
+    eighth of that of the U-Net: both favour it, as a short code removes noise.
 
     Formerly (0.1.0) both were trained equally long on 1,325 grey landscapes, which is too few for fully connected
     ones: UNDECIDED, with errors over those of the fully connected network of .20 (mix) and .88 (Gaussian). A
@@ -75,7 +76,7 @@ class UNetOverFullyConnected(Study):
     regime: ClassVar[Mapping[str, Regime]] = {NET: Regime(0.15), RIVAL: Regime(0.15)}
     controls: ClassVar[Mapping[str, Control]] = {
         "copying error over fully connected": (
-            Above(0.95),
+            Above(0.8),
             "The U-Net copies better where both should be equal: that may be why it denoises better.",
         ),
         "error over doing nothing, fully connected, gaussian": (
