@@ -34,8 +34,8 @@ class UNetOverFullyConnected(Study):
     only to copy cifar10 at 32 pixels in colour. They are compared at equal quality: better copies pass more noise,
     so that at equal steps or minutes the comparison would be of how fast they learn. The quality is that of the
     fully connected network where its copies first leave 10 % of held-out images' variance, or at its end, where it
-    does not come so far. The U-Net comes there within its first few hundred steps, in which what is left falls by
-    a third from one look to the next; so its errors are interpolated between the looks before and after, over
+    does not come so far. The U-Net comes there within its first few hundred steps, and may jump over that
+    quality from one look to the next; so its errors are interpolated between the looks before and after, over
     what is left, for every seed. Two numbers decide, squared errors of the U-Net over those of the other for the
     same noisy images: mixed half and half with noise N(0.7, 0.2^2), where the U-Net uses the statistics of batches
     of 64, as in the essay; and with noise of std 0.2, where it uses running statistics and no image depends on
