@@ -27,7 +27,8 @@ log = logging.getLogger("copyfold")
 INSTRUMENT = 2
 """What findings are measured by. Those that do not say it are of 0.1.0: narrower intervals, and no regime.
 
-Or of studies that were not redesigned since: they say neither what they ask nor how well networks have to copy.
+Those of a study that was not redesigned since, see `redesigned`, say 1: their verdicts follow by the rules of now,
+and nobody knows how well their networks copy.
 """
 FIGURE = 150_000  # bytes that a figure may have
 FILM = 1_000_000
@@ -102,7 +103,7 @@ def run(study: Study, lab: Lab, out: Path, command: str, seeds: int | None = Non
     figures = [_figure(figure, folder / f"{name}.png") for name, figure in finding.figures.items()]
     films = [_film(finding, name, folder) for name in finding.films]
     record = {
-        **({"instrument": INSTRUMENT} if redesigned(study) else {}),
+        "instrument": INSTRUMENT if redesigned(study) else 1,
         "claim": study.claim,
         "verdict": verdict,
         "came_out": finding.came_out,
@@ -147,8 +148,8 @@ def measured(
     if not (folder / "finding.json").is_file():
         return run(study, lab, out, command, seeds, first)
     found = read(folder)
-    if redesigned(study) and "instrument" not in found:
-        log.info("%s was measured by the instrument of 0.1.0: it is measured again", folder)
+    if redesigned(study) and found.get("instrument", 0) < INSTRUMENT:
+        log.info("%s was measured by an older instrument: it is measured again", folder)
         return run(study, lab, out, command, seeds, first)
     if seeds is None or {*range(first, first + seeds)} <= {*found["seeds"]}:
         return found["verdict"]
