@@ -134,8 +134,8 @@ _OLDER = (
 )
 
 _NOT_REDESIGNED = (
-    "*This study is as it was in 0.1.0, by the rules of now: it asks no quality of its networks, and how well they "
-    "copy was not measured.*"
+    "*This study is as it was in 0.1.0, by the rules of now: it asks no quality of its networks, and how well "
+    "they copy was not measured.*"
 )
 
 
