@@ -20,7 +20,7 @@ from copyfold.studies.toolkit.charts import SHOWN, first_images, intervals
 from copyfold.studies.toolkit.copying import copying, linear_left, qualities
 from copyfold.studies.toolkit.networks import LARGE, restored
 from copyfold.studies.toolkit.representations import IDENTITY, U_NET
-from copyfold.studies.toolkit.search import START, at_most, representation
+from copyfold.studies.toolkit.search import representation
 from copyfold.types import Images
 
 NOISES: dict[str, tuple[Corruption, Corruption]] = {
@@ -220,9 +220,8 @@ def _in_batches(lab: Lab, seed: int) -> Reading:
     model, few = reps.network(lab, U_NET, seed), reps.few(lab, photos)
     x = torch.cat((few, lab.images(photos, count=LARGE)))[: max(len(few), min(LARGE, lab.budget.measured))]
     noisy = NOISES["gaussian"][0](x, lab.rng(seed, "gaussian in batches"))
-    search = Inversion(
-        "", at_most(lab, LONG), "adam", rate=(0.03, 0.003), start="constant", mean=START, statistics="batch"
-    )
+    steps = min(LONG, lab.budget.scaled(LONG))
+    search = Inversion("", steps, "adam", rate=(0.03, 0.003), start="constant", statistics="batch")
     loud, still = (search(model, y, lab.rng(seed, "representation")) for y in (noisy, x))
     left = [r.numbers["layer"] / r.numbers["layer, reference"] for r in (loud, still)]
     shares = share(loud.images["found"] - still.images["found"], noisy - x)
