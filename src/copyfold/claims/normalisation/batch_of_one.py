@@ -120,7 +120,10 @@ class BatchOfOne(Study):
                 )
         numbers |= {f"rho {name}": e for name, e in shown.items()}
         numbers |= {f"copying error, {way}": statistics.mean(of(f"clean, {way}")) for way in WAYS}
-        mix, gaussian = (numbers[f"rho one over sixteen {noise}"].value for noise in NOISES)
+        (mix, gaussian), known, singly = (
+            [numbers[f"rho one over sixteen {noise}{end}"].value for noise in NOISES]
+            for end in ("", ", training images", f", {LITERAL}")
+        )
         return Finding(
             numbers,
             {
@@ -130,9 +133,8 @@ class BatchOfOne(Study):
             copying=qualities(found),
             came_out="With each image's own statistics the distance that is left is "
             f"{mix:.2g} times that with batches of 16 for the essay's mix, and {gaussian:.2g} times for noise "
-            f"that changes no brightness; trained in batches of 1 in earnest, "
-            f"{numbers[f'rho one over sixteen mix, {LITERAL}'].value:.2g} and "
-            f"{numbers[f'rho one over sixteen gaussian, {LITERAL}'].value:.2g} times.",
+            f"that changes no brightness; on training images, where both copy as well, {known[0]:.2g} and "
+            f"{known[1]:.2g} times; trained in batches of 1 in earnest {singly[0]:.2g} and {singly[1]:.2g} times.",
             captions={
                 "rho": "Distance from the clean image, over that of the corrupted one, for each noise, network "
                 "and batch in use; 1 is doing nothing",
