@@ -179,18 +179,6 @@ class Curve:
         return study.verdict(found.numbers, copying=found.copying), found
 
 
-class OneNetworkLab(Lab):
-    """A lab in which every training gives the same network."""
-
-    network = Identity
-
-    def trained(self, make, photos, seed, **plan):
-        return self.network(photos.shape).to(self.device)
-
-    def course(self, make, photos, seed, steps, *given, **plan):
-        return [self.trained(make, photos, seed) for _ in steps]
-
-
 class AttentionLab(Lab):
     """A lab in which a training gives the network prepared for its kind of attention."""
 

@@ -251,11 +251,12 @@ def _is_byte(character: str) -> bool:
 
 
 @contextmanager
-def locked(path: str | Path, wait: bool = False) -> Generator[None]:
+def locked(path: str | Path, wait: bool | float = False) -> Generator[None]:
     """Hold a lock file, so that one process writes at a time; the lock ends with its process, the file stays.
 
     The file contains the process id; its folder is created. Where another process holds the lock, CopyfoldError,
-    or with `wait` wait for it. OSError where the file cannot be created or locked.
+    or with `wait` wait for it; a number is the seconds to wait at most. OSError where the file cannot be created
+    or locked.
     """
     from filelock import FileLock, Timeout
 
@@ -268,12 +269,14 @@ def locked(path: str | Path, wait: bool = False) -> Generator[None]:
         with suppress(OSError):  # it may have been deleted since
             holder = path.read_text()
         taken = f"{path.parent} is in use by process {holder or 'unknown'}"
-        if not wait:
+        if wait:
+            log.info("%s: waiting for it", taken)
+        try:
+            held = lock.acquire(timeout=-1 if wait is True else float(wait))
+        except Timeout:
             raise CopyfoldError(
                 f"{taken}: wait for it, or train into another folder with {option('run')}"
             ) from None
-        log.info("%s: waiting for it", taken)
-        held = lock.acquire()
     with held:
         with suppress(OSError):  # on a full disk the lock holds without the process id
             path.write_text(str(os.getpid()))

@@ -250,10 +250,10 @@ class Run:
         write_text(self.folder / "findings" / name, json.dumps(dict(numbers)) + "\n")
 
     @contextmanager
-    def locked(self, wait: bool = False) -> Generator[None]:
+    def locked(self, wait: bool | float = False) -> Generator[None]:
         """Lock the run for one writer; the lock ends with its process.
 
-        Where another process holds it, CopyfoldError, or with `wait` wait for it.
+        Where another process holds it, CopyfoldError, or with `wait` wait for it; a number is the seconds at most.
         """
         with locked(self.folder / ".lock", wait):
             for folder in (self.folder, self.folder / "model", self.folder / "best"):

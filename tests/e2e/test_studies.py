@@ -238,6 +238,28 @@ def test_a_study_that_pauses_says_so_by_its_exit_code(tmp_path, capsys, few):
     assert "simple" in capsys.readouterr().out
 
 
+def test_measuring_several_studies_anew_goes_on_after_a_pause(tmp_path, capsys, few, monkeypatch):
+    """The same command without --again: a verdict of the old instrument is not taken for a new one."""
+    for cls in (Keeping, Simple):
+        finding = Finding({"number": Estimate(1.0, 0.9, 1.1, 3, (1.0,))}, came_out="One.")
+        monkeypatch.setattr(cls, "measure", lambda study, lab, finding=finding: lab.by_seed(blank) and finding)
+    command = ["study", "keeping", "simple", "--out", str(tmp_path)]
+    assert main(command) == 0
+    monkeypatch.setattr(Simple, "asked", "Is it?")
+    old = tmp_path / "tiny" / "simple" / "finding.json"
+    assert json.loads(old.read_text())["instrument"] < runner.INSTRUMENT
+    capsys.readouterr()
+    assert main([*command, "--again", "--minutes", "1e-9"]) == 75
+    assert main([*command, "--minutes", "10"]) == 0
+    assert json.loads(old.read_text())["instrument"] == runner.INSTRUMENT
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def blank(seed):
+    """A reading of nothing."""
+    return Reading({"number": torch.zeros(1)})
+
+
 def test_list_shows_every_study(capsys):
     assert main(["study", "--list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(STUDIES)

@@ -2,8 +2,9 @@
 
 Writes OUT/BUDGET/NAME with finding.json, figures and films, and prints the verdict. Trained models are cached in
 OUT and shared between studies and commands, so that an interrupted study continues. A study with a finding is not
-measured again without --again; --seeds adds seeds to it. If a study fails, the others still run, and the exit code
-is that of the first failure; with --minutes it is 75 where there is more to do.
+measured again without --again, unless that is of 0.1.0 and the study has been redesigned since; --seeds adds seeds
+to it. If a study fails, the others still run, and the exit code is that of the first failure; with --minutes it is
+75 where there is more to do.
 """
 
 import shlex

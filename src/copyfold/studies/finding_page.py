@@ -44,6 +44,7 @@ def page(study: Study, found: Mapping[str, Any], folder: Path, pictures: str, at
         *_answer(study, found),
         *([] if at_once == found["verdict"] else [_at_once_said(at_once)]),
         *([_OLDER.format(version=made["copyfold"])] if _old(found) else []),
+        *([_NOT_REDESIGNED] if found.get("instrument") == 1 else []),
         *_unfair(study, found),
         comment(folder),
         f"Claim {study.claim}; {study.place}.",
@@ -130,6 +131,11 @@ def _old(found: Mapping[str, Any]) -> bool:
 _OLDER = (
     "*Measured by the old instrument ({version}): its intervals are too narrow where seeds differ, controls did "
     "not count, and how well the networks copy was not measured. The verdict is that of then.*"
+)
+
+_NOT_REDESIGNED = (
+    "*This study is as it was in 0.1.0, by the rules of now: it asks no quality of its networks, and how well "
+    "they copy was not measured.*"
 )
 
 

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Generator as Yields
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -77,7 +77,7 @@ class Lab:
     A model is trained once: `cache` keeps it by its architecture, objective, images, plan, precision and seed, and
     by the version of torch and the code of copyfold that made it (`code_digest`), so that studies share models and
     a suite that was stopped continues. If another process is training the same model into the same cache, this one
-    waits for it.
+    waits for it, until its own minutes are over.
 
     Args:
         budget: How much to spend.
@@ -195,7 +195,7 @@ class Lab:
         looks = {count: folder / f"after-{count}" for count in epochs}
         run = Run(folder / ("training-" + "-".join(map(str, epochs))))  # resumed only with the same epochs
         start = time.monotonic()
-        with Run(folder).locked(wait=True):
+        with self.alone(folder):
             missing = {count: look for count, look in looks.items() if not (look / "made.json").is_file()}
             if missing:
                 log.info("training %s: %d images, %d epochs, seed %d", folder.name, len(photos), epochs[-1], seed)
@@ -253,6 +253,17 @@ class Lab:
     def over(self) -> bool:
         """Whether the minutes of this piece are."""
         return self._end is not None and time.monotonic() >= self._end
+
+    @contextmanager
+    def alone(self, folder: Path) -> Yields[None]:
+        """Let no other process write into a folder of the cache; Paused where the minutes end while one does."""
+        patience = True if self._end is None else max(0.0, self._end - time.monotonic())
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(Run(folder).locked(patience))
+            except CopyfoldError:  # another process holds it, and may for hours
+                raise Paused from None
+            yield
 
     def once(self, what: str, photos: Photos, make: Callable[[], T]) -> T:
         """What `make` gives, for these photos: made once."""
@@ -319,7 +330,7 @@ class Lab:
             "images": [_pixels(p) for p in photos],
         }
         folder = self.cache / self._torch / f"{what}-{seed}"
-        with Run(folder).locked(wait=True):
+        with self.alone(folder):
             return self._made_once(Kept(folder, made), seed, "", measure)
 
     def _made_once(

@@ -25,7 +25,11 @@ from copyfold.studies.provenance import study_digest
 log = logging.getLogger("copyfold")
 
 INSTRUMENT = 2
-"""What findings are measured by. Those that do not say it are of 0.1.0: narrower intervals, and no regime."""
+"""What findings are measured by. Those that do not say it are of 0.1.0: narrower intervals, and no regime.
+
+Those of a study that was not redesigned since, see `redesigned`, say 1: their verdicts follow by the rules of now,
+and nobody knows how well their networks copy.
+"""
 FIGURE = 150_000  # bytes that a figure may have
 FILM = 1_000_000
 
@@ -99,7 +103,7 @@ def run(study: Study, lab: Lab, out: Path, command: str, seeds: int | None = Non
     figures = [_figure(figure, folder / f"{name}.png") for name, figure in finding.figures.items()]
     films = [_film(finding, name, folder) for name in finding.films]
     record = {
-        "instrument": INSTRUMENT,
+        "instrument": INSTRUMENT if redesigned(study) else 1,
         "claim": study.claim,
         "verdict": verdict,
         "came_out": finding.came_out,
@@ -136,16 +140,26 @@ def measured(
 ) -> Verdict | str:
     """The verdict of a finding that is there, or `run`, where it lacks some of the seeds asked for too.
 
-    UsageError where seeds would be added to a finding of other code or settings.
+    One by an older instrument than the study's is none: so studies that are measured anew, one after the other, go
+    on where they were stopped, and the finding stays until there is another. UsageError where seeds would be added
+    to a finding of other code or settings.
     """
     folder = out / lab.budget.name / study.name()
     if not (folder / "finding.json").is_file():
         return run(study, lab, out, command, seeds, first)
     found = read(folder)
+    if redesigned(study) and found.get("instrument", 0) < INSTRUMENT:
+        log.info("%s was measured by an older instrument: it is measured again", folder)
+        return run(study, lab, out, command, seeds, first)
     if seeds is None or {*range(first, first + seeds)} <= {*found["seeds"]}:
         return found["verdict"]
     check_more(study, lab, folder)
     return run(study, lab, out, command, seeds, first)
+
+
+def redesigned(study: Study) -> bool:
+    """Whether a study is one of this instrument: it says what it asks, or how well its networks have to copy."""
+    return bool(study.asked or study.regime)
 
 
 def kept(study: Study, lab: Lab, folder: Path) -> Kept:

@@ -10,7 +10,7 @@ from copyfold.studies.base import Regime
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations
-from labs import AttentionLab, Curve, OneNetworkLab, PreparedLab
+from labs import AttentionLab, Curve, PreparedLab
 
 
 @pytest.fixture
@@ -23,18 +23,6 @@ def lab(tmp_path):
 def three_seeds(tmp_path):
     """The same with three seeds."""
     return Lab(replace(BUDGETS["tiny"], seeds=3), {}, tmp_path)
-
-
-@pytest.fixture
-def always(tmp_path):
-    """One whose networks are all the one that is given."""
-
-    def made(network):
-        lab = OneNetworkLab(BUDGETS["tiny"], cache=tmp_path)
-        lab.network = network
-        return lab
-
-    return made
 
 
 @pytest.fixture

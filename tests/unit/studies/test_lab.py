@@ -16,10 +16,12 @@ from copyfold.errors import DataError, Diverged, UsageError
 from copyfold.models.dense import Linear
 from copyfold.objectives.base import Classical
 from copyfold.probes.base import Reading
+from copyfold.runs import Run
 from copyfold.studies import lab as laboratory
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.datasets import sources
-from copyfold.studies.lab import Lab
+from copyfold.studies.lab import Lab, Paused
+from copyfold.studies.toolkit.training import on_the_way
 
 
 @pytest.fixture
@@ -261,3 +263,22 @@ def test_what_several_studies_measure_is_measured_once(lab, monkeypatch):
     monkeypatch.setattr(laboratory, "module_digest", lambda name: "changed")
     lab.shared("many", 0, (photos,), measure)
     assert calls == [0, 1, 0, 0]
+
+
+def test_waiting_for_another_process_ends_with_the_own_minutes(lab, monkeypatch):
+    """Of a measurement that is shared, of a training, and of one that is looked at on its way."""
+    photos, where = lab.photos("landscapes"), []
+    ways = {
+        "shared": lambda of: of.shared("many", 0, (photos,), lambda seed: Reading({"one": torch.ones(2)})),
+        "trained": lambda of: of.trained(Linear, photos, 0, steps=4),
+        "on the way": lambda of: on_the_way(of, Linear, photos, 0, 4),
+    }
+    alone = Lab.alone
+    with monkeypatch.context() as patch:
+        patch.setattr(Lab, "alone", lambda of, folder: where.append(folder) or alone(of, folder))
+        for way in ways.values():
+            way(lab)
+    for folder, way in zip(where, ways.values(), strict=True):
+        with Run(folder).locked(), pytest.raises(Paused):
+            way(Lab(lab.budget, cache=lab.cache, minutes=1e-9))
+        way(Lab(lab.budget, cache=lab.cache, minutes=1e-9))  # it is there, and the lock is free

@@ -126,6 +126,15 @@ def test_a_page_begins_with_three_sentences_and_shows_how_well_networks_copy(tmp
     assert "old instrument" not in page
 
 
+def test_a_study_that_was_not_redesigned_says_so(tmp_path):
+    """Its verdict is by the rules of now, so that it is not marked as an old one."""
+    found = finding("HOLDS", FINE, instrument=1)
+    page = finding_page.page(Asking(), found, tmp_path, "here", "HOLDS")
+    assert "*This study is as it was in 0.1.0, by the rules of now: it asks no quality of its networks" in page
+    assert "old instrument" not in page
+    assert finding_page.marked(found) == "HOLDS"
+
+
 def test_a_page_out_of_its_regime_says_nothing_else(tmp_path):
     found = finding("NOT IN REGIME", FINE, copying=copying(0.05))
     page = finding_page.page(Asking(), found, tmp_path, "here", "NOT IN REGIME")

@@ -147,6 +147,7 @@ class Counting(Study):
     place: ClassVar[str] = "here"
     means: ClassVar[dict[str, str]] = {}
     measured: ClassVar[list[int]] = []
+    came_out: ClassVar[str] = ""
 
     number: Above = Above(-10.0)
 
@@ -164,7 +165,7 @@ class Counting(Study):
 
         found = lab.by_seed(look)
         numbers = {"number": statistics.mean([reading.numbers["number"] for reading in found])}
-        return Finding(numbers, {"image": found[0].images["image"]})
+        return Finding(numbers, {"image": found[0].images["image"]}, came_out=self.came_out)
 
 
 @pytest.fixture
@@ -218,6 +219,34 @@ def test_seeds_are_not_added_to_a_finding_of_other_code_or_settings(counting, mo
     shutil.rmtree(tmp_path / "cpu" / "counting" / "seeds")
     with pytest.raises(UsageError, match="keeps no numbers of its seeds, so that none can be added"):
         counting(5)
+
+
+def stripped(folder):
+    """The finding in a folder as the instrument of 0.1.0 wrote it."""
+    path = folder / "finding.json"
+    found = json.loads(path.read_text())
+    del found["instrument"]
+    path.write_text(json.dumps(found))
+
+
+def test_a_finding_of_the_old_instrument_is_none_for_a_study_of_this_one(counting, monkeypatch, tmp_path):
+    folder = tmp_path / "cpu" / "counting"
+    counting()
+    assert runner.read(folder)["instrument"] == 1  # it does not say what it asks
+    assert counting()[1] == []
+    monkeypatch.setattr(Counting, "asked", "How many?", raising=False)
+    monkeypatch.setattr(runner, "study_digest", lambda study: "other")
+    with monkeypatch.context() as patch:
+        patch.setattr(Lab, "over", property(lambda lab: True))
+        with pytest.raises(Paused):
+            counting(minutes=1)
+    assert runner.read(folder)["instrument"] == 1  # until there is another
+    monkeypatch.setattr(Counting, "came_out", "Some.")
+    assert counting()[1] == [0, 1, 2]
+    assert runner.read(folder)["instrument"] == runner.INSTRUMENT
+    assert counting()[1] == []
+    stripped(folder)
+    assert counting(4)[1] == [3]  # what is kept of seeds is of this code
 
 
 def test_a_study_stops_between_seeds_and_goes_on(counting, monkeypatch):

@@ -99,7 +99,7 @@ def on_the_way(
     folder = folder.with_name(f"{folder.name}-at-{looked}")
     watch = _Watch(lab, photos, folder, steps, tuple(at), tuple(lefts), on)
     run, start = Run(folder / "training"), time.monotonic()
-    with Run(folder).locked(wait=True):
+    with lab.alone(folder):
         if not (folder / "end" / "made.json").is_file():
             lab.train(model, objective, photos, run, steps, [watch], **plan)
             watch.keep("end", model, steps, what | {"seconds": round(run.history[-1]["seconds"], 1)})

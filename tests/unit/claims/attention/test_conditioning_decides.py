@@ -6,6 +6,7 @@ import torch
 from copyfold.claims.attention import conditioning_decides
 from copyfold.claims.attention.conditioning_decides import STRETCHED, ConditioningDecides, stretched
 from copyfold.studies.base import Verdict
+from copyfold.studies.toolkit.denoising import mean_image
 from labs import Staged
 
 SMALL = (1, 8, 8)
@@ -36,6 +37,28 @@ def test_two_heaps_do_not_show_a_reason(judged):
     for name, (threshold, _) in ConditioningDecides.controls.items():
         assert threshold.holds(numbers[name])
     assert found.captions.keys() == found.figures.keys()
+
+
+def test_a_dot_product_that_has_learned_half_of_copying_is_judged(represented, monkeypatch):
+    """As far as it comes, .40 to .46; one that has learned nothing is not."""
+    verdicts = {}
+    for kept in (0.4, 0.0):
+        monkeypatch.setattr(
+            conditioning_decides,
+            "alone",
+            lambda lab, seed, kind, residual, kept=kept: Staged(
+                (lambda x: x) if residual else halfway(lab, kept), SMALL
+            ),
+        )
+        verdicts[kept] = represented(ConditioningDecides(), {}, steps=8)[0]
+    assert verdicts[0.4] not in (Verdict.NOT_IN_REGIME, Verdict.HOLDS)
+    assert verdicts[0.0] is Verdict.NOT_IN_REGIME
+
+
+def halfway(lab, kept):
+    """So much of the way from the mean image to the image: the square of the rest is left."""
+    mean = mean_image(lab, lab.photos("cifar10", 8))
+    return lambda x: mean + kept * (x - mean)
 
 
 def test_a_residual_without_effect_refutes(judged):

@@ -18,20 +18,24 @@ def without_one(x):
 
 
 @pytest.mark.parametrize(
-    ("function", "left", "verdict", "rank"),
+    ("function", "verdict", "rank", "left"),
     [
-        (without_one, 0.25, Verdict.HOLDS, 0),
-        (lambda x: x, 0.25, Verdict.DOES_NOT_HOLD, 1),
-        (random_part(shape=SMALL), 9.0, Verdict.DOES_NOT_HOLD, 0),  # it represents badly, and denoises
-        (lambda x: 0 * x, 0.25, Verdict.NOT_IN_REGIME, 0),
+        (without_one, Verdict.HOLDS, 0, True),
+        (lambda x: x, Verdict.DOES_NOT_HOLD, 1, True),
+        (random_part(shape=SMALL), Verdict.DOES_NOT_HOLD, 0, False),  # it copies and represents badly
+        (lambda x: 0.02 * x, Verdict.DOES_NOT_HOLD, 1, False),  # it does not copy: its rank is seen all the same
     ],
-    ids=["one direction less", "identity", "quarter", "nothing"],
+    ids=["one direction less", "identity", "quarter", "dark"],
 )
-def test_a_singular_map_that_copies_is_told_from_others(represented, monkeypatch, function, left, verdict, rank):
+def test_a_singular_map_that_copies_is_told_from_others(represented, monkeypatch, function, verdict, rank, left):
     monkeypatch.setattr(dot_product_alone, "alone", lambda *_: Staged(function, SMALL))
-    came, found = represented(DotProductAlone(), {}, left=left, tight=True)
+    came, found = represented(DotProductAlone(), {}, tight=True)
+    numbers = found.numbers
     assert came == verdict
-    assert found.numbers["full rank trained"].value == rank
-    assert found.numbers["full rank identity"].value == 1
-    assert found.numbers["full rank PCA of half"].value == 0
+    assert numbers["full rank trained"].value == rank
+    assert (numbers["left"].value < 0.25) == left
+    assert numbers["full rank identity"].value == 1
+    assert numbers["full rank PCA of half"].value == 0
+    assert numbers["representation error, random quarter"].value > 0.1
+    assert numbers["answers found, random quarter"].value == 1
     assert found.captions.keys() == found.figures.keys()

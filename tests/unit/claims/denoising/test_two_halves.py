@@ -63,6 +63,7 @@ def restorer(lab, remembers):
 def test_memories_are_told_from_a_function_of_the_input(tmp_path, monkeypatch, remembers, verdict):
     lab = Lab(replace(BUDGETS["tiny"], seeds=2), {}, tmp_path)
     monkeypatch.setattr(two_halves, "denoiser", restorer(lab, remembers))
+    monkeypatch.setattr(two_halves, "steps", lambda lab, count: 10_000)
     found = TwoHalves().measure(lab)
     assert TwoHalves().verdict(found.numbers) is verdict
     memory = found.numbers["own half nearer, 10"].value
@@ -93,3 +94,20 @@ def test_denoisers_are_trained_on_their_half_alone(lab):
         assert torch.equal(first(x), again(x))
         assert not torch.equal(first(x), other(x))
     assert lab.spent > 0
+
+
+def test_a_half_that_was_hardly_seen_decides_nothing(tmp_path, monkeypatch):
+    """Alike as seeds are, where nothing could be remembered: the passes veto."""
+    lab = Lab(replace(BUDGETS["tiny"], seeds=2), {}, tmp_path)
+    monkeypatch.setattr(two_halves, "denoiser", restorer(lab, lambda n: n <= 10))
+    monkeypatch.setattr(two_halves, "steps", lambda lab, count: 1)
+    numbers = TwoHalves().measure(lab).numbers
+    assert numbers["passes over the largest half"].value < 8
+    assert TwoHalves().verdict(numbers) is Verdict.UNDECIDED
+
+
+def test_every_half_is_seen_often_enough_at_the_cpu_budget(tmp_path):
+    """The largest as often as the control asks, others more often."""
+    lab = Lab(BUDGETS["cpu"], {}, tmp_path)
+    passes = {n: two_halves.steps(lab, n) * min(two_halves.BATCH, n) / n for n in two_halves.SIZES}
+    assert passes == {10: 1500, 100: 640, 1000: 80, 20_000: two_halves.PASSES}

@@ -33,6 +33,8 @@ def test_a_copy_leaves_noise_and_blur_in(shelf):
     assert numbers["gap without norm"].value == pytest.approx(numbers["gap mixed"].value)
     assert numbers["noise passed without norm"].value == pytest.approx(1, abs=1e-4)
     assert numbers["deblurring error over doing nothing without norm"].value == 1
+    assert numbers["blur undone, without norm"].value == pytest.approx(0, abs=1e-6)
+    assert numbers["blur undone, linear filter"].low > 0.1
     noise = numbers["noise without norm over clean"]
     assert study.noise_without_norm_over_clean.holds(noise) is False
     assert study.verdict(numbers, copying=found.copying) is Verdict.DOES_NOT_HOLD
@@ -59,6 +61,18 @@ def test_networks_that_differ_in_brightness_alone_are_as_claimed(shelf, monkeypa
     monkeypatch.setattr(shelf, "pick", lambda make, photos: kinds[make.keywords["norm"]])
     found = NoNormNoNoise().measure(shelf)
     assert NoNormNoNoise().verdict(found.numbers, copying=found.copying) == verdict
+
+
+def test_a_norm_that_deblurs_is_missed_without_it(shelf, monkeypatch):
+    """With it the clean image comes out; without, the input. The part of the claim on blur is refuted, alone."""
+    kinds = {"batch": restorer(shelf, True), "none": Known(lambda z: z + 0 * z)}
+    monkeypatch.setattr(shelf, "pick", lambda make, photos: kinds[make.keywords["norm"]])
+    numbers, study = NoNormNoNoise().measure(shelf).numbers, NoNormNoNoise()
+    assert numbers["blur undone, batch norm"].value == pytest.approx(1, abs=0.05)
+    missed = numbers["blur undone without norm minus batch norm"]
+    assert study.blur_undone_without_norm_minus_batch_norm.holds(missed) is False
+    same = numbers["blur undone, without norm"]  # a hundredth of the blur, of two that return it
+    assert study.blur_undone_without_norm_minus_batch_norm.holds(same) is True
 
 
 def test_networks_that_do_not_copy_are_not_in_the_regime(shelf):

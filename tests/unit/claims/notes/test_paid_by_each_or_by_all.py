@@ -1,5 +1,7 @@
 """Known divergences of each posterior and of their aggregate."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from copyfold.claims.notes import paid_by_each_or_by_all
 from copyfold.claims.notes.paid_by_each_or_by_all import PaidByEachOrByAll, aggregate, apart, posterior, together
 from copyfold.errors import UsageError
 from copyfold.objectives.penalties import divergence
+from copyfold.studies.base import Verdict
 from copyfold.studies.lab import Lab
 from labs import Logistic
 
@@ -42,22 +45,58 @@ def test_only_a_variational_model_has_a_posterior() -> None:
         posterior(Logistic(), torch.rand(2, *SHAPE))
 
 
-def test_collapsed_models_have_the_same_penalty(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where every image has the same code, each and all are one: the claim must fail."""
+class Constant(Logistic):
+    """Every image has the same code and posterior."""
 
-    class Constant(Logistic):
-        def encode(self, x: Tensor) -> Tensor:
-            return torch.full_like(x.flatten(1), 0.3)
+    def encode(self, x: Tensor) -> Tensor:
+        return torch.full_like(x.flatten(1), 0.3)
 
-        def posterior(self, x: Tensor) -> Normal:
-            mean = torch.full((len(x), 3), 2.0)
-            return Normal(mean, torch.full_like(mean, 0.5))
+    def posterior(self, x: Tensor) -> Normal:
+        mean = torch.full((len(x), 3), 2.0)
+        return Normal(mean, torch.full_like(mean, 0.5))
 
-    same = Constant((1, 16, 16))
-    monkeypatch.setattr(
-        paid_by_each_or_by_all, "sparse_models", lambda lab, seed: {"KL": same, "no penalty": same}
-    )
-    monkeypatch.setattr(paid_by_each_or_by_all, "learned", lambda *args, **kwargs: same)
-    found = PaidByEachOrByAll().measure(lab).numbers
-    assert found["each over aggregate sparse"].value == pytest.approx(1, abs=1e-4)
-    assert found["aggregate over each variational"].low > 0.5
+
+class Spread(Logistic):
+    """A tenth of its units is on in every image, others in others; narrow posteriors are together the prior."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        units = torch.arange(100) % 10
+        return 0.998 * (units == torch.arange(len(x))[:, None] % 10).float() + 0.001
+
+    def posterior(self, x: Tensor) -> Normal:
+        return Normal(
+            torch.randn(len(x), 3, generator=torch.Generator().manual_seed(0)), 0.1 * torch.ones(len(x), 3)
+        )
+
+
+class Free(Logistic):
+    """Half of its units is on: each image is as far from the target as all."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return (0.3 + 0.4 * torch.rand(len(x), 100, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("sparse", "free", "verdict"),
+    [
+        (Constant, Constant, Verdict.DOES_NOT_HOLD),
+        (Spread, Free, Verdict.HOLDS),
+        (Free, Free, Verdict.DOES_NOT_HOLD),  # the divergence is convex, with a penalty or without
+    ],
+)
+def test_what_a_penalty_does_is_told_from_convexity(
+    shelf: Lab, monkeypatch: pytest.MonkeyPatch, sparse: type[Logistic], free: type[Logistic], verdict: Verdict
+) -> None:
+    kinds = {"KL": sparse((1, 16, 16)), "no penalty": free((1, 16, 16))}
+    monkeypatch.setattr(paid_by_each_or_by_all, "sparse_models", lambda lab, seed: kinds)
+    vae = (Constant if sparse is Constant else Spread)((1, 16, 16))
+    monkeypatch.setattr(paid_by_each_or_by_all, "learned", lambda *args, **kwargs: vae)
+    found = PaidByEachOrByAll().measure(shelf)
+    numbers = found.numbers
+    tight = {name: replace(e, low=e.value, high=e.value) for name, e in numbers.items()}
+    assert PaidByEachOrByAll().verdict(tight) is verdict
+    if sparse is Constant:  # where every image has the same code, each and all are one
+        assert numbers["each over aggregate sparse"].value == pytest.approx(1, abs=1e-4)
+        assert numbers["aggregate over each variational"].low > 0.5
+    assert numbers["each over aggregate no penalty"].value >= 1 - 1e-6
+    assert found.captions.keys() == found.figures.keys()
