@@ -29,16 +29,15 @@ class LinearAttentionCopies(Study):
     it leaves 2 % of others. The representation of a held-out image is an image with the same output, found by the
     search that all claims share: up to 1,000 steps of L-BFGS from a plain image lighter than the photograph and
     from one darker, until the output is within a tenth of the change that noise of std 1/18 makes. Its distance
-    from the image is the mean of both; where they differ by more than a fifth the image has no answer. All with
-    running statistics.
+    from the image is the mean of both; intervals contain those from either start. All with running statistics.
 
     Two numbers decide, with the thresholds of before. "Near-perfect": the representation is nearer to the image
     than the same image with noise of std 1/18, the essay's own reference; medians over 8 images. "Denoises
     poorly": more than half of the squared error of Gaussian noise of std 0.2 remains. The claim presupposes that
     the network leaves at most 3 %, a half more than it is trained for, so that a slow seed does not take it away.
 
-    Controls: searches must arrive and agree; PCA of 100 components must remove more than half of the noise, and
-    the identity none, or the measure does not tell a denoiser from a copy; and what a random layer that keeps a
+    Controls: the searches must arrive; PCA of 100 components must remove more than half of the noise, and the
+    identity none, or the measure does not tell a denoiser from a copy; and what a random layer that keeps a
     quarter of the numbers represents must be farther from the image than the reference. Shown beside: the share of
     noise that passes, and that of white noise near the image which the output and three more layers do not see.
 
@@ -78,11 +77,11 @@ class LinearAttentionCopies(Study):
         found = reps.by_seed(lab, LINEAR, PARTS)
         reference = f"found reference; {TRAINED}; {OUTPUT}"
         numbers = {
-            "representation over reference noise": reps.ratio(
-                found, f"found error; {TRAINED}; {OUTPUT}", reference
+            "representation over reference noise": reps.error_ratio(
+                found, f"found {{}}; {TRAINED}; {OUTPUT}", reference
             ),
-            f"representation over reference noise, {RANDOM}": reps.ratio(
-                found, f"found error; {RANDOM}", reference
+            f"representation over reference noise, {RANDOM}": reps.error_ratio(
+                found, f"found {{}}; {RANDOM}", reference
             ),
         }
         for who in (TRAINED, IDENTITY, PCA_100):

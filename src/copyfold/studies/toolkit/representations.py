@@ -3,16 +3,17 @@
 Of every network held-out images at four of its layers, in two ways. "Near" the image: the share of white noise
 that a layer does not see (`search.near_image`), by a search from the image with noise, which arrives in untrained
 networks too. "Found": images with the same output, searched from plain ones far from the image
-(`search.representation`), which have an answer where two searches arrive and agree. In untrained U-Nets they come
-to rest far from the target, from every start and by every method that was tried, and are not asked for. Everything
-is with running statistics, with which an image does not depend on others.
+(`search.representation`), which have an answer where searches from two starts arrive; what is concluded of them
+has to be so from both (`either`). In untrained U-Nets searches come to rest far from the target, from every start
+and by every method that was tried, and are not asked for. Everything is with running statistics, with which an
+image does not depend on others.
 
 U-Nets are skips="none": the functions are those of the essay's network, whose stages receive their own input
 twice, at two thirds of the cost.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite, prod
 from typing import Any, Literal, TypeAlias
@@ -37,7 +38,7 @@ from copyfold.studies.toolkit.attention import MAPS, single_attention
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import MARK, copying, principal
 from copyfold.studies.toolkit.networks import LARGE, WIDE, projection, restored, unet, with_running_averages
-from copyfold.studies.toolkit.search import UNSEEN, near_image, representation
+from copyfold.studies.toolkit.search import STARTS, UNSEEN, near_image, representation
 from copyfold.studies.toolkit.training import copier
 from copyfold.types import Images, Shape
 
@@ -350,6 +351,21 @@ def noise_ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:
     return ratio(found, a, b, UNSEEN)
 
 
+def either(estimate: Callable[[str], Estimate]) -> Estimate:
+    """An estimate of the error of found images, whose interval contains that from either start.
+
+    `estimate` gives it for "error", "error from light" and "error from dark". So a threshold is on one side of it
+    only where it is for both.
+    """
+    mean, *each = (estimate(what) for what in ("error", *(f"error from {start}" for start in STARTS)))
+    return replace(mean, low=min(e.low for e in (mean, *each)), high=max(e.high for e in (mean, *each)))
+
+
+def error_ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:
+    """`ratio` of errors of found images by `either` start; in both names {} stands for "error"."""
+    return either(lambda what: ratio(found, a.format(what), b.format(what)))
+
+
 def answers(found: Sequence[Reading], what: str) -> Estimate:
     """The share of images that have one."""
     return statistics.fraction(of(found, what))
@@ -366,13 +382,11 @@ def summary(found: Sequence[Reading], where: Mapping[str, str]) -> dict[str, Est
             numbers[f"noise left, {called}"] = median(found, f"near noise left; {at}")
             numbers[f"answers near the image, {called}"] = answers(found, f"near answer; {at}")
         if f"found error; {at}" in found[0].numbers:
-            numbers |= {
-                f"{what} found, {called}": median(found, f"found {what}; {at}") for what in ("error", "noise")
-            }
+            numbers[f"error found, {called}"] = _error(found, at)
+            numbers[f"noise found, {called}"] = median(found, f"found noise; {at}")
             numbers[f"answers found, {called}"] = answers(found, f"found answer; {at}")
+            numbers[f"starts agree, {called}"] = answers(found, f"found agree; {at}")
             numbers[f"layer over reference, found, {called}"] = median(found, f"found layer over reference; {at}")
-            arrived = [x.double().mean().item() for x in of(found, f"found arrived; {at}")]
-            numbers[f"searches that arrived, {called}"] = statistics.over_seeds(arrived)
     return numbers
 
 
@@ -382,7 +396,12 @@ def known_numbers(found: Sequence[Reading]) -> dict[str, Estimate]:
     numbers[OFF] = statistics.median(
         [(x - 1 + 1 / QUARTER).abs() for x in of(found, f"near noise left; {RANDOM}")]
     )
-    return numbers | {f"error found, {known}": median(found, f"found error; {known}") for known in KNOWN}
+    return numbers | {f"error found, {known}": _error(found, known) for known in KNOWN}
+
+
+def _error(found: Sequence[Reading], at: str) -> Estimate:
+    """The median error of found images by either start."""
+    return either(lambda what: median(found, f"found {what}; {at}"))
 
 
 def sees() -> dict[str, Control]:
@@ -399,9 +418,7 @@ def sees() -> dict[str, Control]:
 
 def answered(called: str, why: str = "") -> dict[str, Control]:
     """A control: more than half of the images found at this place are answers."""
-    said = (
-        why or "Half of the searches or more end elsewhere or disagree: what they found says little of the layer."
-    )
+    said = why or "Half of the searches or more end elsewhere: what they found says little of the layer."
     return {f"answers found, {called}": (Above(0.5), said)}
 
 

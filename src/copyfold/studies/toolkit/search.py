@@ -12,10 +12,10 @@ from copyfold.probes.inversion import Inversion
 from copyfold.studies.lab import Lab, Paused
 from copyfold.types import Images, Statistics
 
-STARTS = (0.2, -0.2)  # of a search: plain images so much lighter and darker than the image's mean
+STARTS = {"light": 0.2, "dark": -0.2}  # of a search: plain images so much lighter and darker than the image
 MOST = 1000  # steps of a search at the cpu budget
 ENOUGH = 0.1  # of the reference distance: a search that comes so near at the layer has arrived
-ALIKE = 0.2  # of their mean: as far as errors of the images found from both starts may differ
+ALIKE = 0.2  # of their mean: as far as errors from both starts that agree may differ
 REST, SLOW = 200, 0.95  # a search far away is at rest when in so many steps its distance has not fallen to this
 GROUP = 8  # images that are searched side by side: they wait for each other
 NOISE = 1 / 18  # std of the noise whose change at a layer is the reference
@@ -41,22 +41,24 @@ def representation(
     makes there. Each image is kept as it is then. Where an image is still farther than the reference and has not
     come nearer by a twentieth in 200 steps, its search is at rest and ends; other images change neither.
 
-    An image has an answer where both searches arrive and agree: their distances from x differ by at most a fifth
-    of their mean, or by a tenth of the reference's, which both may leave. Where they do not, the distance is the
-    search's and not the layer's: on U-Nets that leave 2 to 3 %, Adam and L-BFGS, from several starts, arrived
-    at distances from .14 to .27 of one image. With batch `statistics`, which the images share, Adam with a rate
-    from 0.03 to 0.003, all images at once; give 64 of them or more.
+    An image has an answer where both searches arrive. Their distances from x may differ, and for two reasons: what
+    a layer does not see stays as in the start, so that a layer that loses much has two by right; and the search
+    may stop in one of many places where the layer sees little. On U-Nets that leave 2 to 3 %, Adam and L-BFGS from
+    several starts arrived at distances from .14 to .27 of one image. Neither is told from the other; so what is
+    concluded has to be so from both starts: see `representations.either`. With batch `statistics`, which the
+    images share, Adam with a rate from 0.03 to 0.003, all images at once; give 64 of them or more.
 
-    Numbers per image: "answer", 1 or 0, and "arrived", the share of its searches that did; the means of both of
-    "error", the distance from x per value, "psnr" in dB and "noise" (std of white noise in the difference), all
-    NaN where there is no answer; "layer over reference", the larger distance that is left; "reference", that of
+    Numbers per image: "answer", 1 or 0; "error", the distance from x per value, the mean of "error from light" and
+    "error from dark", "psnr" in dB and "noise" (std of white noise in the difference), means of both, all NaN
+    where there is no answer; "agree", 1 where both errors differ by at most a fifth of their mean or a tenth of
+    the reference's, 0 elsewhere; "layer over reference", the larger distance that is left; "reference", that of
     the noise itself per value. For all: "steps". Images: "target", "found" from the lighter start, "from dark".
     Take medians over images (`statistics.median`), and count the answers (`statistics.fraction`). Paused where the
     lab's minutes end.
     """
     reference, near = _reference(model, layer, x, rng, statistics)
     middle, beside, steps = x.mean((1, 2, 3), keepdim=True), _error(near, x), 0
-    found = torch.stack([(middle + start).expand_as(x) for start in STARTS])
+    found = torch.stack([(middle + start).expand_as(x) for start in STARTS.values()])
     lefts = torch.empty_like(reference).repeat(len(STARTS), 1)
     for image, left in zip(found, lefts, strict=True):
         for rows in torch.arange(len(x)).split(len(x) if statistics == "batch" else GROUP):
@@ -65,14 +67,14 @@ def representation(
             steps += took
     errors = torch.stack([_error(a, x) for a in found])
     agree = errors.amax(0) - errors.amin(0) <= torch.maximum(ALIKE * errors.mean(0), ENOUGH * beside)
-    answer = (lefts < ENOUGH).all(0) & agree
-    numbers = {
+    answer = (lefts < ENOUGH).all(0)
+    numbers = {f"error from {start}": error for start, error in zip(STARTS, errors, strict=True)} | {
         "error": errors.mean(0),
         "psnr": torch.stack([psnr(a, x) for a in found]).mean(0),
         "noise": torch.stack([noise_level(a - x) for a in found]).mean(0),
     }
     numbers = {name: value.where(answer, math.nan) for name, value in numbers.items()}
-    numbers |= {"answer": answer.float(), "arrived": (lefts < ENOUGH).float().mean(0)}
+    numbers |= {"answer": answer.float(), "agree": (answer & agree).float()}
     numbers |= {"layer over reference": lefts.amax(0), "steps": torch.tensor(float(steps)), "reference": beside}
     return Reading(numbers, {"target": x, "found": found[0], "from dark": found[1]})
 
@@ -140,7 +142,7 @@ def _searched(
     with still(model, search.statistics), torch.no_grad():
         target = tap(model, search.layer, x)
     found, left = x.clone(), torch.full_like(reference, math.inf)
-    ended, former, steps = torch.zeros_like(reference, dtype=torch.bool), left.clone(), 0
+    ended, former, steps = reference == 0, left.clone(), 0  # a layer that sees no noise leads nowhere
     for steps, images in enumerate(search.film(model, x, Generator()), 1):
         if lab is not None and lab.over:
             raise Paused
@@ -149,7 +151,7 @@ def _searched(
         found[~ended], left[~ended] = images[~ended], now[~ended]
         ended |= left < enough
         if steps % REST == 0:
-            ended |= ~(left <= 1) & ~(left < SLOW * former)  # so also where it is no number
+            ended |= ~(left <= 1) & ~(left < SLOW * former)  # so also where it is not a number
             former = left.clone()
         if ended.all():
             break
