@@ -12,6 +12,7 @@ from copyfold.probes.inversion import Inversion
 from copyfold.studies.lab import Lab, Paused
 from copyfold.types import Images, Statistics
 
+START = 0.7  # of every pixel, in the essay's scripts
 STARTS = {"light": 0.2, "dark": -0.2}  # of a search: plain images so much lighter and darker than the image
 MOST = 1000  # steps of a search at the cpu budget
 ENOUGH = 0.1  # of the reference distance: a search that comes so near at the layer has arrived
@@ -19,7 +20,7 @@ ALIKE = 0.2  # of their mean: as far as errors from both starts that agree may d
 REST, SLOW = 200, 0.95  # a search far away is at rest when in so many steps its distance has not fallen to this
 GROUP = 8  # images that are searched side by side: they wait for each other
 NOISE = 1 / 18  # std of the noise whose change at a layer is the reference
-NEAR = 0.2  # of the reference: as near at the layer as the search from near the image has to come
+NEAR = 0.3  # of the reference: as near at the layer as the search from near the image has to come
 NEAREST = 300  # its steps at most
 UNSEEN = NEAR**2  # of the noise's energy: what it may leave though the layer sees all, as the identity
 
@@ -83,19 +84,21 @@ def near_image(model: nn.Module, layer: str, x: Images, rng: Generator) -> Readi
     r"""The share of white noise near each image that a layer does not see: of an image with the same output there.
 
         a_0 = x + n,   n ~ N(0, 1/18^2);   a: the first step of L-BFGS with
-        ||O(a) - O(x)|| < 0.2 ||O(x + n) - O(x)||;   noise left = ||a - x||^2 / ||n||^2
+        ||O(a) - O(x)|| < 0.3 ||O(x + n) - O(x)||;   noise left = ||a - x||^2 / ||n||^2
 
     Of the layer itself, not of its linearisation, which at images is valid only for changes a thousandth of this
     noise. n is drawn once for each image: with generators of one seed it is the same for all layers and networks.
     The share is of the energy, because for a linear layer it is then the share of directions that the layer does
-    not see: 0 of the identity (at most 0.2^2 by this criterion), 3/4 of a random layer that keeps a quarter of the
+    not see: 0 of the identity (at most 0.3^2 by this criterion), 3/4 of a random layer that keeps a quarter of the
     numbers. Of a network it can be above 1, where the search leads away from the image. A layer that sees a
     direction faintly counts as one that does not: the share is what is lost at this tolerance.
 
-    The tolerance is a fifth because every search arrives there: in pilots, 4 images each, in U-Nets of width 8 and
-    16, perceptrons and a vision transformer, at four layers, before training or after it, within 100 steps, where
-    a tenth was not reached in 1,000 at the output of an untrained U-Net, by L-BFGS or by Adam. Shares at .3 and at
-    .2 of the reference differ by .03 or so, those by L-BFGS and by Adam by .06. Running statistics.
+    The tolerance is 0.3 because every search arrives there: in pilots, in U-Nets of width 8, 16 and 32,
+    perceptrons and a vision transformer, at four layers, before training or after it, within 100 steps. At the
+    output of an untrained U-Net of width 32, where it is hardest, 0.25 took 325 steps, 0.2 was not reached in 800
+    for 2 of 16 images, and 0.1 for few, by L-BFGS or by Adam. The medians of the share there were .89, .90, .93
+    and .95 at 0.4, 0.3, 0.25 and 0.2; those of a trained one fell from .85 to .80 between 0.3 and 0.1. Running
+    statistics.
 
     Numbers per image: "answer", 1 or 0, after up to 300 steps; "noise left", "error" and "noise" as of
     `representation`, NaN where there is no answer; "layer over reference", "reference". For all: "steps". Images:

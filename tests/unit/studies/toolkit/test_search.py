@@ -65,7 +65,7 @@ def test_the_noise_that_is_left_is_the_share_of_directions_that_a_linear_map_doe
 
 
 def test_what_is_left_is_the_noise_in_directions_that_the_layer_does_not_see():
-    """The projection of the noise itself onto them, to a fifth of the rest."""
+    """The projection of the noise itself onto them, to three tenths of the rest."""
     noise, part = torch.randn(images().shape, generator=rng()) / 18, random_part()
     away = near(part).images["found"] - images()
     assert (distance(away, noise - part(noise)) < NEAR * distance(part(noise), 0 * noise)).all()
@@ -75,7 +75,7 @@ def test_a_bent_map_with_a_known_null_space_leaves_its_share():
     """Nonlinear in what it sees, with slopes from 1 to 2.7: half of the pixels."""
     found = near(lambda a: a.exp() * torch.tensor((1.0, 0.0)).repeat(SHAPE[2] // 2), images(16))
     assert found.numbers["answer"].all()
-    assert found.numbers["noise left"].median().item() == pytest.approx(0.5 * (1 + UNSEEN), abs=0.03)
+    assert found.numbers["noise left"].median().item() == pytest.approx(0.5 * (1 + UNSEEN), abs=0.05)
 
 
 def test_the_found_image_has_nearly_the_same_output_of_the_layer_itself():
