@@ -27,9 +27,10 @@ class LinearAttentionCopies(Study):
 
     Such a network, with 64 maps and the attention of the script, learns to copy grey landscapes of 32 pixels until
     it leaves 2 % of others. The representation of a held-out image is an image with the same output, found by the
-    search that all claims share: up to 1,000 steps of L-BFGS from a plain image lighter than the photograph and
-    from one darker, until the output is within a tenth of the change that noise of std 1/18 makes. Its distance
-    from the image is the mean of both; intervals contain those from either start. All with running statistics.
+    search that all claims share: up to 500 steps of Adam and then 500 of L-BFGS, from a plain image lighter than
+    the photograph and from one darker, until the output is within a tenth of the change that noise of std 1/18
+    makes. Its distance from the image is the mean of both; intervals contain those from either start. All with
+    running statistics.
 
     Two numbers decide, with the thresholds of before. "Near-perfect": the representation is nearer to the image
     than the same image with noise of std 1/18, the essay's own reference; medians over 8 images. "Denoises

@@ -41,10 +41,10 @@ class HiddenModuleHidesInput(Study):
     Two U-Nets of depth 2 without skips learn to copy CIFAR-10 at 32 pixels in colour: one with the essay's module
     of 500, 100 and 500 units at its narrowest point, which is trained until it leaves less than PCA of 100
     components, and the plain one, until it leaves 2 %. The representation of a held-out image is an image with the
-    same output, found by the search that all claims share: up to 1,000 steps of L-BFGS from a plain image lighter
-    than the image and from one darker, until the output is within a tenth of the change that noise of std 1/18
-    makes. Its distance is the mean of both; intervals contain those from either start. All with running
-    statistics.
+    same output, found by the search that all claims share: up to 500 steps of Adam and then 500 of L-BFGS, from a
+    plain image lighter than the image and from one darker, until the output is within a tenth of the change that
+    noise of std 1/18 makes. Its distance is the mean of both; intervals contain those from either start. All with
+    running statistics.
 
     Two numbers decide: the distance of the representation from the image, the median over 16 images, with the
     module over without it, at least twice, as before; and what the network with the module makes of images with

@@ -31,8 +31,7 @@ def test_two_heaps_do_not_show_a_reason(judged):
     assert numbers["log10 condition dot product"].value == pytest.approx(-torch.tensor(STRETCHED).log10().item())
     assert numbers["error without over with residual"].low > 2
     assert numbers["correlation over all points"].value > 0.7
-    within = ConditioningDecides().correlation_within_kinds.holds(numbers["correlation within kinds"])
-    assert not within  # within either heap nothing varies but by rounding
+    assert abs(numbers["correlation within kinds"].value) < 0.5  # within either heap nothing varies
     assert came != Verdict.HOLDS
     for name, (threshold, _) in ConditioningDecides.controls.items():
         assert threshold.holds(numbers[name])

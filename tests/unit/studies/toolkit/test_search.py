@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from copyfold.measures import distance
-from copyfold.probes.inversion import Inversion
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab, Paused
 from copyfold.studies.toolkit import search
@@ -112,22 +111,34 @@ def test_a_search_that_arrives_stops_and_has_an_answer(longer):
     assert found.numbers["answer"].tolist() == [1] * 5
     assert found.numbers["agree"].tolist() == [1] * 5
     assert (found.numbers["layer over reference"] < ENOUGH).all()
-    assert found.numbers["steps"] < 40
+    assert found.numbers["steps"] < 200  # of 2 x 400
     assert (found.numbers["error"] < ENOUGH * 1.2 * found.numbers["reference"]).all()
     assert (found.numbers["psnr"] > 40).all()
 
 
-def test_a_linear_layer_represents_what_descent_finds_from_both_starts(longer):
+def test_a_linear_layer_represents_as_little_as_descent_would_find_from_both_starts(longer):
+    """Not the same image, as Adam scales each pixel's step by itself."""
     torch.manual_seed(1)  # that of the images would make their numbers the first weights
     layer, x = nn.Sequential(nn.Flatten(), nn.Linear(prod(SHAPE), prod(SHAPE) // 4)), images()
     found = representation(longer, layer, "", x, rng())
     middle = x.mean((1, 2, 3), keepdim=True).expand_as(x)
-    exact = [represented(layer[1].weight, x, middle + start) for start in STARTS.values()]
     assert found.numbers["answer"].all()
-    for image, of in zip(("found", "from dark"), exact, strict=True):
-        assert (distance(found.images[image], of) < 0.05 * distance(of, x)).all()
-    each = torch.stack([distance(of, x) for of in exact]) / prod(SHAPE) ** 0.5
-    torch.testing.assert_close(found.numbers["error"], each.mean(0), rtol=0.02, atol=0)
+    for name, start in STARTS.items():
+        exact = distance(represented(layer[1].weight, x, middle + start), x) / prod(SHAPE) ** 0.5
+        torch.testing.assert_close(found.numbers[f"error from {name}"], exact, rtol=0.15, atol=0)
+
+
+def test_l_bfgs_goes_on_where_adam_ends(longer, monkeypatch):
+    """It ends short of a target that Adam alone does not reach in as many steps."""
+    directions = torch.linalg.qr(torch.randn(prod(SHAPE), prod(SHAPE), generator=rng(3))).Q
+    kept = search._searches
+
+    def hard(a):
+        return (a.flatten(1) @ directions * torch.logspace(0, -1.5, prod(SHAPE))).view_as(a)
+
+    assert invert(longer, hard, images()).numbers["answer"].all()
+    monkeypatch.setattr(search, "_searches", lambda *given: kept(*given).after)
+    assert not invert(longer, hard, images()).numbers["answer"].any()
 
 
 def test_a_search_that_does_not_arrive_has_no_answer_and_changes_no_other(longer):
@@ -210,14 +221,13 @@ def test_images_that_share_statistics_are_searched_at_once_by_adam(longer, monke
     kept = search.Inversion
 
     def seen(*given, **named):
-        made.append((given[2], len(named["first"])))
+        made.append((given[2], given[1], len(named["first"])))
         return kept(*given, **named)
 
     monkeypatch.setattr(search, "Inversion", seen)
-    monkeypatch.setattr(search, "MOST", 4)
+    monkeypatch.setattr(search, "at_most", lambda lab, steps: 4)
     invert(longer, blocks, images(10), "batch")
-    assert made == [("adam", 10)] * 2
+    assert made == [("adam", 4, 10)] * 2
     made.clear()
     invert(longer, blocks, images(10))
-    assert made == [("lbfgs", 8), ("lbfgs", 2)] * 2
-    assert isinstance(search._search("", 4, images(1)), Inversion)
+    assert made == [("adam", 2, 8), ("lbfgs", 2, 8), ("adam", 2, 2), ("lbfgs", 2, 2)] * 2
