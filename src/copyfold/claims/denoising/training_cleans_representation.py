@@ -27,7 +27,7 @@ class TrainingCleansRepresentation(Study):
     A U-Net of depth 2 without skips learns to copy grey landscapes of 32 pixels until it leaves 2 % of others.
     From a held-out photograph x with white noise n of std 1/18 an image a is sought whose output is that of x, to
     three tenths of the change that n makes there: by L-BFGS, which leaves what the output does not see. "Noise
-    left" is ||a - x||^2 / ||n||^2, the share of the noise's energy that stays: for a linear network the share of
+    left" is ||a-x||^2/||n||^2, the share of the noise's energy that stays: for a linear network the share of
     directions that it does not see. The median over 16 photographs, of the network before training, with the
     running averages of photographs, and after it; with the same noise.
 

@@ -33,7 +33,7 @@ class NarrowingInjects(Study):
     CIFAR-10 at 16 pixels, and a narrow U-Net of depth 2 at 32 pixels, whose map after the first halving has 4/3 of
     the image's numbers and whose code 2/3. From a held-out image x with white noise n of std 1/18 an image a is
     sought for which the layer gives what it gives for x, to three tenths of the change that n makes there. "Noise
-    left" is ||a - x||^2 / ||n||^2, the share of the noise's energy that the layer does not see, the median over 16
+    left" is ||a-x||^2/||n||^2, the share of the noise's energy that the layer does not see, the median over 16
     images; of a linear layer with m of n numbers it is 1 - m/n.
 
     Three numbers decide. "Added", untrained: the noise left at the code over that where nothing narrows, above 1,

@@ -40,8 +40,8 @@ class NoiseByDepth(Study):
     The essay's reason for noise is a first block that narrows, and it speaks of vision transformers: a small one
     whose 16 tokens have half of the image's numbers, as those of the essay's ViT-B/32 have a quarter, learns to
     classify fashion_mnist. From a held-out image x with white noise n of std 1/18 an image a is sought for which
-    the layer gives what it gives for x, to three tenths of the change that n makes there. "Noise left" is ||a -
-    x||^2 / ||n||^2, the share of the noise's energy that the layer does not see, the median over 16 images: at
+    the layer gives what it gives for x, to three tenths of the change that n makes there. "Noise left" is
+    ||a-x||^2/||n||^2, the share of the noise's energy that the layer does not see, the median over 16 images: at
     four blocks, before training and after it, with the same noise.
 
     Two numbers decide, each trained over untrained. At the deepest block "less noise": below 0.9. At the first
