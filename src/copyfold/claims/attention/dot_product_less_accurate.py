@@ -9,6 +9,7 @@ from copyfold.studies import statistics
 from copyfold.studies.base import Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit.charts import intervals
 from copyfold.studies.toolkit.copying import qualities
 from copyfold.studies.toolkit.representations import DOT, LINEAR, OUTPUT, PARTS, RANDOM, TRAINED
 
@@ -26,23 +27,25 @@ class DotProductLessAccurate(Study):
     """Dot-product attention represents its input less well than linear attention.
 
     One attention between convolutions of 64 maps learns to copy grey landscapes of 32 pixels until it leaves 2 %
-    of others, of each kind. The representation of a held-out image is an image with the same output, found by
-    the search that all claims share: up to 2,000 steps of Adam from grey and as many from a dark image, until
-    the output is within a tenth of the change that noise of std 1/18 makes. The number is the distance from the
-    image, the median over 16 images, of the dot product over that of linear attention; above 1, as before. The
-    claim presupposes that both leave at most 2 %, as they have no bottleneck that would keep them from copying.
+    of others, of each kind. The representation of a held-out image is an image with the same output, found by the
+    search that all claims share: up to 500 steps of Adam and then 500 of L-BFGS, from a plain image lighter than
+    the photograph and from one darker, until the output is within a tenth of the change that noise of std 1/18
+    makes. Its distance from the image is the mean of both; intervals contain those from either start. The number
+    is the median over 8 images, of the dot product over that of linear attention; above 1, as before. The claim
+    presupposes that both leave at most 3 %, a half more than they are trained for.
 
-    Controls: both searches must end; what is left by the dot product must be below twice what is left by linear
-    attention, as a network that copies worse may represent worse for that reason; and a random layer that keeps a
-    quarter of the numbers must represent worse than linear attention, or the measure does not see the claim. Three
-    more layers, and the same near the image, by linearisation, are shown beside.
+    Controls: searches must arrive in both; what is left by the dot product must be below twice what is left by
+    linear attention, as a network that copies worse may represent worse for that reason; and a random layer that
+    keeps a quarter of the numbers must represent worse than linear attention, or the measure does not see the
+    claim. Shown beside: the share of white noise near the image that each output does not see, and three more
+    layers of linear attention, as a step of the dot product takes half a second.
 
     Formerly (0.1.0) both had learned for 800 batches of Adam at two rates, and 60 steps of L-BFGS had not ended;
     means over images were ruled by single pixels at which the search had failed: .86 [.31, 2.9] and 1.3 [.44,
     3.3], UNDECIDED. The two rates are replaced by training to one quality; the elu kernel is left out.
 
-    The first figure shows the error along the layers, near the image; the second images, and what the outputs
-    represent.
+    The first figure shows the noise that each output leaves near the image; the second images, and what the
+    outputs represent.
     """
 
     claim: ClassVar[str] = "T26"
@@ -57,8 +60,8 @@ class DotProductLessAccurate(Study):
         "cause.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: one of the networks has not learned to copy.",
     }
-    seeds: ClassVar[int] = 5
-    regime: ClassVar[Mapping[str, Regime]] = {LINEAR: Regime(0.02), DOT: Regime(0.02)}
+    seeds: ClassVar[int] = 3
+    regime: ClassVar[Mapping[str, Regime]] = {LINEAR: Regime(0.03), DOT: Regime(0.03)}
     controls: ClassVar[Mapping[str, Control]] = (
         reps.answered("linear attention output")
         | reps.answered("dot product output")
@@ -77,30 +80,32 @@ class DotProductLessAccurate(Study):
     representation_error_dot_over_linear: Above = Above(1.0)
 
     def measure(self, lab: Lab) -> Finding:
-        """Compare both kinds at four layers."""
+        """Compare both kinds at their outputs."""
         found = {kind: reps.by_seed(lab, name, PARTS, reps.dashed(name)) for kind, name in KINDS.items()}
-        both = reps.together(found)
-        at = f"{TRAINED}; {OUTPUT}"
+        found = reps.paired(lab, found)
+        both, at = reps.together(found), f"{TRAINED}; {OUTPUT}"
         numbers = {
-            f"representation error dot over linear{words}": reps.ratio(
-                both, f"dot product: {way} error; {at}", f"linear attention: {way} error; {at}"
-            )
-            for way, words in (("found", ""), ("near", ", near the image"))
+            "representation error dot over linear": reps.error_ratio(
+                both, f"dot product: found {{}}; {at}", f"linear attention: found {{}}; {at}"
+            ),
+            "noise left dot over linear": reps.noise_ratio(
+                both, f"dot product: near noise left; {at}", f"linear attention: near noise left; {at}"
+            ),
         }
         copying = {name: q for of in found.values() for name, q in qualities(of).items()}
         lefts = [copying[name].left["held out"].seeds for name in (DOT, LINEAR)]
         numbers["left dot over linear"] = statistics.ratio_over_seeds(*lefts)
-        numbers["representation error random quarter over linear"] = reps.ratio(
-            both, f"linear attention: near error; {RANDOM}", f"linear attention: near error; {at}"
+        numbers["representation error random quarter over linear"] = reps.error_ratio(
+            both, f"linear attention: found {{}}; {RANDOM}", f"linear attention: found {{}}; {at}"
         )
         for kind, of in found.items():
             numbers |= reps.summary(of, {f"{kind} {NAMES[layer]}": f"{TRAINED}; {layer}" for layer in PARTS})
-        lines = {kind: [numbers[f"error near the image, {kind} {NAMES[s]}"] for s in PARTS] for kind in KINDS}
+        outputs = {kind: numbers[f"noise left, {kind} output"] for kind in KINDS}
         seen = {kind: of[0].images for kind, of in found.items()}
         return Finding(
             numbers,
             {
-                "layers": reps.along(lines, list(NAMES.values()), "distance per value, in units of the range"),
+                "outputs": intervals(outputs, "share of the noise's energy that is left", {"all noise": 1.0}),
                 "representations": reps.beside(seen["linear attention"]["photographs"], seen, at),
             },
             copying=copying,
@@ -108,9 +113,9 @@ class DotProductLessAccurate(Study):
             f"{reps.said(numbers['representation error dot over linear'])} times as far from the input as with "
             "linear attention.",
             captions={
-                "layers": "How far what four layers represent near the image is from it, for each kind of "
-                "attention",
-                "representations": "Held-out images, and images with the same output of each network, found by "
-                "the search and near the image",
+                "outputs": "The share of white noise near an image that the output of each kind of attention does "
+                "not see",
+                "representations": "Held-out images, and images with the same output of each network, found from "
+                "a plain image and from the image with noise",
             },
         )

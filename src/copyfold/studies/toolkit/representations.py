@@ -1,10 +1,11 @@
 """What layers of networks that have learned to copy represent of an image: measured once for all claims.
 
-Of every network 16 held-out images at four of its layers, in two ways: "found" by the search of all claims
-(`search.representation`), which has no answer where it does not reach its target; and "near" the image, of the
-layer's linearisation (`search.near_image`), which always has one. The second exists because the first does not in
-untrained networks: their searches come to rest far from the target, from every start and by every method that was
-tried, so that what was found there said nothing of the layer. Everything is with running statistics, with which an
+Of every network held-out images at four of its layers, in two ways. "Near" the image: the share of white noise
+that a layer does not see (`search.near_image`), by a search from the image with noise, which arrives in untrained
+networks too. "Found": images with the same output, searched from plain ones far from the image
+(`search.representation`), which have an answer where searches from two starts arrive; what is concluded of them
+has to be so from both (`either`). In untrained U-Nets searches come to rest far from the target, from every start
+and by every method that was tried, and are not asked for. Everything is with running statistics, with which an
 image does not depend on others.
 
 U-Nets are skips="none": the functions are those of the essay's network, whose stages receive their own input
@@ -12,7 +13,7 @@ twice, at two thirds of the cost.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite, prod
 from typing import Any, Literal, TypeAlias
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from copyfold.corruptions import Gaussian
 from copyfold.data import Photos
+from copyfold.errors import Diverged
 from copyfold.measures import mse
 from copyfold.models.adoption import adopt
 from copyfold.models.base import Autoencoder
@@ -36,21 +38,25 @@ from copyfold.studies.toolkit.attention import MAPS, single_attention
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import MARK, copying, principal
 from copyfold.studies.toolkit.networks import LARGE, WIDE, projection, restored, unet, with_running_averages
-from copyfold.studies.toolkit.search import near_image, representation
+from copyfold.studies.toolkit.search import STARTS, UNSEEN, near_image, representation
 from copyfold.studies.toolkit.training import copier
 from copyfold.types import Images, Shape
 
 Way: TypeAlias = Literal["found", "near"]
-"""By a search, or of the layer's linearisation near the image."""
+"""By a search from far away, or from the image with noise."""
+WAYS: tuple[Way, ...] = ("found", "near")
 
-COUNT = 16  # images whose representations are computed
+COUNT, DEAR = 16, 8  # images whose representations are computed; where a step takes half a second
 SIDE = 32  # pixels of images of U-Nets, where the budget has no fewer
 SMALL = 16  # of those of perceptrons
 QUARTER = 4  # of an image's numbers the known layers keep one in so many
 HUNDRED, BEATEN = 100, 0.105  # numbers of the hidden module's code; what PCA of as many leaves of CIFAR-10
 ROUNDING = 255**-1 * 12**-0.5  # std of what 8 bits round off, in units of the range
+SEED = "seed"  # a number of every reading, by which those of several networks are paired
 NOISE = Gaussian(0.2)  # that networks are asked to remove
 IDENTITY, RANDOM, PCA, PCA_100 = "identity", "random quarter", "PCA, a quarter", "PCA of 100 components"
+KNOWN = (IDENTITY, RANDOM, PCA)
+OFF = f"noise left, {RANDOM}, off three quarters"
 TRAINED, UNTRAINED = "trained", "untrained"
 
 U_NET, NO_NORM = "U-Net", "U-Net without norm"
@@ -65,7 +71,11 @@ OUTPUT = ""
 
 @dataclass(frozen=True)
 class Network:
-    """A network, its images, its training until it leaves so little of others, and four of its layers."""
+    """A network, its images, its training until it leaves so little of others, and four of its layers.
+
+    `near` are those at which the noise near an image is measured, before training too where `untrained` is set;
+    `found` those from which images are found, by the state of the network.
+    """
 
     make: Make
     layers: Sequence[str] = STAGES
@@ -76,6 +86,9 @@ class Network:
     most: int | None = None  # of the longest; four times the first
     plan: Mapping[str, Any] = field(default_factory=dict[str, Any])
     untrained: bool = False  # measured before training too
+    near: Sequence[str] | None = None  # of the layers: all, unless given
+    found: Mapping[str, Sequence[str]] = field(default_factory=lambda: {TRAINED: (OUTPUT,)})
+    count: int = COUNT
 
     def photos(self, lab: Lab) -> Photos:
         """Its images."""
@@ -86,17 +99,20 @@ def networks(lab: Lab) -> dict[str, Network]:
     """The networks by name.
 
     The halving perceptron and the overcomplete one, which has as many layers, learn CIFAR-10 at 16 pixels: a
-    perceptron needs its 50,000 images to copy others than it was trained on. The narrow U-Net's code has two
+    perceptron needs its 50,000 images to copy others than it was trained on. What decides of them is measured
+    before training; they are trained for 10,000 steps, whatever they leave then (PCA of as many numbers as the
+    halving one's code leaves less, which the page says), to be shown beside. The narrow U-Net's code has two
     thirds of the image's numbers, as its maps are of 8, 16 and 32 channels; those of the others are longer than
-    the image. A step takes 55 ms of a U-Net of depth 2 (16 images), and about 10 of a perceptron (64 of them).
+    the image. A step of training takes 55 ms of a U-Net of depth 2 (16 images), about 10 of a perceptron (64 of
+    them), 350 with the dot product: of that one only the output is measured, and of both attentions 8 images.
     """
     plain, scaled = partial(unet, lab, depth=2, skips="none"), lab.budget.scaled
     maps = min(MAPS, 2 * lab.budget.width)
-    one = partial(Network, layers=PARTS, steps=scaled(400))
+    one = partial(Network, layers=PARTS, steps=scaled(400), count=DEAR)
     colour = partial(Network, data="cifar10")
     perceptron = partial(
-        Network, layers=LINES, data="cifar10", side=SMALL, left=0.08, steps=scaled(10_000),
-        plan={"batch": 64, "lr": WIDE}, untrained=True,
+        Network, layers=LINES, data="cifar10", side=SMALL, steps=scaled(10_000), most=scaled(10_000),
+        plan={"batch": 64, "lr": WIDE}, untrained=True, found={TRAINED: LINES, UNTRAINED: LINES},
     )  # fmt: skip
     return {
         U_NET: Network(plain(), untrained=True),
@@ -104,10 +120,10 @@ def networks(lab: Lab) -> dict[str, Network]:
         COLOUR: colour(plain()),
         HIDDEN: colour(plain(middle=Affine()), left=BEATEN, steps=scaled(9000), most=scaled(18_000)),
         LINEAR: one(single_attention("softmax", maps)),
-        DOT: one(single_attention("dot", maps)),
+        DOT: one(single_attention("dot", maps), near=(OUTPUT,)),
         HALVING: perceptron(halving),
         OVERCOMPLETE: perceptron(as_deep(lab)),
-        NARROW: colour(plain(width=max(2, lab.budget.width // 4)), left=0.03, untrained=True),
+        NARROW: colour(plain(width=max(2, lab.budget.width // 4)), left=0.05, untrained=True),
     }
 
 
@@ -136,67 +152,80 @@ def network(lab: Lab, name: str, seed: int) -> Autoencoder:
     return copier(lab, of.make, of.photos(lab), seed, of.left, of.steps, of.most, **plan)
 
 
-def few(lab: Lab, photos: Photos) -> Images:
-    """The images that are represented: 16, or fewer where the budget has fewer."""
-    return lab.images(photos, count=min(COUNT, lab.budget.measured))
+def few(lab: Lab, photos: Photos, count: int = COUNT) -> Images:
+    """The images that are represented: 16 unless given, or fewer where the budget has fewer."""
+    return lab.images(photos, count=min(count, lab.budget.measured))
 
 
 def measured(lab: Lab, name: str, seed: int) -> Reading:
     """All that is measured of one network and seed: from the cache, where it has been measured before.
 
     Numbers per image are called "WAY WHAT; STATE; LAYER": WAY is "found" or "near"; WHAT as
-    `search.representation` has it, NaN without an answer; STATE "trained" or "untrained"; LAYER a name of
-    `Network.layers`. "near WHAT; KNOWN" are of maps whose representation is known: the identity, a random layer
-    that keeps a quarter of the numbers, and PCA with as many, or with 100. "error; WHO", "nothing; WHO" and
-    "passed; WHO" are squared errors of images with noise of std 0.2, with and without the map, and the share of
-    the noise that passes: of the trained network, the identity and PCA. Also how the network copies. Images
-    "photographs", and "WAY; STATE; LAYER".
+    `search.representation` and `search.near_image` have it, NaN without an answer; STATE "trained" or "untrained";
+    LAYER a name of `Network.layers`. "WAY WHAT; KNOWN" are of maps whose representation is known: the identity, a
+    random layer that keeps a quarter of the numbers, PCA with as many, and with 100. "error; WHO", "nothing; WHO"
+    and "passed; WHO" are squared errors of images with noise of std 0.2, with and without the map, and the share
+    of the noise that passes: of the trained network, the identity and PCA. Also how the network copies, and its
+    "seed". Images "photographs", and "WAY; STATE; LAYER".
     """
     of, folder = networks(lab)[name], f"represented-by-{dashed(name)}"
     photos = of.photos(lab)
 
     def look(seed: int) -> Reading:
-        model, x = network(lab, name, seed), few(lab, photos)
+        model, x = network(lab, name, seed), few(lab, photos, of.count)
         states: dict[str, Autoencoder] = {TRAINED: model}
         if of.untrained:
             blank, seen = lab.untrained(of.make, photos, seed), lab.images(photos, "train", 2 * LARGE)
             states[UNTRAINED] = with_running_averages(blank, seen)
         numbers, images = copying(lab, name, model, photos), {"photographs": x[:SHOWN]}
-        restorers = {TRAINED: model, IDENTITY: same(photos.shape), PCA_100: principal_part(lab, photos, HUNDRED)}
-        for who, one in restorers.items():
+        numbers[SEED] = torch.tensor(float(seed))
+        hundred = principal_part(lab, photos, HUNDRED)
+        known = known_layers(lab, photos, seed) | {PCA_100: hundred}
+        for who, one in {TRAINED: model, IDENTITY: same(photos.shape), PCA_100: hundred}.items():
             numbers |= {f"{what}; {who}": value for what, value in denoised(lab, one, photos, seed).items()}
-        numbers |= {
-            f"near {what}; {PCA_100}": value
-            for what, value in numbers_of(restorers[PCA_100], x, lab, seed).items()
-        }
-        for state, one in states.items():
-            for layer in of.layers:
+        for who, layer in known.items():
+            for way in WAYS:
+                part = represented(lab, way, layer, OUTPUT, x, seed).numbers
+                numbers |= {f"{what}; {who}": value for what, value in part.items()}
+        for way, state, layer in asked(of):
 
-                def search(seed: int, one: Autoencoder = one, layer: str = layer) -> Reading:
-                    return both_ways(lab, one, layer, photos, seed)
+            def search(seed: int, way: Way = way, one: Autoencoder = states[state], at: str = layer) -> Reading:
+                return represented(lab, way, one, at, x, seed)
 
-                part = lab.shared(f"{folder}-{state}-{layer or 'output'}", seed, (photos,), search)
-                numbers |= {f"{what}; {state}; {layer}": value for what, value in part.numbers.items()}
-                images |= {f"{way}; {state}; {layer}": shown for way, shown in part.images.items()}
-        for known, layer in known_layers(lab, photos, seed).items():
-            numbers |= {f"near {what}; {known}": value for what, value in numbers_of(layer, x, lab, seed).items()}
+            part = lab.shared(f"{folder}-{way}-{state}-{layer or 'output'}", seed, (photos,), search)
+            numbers |= {f"{what}; {state}; {layer}": value for what, value in part.numbers.items()}
+            images |= {f"{of_way}; {state}; {layer}": shown for of_way, shown in part.images.items()}
         return Reading(numbers, images)
 
     return lab.shared(folder, seed, (photos,), look)
 
 
-def both_ways(lab: Lab, model: nn.Module, layer: str, photos: Photos, seed: int) -> Reading:
-    """What a layer represents of each image, found by the search and near the image: with one reference.
-
-    Numbers "WAY WHAT" and the first images, "WAY". It takes minutes: let the lab keep it.
-    """
-    x = few(lab, photos)
-    ways: dict[Way, Reading] = {
-        "found": representation(lab, model, layer, x, lab.rng(seed, "representation")),
-        "near": near_image(model, layer, x, lab.rng(seed, "representation")),
+def asked(of: Network) -> list[tuple[Way, str, str]]:
+    """What is measured of a network: the ways, states and layers."""
+    states = (TRAINED, UNTRAINED) if of.untrained else (TRAINED,)
+    layers: dict[Way, Callable[[str], Sequence[str]]] = {
+        "near": lambda _: of.layers if of.near is None else of.near,
+        "found": lambda state: of.found.get(state, ()),
     }
-    numbers = {f"{way} {what}": value for way, r in ways.items() for what, value in r.numbers.items()}
-    return Reading(numbers, {way: r.images["found"][:SHOWN].clone() for way, r in ways.items()})
+    return [(way, state, layer) for way in WAYS for state in states for layer in layers[way](state)]
+
+
+def represented(lab: Lab, way: Way, model: nn.Module, layer: str, x: Images, seed: int) -> Reading:
+    """What a layer represents of each image in one way: numbers "WAY WHAT" and the first images, "WAY".
+
+    With the same noise for every layer and network of a seed. It may take minutes: let the lab keep it.
+    """
+    rng = lab.rng(seed, "representation")
+    found = near_image(model, layer, x, rng) if way == "near" else representation(lab, model, layer, x, rng)
+    numbers = {f"{way} {what}": value for what, value in found.numbers.items()}
+    return Reading(numbers, {way: found.images["found"][:SHOWN].clone()})
+
+
+def both_ways(lab: Lab, model: nn.Module, layer: str, photos: Photos, seed: int) -> Reading:
+    """What a layer represents of each image, found by the search and near the image: with one reference."""
+    ways = [represented(lab, way, model, layer, few(lab, photos), seed) for way in WAYS]
+    numbers = {what: value for r in ways for what, value in r.numbers.items()}
+    return Reading(numbers, {way: shown for r in ways for way, shown in r.images.items()})
 
 
 @torch.no_grad()
@@ -244,8 +273,8 @@ def principal_part(lab: Lab, photos: Photos, count: int) -> Linear:
 
 
 def numbers_of(layer: nn.Module, x: Images, lab: Lab, seed: int) -> dict[str, Tensor]:
-    """The numbers near each image of a whole map."""
-    return near_image(layer, "", x, lab.rng(seed, "representation")).numbers
+    """What the search finds of a whole map: the numbers of `search.representation`."""
+    return representation(lab, layer, "", x, lab.rng(seed, "representation")).numbers
 
 
 def picked(reading: Reading, layers: Sequence[str], others: bool = True) -> Reading:
@@ -253,7 +282,11 @@ def picked(reading: Reading, layers: Sequence[str], others: bool = True) -> Read
 
     def kept(name: str) -> bool:
         parts = name.split("; ")
-        return name.startswith(MARK) or (parts[-1] in layers if len(parts) == 3 else others or len(parts) == 1)
+        return (
+            name.startswith(MARK)
+            or name == SEED
+            or (parts[-1] in layers if len(parts) == 3 else others or len(parts) == 1)
+        )
 
     return Reading(
         *({name: v for name, v in of.items() if kept(name)} for of in (reading.numbers, reading.images))
@@ -270,8 +303,25 @@ def dashed(name: str) -> str:
     return name.lower().replace(" ", "-")
 
 
+def paired(lab: Lab, found: Mapping[str, Sequence[Reading]]) -> dict[str, list[Reading]]:
+    """The readings of the seeds that every network has: one that diverged in any is left out, which is noted.
+
+    Diverged where no seed is in all.
+    """
+    seeds = {name: [int(r.numbers[SEED]) for r in of] for name, of in found.items()}
+    common = set.intersection(*({*each} for each in seeds.values()))
+    missing = sorted({seed for each in seeds.values() for seed in each} - common)
+    if missing:
+        lost = {name: [str(seed) for seed in missing if seed not in of] for name, of in seeds.items()}
+        said = "; ".join(f"{name} lacks {', '.join(of)}" for name, of in lost.items() if of)
+        lab.note(f"networks are compared on the seeds that all of them have: {said}")
+    if not common:
+        raise Diverged("no seed could be trained of all networks: see the messages above")
+    return {name: [r for r, s in zip(of, seeds[name], strict=True) if s in common] for name, of in found.items()}
+
+
 def together(found: Mapping[str, Sequence[Reading]]) -> list[Reading]:
-    """The numbers of several networks, seed by seed, called "NAME: WHAT"."""
+    """The numbers of several networks that are `paired`, seed by seed, called "NAME: WHAT"."""
     return [
         Reading({f"{name}: {k}": v for name, r in zip(found, each, strict=True) for k, v in r.numbers.items()})
         for each in zip(*found.values(), strict=True)
@@ -288,10 +338,32 @@ def median(found: Sequence[Reading], what: str) -> Estimate:
     return statistics.median(of(found, what))
 
 
-def ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:
-    """The median over images of one number over that of another; below the rounding of 8 bits none is told "
-    "apart."""
-    return statistics.ratio_of_medians(*([x.clamp(min=ROUNDING) for x in of(found, what)] for what in (a, b)))
+def ratio(found: Sequence[Reading], a: str, b: str, least: float = ROUNDING) -> Estimate:
+    """The median over images of one number over that of another; below `least` none is told apart.
+
+    That is the rounding of 8 bits, for distances.
+    """
+    return statistics.ratio_of_medians(*([x.clamp(min=least) for x in of(found, what)] for what in (a, b)))
+
+
+def noise_ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:
+    """The same of shares of noise that are left: below what the identity may leave, none is told apart."""
+    return ratio(found, a, b, UNSEEN)
+
+
+def either(estimate: Callable[[str], Estimate]) -> Estimate:
+    """An estimate of the error of found images, whose interval contains that from either start.
+
+    `estimate` gives it for "error", "error from light" and "error from dark". So a threshold is on one side of it
+    only where it is for both.
+    """
+    mean, *each = (estimate(what) for what in ("error", *(f"error from {start}" for start in STARTS)))
+    return replace(mean, low=min(e.low for e in (mean, *each)), high=max(e.high for e in (mean, *each)))
+
+
+def error_ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:
+    """`ratio` of errors of found images by `either` start; in both names {} stands for "error"."""
+    return either(lambda what: ratio(found, a.format(what), b.format(what)))
 
 
 def answers(found: Sequence[Reading], what: str) -> Estimate:
@@ -300,43 +372,60 @@ def answers(found: Sequence[Reading], what: str) -> Estimate:
 
 
 def summary(found: Sequence[Reading], where: Mapping[str, str]) -> dict[str, Estimate]:
-    """For every place, called as the page has it: what is found and near, and the answers."""
+    """For every place, called as the page has it: the noise left near the image, and what is found, with answers.
+
+    Places that were not measured in a way are left out.
+    """
     numbers: dict[str, Estimate] = {}
     for called, at in where.items():
-        for way, words in (("near", "near the image"), ("found", "found")):
-            numbers |= {
-                f"{what} {words}, {called}": median(found, f"{way} {what}; {at}") for what in ("error", "noise")
-            }
-            numbers[f"answers {words}, {called}"] = answers(found, f"{way} answer; {at}")
-        numbers[f"layer over reference, found, {called}"] = median(found, f"found layer over reference; {at}")
+        if f"near noise left; {at}" in found[0].numbers:
+            numbers[f"noise left, {called}"] = median(found, f"near noise left; {at}")
+            numbers[f"answers near the image, {called}"] = answers(found, f"near answer; {at}")
+        if f"found error; {at}" in found[0].numbers:
+            numbers[f"error found, {called}"] = _error(found, at)
+            numbers[f"noise found, {called}"] = median(found, f"found noise; {at}")
+            numbers[f"answers found, {called}"] = answers(found, f"found answer; {at}")
+            numbers[f"starts agree, {called}"] = answers(found, f"found agree; {at}")
+            numbers[f"layer over reference, found, {called}"] = median(found, f"found layer over reference; {at}")
     return numbers
 
 
 def known_numbers(found: Sequence[Reading]) -> dict[str, Estimate]:
-    """Noise and error near the image of the maps that are known."""
-    return {
-        f"{what} near the image, {known}": median(found, f"near {what}; {known}")
-        for what in ("noise", "error")
-        for known in (IDENTITY, RANDOM, PCA)
-    }
+    """Noise left near the image, and the error of what is found, of the maps that are known."""
+    numbers = {f"noise left, {known}": median(found, f"near noise left; {known}") for known in KNOWN}
+    numbers[OFF] = statistics.median(
+        [(x - 1 + 1 / QUARTER).abs() for x in of(found, f"near noise left; {RANDOM}")]
+    )
+    return numbers | {f"error found, {known}": _error(found, known) for known in KNOWN}
+
+
+def _error(found: Sequence[Reading], at: str) -> Estimate:
+    """The median error of found images by either start."""
+    return either(lambda what: median(found, f"found {what}; {at}"))
 
 
 def sees() -> dict[str, Control]:
-    """Controls: noise that must be there is seen, and none where none can be.
+    """Controls: the share of noise that known maps leave is found.
 
-    A random layer that keeps a quarter of the numbers leaves noise of sqrt(1/4 3/4) of the distance from grey, a
-    tenth of the range or more; 0.01, two and a half grey levels of 256, is what an eye can see.
+    The identity leaves at most 0.3^2, by the tolerance. A random layer that keeps a quarter of the numbers leaves
+    3/4, whatever the image: of the noise of one image of 256 numbers within sqrt(2 3/4 1/4 / 256) = .04.
     """
     return {
-        f"noise near the image, {IDENTITY}": (Below(0.001), "The measure sees noise where all is represented."),
-        f"noise near the image, {RANDOM}": (Above(0.01), "The measure does not see noise that must be there."),
+        f"noise left, {IDENTITY}": (Below(0.1), "The measure sees noise where all is represented."),
+        OFF: (Below(0.05), "The measure does not find the three quarters that a random layer leaves."),
     }
 
 
 def answered(called: str, why: str = "") -> dict[str, Control]:
-    """A control: more than half of the searches at this place have an answer."""
+    """A control: more than half of the images found at this place are answers."""
     said = why or "Half of the searches or more end elsewhere: what they found says little of the layer."
     return {f"answers found, {called}": (Above(0.5), said)}
+
+
+def arrives(called: str) -> dict[str, Control]:
+    """A control: more than half of the searches near an image arrive at this place."""
+    said = "Half of the searches near the image or more do not arrive: the noise left is that of the others."
+    return {f"answers near the image, {called}": (Above(0.5), said)}
 
 
 def along(lines: Mapping[str, Sequence[Estimate]], names: Sequence[str], ylabel: str) -> Any:
@@ -352,8 +441,8 @@ def along(lines: Mapping[str, Sequence[Estimate]], names: Sequence[str], ylabel:
 
 
 def beside(images: Images, seen: Mapping[str, Mapping[str, Images]], at: str) -> Any:
-    """The images, and what each network represents of them: found by the search, and near them."""
-    ways = {"found": "found", "near": "near the image"}
+    """The images, and what each network represents of them: found by the search, and from the image with noise."""
+    ways = {"found": "found", "near": "from the image with noise"}
     return charts.first_images(
         {"images": images}
         | {f"{kind}, {words}": of[f"{way}; {at}"] for way, words in ways.items() for kind, of in seen.items()}

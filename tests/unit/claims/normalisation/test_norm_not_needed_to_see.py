@@ -22,7 +22,7 @@ def test_a_network_that_sees_less_is_told_from_one_that_does_not(represented, wi
     networks = {NO_NORM: maps[without], U_NET: maps[with_norm]}
     came, found = represented(NormNotNeededToSee(), networks, left=left, tight=True)
     assert came == verdict
-    assert found.numbers["error near the image, random quarter"].value > 0.1
+    assert found.numbers["error found, random quarter"].value > 0.1
     assert found.captions.keys() == found.figures.keys()
 
 
