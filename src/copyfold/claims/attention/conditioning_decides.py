@@ -43,9 +43,9 @@ class ConditioningDecides(Study):
     Attention alone, dot-product and with the kernel elu + 1, with a residual around it and without, learns to
     copy CIFAR-10 at 8 pixels. For each of 16 held-out images the Jacobian's condition number, largest over
     smallest singular value in float64, is compared with the error of the representation where the search of all
-    claims ends, whether that is an answer or not: up to 2,000 steps of Adam from grey and as many from a dark
-    image, until the output is within a tenth of the change that noise of std 1/18 makes. The error is the
-    distance from the image per value.
+    claims ends, whether that is an answer or not: up to 500 steps of Adam and then 500 of L-BFGS, from a plain
+    image lighter than the image, until the output is within a tenth of the change that noise of std 1/18 makes.
+    The error is the distance from the image per value.
 
     Three numbers decide, with the thresholds of before. "Hard": the median error of the dot product is at least
     twice that with the residual. "Ill-conditioned": its condition number is at least ten times as large.

@@ -192,8 +192,7 @@ def _look(lab: Lab, seed: int) -> Reading:
 def compared(loud: Reading, still: Reading, noisy: Images, middle: Images) -> dict[str, Tensor]:
     """What a representation has of the noise, and how far it is from m with it and without, over the noise.
 
-    NaN where one of the two searches has no answer. Where only one needed the second start, the difference of the
-    starts is in the share too: what the layer does not see of it, times the noise, some hundredths of either sign.
+    NaN where one of the two searches has no answer. Both are from the lighter start.
     """
     noise = noisy - middle
     size = distance(noisy, middle)

@@ -272,11 +272,6 @@ def principal_part(lab: Lab, photos: Photos, count: int) -> Linear:
     return projection(photos.shape, directions[:count], mean).to(lab.device)
 
 
-def numbers_of(layer: nn.Module, x: Images, lab: Lab, seed: int) -> dict[str, Tensor]:
-    """What the search finds of a whole map: the numbers of `search.representation`."""
-    return representation(lab, layer, "", x, lab.rng(seed, "representation")).numbers
-
-
 def picked(reading: Reading, layers: Sequence[str], others: bool = True) -> Reading:
     """What a claim on these layers keeps: numbers and images of them, of known maps, and the copying."""
 
