@@ -57,7 +57,7 @@ def represented(tmp_path, monkeypatch):
     `tight` intervals have no width, as some of one seed have no end.
     """
 
-    def judge(study, networks, untrained=None, left=None, steps=400, tight=False):
+    def judge(study, networks, untrained=None, left=None, steps=150, tight=False):
         cache = tmp_path / f"models-{len(list(tmp_path.iterdir()))}"  # nothing is kept of other networks
         lab = Lab(replace(BUDGETS["tiny"], steps=steps, measured=6), cache=cache)
         made = lab.untrained

@@ -5,8 +5,15 @@ from torch import nn
 
 from copyfold.claims.representation.narrowing_injects import NarrowingInjects
 from copyfold.studies.base import Verdict
+from copyfold.studies.toolkit import search
 from copyfold.studies.toolkit.representations import halving
 from labs import Staged, random_part
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_afar(monkeypatch):
+    """What decides is measured near the image; images found from afar are only shown."""
+    monkeypatch.setattr(search, "MOST", 2)
 
 
 def test_the_halving_mlp_halves_its_width():
