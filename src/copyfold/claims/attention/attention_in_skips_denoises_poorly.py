@@ -17,7 +17,7 @@ from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit import representations as reps
 from copyfold.studies.toolkit.charts import SHOWN, first_images
-from copyfold.studies.toolkit.copying import copying, qualities
+from copyfold.studies.toolkit.copying import copying, principal_part, qualities
 from copyfold.studies.toolkit.networks import LARGE, restored, unet
 from copyfold.studies.toolkit.representations import IDENTITY, PCA_100
 from copyfold.studies.toolkit.training import copier, on_the_way
@@ -135,7 +135,7 @@ def _look(lab: Lab, seed: int) -> Reading:
         SKIPS: _on_its_way(lab, unet(lab, depth=2, skips="concat"), seed)[0],
         END: end,
     }
-    known = {PCA_100: reps.principal_part(lab, photos, reps.HUNDRED), IDENTITY: reps.same(photos.shape)}
+    known = {PCA_100: principal_part(lab, photos, reps.HUNDRED), IDENTITY: reps.same(photos.shape)}
     x = lab.images(photos, count=SHOWN)
     noisy = reps.NOISE(x, lab.rng(seed, "shown"))
     numbers, images = dict[str, Tensor](), {"clean": x, "with noise": noisy}

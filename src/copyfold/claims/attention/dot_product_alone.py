@@ -19,7 +19,7 @@ from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
 from copyfold.studies.toolkit.attention import ALONE, alone, single_attention
 from copyfold.studies.toolkit.charts import SHOWN, first_images
-from copyfold.studies.toolkit.copying import copying, qualities
+from copyfold.studies.toolkit.copying import copying, principal_part, qualities
 from copyfold.studies.toolkit.networks import LARGE, restored
 from copyfold.studies.toolkit.representations import IDENTITY, QUARTER, RANDOM, TRAINED, UNTRAINED
 from copyfold.studies.toolkit.search import representation
@@ -168,7 +168,7 @@ def _look(lab: Lab, seed: int) -> Reading:
                 f"{name}: output of noise": restored(one, noisy, LARGE, "running")[:SHOWN],
                 f"{name}: representation": seen.images["found"][:SHOWN],
             }
-    half = reps.principal_part(lab, photos, x[0].numel() // 2)
+    half = principal_part(lab, photos, x[0].numel() // 2)
     maps = {TRAINED: model, UNTRAINED: blank, BLIND: half, IDENTITY: reps.same(photos.shape)}
     numbers |= {f"singular values; {name}": spectrum(one, lab.images(photos)) for name, one in maps.items()}
     return Reading(numbers, images)

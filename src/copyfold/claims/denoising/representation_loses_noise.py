@@ -17,7 +17,8 @@ from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
 from copyfold.studies.toolkit.charts import SHOWN, first_images, intervals
-from copyfold.studies.toolkit.copying import copying, linear_left, qualities
+from copyfold.studies.toolkit.copying import copying, linear_left, principal_part, qualities
+from copyfold.studies.toolkit.denoising import share
 from copyfold.studies.toolkit.networks import LARGE, restored
 from copyfold.studies.toolkit.representations import IDENTITY, U_NET
 from copyfold.studies.toolkit.search import representation
@@ -159,7 +160,7 @@ def _look(lab: Lab, seed: int) -> Reading:
     numbers, images = copying(lab, U_NET, model, photos), {"photographs": x[:SHOWN]}
     left = numbers[f"{reps.MARK}{U_NET}: left, held out"].item()
     better = (linear_left(lab, photos) <= left).nonzero().flatten()
-    rival = reps.principal_part(lab, photos, int(better[0]) if len(better) else len(linear_left(lab, photos)))
+    rival = principal_part(lab, photos, int(better[0]) if len(better) else len(linear_left(lab, photos)))
     same = reps.same(photos.shape)
 
     def found(place: str, one: Autoencoder, layer: str, target: Images) -> Reading:
@@ -203,11 +204,6 @@ def compared(loud: Reading, still: Reading, noisy: Images, middle: Images) -> di
         "own": distance(still.numbers["found"], middle) / size,
     }
     return {name: v.where(answer > 0, torch.nan) for name, v in numbers.items()} | {"answer": answer}
-
-
-def share(found: Images, noise: Images) -> Tensor:
-    """<found, noise> / ||noise||^2 of every image."""
-    return (found * noise).flatten(1).sum(1) / noise.square().flatten(1).sum(1)
 
 
 def _in_batches(lab: Lab, seed: int) -> Reading:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -10,23 +10,22 @@ from torch import Tensor
 from copyfold.claims.walking import SECTION
 from copyfold.measures import mse
 from copyfold.models.base import Autoencoder
-from copyfold.models.dense import MLP
 from copyfold.probes.base import Reading
 from copyfold.probes.nearest import neighbours
 from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import QUALITY, Lab
-from copyfold.studies.toolkit import charts
+from copyfold.studies.toolkit import charts, networks
 from copyfold.studies.toolkit.charts import SHOWN, first_images
 from copyfold.studies.toolkit.copying import copying, qualities
 from copyfold.studies.toolkit.networks import LARGE, restored, unet, with_running_averages
 from copyfold.studies.toolkit.training import copier
-from copyfold.types import Images, Shape
+from copyfold.types import Images
 
 FULLY, NET = "fully connected", "U-Net"
 SMALL = 16  # pixels of the images of the fully connected network
 STEPS = 9000  # batches of 64 that it learns
-WIDER = 1.3  # units of each of its layers, over the image's numbers
+wide = partial(networks.wide, times=1.3)  # units of each of its layers, over the image's numbers
 
 
 @dataclass(frozen=True)
@@ -159,12 +158,6 @@ def _look(lab: Lab, seed: int) -> Reading:
         rows = {"new images": x, "nearest training image": nearest, "copy": copy}
         images |= {f"{name}: {what}": y[:SHOWN] for what, y in rows.items()}
     return Reading(numbers, images)
-
-
-def wide(shape: Shape) -> MLP:
-    """Five hidden layers, each of more units than the image has numbers."""
-    units = round(WIDER * prod(shape))
-    return MLP(shape, [units, units], units, activation="gelu", code_activation="gelu")
 
 
 def remembered(x: Images, everything: Images) -> Images:

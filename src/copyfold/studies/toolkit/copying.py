@@ -9,12 +9,13 @@ from torch import Tensor
 from copyfold.data import Photos
 from copyfold.measures import mse, psnr
 from copyfold.models.base import Autoencoder
+from copyfold.models.dense import Linear
 from copyfold.probes.base import Reading
 from copyfold.studies import statistics
 from copyfold.studies.base import Copying, Seen
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.denoising import mean_image
-from copyfold.studies.toolkit.networks import LARGE, restored
+from copyfold.studies.toolkit.networks import LARGE, projection, restored
 from copyfold.types import Float, Images, Statistics
 
 BASIS = 2048  # training images at most that PCA is fitted to
@@ -100,6 +101,13 @@ def linear_left(lab: Lab, photos: Photos, seen: str = "held out") -> Float[Tenso
 def principal(lab: Lab, photos: Photos) -> tuple[Tensor, Tensor]:
     """The mean of up to 2,048 training images, and their principal directions as rows, the largest first."""
     return lab.once("principal directions", photos, lambda: _principal(lab, photos))
+
+
+def principal_part(lab: Lab, photos: Photos, count: int) -> Linear:
+    """PCA of the training images with this many components, or as many as these have."""
+    mean, directions = principal(lab, photos)
+    count = max(1, min(count, len(directions)))
+    return projection(photos.shape, directions[:count], mean).to(lab.device)
 
 
 def _left(copy: Images, x: Images, mean: Tensor) -> float:

@@ -38,7 +38,7 @@ from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import MARK, copying
-from copyfold.studies.toolkit.denoising import FITTED, mean_image
+from copyfold.studies.toolkit.denoising import FITTED, mean_image, share
 from copyfold.studies.toolkit.networks import WAYS, projection, restored, with_running_averages
 from copyfold.studies.toolkit.training import on_the_way
 from copyfold.types import Images, Shape
@@ -319,17 +319,12 @@ def _measured(
             numbers[f"error, {name}, {way}"] = mse(output, x)
             if name not in HEAVY:
                 quiet = copy if name.startswith("gaussian") else restored(model, centre, batch, kind)
-                numbers[f"passed, {name}, {way}"] = _passed(output - quiet, corrupted - centre)
+                numbers[f"passed, {name}, {way}"] = share(output - quiet, corrupted - centre)
             if name in SEEN and (name in HEAVY or way == RUNNING):
                 images[name] = output[:SHOWN]
         if way == RUNNING:
             images["copy"] = copy
     return numbers, images
-
-
-def _passed(answer: Images, noise: Images) -> Tensor:
-    """<answer, noise> / ||noise||^2 of every image."""
-    return (answer * noise).flatten(1).sum(1) / noise.square().flatten(1).sum(1)
 
 
 def _noisy(lab: Lab, photos: Photos, seed: int) -> dict[str, tuple[Images, Images]]:
@@ -403,7 +398,7 @@ def _without_network(lab: Lab, photos: Photos, seed: int) -> Reading:
         chosen = min(rivals.values(), key=lambda y: mse(y[: len(x)], x).mean().item())
         output, quiet = chosen.split(len(x))
         numbers[f"linear, error, {name}"] = mse(output, x)
-        numbers[f"linear, passed, {name}"] = _passed(output - quiet, corrupted - centre)
+        numbers[f"linear, passed, {name}"] = share(output - quiet, corrupted - centre)
     same = adopt(nn.Identity(), photos.shape, encode="forward", decode=torch.Tensor.clone)
     numbers |= {f"identity, {k}": v for k, v in _measured(same, x, noisy, [RUNNING])[0].items()}
     whole = numbers["mean image"].mean().item()

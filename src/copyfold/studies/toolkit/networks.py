@@ -39,11 +39,13 @@ WIDE = 3e-4
 def overcomplete(lab: Lab) -> Make:
     """The essay's first network: five hidden layers, each of more units than the image has numbers."""
 
-    def make(shape: Shape) -> MLP:
-        units = round(lab.budget.hidden * prod(shape))
-        return MLP(shape, [units, units], units, activation="gelu", code_activation="gelu")
+    return partial(wide, times=lab.budget.hidden)
 
-    return make
+
+def wide(shape: Shape, times: float) -> MLP:
+    """Five hidden layers, each of so many times as many units as the image has numbers."""
+    units = round(times * prod(shape))
+    return MLP(shape, [units, units], units, activation="gelu", code_activation="gelu")
 
 
 def unet(lab: Lab, large: bool = False, **changes: Any) -> Make:

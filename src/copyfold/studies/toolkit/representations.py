@@ -36,8 +36,9 @@ from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.attention import MAPS, single_attention
 from copyfold.studies.toolkit.charts import SHOWN
-from copyfold.studies.toolkit.copying import MARK, copying, principal
-from copyfold.studies.toolkit.networks import LARGE, WIDE, projection, restored, unet, with_running_averages
+from copyfold.studies.toolkit.copying import MARK, copying, principal_part
+from copyfold.studies.toolkit.denoising import share
+from copyfold.studies.toolkit.networks import LARGE, WIDE, overcomplete, restored, unet, with_running_averages
 from copyfold.studies.toolkit.search import STARTS, UNSEEN, near_image, representation
 from copyfold.studies.toolkit.training import copier
 from copyfold.types import Images, Shape
@@ -122,7 +123,7 @@ def networks(lab: Lab) -> dict[str, Network]:
         LINEAR: one(single_attention("softmax", maps)),
         DOT: one(single_attention("dot", maps), near=(OUTPUT,)),
         HALVING: perceptron(halving),
-        OVERCOMPLETE: perceptron(as_deep(lab)),
+        OVERCOMPLETE: perceptron(overcomplete(lab)),
         NARROW: colour(plain(width=max(2, lab.budget.width // 4)), left=0.05, untrained=True),
     }
 
@@ -131,16 +132,6 @@ def halving(shape: Shape) -> MLP:
     """A perceptron whose layers halve on the way to the code."""
     n = prod(shape)
     return MLP(shape, [n // 2, n // 4], n // 8, activation="gelu", code_activation="gelu")
-
-
-def as_deep(lab: Lab) -> Make:
-    """A perceptron of as many layers, each wider than the image."""
-
-    def make(shape: Shape) -> MLP:
-        units = round(lab.budget.hidden * prod(shape))
-        return MLP(shape, [units, units], units, activation="gelu", code_activation="gelu")
-
-    return make
 
 
 def network(lab: Lab, name: str, seed: int) -> Autoencoder:
@@ -234,9 +225,7 @@ def denoised(lab: Lab, model: Autoencoder, photos: Photos, seed: int) -> dict[st
     x = lab.images(photos)
     noisy = NOISE(x, lab.rng(seed, "noise"))
     output, quiet = (restored(model, y, LARGE, "running") for y in (noisy, x))
-    noise = noisy - x
-    passed = ((output - quiet) * noise).flatten(1).sum(1) / noise.square().flatten(1).sum(1)
-    return {"error": mse(output, x), "nothing": mse(noisy, x), "passed": passed}
+    return {"error": mse(output, x), "nothing": mse(noisy, x), "passed": share(output - quiet, noisy - x)}
 
 
 def known_layers(lab: Lab, photos: Photos, seed: int) -> dict[str, nn.Module]:
@@ -263,13 +252,6 @@ def fixed(function: Callable[[Images], Images], shape: Shape) -> Autoencoder:
             return function(x)
 
     return adopt(Known(), shape, encode="forward", decode=torch.Tensor.clone)
-
-
-def principal_part(lab: Lab, photos: Photos, count: int) -> Linear:
-    """PCA of the training images with this many components, or as many as these have."""
-    mean, directions = principal(lab, photos)
-    count = max(1, min(count, len(directions)))
-    return projection(photos.shape, directions[:count], mean).to(lab.device)
 
 
 def picked(reading: Reading, layers: Sequence[str], others: bool = True) -> Reading:

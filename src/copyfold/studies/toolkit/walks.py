@@ -20,7 +20,7 @@ from copyfold.studies import statistics
 from copyfold.studies.base import Estimate
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit.charts import SHOWN
-from copyfold.studies.toolkit.copying import copying, linear_left, principal
+from copyfold.studies.toolkit.copying import copying, linear_left, principal_part
 from copyfold.studies.toolkit.networks import LARGE, WAYS, projection, unet, with_running_averages
 from copyfold.studies.toolkit.samples import EPSILON, essay_steps, film
 from copyfold.studies.toolkit.training import Look, on_the_way
@@ -122,9 +122,7 @@ def identity(lab: Lab, photos: Photos) -> Autoencoder:
 
 def pca(lab: Lab, photos: Photos) -> Autoencoder:
     """PCA of the training images with as many components as leave 1 % of them."""
-    mean, directions = principal(lab, photos)
-    count = max(1, int((linear_left(lab, photos, "training") > GOOD).sum()))
-    return projection(photos.shape, directions[:count], mean).to(lab.device)
+    return principal_part(lab, photos, int((linear_left(lab, photos, "training") > GOOD).sum()))
 
 
 def walks(lab: Lab, count: int, seed: int) -> Reading:

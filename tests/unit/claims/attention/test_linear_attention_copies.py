@@ -4,7 +4,7 @@ import pytest
 
 from copyfold.claims.attention.linear_attention_copies import LinearAttentionCopies
 from copyfold.studies.base import Verdict
-from copyfold.studies.toolkit.representations import principal_part
+from copyfold.studies.toolkit.copying import principal_part
 from labs import Staged
 
 

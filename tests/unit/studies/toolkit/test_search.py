@@ -11,8 +11,8 @@ from copyfold.measures import distance
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab, Paused
 from copyfold.studies.toolkit import search
+from copyfold.studies.toolkit.copying import principal_part
 from copyfold.studies.toolkit.random_layers import represented
-from copyfold.studies.toolkit.representations import principal_part
 from copyfold.studies.toolkit.search import ENOUGH, NEAR, REST, STARTS, UNSEEN, at_most, near_image, representation
 from labs import SHAPE, blocks, fixed, random_part
 
