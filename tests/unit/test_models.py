@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 import copyfold as cf
-from copyfold.models.blocks import BatchNorm, activation, norm, receptive_field
+from copyfold.models.blocks import BatchNorm, DisjointTranspose, activation, norm, receptive_field
 
 DEEP = ["bilinear", "transposed", "transposed", "transposed", "transposed"]
 
@@ -20,6 +20,28 @@ DEEP = ["bilinear", "transposed", "transposed", "transposed", "transposed"]
 def parameters(*args, **kwargs) -> int:
     with torch.device("meta"):
         return sum(p.numel() for p in cf.UNet(*args, **kwargs).parameters())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("block", [1, 2, 3, 4])
+def test_a_transposed_convolution_of_disjoint_blocks_is_torch_s(block, bias):
+    generator = torch.Generator().manual_seed(block)
+    ours = DisjointTranspose(3, 5, block).double()
+    if not bias:
+        ours.register_parameter("bias", None)
+    theirs = nn.ConvTranspose2d(3, 5, block, stride=block, bias=bias).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 3, 4, 6, dtype=torch.float64, generator=generator, requires_grad=True)
+    y, expected = ours(x), theirs(x)
+    assert y.shape == expected.shape == (2, 5, 4 * block, 6 * block)
+    torch.testing.assert_close(y, expected)
+    above = torch.randn(y.shape, dtype=torch.float64, generator=generator)
+    for found, right in zip(
+        torch.autograd.grad(y, [x, *ours.parameters()], above),
+        torch.autograd.grad(expected, [x, *theirs.parameters()], above),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, right)
 
 
 @pytest.mark.parametrize(

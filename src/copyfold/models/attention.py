@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, Chain, Output
-from copyfold.models.blocks import MapNorm, SeesAll, double_conv, down, power
+from copyfold.models.blocks import DisjointTranspose, MapNorm, SeesAll, double_conv, down, power
 from copyfold.types import Code, Float, Images, Shape, Statistics
 
 Attention: TypeAlias = Literal["dot", "softmax", "elu"]
@@ -286,7 +286,7 @@ class _Up(nn.Module):
     def __init__(self, attend: nn.Module, below: int, channels: int, norm_kind: str) -> None:
         super().__init__()
         self.attention = attend
-        self.up = nn.ConvTranspose2d(below, channels, 2, stride=2)
+        self.up = DisjointTranspose(below, channels, 2)
         self.conv = double_conv(2 * channels, channels, norm_kind)
 
     def forward(self, x: Maps, skip: Maps) -> Maps:

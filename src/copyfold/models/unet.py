@@ -13,7 +13,16 @@ from torch import Tensor, nn
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, of_model, one_of
 from copyfold.models.base import Autoencoder, Output
-from copyfold.models.blocks import Activation, MapNorm, activation, double_conv, down, power, without_constants
+from copyfold.models.blocks import (
+    Activation,
+    DisjointTranspose,
+    MapNorm,
+    activation,
+    double_conv,
+    down,
+    power,
+    without_constants,
+)
 from copyfold.types import Code, Images, Shape, Statistics
 
 Skips: TypeAlias = Literal["none", "self", "concat"]
@@ -87,7 +96,7 @@ class Affine(Middle):
                 act=activation(self.activation),
                 spread=nn.Linear(self.hidden, small[0] * small[1] * small[2]),
                 unflatten=nn.Unflatten(1, small),
-                conv=nn.ConvTranspose2d(channels, channels, 4, stride=4),
+                conv=DisjointTranspose(channels, channels, 4),
             )
         )
 
@@ -282,7 +291,7 @@ class Up(nn.Module):
         halves = skips != "none" and how == "transposed"
         raised = inputs // 2 if halves else inputs
         if how == "transposed":
-            self.up = nn.ConvTranspose2d(inputs, raised, pool, stride=pool)
+            self.up = DisjointTranspose(inputs, raised, pool)
         else:
             self.up = nn.Upsample(scale_factor=pool, mode="bilinear", align_corners=True)
         joined = raised + {"none": 0, "self": raised, "concat": outputs}[skips]
