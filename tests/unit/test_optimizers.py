@@ -60,6 +60,26 @@ def test_singular_values_become_about_one_and_the_directions_stay(shape):
     assert (inside.diag() < 1.25).all()
 
 
+@pytest.mark.parametrize("shape", [(8, 30), (64, 64), (200, 48)])
+def test_small_singular_values_are_lifted_as_well_by_squares_as_by_products(shape):
+    generator = torch.Generator().manual_seed(5)
+    u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
+    x = u @ torch.diag(torch.logspace(0, -3, min(shape))) @ v
+    found = orthogonal(x)
+    expected = orthogonal_by_products(x.double())
+    assert (found - expected).norm() < 1e-3 * expected.norm()
+    smallest = torch.linalg.svdvals(expected).min()  # that of a thousandth of the largest
+    assert abs(torch.linalg.svdvals(found).min() - smallest) < 0.01 * smallest
+    assert not orthogonal(torch.zeros(shape)).any()
+
+
+def orthogonal_by_products(x):
+    x = x / x.norm()
+    for _ in range(5):
+        x = 3.4445 * x - 4.7750 * x @ x.T @ x + 2.0315 * x @ x.T @ x @ x.T @ x
+    return x
+
+
 def test_muon_takes_the_steps_of_torch_muon_on_matrices():
     torch.manual_seed(4)
     ours, torchs = nn.Linear(12, 30, bias=False), nn.Linear(12, 30, bias=False)
