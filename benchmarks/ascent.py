@@ -23,6 +23,7 @@ from torch import Generator, Tensor
 
 import copyfold as cf
 from copyfold import pictures, runs
+from copyfold.errors import Diverged
 from copyfold.models.base import Autoencoder
 from copyfold.probes.nearest import neighbours
 
@@ -31,13 +32,16 @@ Noisy: TypeAlias = cf.Ascent | cf.Renoising
 COLUMNS = ["", "patches", "Frechet", "coverage", "sharpness", "copies", "passes", "s / image"]
 
 
-def drawn(sampler: Noisy, model: Autoencoder, count: int) -> tuple[Tensor, float]:
-    """Images from noise, and the seconds that each took."""
+def drawn(sampler: Noisy, model: Autoencoder, count: int) -> tuple[Tensor, float] | None:
+    """Images from noise, and the seconds that each took; None where the sampler left the range of images."""
     rng, found, begun = Generator().manual_seed(0), [], time.perf_counter()
     for part in torch.empty(count).split(BATCH):
         x = sampler.noise(len(part), model.shape, rng)
-        for frame in sampler(model, x, rng):
-            x = frame
+        try:
+            for frame in sampler(model, x, rng):
+                x = frame
+        except Diverged:
+            return None
         found.append(x.clamp(0, 1))
     return torch.cat(found), (time.perf_counter() - begun) / count
 
@@ -67,7 +71,11 @@ def main() -> None:
         "one pass, denoiser": (cf.Ascent(steps=1), denoiser),
     }
     made = {"held-out images": (judged[: options.count], 0.0)}
-    made |= {name: drawn(*way, options.count) for name, way in ways.items()}
+    for name, way in ways.items():
+        if (found := drawn(*way, options.count)) is None:
+            print(f"{name} diverged")
+        else:
+            made[name] = found
     passes = {name: str(sampler.length()) for name, (sampler, _) in ways.items()}
 
     print(f"| {' | '.join(COLUMNS)} |\n|---|{'---:|' * (len(COLUMNS) - 1)}")

@@ -125,6 +125,8 @@ def main() -> None:
 
     found = held_out(options.data).split(1) if options.held_out else images(options.data / "test")
     clean = list(islice(found, QUICK if options.quick else None))
+    if not clean:
+        parser.error(f"{options.data / 'test'} has no PNG images: give --data ROOT, a folder with train and test")
     networks = [network(run) for run in options.runs or [None] * (not options.baselines)]
     table = [] if options.held_out or options.quick else published()
     table.append(row("nothing", lambda x, _: x, clean))

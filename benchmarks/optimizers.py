@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from torch import nn
 
 from copyfold import Photos, UNet, fit
 from copyfold.training.optimizers import Adam, Muon
@@ -38,6 +39,10 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Adam 1e-3, constant": ({}, {"optimizer": Adam(), "schedule": "constant"}),
     "Adam 3e-3, cosine": ({}, {"optimizer": Adam(), "lr": 3e-3}),
     "Adam 1e-4, constant: the essay's": ({}, {"optimizer": Adam(), "lr": 1e-4, "schedule": "constant"}),
+    "no warm-up": ({}, {"warm_up": 0}),
+    "warm-up of 300 steps": ({}, {"warm_up": 300}),
+    "orthogonal weights at the start": ({"start": nn.init.orthogonal_}, {}),
+    "Kaiming's normal weights at the start": ({"start": nn.init.kaiming_normal_}, {}),
     'skips="self", as in the essay': ({"skips": "self"}, {}),
     'norm="none"': ({"norm": "none"}, {}),
     "width 16": ({"width": 16}, {}),
@@ -50,7 +55,12 @@ def trained(photos: Photos, name: str, steps: int) -> tuple[UNet, float]:
     shape, plan = ROWS[name]
     marks: list[float] = []
     torch.manual_seed(0)
-    model = UNet(photos.shape, **{"width": 32, "depth": 2} | shape)
+    start = shape.get("start")
+    model = UNet(photos.shape, **{"width": 32, "depth": 2} | {k: v for k, v in shape.items() if k != "start"})
+    if start is not None:
+        for weights in model.parameters():
+            if weights.dim() > 1:
+                start(weights)
     plan = {"batch": 16} | plan
     with tempfile.TemporaryDirectory() as folder:
         fit(

@@ -41,10 +41,10 @@ def solve(
         x.mean(0), x.std(0)
 
     `model` is an autoencoder that was trained to denoise at all levels from `ascent.to_std` to `ascent.from_std`,
-    for images of any size; a grey one is run on every channel by itself. Or it is a function denoise(y, std),
-    which is told the level. `measured` is what `problem.measure` returns: for `Inpaint` images with pixels
-    missing, for `Enlarge` small ones. `ascent` is `Ascent()` unless given. The samples are not clipped. They are
-    computed one after another, where `measured` is, and are the same for the same seed.
+    for images of any size; a grey one sees colour as `restoration.restore` has it. Or it is a function
+    denoise(y, std), which is told the level. `measured` is what `problem.measure` returns: for `Inpaint` images
+    with pixels missing, for `Enlarge` small ones. `ascent` is `Ascent()` unless given. The samples are not
+    clipped. They are computed one after another, where `measured` is, and are the same for the same seed.
 
     Kadkhodaie and Simoncelli, "Stochastic solutions for linear inverse problems using the prior implicit in a
     denoiser" (2021, arXiv:2007.13640), algorithm 2. Raises UsageError where the model takes only one size that is

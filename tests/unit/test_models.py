@@ -34,6 +34,7 @@ def test_a_transposed_convolution_of_disjoint_blocks_is_torch_s(block, bias):
     x = torch.randn(2, 3, 4, 6, dtype=torch.float64, generator=generator, requires_grad=True)
     y, expected = ours(x), theirs(x)
     assert y.shape == expected.shape == (2, 5, 4 * block, 6 * block)
+    assert ours(x[:0]).shape == (0, 5, 4 * block, 6 * block)
     torch.testing.assert_close(y, expected)
     above = torch.randn(y.shape, dtype=torch.float64, generator=generator)
     for found, right in zip(

@@ -7,7 +7,7 @@ import string
 import pytest
 
 from copyfold import catalogue
-from copyfold.report.base import BELOW, Scale, Section
+from copyfold.report.base import BELOW, Scale, Section, error_said
 
 SECTIONS = list(catalogue.classes(Section).values())
 SPEAKING = {section.title: section() for section in SECTIONS if section.scales}
@@ -123,3 +123,8 @@ GOOD = {
 )
 def test_sentences_for_every_kind_of_model(numbers, title, words):
     assert words in SPEAKING[title].sentence(GOOD | numbers)
+
+
+def test_an_error_is_said_in_three_digits_however_small():
+    said = {0.0312345: "0.0312", 4.3123e-5: "0.0000431", 0.0: "0", 0.5: "0.5", math.inf: "inf"}
+    assert {value: error_said(value) for value in said} == said

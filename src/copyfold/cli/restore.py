@@ -118,7 +118,8 @@ def _levels(run: Run, ascent: Ascent) -> str:
             "--config denoiser"
         )
     low, high = corruption.std if isinstance(corruption.std, tuple) else (corruption.std, corruption.std)
-    if low <= ascent.to_std and ascent.from_std <= high:
+    without_constants = getattr(run.model, "bias", True) is False  # what it removes grows with the image
+    if without_constants or (low <= ascent.to_std and ascent.from_std <= high):
         return ""
     return (
         f"this run was trained on noise of std {low:g} to {high:g}, and is applied to noise of std "

@@ -203,12 +203,15 @@ def _options(arguments: Sequence[str]) -> tuple[Namespace, set[str]]:
 
 
 def _by_steps(options: Namespace, given: Iterable[str]) -> None:
-    """Have the recipe of a training end by its steps alone, so that it is repeated: its minutes were another's."""
+    """Have a training end by its steps or epochs alone where they are named: a recipe's minutes were another's.
+
+    So too by the steps of a recipe that a training wrote, which is then repeated.
+    """
     recipes: list[_parsing.Recipe] = options.config or []
     fitted = any(
         {"steps", "minutes"} <= {name for name, value in recipe.loaded().items() if value} for recipe in recipes
     )
-    if fitted and "--minutes" not in given:
+    if (fitted or {"--steps", "--epochs"} & set(given)) and "--minutes" not in given:
         options.minutes = None
 
 

@@ -220,8 +220,8 @@ class DisjointTranspose(nn.ConvTranspose2d):
         (count, _, height, width), p = input.shape, self.kernel_size[0]
         matrix = self.weight.permute(2, 3, 1, 0).reshape(-1, self.in_channels)
         bias = None if self.bias is None else self.bias.repeat(p * p)
-        y = F.linear(input.permute(0, 2, 3, 1), matrix, bias).view(count, height, width, p, p, -1)
-        return y.transpose(2, 3).reshape(count, p * height, p * width, -1).permute(0, 3, 1, 2)
+        y = F.linear(input.permute(0, 2, 3, 1), matrix, bias).view(count, height, width, p, p, self.out_channels)
+        return y.transpose(2, 3).reshape(count, p * height, p * width, self.out_channels).permute(0, 3, 1, 2)
 
 
 def power(pool: int, **times: int) -> int:

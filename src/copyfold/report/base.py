@@ -10,11 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from copyfold.catalogue import Recorded, parameters
 from copyfold.errors import UsageError
 from copyfold.report.context import Context
 
 BELOW = float("-inf")
+
+
+def error_said(value: float) -> str:
+    """An error in three digits, without an exponent: 0.0312, 0.0000431."""
+    return np.format_float_positional(value, precision=3, unique=False, fractional=False, trim="-")
 
 
 @dataclass(frozen=True)

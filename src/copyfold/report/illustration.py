@@ -12,6 +12,7 @@ from copyfold.corruptions import Corruption, Gaussian, Mix
 from copyfold.data import Photos, Stream
 from copyfold.data.sampling import FITTED, MEASURED, SHOWN, stratified
 from copyfold.probes.denoising import Denoising
+from copyfold.report.base import error_said
 from copyfold.runs import Run
 
 LOSS = "findings/loss.png"
@@ -71,6 +72,6 @@ def denoising(run: Run, photos: Photos | Stream, corruption: Corruption) -> Any:
     shown = stratified(len(x), SHOWN).tolist()
     return pictures.comparison(
         {name: images[name][shown] for name in names},
-        {name: f"{errors.mean().item():.4f}" for name, errors in numbers.items()},
+        {name: error_said(errors.mean().item()) for name, errors in numbers.items()},
         f"{corruption}: squared error per pixel, mean of {len(x)} held-out images",
     )

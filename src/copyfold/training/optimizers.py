@@ -13,7 +13,10 @@ from copyfold.errors import UsageError, at_least, not_negative
 from copyfold.types import Precision
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's: steep at 0, so that five steps are enough
-SMALL = 64  # the shorter side up to which the squares of float32 are sooner done than products of bfloat16
+SMALL = 64  # the shorter side up to which, on a CPU, squares in float64 are sooner done than products of bfloat16
+TOGETHER = (
+    5  # iterations on one square: rounding makes eigenvalues of 0 negative, and every one multiplies them by 12
+)
 
 
 class Optimizer(Recorded, ABC):
@@ -141,15 +144,18 @@ class MuonAndAdam(torch.optim.AdamW):
 def orthogonal(x: Tensor, iterations: int = 5) -> Tensor:
     """The nearest matrix with singular values near 1: U V^T of x = U S V^T, by the quintic iteration of Muon.
 
-    Where a side is short, X <- P X with P = a I + b G + c G^2 is followed by its square G = X X^T alone,
-    G <- P G P, and x is multiplied once, by the product of all P, which commute. In exact arithmetic that is the
-    same; in float32 it is for what is not below a thousandth of the largest singular value.
+    On a CPU, where a side is short, X <- P X with P = a I + b G + c G^2 is followed by its square G = X X^T alone,
+    G <- P G P, in float64, and x is multiplied by the product of all P, which commute.
     """
     wide = x.shape[0] <= x.shape[1]
-    x = x if wide else x.T
-    x = x / (x.norm() + 1e-7)
-    x = _by_squares(x, iterations) if len(x) <= SMALL else _by_products(x, iterations)
-    return x if wide else x.T
+    y = x if wide else x.T
+    small = len(y) <= SMALL and y.device.type == "cpu"
+    y = _by_squares(_scaled(y.double()), iterations).to(x.dtype) if small else _by_products(_scaled(y), iterations)
+    return y if wide else y.T
+
+
+def _scaled(x: Tensor) -> Tensor:
+    return x / (x.norm() + 1e-7)
 
 
 def _by_products(x: Tensor, iterations: int) -> Tensor:
@@ -162,12 +168,14 @@ def _by_products(x: Tensor, iterations: int) -> Tensor:
 
 def _by_squares(x: Tensor, iterations: int) -> Tensor:
     a, b, c = QUINTIC
-    gram, product = x @ x.T, torch.eye(len(x), dtype=x.dtype, device=x.device)
-    for _ in range(iterations):
-        p = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        p.diagonal().add_(a)
-        gram, product = p @ gram @ p, p @ product
-    return product @ x
+    for begun in range(0, iterations, TOGETHER):
+        gram, product = x @ x.T, torch.eye(len(x), dtype=x.dtype)
+        for _ in range(begun, min(begun + TOGETHER, iterations)):
+            p = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+            p.diagonal().add_(a)
+            gram, product = p @ gram @ p, p @ product
+        x = product @ x
+    return x
 
 
 def _below_one(**values: float) -> None:

@@ -9,7 +9,7 @@ from copyfold.corruptions import Corruption, Gaussian, Masking, Mix
 from copyfold.data.sampling import SHOWN, stratified
 from copyfold.probes.base import Reading
 from copyfold.probes.denoising import Denoising, best_baseline
-from copyfold.report.base import BELOW, Content, Figure, Scale, Section
+from copyfold.report.base import BELOW, Content, Figure, Scale, Section, error_said
 from copyfold.report.commands import command
 from copyfold.report.context import SOME, Context
 
@@ -80,11 +80,12 @@ class NoiseRemoval(Section):
         means = [{name: error.mean().item() for name, error in reading.numbers.items()} for reading in readings]
         best, errors = best_baseline(readings[SAID])
         rival, shown = errors.mean().item(), means[SAID]
+        noisy, left, other = (error_said(error) for error in (shown["corrupted"], shown["restored"], rival))
         text = (
             f"Noise of std 0.2 on {len(readings[SAID].images['clean'])} {context.measured_word} images: of a "
-            f"squared error of {shown['corrupted']:.4f} per pixel the model leaves {shown['restored']:.4f}; the "
-            f"best baseline, {best}, leaves {rival:.4f}. The baselines are told the std and tuned on "
-            f"{context.reference_word} images; the model is not told the std."
+            f"squared error of {noisy} per pixel the model leaves {left}; the best baseline, {best}, leaves "
+            f"{other}. The baselines are told the std and tuned on {context.reference_word} images; the model is "
+            "not told the std."
         )
         numbers = {
             "noise left": _ratio(shown["restored"], shown["corrupted"]),
@@ -131,5 +132,5 @@ def _images(reading: Reading, means: dict[str, float], best: str, again: str) ->
         "How to read it: clean images, the same with noise of std 0.2, what the model makes of those, and what "
         f"the best baseline, {best}, makes of them. The numbers are the mean squared error per pixel."
     )
-    figure = pictures.comparison(rows, {name: f"{means[name]:.4f}" for name in rows if name in means})
+    figure = pictures.comparison(rows, {name: error_said(means[name]) for name in rows if name in means})
     return Figure(figure, caption, again)

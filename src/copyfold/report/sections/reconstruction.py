@@ -9,7 +9,7 @@ from copyfold import pictures
 from copyfold.data.sampling import SHOWN
 from copyfold.measures import filled, mean_image, mse, psnr
 from copyfold.probes.latent import CodeStatistics
-from copyfold.report.base import BELOW, Content, Figure, Scale, Section
+from copyfold.report.base import BELOW, Content, Figure, Scale, Section, error_said
 from copyfold.report.context import Context
 from copyfold.types import Images
 
@@ -71,8 +71,9 @@ class Reconstruction(Section):
         errors = mse(y, x)
         numbers = _numbers(context, y, errors)
         text = (
-            f"{context.measured_word.capitalize()} images, encoded and decoded: {numbers['mse']:.4f} squared "
-            f"error per pixel. The mean {context.reference_word} image has {numbers['mse of the mean image']:.4f}."
+            f"{context.measured_word.capitalize()} images, encoded and decoded: {error_said(numbers['mse'])} "
+            f"squared error per pixel. The mean {context.reference_word} image has "
+            f"{error_said(numbers['mse of the mean image'])}."
         )
         return Content(text, (_figure(context, y, errors),), numbers)
 
@@ -106,9 +107,10 @@ def _figure(context: Context, y: Images, errors: Tensor) -> Figure:
     if n >= SHOWN:
         chosen = torch.cat((order[:3], order[n // 2 - 1 : n // 2 + 1], order[n - 3 :]))
         which = "the three best, the two median and the three worst, from left to right"
+    three = [error_said(error.item()) for error in (errors.min(), errors.quantile(0.5), errors.max())]
     figure = pictures.comparison(
         {"image": context.x[chosen], "reconstruction": y[chosen]},
-        {"reconstruction": f"errors {errors.min():.4f}, {errors.median():.4f}, {errors.max():.4f}"},
+        {"reconstruction": f"errors {', '.join(three)}"},
     )
     caption = (
         f"How to read it: of {n} {context.measured_word} images {which}. The errors are the squared error per "
