@@ -62,7 +62,7 @@ def drawn(stays: bool = False) -> Generator[Progress]:
 
 
 class Lines:
-    """A plain line on stderr, at most one a minute, and of work that has epochs only where one ends.
+    """A plain line on stderr, at most one a minute; of work that has epochs where one ends, or after two minutes.
 
     `reading images: 5,000 of 20,000, 1:02, 3:06 left`: the time since the work began, and the time that is left
     at the pace so far, in minutes and seconds.
@@ -77,12 +77,12 @@ class Lines:
         """Write a line if it is time for one."""
         now = self.now()
         since, before = self.began.setdefault(what, (now, done))
+        rest = LINE
         if "epoch" in numbers:
             epoch = int(numbers["epoch"])
             within, self.epoch = epoch == (epoch if self.epoch is None else self.epoch), epoch
-            if within:
-                return
-        if now - self.last < LINE:
+            rest = 2 * LINE if within else LINE
+        if now - self.last < rest:
             return
         self.last, passed = now, now - since
         left = f", {_clock(passed * (total - done) / (done - before))} left" if done > before else ""
