@@ -20,8 +20,8 @@ The network is UNet(width=32, skips="none") of depth 2, so that its code is a ma
 the squared error of 512 test images over that of the mean training image, with running averages estimated again
 from the same 1024 training images for all ways; "passed" is the share of the energy of added normal noise of std
 0.1 and 0.2 that the copy keeps. A curve that ends with a cosine is a training of its own length: other lengths are
-rows of their own, such as a quarter and an eighth of 15 minutes. Seconds are steps times the pace, which is that of
-30 seconds: no checkpoint falls into them, and of cifar10 no held-out row. (pace.json is of before up stages and
+rows of their own, such as a quarter and an eighth of 15 minutes. Seconds are steps times the pace, which is that
+of 30 seconds: no checkpoint falls into them, and of cifar10 no held-out row. (pace.json is of before up stages and
 Muon were made faster by a fifth, in November 2026: `now` has fewer steps in a row's minutes than it would today.)
 """
 
