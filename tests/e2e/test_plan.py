@@ -59,6 +59,19 @@ def test_nothing_is_measured_where_there_is_nothing_to_fit(line, slow, photos, t
     assert slow == []
 
 
+@pytest.mark.parametrize(("line", "minutes"), [((), None), (("--minutes=9",), 9.0)])
+def test_steps_that_are_named_end_a_training_whatever_a_recipe_s_minutes(
+    line, minutes, photos, tmp_path, copyfold
+):
+    recipe_of_another = tmp_path / "recipe.yaml"
+    recipe_of_another.write_text("minutes: 0.0001\nsize: 16\nmodel:\n  class_path: Linear\n")
+    given = ("--config", recipe_of_another, "--steps=3", *line)
+    said = copyfold("train", photos, *given, "--batch=4", "--run", tmp_path / "a").done()
+    found = recipe(tmp_path / "a")
+    assert (found["steps"], found["minutes"]) == (3, minutes)
+    assert "are over" not in "\n".join(said.err)
+
+
 def test_what_is_solved_has_no_minutes(slow, photos, tmp_path, copyfold):
     said = copyfold("train", photos, "--solve", "--size=16", "--run", tmp_path / "a")
     said.refused(2, "solve finds PCA, and UNet is not linear: give a Linear")

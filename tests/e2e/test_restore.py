@@ -116,6 +116,9 @@ def test_levels_that_the_run_was_not_trained_on_are_said(run, photo, photos, tin
     copyfold("train", photos, *tiny, *noise, "--epochs=1", "--run", tmp_path / "noisy").done()
     said = copyfold("restore", tmp_path / "noisy", *line).done().err
     assert "trained on noise of std 0.05 to 0.4, and is applied to noise of std 0.01 to 1" in " ".join(said)
+    without = ("--model=UNet", "--model.width=4", "--model.norm=none", "--model.bias=false")
+    copyfold("train", photos, *tiny, *noise, *without, "--epochs=1", "--run", tmp_path / "free").done()
+    assert "was trained on noise" not in " ".join(copyfold("restore", tmp_path / "free", *line).done().err)
     within = ("--ascent.from_std=0.4", "--ascent.to_std=0.05")
     assert "was trained on noise" not in " ".join(
         copyfold("restore", tmp_path / "noisy", *line, *within).done().err
