@@ -1,8 +1,8 @@
 """How well copies of images are found, beside imagehash; and how well neighbours by code have one label.
 
     python benchmarks/duplicates.py ROOT --imagehash ENV/bin/python [--run RUN ...] [--out results/duplicates]
-    python benchmarks/duplicates.py ROOT --quick             few images of each set, in a minute
-    python benchmarks/duplicates.py --pace                   seconds for 60,000 images whose codes are known
+    python benchmarks/duplicates.py ROOT --quick             few images of each set, in a minute, into OUT/quick
+    python benchmarks/duplicates.py --pace [--count N]       seconds for 60,000 images whose codes cost nothing
 
 ROOT holds the parquet folders cifar10 and landscapes. imagehash needs no environment of its own, but is no
 dependency of copyfold: python -m venv ENV && ENV/bin/pip install imagehash.
@@ -15,7 +15,9 @@ copies       of every tenth image of a set four copies are made: encoded again a
 neighbours   with --run, of a run trained on a set: the share of the 5 nearest images that have the label of an
              image, by its code averaged to grids of several sizes, and by principal components of the pixels.
 
-Rows are files of JSON, which are not measured again; the table is duplicates.csv.
+Every set and method is a file of JSON, which is not measured again; the table is duplicates.csv. A method that
+fails is printed and stops no other; the exit status is then 1. --pace has the worst case for crops: every image is
+one of ten that are alike, so that all neighbours are compared with crops.
 """
 
 import argparse
@@ -23,10 +25,14 @@ import csv
 import io
 import json
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +44,8 @@ from PIL import Image
 import copyfold as cf
 from copyfold import runs
 from copyfold.detection.codes import Vectors
-from copyfold.detection.copies import NEAR
+from copyfold.detection.copies import NEAR, Duplicates
+from copyfold.files import write_text
 from copyfold.probes.nearest import neighbours
 
 SETS = {"landscapes": 1325, "cifar10": 10_000}
@@ -51,12 +58,11 @@ import json, sys
 from pathlib import Path
 import imagehash, numpy as np
 from PIL import Image
-names, kinds = json.loads(sys.stdin.read())
-found = {kind: [] for kind in kinds}
+names, kind = json.loads(sys.stdin.read())
+found = []
 for name in names:
     with Image.open(name) as image:
-        for kind in kinds:
-            found[kind].append("".join(map(str, getattr(imagehash, kind)(image).hash.astype(int).flatten())))
+        found.append("".join(map(str, getattr(imagehash, kind)(image).hash.astype(int).flatten())))
 print(json.dumps(found))
 """
 
@@ -93,16 +99,13 @@ def with_copies(found: Sequence[Image.Image], folder: Path) -> list[tuple[str, i
     return written
 
 
-def compared(pairs: Iterable[tuple[str, str]], truth: dict[str, int], right: int) -> dict[str, float]:
-    """Precision, recall and F1 of pairs of names."""
-    found = {tuple(sorted(pair)) for pair in pairs}
-    hits = sum(truth[a] == truth[b] for a, b in found)
-    precision, recall = hits / max(1, len(found)), hits / right
+def compared(found: int, hits: int, right: int) -> dict[str, float]:
+    """Precision, recall and F1 of `found` pairs, `hits` of which are among the `right` ones."""
     return {
-        "precision": precision,
-        "recall": recall,
-        "f1": 2 * hits / max(1, len(found) + right),
-        "pairs": len(found),
+        "precision": hits / max(1, found),
+        "recall": hits / max(1, right),
+        "f1": 2 * hits / max(1, found + right),
+        "pairs": found,
     }
 
 
@@ -117,65 +120,85 @@ def same_files(folder: Path, written: list[tuple[str, int]]) -> dict[str, int]:
     return {name: one[number] for name, number in written}
 
 
-def copies(root: Path, name: str, count: int, python: str | None, chosen: list[str]) -> list[dict[str, Any]]:
-    """Our duplicates beside imagehash's, on one set."""
-    rows: list[dict[str, Any]] = []
+def grouped(found: Duplicates) -> list[list[int]]:
+    """Disjoint groups: near images with all that equal one of them, and equal images that are near to no other."""
+    equal = {group[0]: group for group in found.exact}
+    near = [[one for row in group for one in equal.pop(row, [row])] for group in found.near]
+    return [*near, *equal.values()]
+
+
+def pairs(groups: Iterable[Sequence[int]], numbers: Sequence[int]) -> tuple[int, int]:
+    """How many pairs disjoint groups of rows have, and of how many the numbers are equal."""
+    found = hits = 0
+    for group in groups:
+        found += comb(len(group), 2)
+        hits += sum(comb(count, 2) for count in Counter(numbers[row] for row in group).values())
+    return found, hits
+
+
+def apart(bits: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many pairs of rows differ in 0, 1, 2, ... bits, and of how many of these the numbers are equal."""
+    size = bits.shape[1] + 1
+    signs, every, same = 2 * bits - 1, np.zeros(size, np.int64), np.zeros(size, np.int64)
+    for start in range(0, len(bits), 256):
+        some = slice(start, start + 256)
+        differ = np.rint((bits.shape[1] - signs[some] @ signs.T) / 2).astype(np.int32)
+        later = np.arange(len(bits)) > np.arange(len(bits))[some, None]
+        every += np.bincount(differ[later], minlength=size)
+        same += np.bincount(differ[later & (numbers[some, None] == numbers)], minlength=size)
+    return every, same
+
+
+def ours(folder: Path, truth: dict[str, int], run: str | None) -> Iterable[tuple[float, int, int, float]]:
+    """The distance, the pairs found, those that are right, and the seconds, by copyfold."""
+    model = None if run is None else runs.open(run).model
+    for near in DISTANCES:
+        started = time.monotonic()
+        found = cf.duplicates(folder, model, near=near, similar=0, progress=False)
+        seconds = time.monotonic() - started
+        yield near, *pairs(grouped(found), [truth[name] for name in found.names]), seconds
+
+
+def hashed(folder: Path, truth: dict[str, int], python: str, kind: str) -> Iterable[tuple[float, int, int, float]]:
+    """The number of bits, the pairs found, those that are right, and the seconds, by a hash of imagehash."""
+    started, names = time.monotonic(), sorted(truth)
+    given = json.dumps([[str(folder / name) for name in names], kind])
+    said = subprocess.run([python, "-I", "-c", WORKER], input=given, text=True, capture_output=True, check=False)
+    if said.returncode:
+        raise RuntimeError(f"imagehash.{kind} failed: {said.stderr}")
+    bits = np.array([[int(bit) for bit in one] for one in json.loads(said.stdout)], np.float32)
+    every, same = apart(bits, np.array([truth[name] for name in names]))
+    seconds = time.monotonic() - started
+    for limit in BITS:
+        yield limit, int(every[: limit + 1].sum()), int(same[: limit + 1].sum()), seconds
+
+
+def copies(options: argparse.Namespace, name: str, out: Path) -> Iterable[tuple[Path, Callable[[], Any]]]:
+    """The files of one set that are missing, and what measures each; the copies are made where there are any."""
+    methods: dict[str, Callable[..., Iterable[tuple[float, int, int, float]]]] = {
+        "copyfold": partial(ours, run=None)
+    }
+    methods |= {f"copyfold, {Path(run).name}": partial(ours, run=run) for run in options.run}
+    if options.imagehash:
+        methods |= {f"imagehash.{k}": partial(hashed, python=options.imagehash, kind=k) for k in HASHES}
+    paths = {method: out / f"copies-{name}-{method.replace(', ', '-')}.json" for method in methods}
+    missing = [method for method in methods if not paths[method].is_file()]
+    if not missing:
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        truth = same_files(folder, with_copies(images(root, name, count), folder))
-        groups: dict[int, list[str]] = {}
-        for file, number in truth.items():
-            groups.setdefault(number, []).append(file)
-        right = sum(len(group) * (len(group) - 1) // 2 for group in groups.values())
+        made = with_copies(images(options.root, name, 300 if options.quick else SETS[name]), folder)
+        truth = same_files(folder, made)
+        right = sum(comb(count, 2) for count in Counter(truth.values()).values())
 
-        def add(method: str, limit: float, pairs: Iterable[tuple[str, str]], seconds: float) -> None:
-            found = compared(pairs, truth, right)
-            rows.append({"set": name, "method": method, "limit": limit, **found, "seconds": seconds})
+        def measured(method: str) -> list[dict[str, Any]]:
+            return [
+                {"set": name, "method": method, "limit": limit, **compared(found, hits, right), "seconds": seconds}
+                for limit, found, hits, seconds in methods[method](folder, truth)
+            ]
 
-        for run in (None, *chosen):
-            model = None if run is None else runs.open(run).model
-            for near in DISTANCES:
-                started = time.monotonic()
-                found = cf.duplicates(folder, model, near=near, similar=0, progress=False)
-                whole = [*found.exact, *_with_equals(found)]
-                pairs = [(found.names[a], found.names[b]) for group in whole for a, b in combinations(group, 2)]
-                method = "copyfold" if run is None else f"copyfold, {Path(run).name}"
-                add(method, near, pairs, time.monotonic() - started)
-        if python:
-            started = time.monotonic()
-            names = sorted(truth)
-            given = json.dumps([[str(folder / file) for file in names], HASHES])
-            said = subprocess.run(
-                [python, "-I", "-c", WORKER], input=given, text=True, capture_output=True, check=True
-            )
-            seconds = time.monotonic() - started
-            for kind, hashes in json.loads(said.stdout).items():
-                bits = np.array([[int(bit) for bit in one] for one in hashes], np.float32)
-                first, second = np.triu_indices(len(bits), 1) if len(bits) <= 3000 else _close(bits)
-                apart = np.abs(bits[first] - bits[second]).sum(1)
-                for limit in BITS:
-                    near = np.flatnonzero(apart <= limit)
-                    pairs = [(names[first[k]], names[second[k]]) for k in near]
-                    add(f"imagehash.{kind}", limit, pairs, seconds / len(HASHES))
-    return rows
-
-
-def _with_equals(found: Any) -> list[list[int]]:
-    """Groups of near images, with those that equal one of them."""
-    equal = {group[0]: group for group in found.exact}
-    return [[one for row in group for one in equal.get(row, [row])] for group in found.near]
-
-
-def _close(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of hashes that differ in at most the largest number of bits, a part of the rows at a time."""
-    signs, pairs = 2 * bits - 1, []
-    for start in range(0, len(bits), 1000):
-        apart = (bits.shape[1] - signs[start : start + 1000] @ signs.T) / 2
-        rows, columns = np.nonzero(apart <= max(BITS))
-        later = rows + start < columns
-        pairs.append(np.stack([rows[later] + start, columns[later]]))
-    first, second = np.concatenate(pairs, axis=1)
-    return first, second
+        for method in missing:
+            yield paths[method], partial(measured, method)
 
 
 def labels(run: str, limit: int | None) -> list[dict[str, Any]]:
@@ -206,14 +229,41 @@ def labels(run: str, limit: int | None) -> list[dict[str, Any]]:
     return rows
 
 
-def pace(count: int = 60_000, numbers: int = 128) -> None:
-    """Print the seconds that the nearest neighbours of all take, of random codes."""
+class Known(cf.Autoencoder):
+    """128 numbers of an image that cost nothing."""
+
+    def __init__(self, shape: tuple[int, int, int] = (1, 64, 64)) -> None:
+        super().__init__(shape)
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, ::32]
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+def alike(count: int, together: int = 10) -> np.ndarray:
+    """Images N x 64 x 64 x 1, ten of which share what is coarse in them: neighbours at distances of some .6."""
+    rng, found = np.random.default_rng(0), np.empty((count, 64, 64, 1), np.uint8)
+    for start in range(0, count, together):
+        base = rng.normal(0, 30, (1, 8, 8))
+        coarse = 128 + base + rng.normal(0, 12, (min(together, count - start), 8, 8))
+        found[start : start + together, ..., 0] = coarse.clip(0, 255).repeat(8, 1).repeat(8, 2)
+    return found
+
+
+def pace(count: int, numbers: int = 128) -> None:
+    """Print the seconds that all of duplicates takes, and those of the nearest neighbours of all among them."""
+    threads, pixels = torch.get_num_threads(), alike(count)
+    started = time.monotonic()
+    found = cf.duplicates(pixels, Known(), progress=False)
+    rows = len(found.columns()["path"][1])
+    print(f"{found!r}, {rows:,} rows: {time.monotonic() - started:.0f} s on {threads} threads", flush=True)
     places = torch.nn.functional.normalize(torch.randn(count, numbers, generator=torch.Generator().manual_seed(0)))
     started = time.monotonic()
     for start in range(0, count, 1024):
         neighbours(places[start : start + 1024], places, 9)
-    seconds, threads = time.monotonic() - started, torch.get_num_threads()
-    print(f"{count:,} images of {numbers} numbers: {seconds:.0f} s on {threads} threads")
+    print(f"neighbours alone, of {numbers} numbers each: {time.monotonic() - started:.0f} s")
 
 
 def tell(out: Path) -> None:
@@ -225,38 +275,58 @@ def tell(out: Path) -> None:
         if key not in best or row.get("f1", 0) > best[key].get("f1", 0):
             best[key] = row
     names = ("set", "method", "limit", "precision", "recall", "f1", "pairs", "seconds")
-    with (out / "duplicates.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in found)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, names)
+    writer.writeheader()
+    writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in found)
+    write_text(out / "duplicates.csv", table.getvalue())
     for row in best.values():
         numbers = (f"{name} {row[name]:.3g}" for name in names[2:] if name in row)
         print("  ".join([row["set"], row["method"], *numbers]))
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, nargs="?")
     parser.add_argument("--imagehash", help="The python of an environment with imagehash.")
     parser.add_argument("--run", nargs="*", default=[], help="Runs trained on a set with labels.")
     parser.add_argument("--quick", action="store_true", help="Few images.")
-    parser.add_argument("--pace", action="store_true", help="Measure the seconds of the search, and nothing else.")
+    parser.add_argument(
+        "--pace", action="store_true", help="Measure the seconds of made images, and nothing else."
+    )
+    parser.add_argument("--count", type=int, default=60_000, help="How many images --pace makes.")
     parser.add_argument("--out", type=Path, default=Path("results/duplicates"))
     options = parser.parse_args()
     if options.pace:
-        return pace()
-    options.out.mkdir(parents=True, exist_ok=True)
-    for name, count in SETS.items():
-        path = options.out / f"copies-{name}{'-quick' * options.quick}.json"
-        if not path.is_file():
-            few = 300 if options.quick else count
-            path.write_text(json.dumps(copies(options.root, name, few, options.imagehash, options.run), indent=1))
+        pace(options.count)
+        return 0
+    if options.root is None:
+        parser.error("ROOT is missing: the folder that holds cifar10 and landscapes")
+    if len({Path(run).name for run in options.run}) < len(options.run):
+        parser.error("two of the runs have the same name, by which their results are kept: rename one")
+    out = options.out / "quick" if options.quick else options.out
+    out.mkdir(parents=True, exist_ok=True)
+    failed = []
+
+    def keep(path: Path, measure: Callable[[], Any]) -> None:
+        try:
+            write_text(path, json.dumps(measure(), indent=1) + "\n")
+        except Exception:
+            traceback.print_exc()
+            failed.append(path.stem)
+
+    for name in SETS:
+        for path, measure in copies(options, name, out):
+            keep(path, measure)
     for run in options.run:
-        path = options.out / f"labels-{Path(run).name}.json"
+        path = out / f"labels-{Path(run).name}.json"
         if not path.is_file():
-            path.write_text(json.dumps(labels(run, 600 if options.quick else None), indent=1))
-    return tell(options.out)
+            keep(path, partial(labels, run, 600 if options.quick else None))
+    tell(out)
+    if failed:
+        print(f"failed, and tried again by the next call: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,29 +1,38 @@
 """How well outliers are found: our scores beside PyOD's detectors and PCA, as AUROC.
 
     python benchmarks/outliers.py ROOT --pyod ENV/bin/python [--minutes 25] [--only NAME] [--out results/outliers]
-    python benchmarks/outliers.py ROOT --quick            every kind of row once, on few images, in two minutes
+    python benchmarks/outliers.py ROOT --quick            every kind of row once, on few images, into OUT/quick
     python benchmarks/outliers.py ROOT --mvtec FOLDER     folders as MVTec AD has them, where there is one
 
 ROOT holds the parquet folders fashion_mnist, cifar10 and landscapes. PyOD needs an environment of its own:
 
     python -m venv ENV && ENV/bin/pip install pyod==3.6.7
 
-A call works for at most --minutes, goes on where the last one stopped, and ends with the table (outliers.csv) of
-all that is measured; every row is a file of JSON. Results do not depend on what else runs. All rows take some five
-hours of two cores. Networks learn from normal images alone, for a number of steps, and no score sees an outlier:
+A call works for --minutes, starts nothing after them, goes on where the last one stopped, and ends with the table
+(outliers.csv) of all that is measured; every row is a file of JSON. A row that fails is printed and stops no
+other; the exit status is then 1. Results do not depend on what else runs. All rows take some five hours of two
+cores.
+Networks learn from normal images alone, for a number of steps, and no score sees an outlier:
 
     classes    one class of fashion_mnist or cifar10 is normal, the other nine are outliers: AUROC over the test
                images, every class and three seeds
-    odd        landscapes at 64 pixels are normal: black, white, noise and text images, and those of other sets
+    odd        landscapes at 64 pixels are normal: black, white, noise and text images, and those of other sets; or
+               coasts alone: landscapes of the other categories
     textures   crops of 64 pixels of forests, or of coasts, are normal: defects that no corruption of ours makes
                are painted over those of test images; AUROC of images and of pixels
     mvtec      a category of a folder CATEGORY/{train/good, test/KIND, ground_truth/KIND}, at 128 pixels
 
+AUROC of pixels is over all test images, the normal ones included, as MVTec AD has it; that of one kind of defect
+over these images and the normal ones.
+
 "copy" is Conv, trained to copy; "repair" is the recipe `defects`. "plain error" is the squared error that most
 people rank by; "local contrast" knows no network and no other image: the logarithm of the contrast around a pixel,
-against that of the whole image. PyOD has its defaults, on pixels and on the first 64 principal components.
+against that of the whole image. "PCA error" is the squared error of the first 64 principal components. PyOD has
+its defaults, on pixels and on these components. These have no network, and rows of their own, "rivals-..."; as the
+images do not depend on the seed, there is one row of each, and three of IForest, which alone is random.
+
 How `Combined` puts scores together was chosen on classes 0, 2, 6 and 8 of fashion_mnist and 0 and 1 of cifar10, by
-one network each of seed 0 and 900 outliers of each.
+one network each of seed 0 and 900 outliers of each: the rows "unseen" of the table are over the other classes.
 """
 
 import argparse
@@ -33,14 +42,16 @@ import json
 import math
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
+import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -48,13 +59,15 @@ import torch
 from filelock import FileLock, Timeout
 from PIL import Image, ImageDraw
 from scipy.stats import t as student
+from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 import copyfold as cf
 from copyfold.data.sampling import as_images, stratified
-from copyfold.detection.base import PART, Score, Scored
+from copyfold.detection.base import PART, Detector, Score, Scored
 from copyfold.errors import CopyfoldError
+from copyfold.files import write_text
 from copyfold.measures import mse
 from copyfold.training.state import TrainState
 
@@ -67,7 +80,11 @@ SCORES: dict[str, Score] = {
     "NeighbourDistance, grid 1": cf.NeighbourDistance(grid=1),
     "Combined": cf.Combined(),
 }
+CHOSEN_ON = {*(f"fashion_mnist/{k}" for k in (0, 2, 6, 8)), "cifar10/0", "cifar10/1"}
 AROUND = cf.Blur(7, 1.5)
+COMPONENTS = 64
+PYOD = ("kNN", "ECOD", "IForest")
+Found: TypeAlias = tuple[np.ndarray, np.ndarray | None]
 LEARNED = 1024
 MEASURED = 10_000
 
@@ -89,6 +106,23 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """A detector without a network; one in which nothing is random has no seed."""
+
+    task: str
+    data: str
+    method: str
+    seed: int | None = None
+    quick: bool = False
+    net = "-"
+
+    @property
+    def name(self) -> str:
+        seed = "" if self.seed is None else f"-seed{self.seed}"
+        return f"rivals-{self.task}-{self.data.replace('/', '-')}-{self.method.replace(' ', '-')}{seed}"
+
+
+@dataclass(frozen=True)
 class Material:
     """Normal images to learn from, and sets of test images: outliers by name, and where their defects are."""
 
@@ -98,47 +132,54 @@ class Material:
     defects: dict[str, np.ndarray]
 
 
-def rows(mvtec: Path | None) -> list[Row]:
+def rows(mvtec: Path | None) -> list[Row | Rival]:
     """All rows, so ordered that the first seeds of all come first."""
-    found = []
+    found: list[Row | Rival] = []
+    categories = [] if mvtec is None else [path.name for path in sorted(mvtec.iterdir()) if path.is_dir()]
+    sets = [("odd", "landscapes"), ("odd", "coast"), ("textures", "forest"), ("textures", "coast")]
+    sets += [("classes", f"{data}/{k}") for data in ("fashion_mnist", "cifar10") for k in range(10)]
     for seed in range(3):
-        found += [Row("odd", "landscapes", net, seed, STEPS[net]) for net in ("copy", "repair")]
-        for data in ("forest", "coast"):
-            found += [Row("textures", data, net, seed, 4000) for net in ("copy", "repair")]
-        for data in ("fashion_mnist", "cifar10"):
-            found += [Row("classes", f"{data}/{k}", "copy", seed, STEPS["copy"]) for k in range(10)]
+        for task, data in sets:
+            nets = ("copy",) if task == "classes" else ("copy", "repair")
+            found += [Row(task, data, net, seed, 4000 if task == "textures" else STEPS[net]) for net in nets]
+        compared = [*sets, *(("mvtec", category) for category in categories)]
+        if seed == 0:
+            found += [Rival(*one, method) for method in (*OWN, *PYOD[:-1]) for one in compared]
+        found += [Rival(*one, PYOD[-1], seed) for one in compared]
     found += [
         Row("classes", f"{data}/{k}", "repair", 0, 1000)
         for data in ("fashion_mnist", "cifar10")
         for k in range(10)
     ]
-    if mvtec is not None:
-        found += [Row("mvtec", path.name, "repair", 0, 2000) for path in sorted(mvtec.iterdir()) if path.is_dir()]
-    return found
+    return found + [Row("mvtec", category, "repair", 0, 2000) for category in categories]
 
 
 STEPS = {"copy": 3000, "repair": 2000}
 
 
-def quick() -> list[Row]:
+def quick() -> list[Row | Rival]:
     """Every kind of row once."""
     return [
         Row("odd", "landscapes", "copy", 0, 60, True),
+        Row("odd", "coast", "copy", 0, 20, True),
         Row("textures", "forest", "repair", 0, 20, True),
         Row("classes", "fashion_mnist/0", "copy", 0, 60, True),
+        *(Rival("textures", "forest", method, None, True) for method in (*OWN, *PYOD[:-1])),
+        Rival("textures", "forest", PYOD[-1], 0, True),
+        Rival("classes", "fashion_mnist/1", "PCA error", None, True),
     ]
 
 
 # ---------------------------------------------------------------- images
 
 
-def material(root: Path, mvtec: Path | None, row: Row) -> Material:
+def material(root: Path, mvtec: Path | None, row: Row | Rival) -> Material:
     """The images of a row."""
     few = 200 if row.quick else None
     if row.task == "classes":
         return _classes(root, *row.data.split("/"), few)
     if row.task == "odd":
-        return _odd(root, few)
+        return _odd(root, few) if row.data == "landscapes" else _category(root, row.data, few)
     if row.task == "mvtec":
         assert mvtec is not None
         return _mvtec(mvtec / row.data)
@@ -165,6 +206,17 @@ def _odd(root: Path, few: int | None) -> Material:
         test = next((root / data).glob("test*"))
         odd[data] = cf.Photos(str(test), 64, channels=1, limit=max(count, few or 500), whole=True).train
     return Material(photos, photos.held_out, odd, {})
+
+
+def _category(root: Path, label: str, few: int | None) -> Material:
+    """Landscapes of one category, and test images of the others."""
+    train, test = (next((root / "landscapes").glob(f"{part}*")) for part in ("train", "test"))
+    photos = cf.Photos(_of_label(train, label)[: few and 40], 64, channels=1)
+    mine, others = (
+        cf.Photos(_of_label(test, label, same), 64, channels=1, whole=True).train for same in (True, False)
+    )
+    normal = np.concatenate([photos.held_out, mine])
+    return Material(photos, normal, {"other categories": np.asarray(others)}, {})
 
 
 def made_images(count: int, side: int) -> dict[str, np.ndarray]:
@@ -208,11 +260,11 @@ def _textures(root: Path, label: str, few: int | None) -> Material:
     )
 
 
-def _of_label(path: Path, label: str) -> list[np.ndarray]:
-    """The images of a parquet file that are filed under a label, in grey."""
+def _of_label(path: Path, label: str, same: bool = True) -> list[np.ndarray]:
+    """The images of a parquet file that are filed under a label, or under any other, in grey."""
     table = pq.read_table(path)
     known = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]["label"]["names"]
-    rows = [row for row in table.to_pylist() if known[row["label"]] == label]
+    rows = [row for row in table.to_pylist() if (known[row["label"]] == label) == same]
     return [np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])).convert("L")) for row in rows]
 
 
@@ -300,40 +352,63 @@ def trained(row: Row, photos: cf.Photos, folder: Path, deadline: float) -> cf.Au
     return run.model
 
 
-def scored(detect: Callable[[Tensor], Scored], pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """The scores of stored images, and their maps."""
-    found = [detect(as_images(pixels[k : k + PART])) for k in range(0, len(pixels), PART)]
-    maps = [part.maps.numpy() for part in found if part.maps is not None]
-    return torch.cat([part.scores for part in found]).numpy(), np.concatenate(maps) if maps else None
+def scored(detect: Callable[[Tensor], Scored], pixels: np.ndarray, places: bool) -> Found:
+    """The scores of stored images, and where there are any and they are asked for, their maps."""
+    scores, maps = [], []
+    for start in range(0, len(pixels), PART):
+        part = detect(as_images(pixels[start : start + PART]))
+        scores.append(part.scores)
+        maps += [part.maps.numpy()] if places and part.maps is not None else []
+    return torch.cat(scores).numpy(), np.concatenate(maps) if maps else None
+
+
+def compared(images: Material, usual: Found, found: dict[str, Found]) -> dict[str, float]:
+    """The AUROC over each set of outliers, over all of them, and of pixels over defects and normal images."""
+    numbers = {kind: auroc(usual[0], scores) for kind, (scores, _) in found.items()}
+    numbers["all"] = auroc(usual[0], np.concatenate([scores for scores, _ in found.values()]))
+    maps = {
+        kind: one.reshape(-1) for kind, (_, one) in found.items() if one is not None and kind in images.defects
+    }
+    if maps and usual[1] is not None:
+        where = {kind: images.defects[kind].reshape(-1) for kind in maps}
+        normal = usual[1].reshape(-1)
+
+        def of_pixels(kinds: Iterable[str]) -> float:
+            inside = np.concatenate([where[kind] for kind in kinds])
+            values = np.concatenate([maps[kind] for kind in kinds])
+            return auroc(np.concatenate([normal, values[~inside]]), values[inside])
+
+        numbers["pixels"] = of_pixels(list(maps))
+        numbers |= {f"pixels, {kind}": of_pixels([kind]) for kind in maps}
+    return numbers
 
 
 @torch.no_grad()
-def measure(row: Row, model: cf.Autoencoder, images: Material) -> Iterator[dict[str, Any]]:
-    """The AUROC of every score, over each set of outliers, all of them, and the pixels of defects."""
+def measured(images: Material, detectors: dict[str, Callable[[], Detector]]) -> list[dict[str, Any]]:
+    """An entry for every detector, each of which is made first."""
+    entries = []
+    for name, make in detectors.items():
+        started, places = time.monotonic(), bool(images.defects)
+        detect = make()
+        usual = scored(detect, images.normal, places)
+        found = {kind: scored(detect, pixels, places) for kind, pixels in images.odd.items()}
+        seconds = time.monotonic() - started
+        entries.append({"score": name, "seconds": seconds, "auroc": compared(images, usual, found)})
+    return entries
+
+
+def of_network(model: cf.Autoencoder, images: Material) -> list[dict[str, Any]]:
+    """All scores by a network."""
     model.eval()
     with model.using("running"):
         normal = images.photos.sample("train", LEARNED).images
-        detectors = {name: (lambda score=score: score(model, normal)) for name, score in SCORES.items()}
-        detectors |= {"plain error": lambda: partial(plain_error, model), "local contrast": lambda: local_contrast}
-        for name, make in detectors.items():
-            started = time.monotonic()
-            detect = make()
-            usual, _ = scored(detect, images.normal)
-            found = {kind: scored(detect, pixels) for kind, pixels in images.odd.items()}
-            numbers = {kind: auroc(usual, scores) for kind, (scores, _) in found.items()}
-            numbers["all"] = auroc(usual, np.concatenate([scores for scores, _ in found.values()]))
-            maps = {kind: one for kind, (_, one) in found.items() if one is not None and kind in images.defects}
-            if maps:
-                where = np.concatenate([images.defects[kind].reshape(-1) for kind in maps])
-                numbers["pixels"] = roc_auc_score(
-                    where, np.concatenate([one.reshape(-1) for one in maps.values()])
-                )
-                for kind, one in maps.items():
-                    numbers[f"pixels, {kind}"] = roc_auc_score(images.defects[kind].reshape(-1), one.reshape(-1))
-            yield {"score": name, "seconds": time.monotonic() - started, "auroc": numbers}
+        detectors: dict[str, Callable[[], Detector]] = {
+            name: partial(score, model, normal) for name, score in SCORES.items()
+        }
+        return measured(images, detectors | {"plain error": lambda: partial(plain_error, model)})
 
 
-def plain_error(model: cf.Autoencoder, x: Tensor) -> Scored:
+def plain_error(model: Callable[[Tensor], Tensor], x: Tensor) -> Scored:
     """The squared error, and around every pixel."""
     copy = model(x)
     return Scored(mse(copy, x), AROUND((copy - x).square()).mean(1))
@@ -350,90 +425,138 @@ def local_contrast(x: Tensor) -> Scored:
 
 def auroc(normal: np.ndarray, odd: np.ndarray) -> float:
     """The probability that an outlier scores above a normal image."""
-    return float(roc_auc_score([0] * len(normal) + [1] * len(odd), np.concatenate([normal, odd])))
+    where = np.repeat([False, True], [len(normal), len(odd)])
+    return float(roc_auc_score(where, np.concatenate([normal, odd])))
 
 
-def rivals(python: str, row: Row, images: Material) -> list[dict[str, Any]]:
-    """The same of PyOD's detectors and PCA, in their own process."""
+# ---------------------------------------------------------------- rivals
+
+
+def pca_error(train: np.ndarray) -> Detector:
+    """The plain error of the first principal components of normal images."""
+    rows = as_images(train).flatten(1).numpy()
+    pca = PCA(min(COMPONENTS, len(rows) - 1, rows.shape[1]), random_state=0).fit(rows)
+
+    def copy(x: Tensor) -> Tensor:
+        found = pca.inverse_transform(pca.transform(x.flatten(1).numpy()))
+        return torch.from_numpy(found).to(x).reshape(x.shape)
+
+    return partial(plain_error, copy)
+
+
+OWN: dict[str, Callable[[np.ndarray], Detector]] = {
+    "local contrast": lambda _: local_contrast,
+    "PCA error": pca_error,
+}
+
+
+def of_rival(python: str | None, row: Rival, images: Material) -> list[dict[str, Any]]:
+    """The same without a network: here, or by PyOD in its own process, on pixels and on principal components."""
+    train = np.asarray(images.photos.train[:])
+    if row.method in OWN:
+        return measured(images, {row.method: partial(OWN[row.method], train)})
+    assert python is not None
     with tempfile.TemporaryDirectory() as folder:
         given, made = Path(folder) / "images.npz", Path(folder) / "scores.npz"
         test = [images.normal, *images.odd.values()]
-        np.savez(given, train=np.asarray(images.photos.train), test=np.concatenate(test))
+        np.savez(given, train=train, test=np.concatenate(test))
         worker = Path(__file__).with_name("outliers_rivals.py")
-        subprocess.run([python, "-I", worker, given, made, str(row.seed)], check=True)
+        asked = (row.method, str(row.seed or 0), str(COMPONENTS))
+        subprocess.run([python, "-I", worker, given, made, *asked], check=True)
         with np.load(made) as found:
             scores = {name: found[name] for name in found.files if name != "seconds"}
             seconds = json.loads(str(found["seconds"]))
     ends = np.cumsum([len(part) for part in test])[:-1]
-    rows = []
+    entries = []
     for name, values in scores.items():
-        usual, *odd = np.split(values, ends)
-        numbers = {kind: auroc(usual, part) for kind, part in zip(images.odd, odd, strict=True)}
-        numbers["all"] = auroc(usual, np.concatenate(odd))
-        rows.append({"score": name, "seconds": seconds[name], "auroc": numbers})
-    return rows
+        usual, *odd = ((part, None) for part in np.split(values, ends))
+        numbers = compared(images, usual, dict(zip(images.odd, odd, strict=True)))
+        entries.append({"score": name, "seconds": seconds[name], "auroc": numbers})
+    return entries
 
 
 # ---------------------------------------------------------------- the table
 
 
-def tell(out: Path, chosen: list[Row]) -> None:
+def tell(out: Path, chosen: Sequence[Row | Rival]) -> None:
     """Write the means over classes, with Student's interval over seeds where there are several."""
-    found: dict[tuple[str, ...], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[tuple[str, ...], dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in chosen:
         if not (path := out / f"{row.name}.json").is_file():
             continue
         for entry in json.loads(path.read_text()):
-            net = row.net if entry["score"] in (*SCORES, "plain error") else "-"
-            for kind, value in entry["auroc"].items():
-                found[row.task, row.data.split("/")[0], net, entry["score"], kind][row.seed].append(value)
-    with (out / "outliers.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("task", "data", "net", "score", "outliers", "auroc", "low", "high", "seeds", "classes"))
-        for key, seeds in sorted(found.items()):
-            means = [statistics.mean(values) for values in seeds.values()]
-            mean, half = statistics.mean(means), math.nan
-            if len(means) > 1:
-                half = student.ppf(0.975, len(means) - 1) * statistics.stdev(means) / math.sqrt(len(means))
-            classes = min(map(len, seeds.values()))
-            numbers = [f"{value:.4f}" for value in (mean, mean - half, mean + half)]
-            writer.writerow((*key, *numbers, len(means), classes))
-    print((out / "outliers.csv").read_text())
+            for data in averages(row):
+                for kind, value in entry["auroc"].items():
+                    key = (row.task, data, row.net, entry["score"], kind)
+                    found[key][row.seed or 0][row.data] = value
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(("task", "data", "net", "score", "outliers", "auroc", "low", "high", "seeds", "classes"))
+    for key, seeds in sorted(found.items()):
+        means = [statistics.mean(values.values()) for values in seeds.values()]
+        mean, half = statistics.mean(means), math.nan
+        if len(means) > 1:
+            half = student.ppf(0.975, len(means) - 1) * statistics.stdev(means) / math.sqrt(len(means))
+        classes = min(map(len, seeds.values()))
+        numbers = [f"{value:.4f}" for value in (mean, mean - half, mean + half)]
+        writer.writerow((*key, *numbers, len(means), classes))
+    write_text(out / "outliers.csv", table.getvalue())
+    print(table.getvalue())
 
 
-def main() -> None:
+def averages(row: Row | Rival) -> Iterator[str]:
+    """What a row is averaged over, by its name in the table."""
+    data = row.data.split("/")[0]
+    yield data
+    if row.task == "classes" and row.data not in CHOSEN_ON:
+        yield f"{data}, unseen"
+        yield "both, unseen"
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
-    parser.add_argument("--pyod", help="The python of an environment with PyOD; without it rivals are left out.")
+    parser.add_argument("--pyod", help="The python of an environment with PyOD; without it PyOD is left out.")
     parser.add_argument("--mvtec", type=Path, help="A folder of categories as MVTec AD has them.")
-    parser.add_argument("--minutes", type=float, default=25, help="The most that this call works.")
+    parser.add_argument("--minutes", type=float, default=25, help="Nothing is started after these.")
     parser.add_argument("--only", default="", help="Rows whose names contain this.")
     parser.add_argument("--quick", action="store_true", help="Every kind of row once, on few images.")
     parser.add_argument("--out", type=Path, default=Path("results/outliers"))
     options = parser.parse_args()
     deadline = time.monotonic() + 60 * options.minutes
-    options.out.mkdir(parents=True, exist_ok=True)
+    out = options.out / "quick" if options.quick else options.out
     chosen = quick() if options.quick else rows(options.mvtec)
+    failed = []
+    (out / "runs").mkdir(parents=True, exist_ok=True)
     for row in chosen:
-        path, folder = options.out / f"{row.name}.json", options.out / "runs" / row.name
-        if path.is_file() or options.only not in row.name or time.monotonic() > deadline:
+        path = out / f"{row.name}.json"
+        asked = options.only in row.name and (options.pyod or not (isinstance(row, Rival) and row.method in PYOD))
+        if path.is_file() or not asked or time.monotonic() > deadline:
             continue
-        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(options.out / "runs" / f"{row.name}.lock", blocking=False):
-                print(f"{row.name}: training", flush=True)
+            with FileLock(out / "runs" / f"{row.name}.lock", blocking=False):
+                if path.is_file():  # from another call, by now
+                    continue
+                print(f"{row.name} ...", flush=True)
                 images = material(options.root, options.mvtec, row)
-                model = trained(row, images.photos, folder, deadline)
-                entries = list(measure(row, model, images))
-                if options.pyod and row.net == "copy":  # they have no network
-                    entries += rivals(options.pyod, row, images)
-                path.write_text(json.dumps(entries, indent=1) + "\n")
+                if isinstance(row, Rival):
+                    entries = of_rival(options.pyod, row, images)
+                else:
+                    model = trained(row, images.photos, out / "runs" / row.name, deadline)
+                    entries = of_network(model, images)
+                write_text(path, json.dumps(entries, indent=1) + "\n")
                 best = max(entries, key=lambda entry: entry["auroc"]["all"])
                 print(f"{row.name}: {best['score']} {best['auroc']['all']:.4f}", flush=True)
         except (Timeout, TimeOver):
             continue  # another call is at it, or the time is over
-    tell(options.out, chosen)
+        except Exception:
+            traceback.print_exc()
+            failed.append(row.name)
+    tell(out, chosen)
+    if failed:
+        print(f"failed, and tried again by the next call: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,9 +1,9 @@
-"""Scores by PyOD's detectors and by PCA; `outliers.py` starts it with the python that has PyOD.
+"""Scores by a detector of PyOD; `outliers.py` starts it with the python that has PyOD.
 
-    python -I outliers_rivals.py IMAGES.npz SCORES.npz SEED
+    python -I outliers_rivals.py IMAGES.npz SCORES.npz kNN|ECOD|IForest SEED COMPONENTS
 
 IMAGES.npz holds uint8 images "train" and "test", N x H x W x C. SCORES.npz gets the scores of the test images by
-every rival, and "seconds", a line of JSON. Defaults everywhere; codes are the first 64 principal components.
+the detector on pixels and on the first principal components, and "seconds", a line of JSON. Defaults everywhere.
 """
 
 import json
@@ -18,21 +18,17 @@ from sklearn.decomposition import PCA
 
 
 def main() -> None:
-    images, seed = np.load(sys.argv[1]), int(sys.argv[3])
+    images, (method, seed, components) = np.load(sys.argv[1]), sys.argv[3:]
     train, test = (
         images[name].reshape(len(images[name]), -1).astype(np.float32) / 255 for name in ("train", "test")
     )
-    start = time.monotonic()
-    pca = PCA(min(64, len(train) - 1, train.shape[1]), random_state=seed).fit(train)
-    codes, others = pca.transform(train), pca.transform(test)
-    scores = {"PCA error": ((pca.inverse_transform(others) - test) ** 2).mean(1)}
-    seconds = {"PCA error": time.monotonic() - start}
-    made = {"IForest": lambda: IForest(random_state=seed), "kNN": KNN, "ECOD": ECOD}
-    for name, make in made.items():
-        for what, seen, asked in (("pixels", train, test), ("PCA codes", codes, others)):
-            start = time.monotonic()
-            scores[f"{name}, {what}"] = make().fit(seen).decision_function(asked)
-            seconds[f"{name}, {what}"] = time.monotonic() - start
+    made = {"IForest": lambda: IForest(random_state=int(seed)), "kNN": KNN, "ECOD": ECOD}[method]
+    pca = PCA(min(int(components), len(train) - 1, train.shape[1]), random_state=0).fit(train)
+    scores, seconds = {}, {}
+    for what, seen, asked in (("pixels", train, test), ("PCA codes", pca.transform(train), pca.transform(test))):
+        start = time.monotonic()
+        scores[f"{method}, {what}"] = made().fit(seen).decision_function(asked)
+        seconds[f"{method}, {what}"] = time.monotonic() - start
     np.savez(sys.argv[2], seconds=json.dumps(seconds), **scores)
 
 

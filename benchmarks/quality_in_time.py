@@ -51,6 +51,7 @@ from torch import Tensor
 
 from copyfold import Photos, UNet, fit
 from copyfold.errors import CopyfoldError
+from copyfold.files import write_text
 from copyfold.models.blocks import BatchNorm
 from copyfold.pictures import save_picture
 from copyfold.pictures.figures import curves
@@ -225,7 +226,7 @@ def measure_pace(root: Path, out: Path, rounds: int = 3, seconds: float = 30) ->
             print(f"{kind}: {1e3 * found[kind][-1]:.2f} ms a step", flush=True)
     out.mkdir(parents=True, exist_ok=True)
     pace = {kind: {"median": statistics.median(times), "rounds": times} for kind, times in found.items()}
-    (out / "pace.json").write_text(json.dumps(pace, indent=1) + "\n")
+    write_text(out / "pace.json", json.dumps(pace, indent=1) + "\n")
 
 
 def advance(root: Path, row: Row, folder: Path, pace: float, deadline: float) -> bool:
@@ -350,7 +351,7 @@ def main() -> None:
                 print(f"{row.name}: training", flush=True)
                 if advance(options.root, row, folder, pace, deadline):
                     curve = measure(options.root, row, folder, pace)
-                    (options.out / f"{row.name}.json").write_text(json.dumps(curve, indent=1) + "\n")
+                    write_text(options.out / f"{row.name}.json", json.dumps(curve, indent=1) + "\n")
                     print(f"{row.name}: {100 * curve[-1]['left']:.2f} % left", flush=True)
         except Timeout:
             continue  # another call is at it

@@ -1,21 +1,36 @@
-"""The speed benchmarks run at a tiny size, and count correctly."""
+"""The benchmarks run at a tiny size, and count correctly."""
 
+import csv
+import importlib.util
+import io
 import json
+import shutil
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
 
 from copyfold.data import scenes
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
+def ran(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A benchmark that was run with these arguments."""
+    line = [sys.executable, BENCHMARKS / f"{name}.py", *arguments]
+    return subprocess.run([str(part) for part in line], capture_output=True, text=True, check=False)
+
+
 def table(name: str, *arguments: object) -> dict[str, list[str]]:
     """The rows of all tables that a benchmark prints, by their first cell."""
-    line = [sys.executable, BENCHMARKS / f"{name}.py", *arguments]
-    done = subprocess.run([str(part) for part in line], capture_output=True, text=True, check=False)
+    done = ran(name, *arguments)
     assert done.returncode == 0, done.stderr
     rows = [line.strip("|").split("|") for line in done.stdout.splitlines() if line.startswith("| ")]
     return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
@@ -61,3 +76,113 @@ def test_every_option_is_benchmarked() -> None:
     for name in ("plain: float32, NCHW, Adam in a loop", "bf16, fused Adam", "the same, recomputing activations"):
         assert float(rows[name][0]) > 0
         assert float(rows[name][3]) > 3 * 4 * 835_374 / 2**20  # weights and Adam's two averages, in MiB
+
+
+# ---------------------------------------------------------------- outliers and duplicates
+
+
+def module(name: str) -> ModuleType:
+    """A benchmark as a module."""
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made
+    spec.loader.exec_module(made)
+    return made
+
+
+def parquet(path: Path, images: np.ndarray, names: list[str]) -> None:
+    """Write images with labels in turn, as the sets of the Hub have them."""
+    files = []
+    for pixels in images:
+        file = io.BytesIO()
+        Image.fromarray(pixels.squeeze()).save(file, "png")
+        files.append({"bytes": file.getvalue(), "path": None})
+    features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+    labels = pa.array(np.arange(len(images)) % len(names))
+    found = pa.table({"image": pa.array(files), "label": labels})
+    described = json.dumps({"info": {"features": features}})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(found.replace_schema_metadata({"huggingface": described}), path)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small sets by the names that the benchmarks know."""
+    root = tmp_path_factory.mktemp("root")
+    categories, digits = ["coast", "forest", "mountain", "opencountry"], [str(k) for k in range(10)]
+    for seed, part, count in ((0, "train", 300), (1, "test", 60)):
+        parquet(root / "landscapes" / f"{part}.parquet", scenes(count, 72, seed=seed), categories)
+        parquet(root / "cifar10" / f"{part}.parquet", scenes(count, 32, seed=2 + seed), digits)
+        parquet(root / "fashion_mnist" / f"{part}.parquet", scenes(count, 28, 1, seed=4 + seed), digits)
+    return root
+
+
+def test_a_row_of_outliers_that_fails_stops_no_other(root: Path, tmp_path: Path) -> None:
+    """Without PyOD, whose rows fail; networks and PCA are measured, and are not measured again."""
+    arguments = (root, "--quick", "--out", tmp_path, "--minutes", 10)
+    done = ran("outliers", *arguments, "--pyod", shutil.which("false"))
+    assert done.returncode == 1, done.stderr
+    failed = done.stderr.splitlines()[-1]
+    assert failed.startswith("failed, and tried again by the next call: ")
+    names = [f"rivals-textures-forest-{method}" for method in ("kNN", "ECOD", "IForest-seed0")]
+    assert failed.split(": ")[1].split(", ") == names
+    out = tmp_path / "quick"
+    assert not list(tmp_path.glob("*.json"))
+    assert {path.stem for path in out.glob("*.json")} == {
+        "odd-landscapes-copy-60steps-seed0",
+        "odd-coast-copy-20steps-seed0",
+        "textures-forest-repair-20steps-seed0",
+        "classes-fashion_mnist-0-copy-60steps-seed0",
+        "rivals-textures-forest-local-contrast",
+        "rivals-textures-forest-PCA-error",
+        "rivals-classes-fashion_mnist-1-PCA-error",
+    }
+    text = (out / "outliers.csv").read_text()
+    rows = {tuple(row.values())[:5]: row for row in csv.DictReader(io.StringIO(text))}
+    assert ("odd", "coast", "copy", "Combined", "other categories") in rows
+    for data in ("fashion_mnist", "fashion_mnist, unseen", "both, unseen"):
+        assert rows["classes", data, "-", "PCA error", "all"]["classes"] == "1"
+    # Combined was chosen on class 0
+    assert ("classes", "fashion_mnist", "copy", "Combined", "all") in rows
+    assert ("classes", "both, unseen", "copy", "Combined", "all") not in rows
+    for net, score in (("-", "PCA error"), ("-", "local contrast"), ("repair", "RestorationError")):
+        assert 0.5 < float(rows["textures", "forest", net, score, "pixels"]["auroc"]) <= 1
+    again = ran("outliers", *arguments)  # PyOD's rows are left out
+    assert again.returncode == 0, again.stderr
+    assert "..." not in again.stdout
+    assert (out / "outliers.csv").read_text() == text
+
+
+def test_duplicates_beside_hashes_that_fail(root: Path, tmp_path: Path) -> None:
+    done = ran("duplicates", root, "--quick", "--out", tmp_path, "--imagehash", shutil.which("false"))
+    assert done.returncode == 1, done.stderr
+    assert "imagehash.phash failed" in done.stderr
+    found = {path.name for path in (tmp_path / "quick").glob("*.json")}
+    assert found == {"copies-landscapes-copyfold.json", "copies-cifar10-copyfold.json"}
+    rows = json.loads((tmp_path / "quick" / "copies-landscapes-copyfold.json").read_text())
+    assert rows[0]["recall"] > 0.5
+    assert [row["recall"] for row in rows] == sorted(row["recall"] for row in rows)
+
+
+def test_the_pace_of_duplicates_is_that_of_all_of_it() -> None:
+    done = ran("duplicates", "--pace", "--count", 40)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Duplicates(40 images: ")
+    assert "neighbours alone" in done.stdout
+
+
+def test_pairs_are_counted_as_if_they_were_written_down() -> None:
+    duplicates, rng = module("duplicates"), np.random.default_rng(0)
+    numbers = rng.integers(0, 200, 600)
+    groups = np.split(rng.permutation(600), np.sort(rng.choice(600, 40, replace=False)))
+    written = [pair for group in groups for pair in combinations(group.tolist(), 2)]
+    hits = sum(numbers[a] == numbers[b] for a, b in written)
+    assert duplicates.pairs(groups, numbers.tolist()) == (len(written), hits)
+    bits = rng.integers(0, 2, (600, 64)).astype(np.float32)
+    first, second = np.triu_indices(600, 1)
+    differ = np.abs(bits[first] - bits[second]).sum(1).astype(int)
+    every, same = duplicates.apart(bits, numbers)
+    assert np.array_equal(every, np.bincount(differ, minlength=65))
+    assert np.array_equal(same, np.bincount(differ[numbers[first] == numbers[second]], minlength=65))

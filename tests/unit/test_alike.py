@@ -2,6 +2,7 @@
 
 import csv
 import io
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 import copyfold as cf
 from copyfold.data import scenes
 from copyfold.detection.codes import Space, Vectors
-from copyfold.detection.copies import _components
+from copyfold.detection.copies import SIMILAR, Duplicates, _components
 from copyfold.detection.thumbnails import SIDE, alignment, described, thumbnails
 
 
@@ -167,6 +168,8 @@ def folder(tmp_path_factory):
     copied(5, "05-bright.png", lambda image: image.point(lambda value: min(255, int(1.25 * value))))
     copied(5, "05-both.png", lambda image: image.crop((0, 3, 116, 90)).point(lambda value: 0.8 * value))
     copied(6, "06-mirrored.png", lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    other = Image.open(folder / "08.png")
+    copied(7, "07-alike.png", lambda image: Image.blend(image, other, 0.35))
     Image.new("RGB", (40, 40), (9, 9, 9)).save(folder / "black.png")
     Image.new("RGB", (60, 60), (250, 250, 250)).save(folder / "white.png")
     return folder
@@ -185,13 +188,12 @@ def test_exact_and_near_copies_are_found_and_no_others(folder):
         ["04-cropped.png", "04.png"],
         ["05-both.png", "05-bright.png", "05.png"],
     ]
-    assert found.similar
-    assert [pair.distance for pair in found.similar] == sorted(pair.distance for pair in found.similar)
-    assert repr(found).startswith("Duplicates(31 images: 2 exact and 4 near groups, ")
+    assert [{found.names[row] for row in pair[:2]} for pair in found.similar] == [{"07.png", "07-alike.png"}]
+    assert repr(found) == "Duplicates(32 images: 2 exact and 4 near groups, 1 similar pairs)"
     assert found._repr_html_().count("<img") == 6
     for group in found.near:
         assert not any({pair.first, pair.second} <= set(group) for pair in found.similar)
-    assert min(pair.distance for pair in found.similar) > 0.2
+    assert 0.3 < found.similar[0].distance < SIMILAR
     assert sorted(folder.iterdir()) == sorted(folder / name for name in found.names)  # nothing is deleted
 
 
@@ -201,9 +203,8 @@ def test_two_seas_with_one_horizon_are_not_one_picture():
     sky = np.repeat(np.where(np.arange(64) < 28, 210, 90), 64).reshape(64, 64)
     seas = np.clip(sky + [np.kron(rng.normal(0, 25, (16, 16)), np.ones((4, 4))) for _ in range(4)], 0, 255)
     copy = np.clip(1.1 * seas[:1] - 5, 0, 255)
-    found = cf.duplicates(np.concatenate([seas, copy]).astype(np.uint8), progress=False)
+    found = cf.duplicates(np.concatenate([seas, copy]).astype(np.uint8), near=0.35, progress=False)
     assert found.near == [[0, 4]]
-    assert found.similar[0].distance > 0.35
 
 
 def test_equal_small_versions_are_no_exact_copies(tmp_path):
@@ -217,6 +218,9 @@ def test_how_near_and_how_many_similar_are_options(folder):
     none = cf.duplicates(folder, near=0.0, similar=3, progress=False)
     assert none.near == []
     assert len(none.similar) == 3
+    pairs = cf.duplicates(folder, near=0.0, similar=99, progress=False).similar
+    assert [pair.distance for pair in pairs] == sorted(pair.distance for pair in pairs)
+    assert max(pair.distance for pair in pairs) <= SIMILAR
     every = cf.duplicates(folder, near=1.99, similar=0, progress=False)
     assert len(every.near) == 1
     assert every.similar == []
@@ -234,6 +238,31 @@ def test_with_a_model_pairs_are_similar_by_its_codes(folder):
         place = list(near.rows[pair.first]).index(pair.second)
         assert near.distances[pair.first, place] == pytest.approx(pair.distance, abs=1e-4)
     assert grouped(found, found.exact) == grouped(found, cf.duplicates(folder, progress=False).exact)
+
+
+def test_the_distance_of_a_group_is_the_largest_of_its_pairs():
+    """Of many made groups, by looking at all pairs for each; the distances are gone through once."""
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(300).tolist()
+    near = [sorted(rows[start : start + 3]) for start in range(0, 240, 3)]
+    pairs = {(i, j): float(rng.uniform(0, 0.3)) for group in near[:-1] for i, j in combinations(group, 2)}
+    pairs |= {(min(pair), max(pair)): 1.0 for pair in pairwise(rows[::3])}  # of two groups, or of none
+
+    class Counted(dict):
+        read = 0
+
+        def items(self):
+            Counted.read += 1
+            return super().items()
+
+    photos = cf.Photos(scenes(2, 16), whole=True, progress=False)
+    found = Duplicates(list(map(str, range(300))), photos, [], near, [], Counted(pairs))
+    by_hand = [max([pairs[pair] for pair in combinations(group, 2) if pair in pairs] or [0.0]) for group in near]
+    assert [(kind, rows, far) for kind, rows, far in found.groups()] == [
+        ("near", group, far) for group, far in zip(near, by_hand, strict=True)
+    ]
+    assert min(by_hand[:-1]) > by_hand[-1] == 0
+    assert Counted.read == 1
 
 
 def test_arrays_have_duplicates_too():

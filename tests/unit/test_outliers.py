@@ -162,8 +162,13 @@ def test_what_cannot_be_scored_is_refused(normal, others):
     with pytest.raises(cf.UsageError, match=r"the model is for images of \(1, 16, 16\), the photos are"):
         cf.outliers(MODEL, cf.Photos(scenes(4, 8), whole=True, progress=False), normal, progress=False)
     few = cf.Photos(scenes(12, SIDE, 1), whole=True, progress=False)
-    with pytest.raises(cf.UsageError, match="too few normal images to learn from: 16 are needed, there are 6"):
+    half = r" \(of the 12 one half is learned from, and the threshold is from the other\): "
+    with pytest.raises(
+        cf.UsageError, match=f"too few normal images to learn from: 16 are needed, there are 6{half}"
+    ):
         cf.outliers(MODEL, others, few, rate=0.5, progress=False)
+    with pytest.raises(cf.UsageError, match=f"30 are needed, and 6 are held out{half}"):
+        cf.outliers(MODEL, others, few, rate=0.1, progress=False)
 
 
 @pytest.mark.parametrize(("count", "rate"), [(600, 0.05), (300, 0.1), (150, 0.2)])
@@ -199,7 +204,7 @@ def test_few_images_are_ranked_without_a_threshold(others, tmp_path):
     assert {row["rate"] for row in rows} == {""}
     assert {row["outlier"] for row in rows} == {"false"}
     assert parquet.read_table(found.save(tmp_path / "found.parquet")).to_pydict()["rate"] == [None] * 20
-    with pytest.raises(cf.UsageError, match=r"marks needs a threshold: .* more than the 3 normal images"):
+    with pytest.raises(cf.UsageError, match=r"^too few held-out images for marks, .*: 15 are needed, and 3 are "):
         cf.outliers(MODEL, others, few, score=SCORE, marks=tmp_path / "masks", progress=False)
     assert not (tmp_path / "masks").exists()
 

@@ -124,12 +124,12 @@ def test_vectors_are_codes_averaged_to_a_grid():
 
 
 def test_the_relative_error_of_an_image_like_the_others_is_a_standard_deviation():
-    """Errors drawn from one distribution, whatever the place and the contrast: z is a standard normal number."""
+    """Errors drawn from one distribution, whatever the place and the contrast: their z has a mean square of 1."""
     x = torch.rand(200, 1, 12, 12, generator=seeded())
     found = cf.RelativeError()(Middle((1, 12, 12)), x)
     z = found(torch.rand(200, 1, 12, 12, generator=seeded(1))).maps
-    assert z.mean().abs() < 0.1
-    assert z.std().item() == pytest.approx(1, abs=0.05)
+    assert z.min() >= 0
+    assert z.square().mean().sqrt().item() == pytest.approx(1, abs=0.05)
 
 
 def test_the_relative_error_knows_what_is_usual_at_a_place():
@@ -146,11 +146,11 @@ def test_the_relative_error_knows_what_is_usual_at_a_place():
     usual, everywhere = Sides((1, 16, 16)), Sides((1, 16, 16), 1.0)
     detect = cf.RelativeError(window=1.0)(usual, x)
     z = detect(x).maps
-    assert z[..., :5].mean().abs() < 0.05
-    assert z[..., 11:].mean().abs() < 0.05
+    assert z[..., :5].square().mean().sqrt().item() == pytest.approx(1, abs=0.1)
+    assert z[..., 11:].square().mean().sqrt().item() == pytest.approx(1, abs=0.1)
     usual.offset = everywhere.offset
     z = detect(x).maps
-    assert z[..., :5].mean().abs() < 0.05
+    assert z[..., :5].square().mean().sqrt().item() == pytest.approx(1, abs=0.1)
     assert z[..., 11:].mean() > 5
 
 
@@ -161,6 +161,18 @@ def test_the_relative_error_is_large_on_both_sides():
     normal, flat = detect(pictures(40, 1)).scores, detect(torch.full((5, 1, SIDE, SIDE), 0.5)).scores
     assert mse(model(x), x).min() > mse(torch.full((1, 1, 4, 4), 0.5), torch.full((1, 1, 4, 4), 0.5)).item()
     assert flat.min() > normal.quantile(0.9)
+
+
+def test_the_map_of_the_relative_error_is_hot_where_an_image_is_copied_too_well():
+    """The score is the root mean square of the map, so that what raises the one is seen on the other."""
+    x = 0.3 + 0.4 * torch.rand(100, 1, 16, 16, generator=seeded())
+    detect = cf.RelativeError(window=1.0)(Middle((1, 16, 16)), x)
+    smooth = x[:20].clone()
+    smooth[..., 10:] = smooth.mean((1, 2, 3), keepdim=True)  # its copy has hardly an error there
+    found = detect(smooth)
+    torch.testing.assert_close(found.scores, found.maps.flatten(1).square().mean(1).sqrt())
+    assert (found.scores > detect(x).scores.max()).all()
+    assert (found.maps[..., 13:].mean((1, 2)) > 3 * found.maps[..., :7].mean((1, 2))).all()
 
 
 def test_the_restoration_error_is_the_change_over_what_is_usual():

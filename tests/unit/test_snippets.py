@@ -79,6 +79,7 @@ def test_the_python_of_a_page_runs(block, tmp_path, monkeypatch, digits_as_a_fol
     monkeypatch.chdir(tmp_path)
     code = PYTHON[block].replace('"a/folder"', repr(str(digits_as_a_folder)))
     code = code.replace("minutes=3", "minutes=0.02").replace("epochs=3", "steps=4")
+    code = code.replace("latent_dim=16", "latent_dim=16, epochs=1")
     exec(compile(code, block, "exec"), {"__name__": "page", "cf": copyfold})
 
 

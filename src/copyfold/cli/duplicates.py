@@ -1,10 +1,10 @@
 """Find images that are there twice: equal ones, nearly equal ones, and pairs that are alike. Nothing is deleted.
 
 Exact: equal in every pixel. Near: the same picture encoded again, in another size, cropped a little, or
-brightened; by small grey versions, without a model. Similar: the other pairs that are nearest to each other. With
---run pairs are similar by the codes of its model, and neighbours in these are looked at for near ones as well.
-Mirrored and turned images are not found. The table has a row for every image of a group: kind, group, path,
-distance (the largest in the group, from 0 to 2); the page shows the groups.
+brightened; by small grey versions, without a model. Similar: the other pairs that are nearest to each other, at
+most 0.6 apart. With --run pairs are similar by the codes of its model, and neighbours in these are looked at for
+near ones as well. Mirrored and turned images are not found. The table has a row for every image of a group: kind,
+group, path, distance (the largest in the group, from 0 to 2); the page shows the groups.
 """
 
 from collections.abc import Sequence

@@ -3,11 +3,12 @@
 DATA is compared with the images that the run was trained on, or with those of --normal; without DATA these
 are looked at themselves. What is usual is learned from training images. Above the threshold are a share --rate of
 the held-out ones, which takes 3 / rate of them; if it is omitted, the smallest of 5, 10 and 20 % that there are
-enough for. With fewer than 15 the images are ranked, without a threshold. The scores are classes: Combined (the
-default), RelativeError, RestorationError (for a run of the recipe defects), Mahalanobis, NeighbourDistance. The
-table has a row for every image: path, split (where it is one of the normal images), score, p (the share of normal
-images that score as high), outlier, rate (empty without a threshold), marked (the share of pixels that the mask
-has). The page shows the images of the highest scores.
+enough for. With fewer than 15 the images are ranked, without a threshold, and the first five are printed. The
+scores are classes: Combined (the default), RelativeError, RestorationError (for a run of the recipe defects),
+Mahalanobis, NeighbourDistance. The table has a row for every image: path, split (where it is one of the normal
+images), score, p (the share of normal images that score as high), outlier, rate (empty without a threshold),
+marked (the share of pixels that the mask has). The page shows the images of the highest scores (--show), with
+their maps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from copyfold.detection.base import Score
 
 if TYPE_CHECKING:
     from copyfold.detection.finding import Outliers
+
+FIRST = 5  # images whose scores are printed where there is no threshold
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -53,13 +56,17 @@ def command(arguments: Sequence[str]) -> int:
             progress=progress,
         )
     names = found.names
-    for row in found.order[: int(found.outlier.sum())][: options.show]:
+    count = FIRST if found.threshold is None else int(found.outlier.sum())
+    for row in found.order[: min(count, options.show)]:
         print(f"{found.scores[row]:.4g}\t{names[row]}")
     for sentence in _said(found):
         _screen.log.info("%s", sentence)
     _results.save(found, out, _page(found, str(photos.recipe()["data"] or "the digits"), options))
-    if marks is not None:
-        print(marks)
+    if marks is not None and found.marked is not None:
+        if found.marked.any():
+            print(marks)
+        else:
+            _screen.log.info("nothing is marked: no map is above its threshold, and no mask is written")
     return 0
 
 

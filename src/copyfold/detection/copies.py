@@ -35,6 +35,9 @@ SIDE = 64
 NEAR = 0.3
 """The distance of two thumbnails below which they are of one picture: see benchmarks/duplicates.py."""
 
+SIMILAR = 0.6
+"""The distance up to which a pair is called similar, of thumbnails and of codes: an angle of 35 degrees."""
+
 FAR = 0.9
 """The distance of whole images from which on no crops of them are compared: a crop of 88 % is mostly within .8."""
 
@@ -65,7 +68,7 @@ class Duplicates:
     near: list[list[int]]
     """Groups of rows of one picture: encoded again, in another size, cropped a little, brightened."""
     similar: list[Pair]
-    """Pairs of other images that are alike, the nearest first."""
+    """Pairs of other images that are alike, at most `SIMILAR` = 0.6 apart, the nearest first."""
     distances: dict[tuple[int, int], float]
     """The distances of pairs of near images that are each other's neighbours, by their rows, the smaller first."""
 
@@ -94,9 +97,14 @@ class Duplicates:
         """Every group, with its kind and the largest distance between neighbours in it."""
         for rows in self.exact:
             yield "exact", rows, 0.0
-        for rows in self.near:
-            inside = [d for (i, j), d in self.distances.items() if i in set(rows) and j in set(rows)]
-            yield "near", rows, max(inside, default=0.0)
+        group_of = {row: number for number, rows in enumerate(self.near) for row in rows}
+        largest = [0.0] * len(self.near)
+        for (i, j), distance in self.distances.items():
+            number = group_of.get(i)
+            if number is not None and number == group_of.get(j):
+                largest[number] = max(largest[number], distance)
+        for rows, distance in zip(self.near, largest, strict=True):
+            yield "near", rows, distance
         for pair in self.similar:
             yield "similar", [pair.first, pair.second], pair.distance
 
@@ -145,7 +153,7 @@ def duplicates(
         model: With a model, pairs are similar by their codes (see `similar`), and neighbours in these are looked
             at for near ones too.
         near: The largest distance of near images.
-        similar: How many similar pairs at most, the nearest ones.
+        similar: How many similar pairs at most, the nearest ones. None is further apart than 0.6.
         limit: As in `Photos`; so are skip_bad, layout and column.
         progress: As in `fit`.
 
@@ -168,7 +176,7 @@ def duplicates(
     alike = [
         pair
         for pair in sorted(by_pixels if model is None else by_code, key=lambda pair: pair.distance)
-        if together.get(pair.first, -1) != together.get(pair.second, -2)
+        if pair.distance <= SIMILAR and together.get(pair.first, -1) != together.get(pair.second, -2)
     ]
     distances = {(pair.first, pair.second): pair.distance for pair in pairs}
     return Duplicates(list(photos.names), photos, exact, groups, alike[:similar], distances)

@@ -24,13 +24,13 @@ DRAWN = 2**20  # places that the levels of contrast are drawn from
 class RelativeError(Score):
     r"""Squared error over what is usual at that place and at that contrast.
 
-        z(p) = (log e(p) - g(c(p)) - b(p)) / s(c(p)),   score = sqrt(mean over p of z(p)^2)
+        z(p) = |log e(p) - g(c(p)) - b(p)| / s(c(p)),   score = sqrt(mean over p of z(p)^2)
 
     e is the squared error of the reconstruction, mean over channels and over a Gaussian window of standard
     deviation `window` in pixels; c the variance of the image in the same window. Of the normal images, g and s are
     the mean and the standard deviation of log e at each of `levels` levels of contrast, and b what is left at each
     place. By the plain error an empty image, which most models copy well, comes below all normal ones; here too
-    small an error is as unusual as too large a one. The map is z.
+    small an error is as unusual as too large a one. The map is z: where the error is unusual, on either side.
     """
 
     window: float = 2.0
@@ -58,7 +58,7 @@ class RelativeError(Score):
         def detect(x: Images) -> Scored:
             error, contrast = _looked_at(model, x, self.window)
             level = torch.bucketize(contrast, edges)
-            z = (error - usual[level] - place) / spread[level]
+            z = (error - usual[level] - place).abs() / spread[level]
             return Scored(z.flatten(1).square().mean(1).sqrt(), z)
 
         return detect

@@ -19,7 +19,7 @@ from copyfold.data.writing import write_table
 from copyfold.detection.base import PART, Detector, Score, Scored
 from copyfold.detection.combination import Combined
 from copyfold.detection.sets import batches, check_shape, named, one, parts, stored
-from copyfold.detection.thresholds import Threshold, check_rate, p_values, threshold, usual_rate
+from copyfold.detection.thresholds import RATES, Threshold, check_rate, needed, p_values, threshold, usual_rate
 from copyfold.errors import UsageError, option
 from copyfold.files import readable
 from copyfold.models.base import Autoencoder
@@ -175,7 +175,10 @@ def outliers(
     if rate is None:
         rate, why = usual_rate(len(held))
         if rate is None and marks is not None:
-            raise UsageError(f"{option('marks')} needs a threshold: {why}")
+            raise UsageError(
+                f"too few held-out images for {option('marks')}, which needs a threshold: {needed(RATES[-1])} are "
+                f"needed, and {len(held)} are held out: give more ({option('normal')}), or leave it out"
+            )
         log.info("%s", why)
     device = next(model.parameters(), torch.empty(0))
     with still(model), torch.no_grad(), screen.told(progress) as tell:
@@ -241,18 +244,20 @@ def _divided(normal: Photos | Stream, rate: float | None) -> tuple[Images, Any]:
     if isinstance(normal, Photos) and normal.whole:
         rows = np.arange(len(normal))
         mine, others = rows[::2], rows[1::2]
+        share = f" (of the {len(rows):,} one half is learned from, and the threshold is from the other)"
         if rate is not None:
-            check_rate(rate, len(others))
+            check_rate(rate, len(others), share)
         learned = as_images(normal.train[mine[stratified(len(mine), most)]])
         held = _Rows(normal.train, others)
     else:
+        share = ""
         if rate is not None:
             check_rate(rate, len(normal.held_out))
         learned, held = normal.sample("train", most).images, normal.held_out
     if len(learned) < LEARNED:
         raise UsageError(
-            f"too few normal images to learn from: {LEARNED} are needed, there are {len(learned)}: give more "
-            f"({option('normal')})"
+            f"too few normal images to learn from: {LEARNED} are needed, there are {len(learned)}{share}: "
+            f"give more ({option('normal')})"
         )
     return learned, held
 

@@ -41,8 +41,8 @@ def needed(rate: float) -> int:
     return math.ceil(NEEDED / rate - 1e-9)
 
 
-def check_rate(rate: float, count: int) -> None:
-    """UsageError where a rate is none, or needs more normal images than there are."""
+def check_rate(rate: float, count: int, share: str = "") -> None:
+    """UsageError where a rate is none, or needs more normal images than there are; `share` says of what."""
     if not 0 < rate < 1:
         raise UsageError(
             f"{option('rate', rate)} is invalid: expected a share of normal images, above 0 and below 1"
@@ -51,7 +51,7 @@ def check_rate(rate: float, count: int) -> None:
         possible = f"give {option('rate', math.ceil(1000 * NEEDED / count) / 1000)}, or " if count > NEEDED else ""
         raise UsageError(
             f"too few normal images for a rate of {100 * rate:.3g} %: {needed(rate)} are needed, and {count} are "
-            f"held out: {possible}give more ({option('normal')})"
+            f"held out{share}: {possible}give more ({option('normal')})"
         )
 
 
