@@ -23,6 +23,7 @@ from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.values import ROUNDING, Values, kind, outside
 from copyfold.data.reading.values import option as ranged
 from copyfold.errors import CopyfoldError, DataError, UsageError, option
+from copyfold.files import regular
 
 CHANNELS = (1, 3, 4)
 """Sizes of an axis that is taken for that of the channels where no layout is given."""
@@ -232,6 +233,7 @@ def numbered(count: int) -> list[str]:
 def load_file(path: Path, column: str | None = None) -> Content:
     """The images of a .npy or .npz file as they lie there, with labels where there are any."""
     try:
+        regular(path)
         _check_archive(path)
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):

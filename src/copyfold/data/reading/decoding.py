@@ -19,6 +19,7 @@ import numpy as np
 from copyfold.data.reading import tiff
 from copyfold.data.reading.sizes import Fit, Sides, box, inside
 from copyfold.errors import MEGAPIXELS
+from copyfold.files import binary
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -265,7 +266,7 @@ class opened:
         if isinstance(file, bytes):
             file = self.mine = io.BytesIO(file)
         elif isinstance(file, str | os.PathLike):
-            file = self.mine = open(file, "rb")  # noqa: SIM115 - closed in __exit__
+            file = self.mine = binary(file)
         elif isinstance(file, tiff.Page):
             file = self.mine = tiff.opened(file)
         file.seek(0)

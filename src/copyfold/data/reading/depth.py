@@ -29,6 +29,7 @@ from copyfold.data.reading.decoding import (
 from copyfold.data.reading.tiff import Page
 from copyfold.data.reading.tiff import opened as page_opened
 from copyfold.errors import MEGAPIXELS
+from copyfold.files import binary
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -249,7 +250,7 @@ class _directory:
         elif isinstance(file, bytes):
             self.mine = io.BytesIO(file)
         elif isinstance(file, str | os.PathLike):
-            self.mine = open(file, "rb")
+            self.mine = binary(file)
         try:
             from tifffile import TiffFile
 

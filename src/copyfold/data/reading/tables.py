@@ -19,6 +19,7 @@ from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import TRAIN, of_files
 from copyfold.data.reading.unread import Unread
 from copyfold.errors import DataError
+from copyfold.files import binary, real, recipe_from
 from copyfold.types import Progress
 
 if TYPE_CHECKING:
@@ -231,10 +232,10 @@ class Hub(Source):
         if isinstance(path, str):
             from datasets import config
 
-            real = Path(path).resolve()
+            place = real(path)
             trusted = (Path(config.HF_CACHE_HOME), Path(config.HF_DATASETS_CACHE))
-            if any(real.is_relative_to(folder.resolve()) for folder in trusted):
-                return real
+            if any(place.is_relative_to(real(folder)) for folder in trusted):
+                return place
         raise content
 
 
@@ -287,11 +288,11 @@ def _configurations(readme: Path) -> list[str]:
     import yaml
 
     try:
-        with open(readme, encoding="utf-8", errors="replace") as file:
-            text = file.read(FRONT)
+        with binary(readme) as file:
+            text = file.read(FRONT).decode("utf-8", "replace")
         if not text.startswith("---") or "configs" not in text:
             return []
-        front = yaml.safe_load(text.split("---")[1])
+        front = recipe_from(text.split("---")[1])
         return [str(config.get("config_name")) for config in front["configs"] if isinstance(config, dict)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         return []
