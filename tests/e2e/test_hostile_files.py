@@ -9,6 +9,10 @@ import pytest
 from PIL import Image
 
 from copyfold.data import scenes
+from copyfold.data.reading import rowgroups
+from copyfold.data.reading.decoding import Refused, decode
+from copyfold.data.reading.opening import recognise
+from copyfold.errors import DataError
 
 SECONDS = 20  # of a test, far above what it takes
 
@@ -96,3 +100,124 @@ def test_a_link_to_itself_is_no_file(name, here, run, copyfold):
     copyfold("denoise", run, name).refused(3, name)
     copyfold("embed", run, name).refused(3, name)
     copyfold("restore", run, name, "--problem", "Missing").refused(3, name)
+
+
+# ---------------------------------------------------------------- small files that take memory or time
+
+
+def scans(count):
+    """A progressive JPEG with one of its scans so many times."""
+    file = io.BytesIO()
+    Image.fromarray(scenes(1, 16)[0]).save(file, "JPEG", progressive=True)
+    parts = file.getvalue().split(b"\xff\xda")
+    return b"\xff\xda".join([*parts[:-1], *[parts[-2]] * count, parts[-1]])
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_decoding(here, run, copyfold):
+    (here / "usual.jpg").write_bytes(scans(0))
+    (here / "many.jpg").write_bytes(scans(200))
+    copyfold("denoise", run, "usual.jpg").done()
+    copyfold("denoise", run, "many.jpg").refused(3, "many.jpg", "scans, more than 100")
+    with pytest.raises(Refused, match="scans, more than 100"):
+        decode(scans(200))
+
+
+def repeated(value, rows=9_999):
+    """A column with one value in all rows, which is in the file once."""
+    pyarrow = pytest.importorskip("pyarrow")
+    return pyarrow.DictionaryArray.from_arrays(pyarrow.array(np.zeros(rows, np.int32)), pyarrow.array([value]))
+
+
+def listing(path):
+    """The names and labels of a table."""
+    with recognise(path, None) as source:
+        return source.listing()
+
+
+def saved(table, path="t.parquet", **options):
+    """Write a table; a .arrow in batches of some rows."""
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    if path.endswith(".parquet"):
+        parquet.write_table(table, path, store_schema=False, compression="zstd", **options)
+        return path
+    rows = options.pop("rows", None)
+    with pyarrow.ipc.new_stream(path, table.schema, options=pyarrow.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table, max_chunksize=rows)
+    return path
+
+
+def test_labels_that_fill_the_memory_are_left_out(here):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"image": [png()] * 9_999, "label": repeated("x" * 60_000)})
+    found = listing(saved(table))
+    assert found.labels is None
+    assert "they are more than 68,108,764 bytes" in found.notes[0]
+    assert os.path.getsize("t.parquet") < 5_000
+    assert listing(saved(table, "t.arrow")).labels is None
+
+
+@pytest.mark.parametrize("path", ["t.parquet", "t.arrow"])
+def test_labels_of_usual_sizes_are_read(path, here):
+    pyarrow = pytest.importorskip("pyarrow")
+    one_hot = [[float(k == row % 3) for k in range(3)] for row in range(9)]
+    for labels in ([row % 3 for row in range(9)], [*"abcabcabc"], repeated("name", 9), one_hot):
+        found = listing(saved(pyarrow.table({"image": [png()] * 9, "label": labels}), path))
+        assert found.labels is not None
+
+
+def test_lists_of_nothing_are_no_labels(here):
+    pyarrow = pytest.importorskip("pyarrow")
+    nothing = pyarrow.FixedSizeListArray.from_arrays(pyarrow.nulls(2**30), 2**29)
+    assert listing(saved(pyarrow.table({"image": [png()] * 2, "label": nothing}), "t.arrow")).labels is None
+
+
+def test_a_column_that_unpacks_to_far_more_than_it_has_is_refused(here, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow")
+    monkeypatch.setattr(rowgroups, "UNPACKED", 1_000_000)
+    path = saved(pyarrow.table({"image": [png(), bytes(3_000_000)]}), use_dictionary=False)
+    with recognise(path, None) as source, pytest.raises(DataError, match="would unpack to 3,000,"):
+        source.coded(0)
+
+
+def test_an_image_that_stands_in_many_rows_does_not_fill_the_disk(here, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow")
+    monkeypatch.setattr(rowgroups, "UNPACKED", 1_000_000)
+    with recognise(saved(pyarrow.table({"image": repeated(bytes(50_000))})), None) as source:
+        assert len(source.listing().names) == 9_999
+        with pytest.raises(DataError, match="would unpack to more than 1 MB of images"):
+            source.coded(0)
+
+
+def test_arrow_that_states_rows_or_is_compressed_is_refused(here):
+    pyarrow = pytest.importorskip("pyarrow")
+    nothing = pyarrow.table({"image": pyarrow.nulls(40_000_000), "label": pyarrow.nulls(40_000_000)})
+    with pytest.raises(DataError, match="it states 40,000,000 rows, in"):
+        listing(saved(nothing, "t.arrow"))
+    zeros = pyarrow.table({"image": [png(), bytes(100_000)]})
+    for labels in ({}, {"label": repeated("x" * 1000, 2)}):
+        for name, column in labels.items():
+            zeros = zeros.append_column(name, column)
+        assert listing(saved(zeros, "t.arrow")).names
+        with pytest.raises(DataError, match="it is compressed: save it without"):
+            listing(saved(zeros, "t.arrow", compression="zstd"))
+
+
+def test_the_batches_of_an_arrow_file_are_gone_through_once(here, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"image": [png(k % 3) for k in range(60)], "label": [k % 3 for k in range(60)]})
+    path, opened = saved(table, "t.arrow", rows=1), []
+    stream = pyarrow.ipc.open_stream
+    monkeypatch.setattr(pyarrow.ipc, "open_stream", lambda file: opened.append(file) or stream(file))
+    with recognise(path, None) as source:
+        assert source.listing().labels == [k % 3 for k in range(60)]
+        assert [source.coded(k) for k in range(60)] == [png(k % 3) for k in range(60)]
+    assert len(opened) == 1
+
+
+def test_a_readme_with_yaml_aliases_is_not_unfolded(table, copyfold):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 9)]
+    merged = ["m0: &m0 {x: 1}", *[f"m{k}: &m{k} {{<<: [{', '.join([f'*m{k - 1}'] * 9)}]}}" for k in range(1, 9)]]
+    for front in (lines, merged, ["&a *a", "[" * 40_000]):
+        (table / "README.md").write_text("\n".join(["---", "configs: []", *front, "---"]))
+        assert copyfold("data", "table").done().out

@@ -22,6 +22,7 @@ from copyfold.data.reading.decoding import (
     WIDE_GREY,
     Header,
     Refused,
+    load,
     opened,
     picture,
     upright,
@@ -116,7 +117,7 @@ def numbers(file: Readable) -> Numbers:
     if stored:
         return _sixteen(file, kind, format, stored)
     with opened(file) as image:
-        image.load()
+        load(image)
         found = upright(image)
         array, alpha = _pixels(found)
     if kind == "I":
@@ -189,7 +190,7 @@ def _loaded(file: Readable, raw: str | None) -> "Image.Image":
                 tile._replace(args=raw if not isinstance(tile.args, tuple) else (raw, *tile.args[1:]))
                 for tile in image.tile
             ]
-        image.load()
+        load(image)
         return upright(image)
 
 
