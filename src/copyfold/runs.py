@@ -177,7 +177,9 @@ class Run:
             whole = text[: text.rfind("\n") + 1]  # a row that a crash cut off is none
             read = csv.DictReader(whole.splitlines())
             rows = History({k: float(v) for k, v in row.items() if v} for row in read)
-            if not all(math.isfinite(row.get("step", math.nan)) for row in rows):
+            if not all(
+                map(math.isfinite, (n for row in rows for n in (row.get("step", math.nan), row.get("epoch", 0))))
+            ):
                 raise ValueError("a row has no step")
             return rows
         except OSError as error:

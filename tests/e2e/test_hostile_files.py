@@ -1,18 +1,26 @@
 """Files that would wait, fill the memory or take hours: one line within seconds, whatever they claim."""
 
 import io
+import json
+import math
 import os
 import signal
+import struct
+import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import copyfold as cf
 from copyfold.data import scenes
 from copyfold.data.reading import rowgroups
 from copyfold.data.reading.decoding import Refused, decode
 from copyfold.data.reading.opening import recognise
 from copyfold.errors import DataError
+from copyfold.training.checkpointing import read
+from copyfold.training.plan import Plan
 
 SECONDS = 20  # of a test, far above what it takes
 
@@ -63,7 +71,8 @@ def table(here):
 @pytest.mark.parametrize("name", ["pipe.npy", "pipe.npz", "pipe.png", "pipe.tif", "pipe.zip", "pipe.parquet"])
 def test_masks_and_data_in_a_pipe_are_refused(name, here, copyfold):
     os.mkfifo(name)
-    copyfold("train", "images", "--masks", name, "--run", "new").refused(3, name, "a pipe, a device or a socket")
+    with pytest.raises(DataError, match=f"{name} .*: it is a pipe, a device or a socket"):
+        cf.Photos("images", masks=name)
     copyfold("data", name).refused(3, name, "a pipe, a device or a socket")
 
 
@@ -221,3 +230,117 @@ def test_a_readme_with_yaml_aliases_is_not_unfolded(table, copyfold):
     for front in (lines, merged, ["&a *a", "[" * 40_000]):
         (table / "README.md").write_text("\n".join(["---", "configs: []", *front, "---"]))
         assert copyfold("data", "table").done().out
+
+
+# ---------------------------------------------------------------- damaged files, in one line
+
+
+def npy(header, data=bytes(64)):
+    """A .npy of whatever header."""
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + data
+
+
+def shaped(shape, kind="|u1"):
+    return npy(f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape}, }}")
+
+
+HEADERS = {
+    "unclosed": npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 8, 8"),
+    "deep": npy("(" * 3000),
+    "of 70 bits": shaped((2**70, 8, 8)),
+    "of 62 bits": shaped((2**62, 8, 8)),
+    "negative": shaped((-1, 8, 8)),
+    "twice negative": shaped((-1, -8, 8)),
+    "a truth": shaped((True, 8, 8)),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("how", HEADERS)
+def test_a_damaged_header_of_an_array_is_refused(how, here):
+    (here / "a.npy").write_bytes(HEADERS[how])
+    with zipfile.ZipFile("a.npz", "w") as archive:
+        archive.writestr("images.npy", HEADERS[how])
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(DataError, match=f"{name} is not an array file that can be read: (it|images) has"):
+            cf.Photos(name, size=8)
+        with pytest.raises(DataError, match=f"{name} is not an array file that can be read: (it|images) has"):
+            cf.Photos(np.zeros((1, 8, 8)), masks=name)
+
+
+@pytest.mark.parametrize("kind", ["|V3", "<U3", "|S2", "<M8[s]", "<c8"])
+def test_masks_that_are_no_numbers_are_refused(kind, here):
+    masks = np.zeros((1, 2, 2), kind)
+    np.save("masks.npy", masks)
+    for given in (masks, "masks.npy"):
+        with pytest.raises(DataError, match="masks are numbers, 0 where a pixel is missing"):
+            cf.Photos(np.zeros((1, 2, 2)), size=8, masks=given)
+
+
+@pytest.mark.parametrize("name", ["limit", "seed", "lr", "batch"])
+def test_a_number_that_python_does_not_write_is_refused(name, here, copyfold):
+    number = "0x" + "f" * 9000
+    (here / "recipe.yaml").write_text(f"{name}: {number}\n")
+    copyfold("train", "--config", "recipe.yaml", "--run", "new").refused(2, "more than 300 digits")
+    copyfold("train", f"--{name}", number, "--run", "new").refused(2, f"--{name} 0xfff", "is invalid: expected")
+
+
+def test_a_log_with_a_field_too_long_for_csv_is_refused(copied, copyfold):
+    for text in ("epoch,step\n1," + "1" * 200_000 + "\n", "epoch,step\ninf,1\n", "epoch\n1\n"):
+        (copied / "log.csv").write_text(text)
+        copyfold("train", "--run", copied, "--resume", "--epochs=3").refused(2, "log.csv is not the log of a run")
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '{"facts": 3, "sentences": [1]}', '{"sentences": {"a": 3}}', "{"])
+def test_a_report_of_another_shape_says_nothing_in_the_card(content, here, copied, copyfold):
+    (copied / "report.json").write_text(content)
+    (copied / "data.json").write_text(json.dumps({"mean_error": "large", "train": [1]}))
+    copyfold("push", copied, "a/b", "--out", "shown").done()
+    assert "What it learned" not in (here / "shown/README.md").read_text()
+
+
+def tally(count=1, **sums):
+    """A tally of named sums, each of so many numbers."""
+    return lambda kept: {
+        "sums": sums or {"loss": torch.ones(())},
+        "counts": dict.fromkeys(sums or ["loss"], count),
+    }
+
+
+CHECKPOINTS = {
+    "a step of 70 bits": ("global_step", lambda kept: 2**70),
+    "a step before the first": ("global_step", lambda kept: -1),
+    "no number of seconds": ("seconds", lambda kept: math.nan),
+    "seconds without end": ("seconds", lambda kept: math.inf),
+    "seconds of 400 digits": ("seconds", lambda kept: 10**400),
+    "seconds before the start": ("seconds", lambda kept: -5.0),
+    "no number as the lowest loss": ("lowest", lambda kept: math.nan),
+    "a count of 400 digits": ("tally", tally(10**400)),
+    "a count of nothing": ("tally", tally(0)),
+    "a complex sum": ("tally", tally(loss=torch.ones((), dtype=torch.cfloat))),
+    "sums of different sizes": ("tally", tally(loss=torch.ones(2), mse=torch.ones(3))),
+    "complex weights": ("state_dict", lambda kept: {k: v.cfloat() for k, v in kept.items()}),
+    "halved weights": ("state_dict", lambda kept: {k: v.half() for k, v in kept.items()}),
+    "sparse weights": ("state_dict", lambda kept: {k: v.to_sparse() for k, v in kept.items()}),
+}
+
+
+@pytest.mark.parametrize("how", CHECKPOINTS)
+def test_a_checkpoint_with_a_wrong_value_is_refused(how, copied):
+    kept = torch.load(copied / "last.ckpt", weights_only=True)
+    given = cf.runs.open(copied), cf.load(copied), Plan(epochs=3), kept["batches"]
+    assert read(*given)["global_step"] == kept["global_step"]
+    part, change = CHECKPOINTS[how]
+    torch.save(kept | {part: change(kept[part])}, copied / "last.ckpt")
+    with pytest.raises(cf.UsageError, match=r"last.ckpt .*overwrite=True"):
+        read(*given)
+
+
+def test_complex_weights_are_refused_before_anything_is_overwritten(copied, copyfold):
+    kept = torch.load(copied / "last.ckpt", weights_only=True)
+    torch.save(kept | {"state_dict": {k: v.cfloat() for k, v in kept["state_dict"].items()}}, copied / "last.ckpt")
+    before = (copied / "log.csv").read_bytes()
+    line = ("train", "--run", copied, "--resume", "--epochs=3")
+    copyfold(*line).refused(2, "last.ckpt has ", "as torch.complex64, and not as torch.float32", "--overwrite")
+    assert (copied / "log.csv").read_bytes() == before
