@@ -124,7 +124,7 @@ def recipe_from(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("it is not a recipe: expected YAML of the form option: value")
     if too_large:
-        raise ValueError("it has a whole number of more than 300 digits")
+        raise ValueError("it has a whole number of more than 308 digits")
     return cast("dict[str, Any]", found)
 
 
@@ -142,7 +142,7 @@ def small_json(path: str | Path, most: int) -> dict[str, Any]:
     try:
         found = json.loads(small_text(path, most))
         if huge(found):
-            raise ValueError("it has a whole number of more than 300 digits")
+            raise ValueError("it has a whole number of more than 308 digits")
     except RecursionError as error:
         raise ValueError(str(error)) from None
     if not isinstance(found, dict):

@@ -282,7 +282,7 @@ def test_masks_that_are_no_numbers_are_refused(kind, here):
 def test_a_number_that_python_does_not_write_is_refused(name, here, copyfold):
     number = "0x" + "f" * 9000
     (here / "recipe.yaml").write_text(f"{name}: {number}\n")
-    copyfold("train", "--config", "recipe.yaml", "--run", "new").refused(2, "more than 300 digits")
+    copyfold("train", "--config", "recipe.yaml", "--run", "new").refused(2, "more than 308 digits")
     copyfold("train", f"--{name}", number, "--run", "new").refused(2, f"--{name} 0xfff", "is invalid: expected")
 
 
