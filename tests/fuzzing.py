@@ -129,7 +129,9 @@ def prepared(folder: Path) -> None:
     }.items():
         made = main(["train", "images", "--channels", "3", *model, *train, "--run", name])
         assert made == 0, name
-        assert main(["report", name, "normal.npy", "--out", f"{name}/report.html"]) == 0, name
+    assert main(["report", "run", "normal.npy", "--out", "run/report.html"]) == 0
+    for name in ("conv", "vae"):  # of the same steps
+        shutil.copy("run/report.json", f"{name}/report.json")
     shutil.copytree("run", "other")
 
 
@@ -359,7 +361,7 @@ MEETS: dict[str, list[list[str]]] = {
     ],
     "source": [
         ["data", "SOURCE"],
-        ["train", "array.npy", "--masks", "SOURCE", *TRAIN, "--run", "new"],
+        ["train", "array.npy", "--masks", "SOURCE", "--objective.fidelity", "Observed", *TRAIN, "--run", "new"],
         ["train", "SOURCE", *TRAIN, "--run", "new"],
         ["train", "SOURCE", *TRAIN, "--run", "new", "--skip-bad"],
         ["embed", "run", "SOURCE", "--out", "codes.parquet"],
@@ -414,7 +416,7 @@ def of_a_photograph(rng: random.Random) -> Case:
             ["sample", run, "--sampler", "Walk", "--start", name, "--sampler.steps", "1", "--out", "out.gif"],
             ["restore", "conv", name, "--problem", "Missing", "--ascent.steps", "2"],
             ["restore", "conv", "images/a.png", "--problem", "Inpaint", "--mask", name, "--ascent.steps", "2"],
-            ["train", "images", "--masks", name, *TRAIN, "--run", "new"],
+            ["train", "images", "--masks", name, "--objective.fidelity", "Observed", *TRAIN, "--run", "new"],
         ]
     )
     return Case("photograph", f"{name}: {how}", words)
