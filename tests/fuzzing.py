@@ -18,10 +18,12 @@ import re
 import resource
 import shutil
 import signal
+import struct
 import sys
 import tempfile
 import time
 import traceback
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -43,7 +45,7 @@ FAULTS = ("Traceback", "bug in copyfold", "bug in a class", "Segmentation")
 
 NUMBERS: list[Any] = [
     0, 1, -1, 2, 3, 7, 64, 10**6, 2**31, 2**63, 10**30, -(10**20), 0.5, -0.5, 1e-30, 1e308, float("inf"),
-    float("nan"),
+    float("nan"), 2**70, 10**400,
 ]  # fmt: skip
 WORDS = [
     "", " ", "x", "None", "null", "true", "no", "UNet", "Unet", "digits", "images", "./images", "run",
@@ -102,6 +104,12 @@ def prepared(folder: Path) -> None:
         coded.append({"bytes": file.getvalue(), "path": None})
     Path("table").mkdir()
     parquet.write_table(pa.table({"image": coded, "label": list(np.arange(12) % 3)}), "table/train.parquet")
+    rows = pa.table({"image": [image["bytes"] for image in coded], "label": [k % 3 for k in range(12)]})
+    with pa.ipc.new_stream("rows.arrow", rows.schema) as stream:
+        stream.write_table(rows, max_chunksize=4)
+    Path("table/README.md").write_text("---\nconfigs:\n- config_name: default\n---\n")
+    np.save("masks.npy", rng.random((12, 12, 10)) < 0.5)
+    Image.fromarray((rng.random((12, 10)) < 0.5).astype(np.uint8) * 255).save("mask.png")
     shutil.make_archive("images", "zip", "images")
     os.mkfifo("pipe.npy")
     train = ["--size", "8", "--limit", "24", "--epochs", "1", "--threads", "1", "--no-pictures", "--batch", "8"]
@@ -121,6 +129,9 @@ def prepared(folder: Path) -> None:
     }.items():
         made = main(["train", "images", "--channels", "3", *model, *train, "--run", name])
         assert made == 0, name
+    assert main(["report", "run", "normal.npy", "--out", "run/report.html"]) == 0
+    for name in ("conv", "vae"):  # of the same steps
+        shutil.copy("run/report.json", f"{name}/report.json")
     shutil.copytree("run", "other")
 
 
@@ -150,7 +161,11 @@ def value(rng: random.Random) -> Any:
     deep: Any = []
     for _ in range(rng.choice([1, 400])):
         deep = [deep]
-    several = [rng.choice(NUMBERS)] * rng.choice([1, 3, 5000])
+    several: list[Any] = [rng.choice(NUMBERS)] * rng.choice([1, 3, 5000])
+    if rng.random() < 0.1:
+        return rng.choice(
+            [torch.ones(3, dtype=torch.cfloat), torch.ones(2, 2).to_sparse(), torch.tensor(float("nan")), 1j, b"x"]
+        )
     described = {"class_path": rng.choice([*WORDS, "os.system"]), "init_args": {"shape": [1, 8, 8]}}
     return rng.choice([None, True, [], {}, deep, rng.choice(NUMBERS), rng.choice(WORDS), several, described])
 
@@ -217,7 +232,7 @@ def damaged(file: Path, rng: random.Random) -> str:
 def odd_array(rng: random.Random) -> np.ndarray:
     """An array of a random shape and kind."""
     shape = tuple(rng.choice([0, 1, 2, 3, 4, 8, 30]) for _ in range(rng.randrange(6)))
-    kind = rng.choice(["u1", "u2", "i8", "f2", "f4", "f8", "c8", "b1", "S3", "U2", "M8[s]"])
+    kind = rng.choice(["u1", "u2", "i8", "f2", "f4", "f8", "c8", "b1", "S3", "U2", "M8[s]", "V3"])
     made = (
         np.zeros(shape) if rng.random() < 0.3 else np.random.default_rng(rng.randrange(99)).normal(0.5, 1, shape)
     )
@@ -225,6 +240,100 @@ def odd_array(rng: random.Random) -> np.ndarray:
         made.flat[rng.randrange(made.size)] = rng.choice([np.nan, np.inf, -5, 300])
     with np.errstate(all="ignore"):
         return np.asarray(made).astype(kind)
+
+
+def odd_header(rng: random.Random) -> bytes:
+    """A .npy of a few bytes with a header that is damaged, or says what is not there."""
+    sides = [
+        rng.choice(["0", "1", "8", "-1", "-8", "True", "1.5", "2**3", str(2**62), str(2**70)]) for _ in range(3)
+    ]
+    kind = rng.choice(["'|u1'", "'<f8'", "'|O'", "'|V3'", "'|V9999999999'", "'<U3'", "[('a', 'u1')]", "'?x'", "3"])
+    text = f"{{'descr': {kind}, 'fortran_order': {rng.random() < 0.5}, 'shape': ({', '.join(sides)}), }}"
+    text = rng.choice(
+        [text, text, text, text[: rng.randrange(len(text))], "(" * rng.choice([3, 3000]), "9" * 9000]
+    )
+    head = text.encode() + b" " * (-(len(text) + 11) % 64) + b"\n"
+    return (
+        b"\x93NUMPY"
+        + rng.choice([b"\1\0", b"\1\0", b"\2\0", b"\7\0"])
+        + struct.pack("<H", len(head))
+        + head
+        + bytes(64)
+    )
+
+
+def odd_table(name: str, rng: random.Random) -> str:
+    """Replace a table by one that says, repeats or compresses far more than it has; says what."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    image, rows = Path("images/a.png").read_bytes(), rng.choice([2, 300, 9999])
+    place = pa.array(np.zeros(rows, np.int32))
+
+    def often(value: Any) -> Any:
+        return pa.DictionaryArray.from_arrays(place, pa.array([value]))
+
+    images = {
+        "images": lambda: pa.array([image] * rows),
+        "one image": lambda: often(image + bytes(rng.choice([0, 10**7]))),
+        "zeros": lambda: pa.array(
+            [image, bytes(rng.choice([10**6, 3 * 10**8] if name.endswith(".parquet") else [10**6]))]
+        ),
+        "nothing": lambda: pa.nulls(rng.choice([rows, 10**7, 4 * 10**7]), rng.choice([pa.null(), pa.bool_()])),
+    }
+    how = rng.choice(list(images))
+    table = pa.table({"image": images[how]()})
+    labels = {
+        "long": lambda: often("x" * 600_000),
+        "lists": lambda: pa.FixedSizeListArray.from_arrays(pa.nulls(2**20 * len(table)), 2**20),
+        "views": lambda: pa.array(["a"] * len(table), pa.string_view()),
+        "odd": lambda: pa.array([rng.choice([None, {}, {"a": 1}])] * len(table)),
+        "none": lambda: pa.nulls(len(table)),
+    }
+    label = rng.choice(list(labels)) if len(table) in (rows, 2) else "none"
+    with contextlib.suppress(pa.ArrowException):  # of another number of rows
+        table = table.append_column("label", labels[label]())
+    packed = rng.choice([None, "zstd"])
+    with contextlib.suppress(pa.ArrowException, MemoryError):
+        if name.endswith(".parquet"):
+            parquet.write_table(table, name, compression=packed or "none", store_schema=rng.random() < 0.5)
+        else:
+            maker = rng.choice([pa.ipc.new_stream, pa.ipc.new_file])
+            with maker(name, table.schema, options=pa.ipc.IpcWriteOptions(compression=packed)) as stream:
+                stream.write_table(table, max_chunksize=rng.choice([None, 1]) if len(table) < 10**4 else None)
+    return f"{how}, {len(table):,} rows, {label} labels, {packed}"
+
+
+def odd_readme(rng: random.Random) -> str:
+    """A README beside a table: YAML that unfolds, nests or says numbers without end, or a pipe."""
+    file = Path("table/README.md")
+    steps = range(1, rng.choice([3, 12]))
+    texts = {
+        "aliases": "\n".join(["a0: &a0 [x]", *(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in steps)]),
+        "merged": "\n".join(
+            ["m0: &m0 {x: 1}", *(f"m{k}: &m{k} {{<<: [{', '.join([f'*m{k - 1}'] * 9)}]}}" for k in steps)]
+        ),
+        "deep": "a: &a " + rng.choice(["[", "{", "- "]) * 30_000 + "*a",
+        "long": f"configs: 0x{'f' * 9000}",
+        "names": "configs: [{config_name: [1]}, {config_name: {}}, 3]",
+    }
+    how = rng.choice([*texts, "pipe"])
+    if how == "pipe":
+        file.unlink()
+        os.mkfifo(file)
+    else:
+        file.write_text(f"---\nconfigs: []\n{texts[how]}\n---\n")
+    return how
+
+
+def many_scans(file: Path, rng: random.Random) -> str:
+    """A progressive JPEG with one of its scans very often."""
+    made = io.BytesIO()
+    Image.new("RGB", (rng.choice([16, 2000]),) * 2, "red").save(made, "JPEG", progressive=True)
+    parts = made.getvalue().split(b"\xff\xda")
+    count = rng.choice([2, 90, 200, 20_000])
+    file.write_bytes(b"\xff\xda".join([*parts[:-1], *[parts[-2]] * count, parts[-1]]))
+    return f"{count} scans"
 
 
 # ---------------------------------------------------------------- cases
@@ -240,6 +349,7 @@ MEETS: dict[str, list[list[str]]] = {
         ["embed", "RUN", "images", "--out", "codes.parquet"],
         ["denoise", "RUN", "images", "--out", "clean"],
         ["restore", "conv", "images/a.png", "--problem", "Missing", "--ascent.steps", "2"],
+        ["restore", "conv", "images/a.png", "--problem", "Inpaint", "--mask", "mask.png", "--ascent.steps", "2"],
         ["compare", "RUN", "other", "--out", "compared"],
         ["outliers", "RUN", "images", "--rate", "0.5", "--normal", "normal.npy", "--out", "odd.csv"],
         ["similar", "RUN", "images", "--out", "near.csv"],
@@ -251,6 +361,7 @@ MEETS: dict[str, list[list[str]]] = {
     ],
     "source": [
         ["data", "SOURCE"],
+        ["train", "array.npy", "--masks", "SOURCE", "--objective.fidelity", "Observed", *TRAIN, "--run", "new"],
         ["train", "SOURCE", *TRAIN, "--run", "new"],
         ["train", "SOURCE", *TRAIN, "--run", "new", "--skip-bad"],
         ["embed", "run", "SOURCE", "--out", "codes.parquet"],
@@ -264,7 +375,11 @@ MEETS: dict[str, list[list[str]]] = {
 def of_nothing(rng: random.Random) -> Case:
     """Nothing damaged: every command must end with a result, or the others meet no more than its refusal."""
     words = rng.choice([*MEETS["run"], *MEETS["source"]])
-    run, source = rng.choice(RUNS), rng.choice(["images", "array.npy", "arrays.npz", "table", "images.zip"])
+    run, source = (
+        rng.choice(RUNS),
+        rng.choice(["images", "array.npy", "arrays.npz", "table", "rows.arrow", "images.zip"]),
+    )
+    words = [*words] if "--masks" not in words else [w.replace("SOURCE", "masks.npy") for w in words]
     return Case("sound", "", [word.replace("RUN", run).replace("SOURCE", source) for word in words])
 
 
@@ -281,7 +396,8 @@ def of_images(rng: random.Random) -> Case:
     files = sorted(Path("images").iterdir())
     said = []
     for file in rng.sample(files, rng.choice([1, 3, len(files)])):
-        said.append(f"{file.name}: {damaged(file, rng)}")
+        jpeg = file.suffix == ".jpg" and rng.random() < 0.3
+        said.append(f"{file.name}: {many_scans(file, rng) if jpeg else damaged(file, rng)}")
         if rng.random() < 0.2 and file.is_file():
             name = rng.choice(
                 [b"\xe9.png", b"-x.png", b"a\nb.png", b" .png", b"x" * 250 + b".png", b".png", b"a.PNG.jpg"]
@@ -290,21 +406,64 @@ def of_images(rng: random.Random) -> Case:
     return Case("images", "; ".join(said), [w.replace("SOURCE", "images") for w in rng.choice(MEETS["source"])])
 
 
+def of_a_photograph(rng: random.Random) -> Case:
+    """The photograph, or the mask, of a command that takes one."""
+    run, name = rng.choice(RUNS), rng.choice(["images/a.png", "images/b.jpg", "images/f.tif", "mask.png"])
+    how = many_scans(Path(name), rng) if name.endswith("jpg") and rng.random() < 0.3 else damaged(Path(name), rng)
+    words = rng.choice(
+        [
+            ["denoise", run, name, "--out", "clean"],
+            ["sample", run, "--sampler", "Walk", "--start", name, "--sampler.steps", "1", "--out", "out.gif"],
+            ["restore", "conv", name, "--problem", "Missing", "--ascent.steps", "2"],
+            ["restore", "conv", "images/a.png", "--problem", "Inpaint", "--mask", name, "--ascent.steps", "2"],
+            ["train", "images", "--masks", name, "--objective.fidelity", "Observed", *TRAIN, "--run", "new"],
+        ]
+    )
+    return Case("photograph", f"{name}: {how}", words)
+
+
 def of_a_source(rng: random.Random) -> Case:
-    """An array, a table or an archive damaged, or odd."""
-    name = rng.choice(["array.npy", "arrays.npz", "table/train.parquet", "images.zip"])
-    if name.startswith("array") and rng.random() < 0.5:
+    """An array, a table, its README, an archive or masks damaged, or odd."""
+    name = rng.choice(["array.npy", "arrays.npz", "masks.npy", "table/train.parquet", "rows.arrow", "images.zip"])
+    way = rng.random()
+    if name.endswith((".npy", ".npz")) and way < 0.3:
         arrays = {rng.choice(["x_train", "images", "y_train", "a", "x_test"]): odd_array(rng) for _ in range(3)}
         how = ", ".join(f"{key} {a.dtype}{a.shape}" for key, a in arrays.items())
-        if name == "array.npy":
+        if name.endswith(".npy"):
             np.save(name, next(iter(arrays.values())))
         else:
             np.savez(name, **arrays)
+    elif name.endswith((".npy", ".npz")) and way < 0.6:
+        how, content = "odd header", odd_header(rng)
+        if name.endswith(".npy"):
+            Path(name).write_bytes(content)
+        else:
+            with zipfile.ZipFile(name, "w") as archive:
+                archive.writestr(rng.choice(["images.npy", "x_train.npy", "y_train.npy"]), content)
+                archive.writestr("x_test.npy", odd_header(rng))
+    elif name.endswith((".parquet", ".arrow")) and way < 0.5:
+        how = odd_table(name, rng)
+    elif name.endswith(".parquet") and way < 0.7:
+        how = f"README: {odd_readme(rng)}"
     else:
         how = damaged(Path(name), rng)
     given = rng.choice([name, os.path.dirname(name) or name])
     return Case(
         "source", f"{name}: {how}", [word.replace("SOURCE", given) for word in rng.choice(MEETS["source"])]
+    )
+
+
+def of_numbers(rng: random.Random) -> Case:
+    """A number of thousands of digits in a recipe, a log or a report, which no damage of bytes would make."""
+    run, digits = rng.choice(RUNS), rng.choice([20, 400, 9000, 200_000])
+    number = rng.choice(["0x" + "f" * digits, "9" * digits, "1e" + "9" * min(digits, 400)])
+    file = Path(run) / rng.choice(["recipe.yaml", "log.csv", "data.json", "report.json", "model/config.json"])
+    text = file.read_text()
+    places = [match.span() for match in re.finditer(r"(?<![\w.])\d+(\.\d+)?(?![\w.])", text)] or [(0, 0)]
+    begin, end = rng.choice(places)
+    file.write_text(text[:begin] + number + text[end:])
+    return Case(
+        "numbers", f"{file}: {number[:8]} of {digits}", [w.replace("RUN", run) for w in rng.choice(MEETS["run"])]
     )
 
 
@@ -332,7 +491,9 @@ def flags(command: str) -> list[str]:
     return sorted(set(re.findall(r"^ +(?:\[?-\w, )?\[?(--[a-z][\w.-]*)", text.getvalue(), re.MULTILINE)))
 
 
-KINDS: list[Callable[[random.Random], Case]] = [of_a_run, of_images, of_a_source, of_words, of_nothing]
+KINDS: list[Callable[[random.Random], Case]] = [
+    of_a_run, of_images, of_a_source, of_a_photograph, of_words, of_numbers, of_nothing
+]  # fmt: skip
 
 
 # ---------------------------------------------------------------- running them

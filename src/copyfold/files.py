@@ -6,19 +6,22 @@ name is bytes, which need not be UTF-8.
 
 import codecs
 import errno
+import json
 import logging
 import os
 import re
 import shutil
 import socket
 import stat
+import sys
 import zlib
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from copyfold.errors import CopyfoldError, option
 
@@ -82,6 +85,17 @@ def regular(path: str | Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
+def binary(path: str | Path) -> BinaryIO:
+    """A file opened to be read as bytes; OSError as of `regular`."""
+    regular(path)
+    return open(path, "rb")
+
+
+def real(path: str | Path) -> Path:
+    """Where a path leads, over all links; one that leads to itself is left as it is, where Path.resolve raises."""
+    return Path(os.path.realpath(path))
+
+
 def reason(error: Exception) -> str:
     """What an error says of a file; where the system raised it, without number and path."""
     return getattr(error, "strerror", None) or str(error)
@@ -89,8 +103,7 @@ def reason(error: Exception) -> str:
 
 def small_text(path: str | Path, most: int) -> str:
     """The text of a file, in UTF-8; OSError as of `regular`, ValueError where it has more than `most` bytes."""
-    regular(path)
-    with open(path, "rb") as file:
+    with binary(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f"it is larger than {most:,} bytes")
@@ -105,10 +118,35 @@ def recipe_from(text: str) -> dict[str, Any]:
         if aliases(text):
             raise ValueError("it uses YAML aliases, which are not allowed in a recipe")
         found = yaml.safe_load(text)
+        too_large = huge(found)
     except (RecursionError, yaml.YAMLError) as error:
         raise ValueError(str(error)) from None
     if not isinstance(found, dict):
         raise ValueError("it is not a recipe: expected YAML of the form option: value")
+    if too_large:
+        raise ValueError("it has a whole number of more than 308 digits")
+    return cast("dict[str, Any]", found)
+
+
+def huge(value: Any) -> bool:
+    """Whether a value, or one in it, is a whole number that is larger than any float; Python may not write it."""
+    if isinstance(value, dict):
+        return any(map(huge, chain.from_iterable(cast("dict[Any, Any]", value).items())))
+    if isinstance(value, list | tuple | set):
+        return any(map(huge, cast("list[Any]", value)))
+    return isinstance(value, int) and abs(value) > sys.float_info.max
+
+
+def small_json(path: str | Path, most: int) -> dict[str, Any]:
+    """An object in JSON; OSError and ValueError as of `small_text`, ValueError too where it is none."""
+    try:
+        found = json.loads(small_text(path, most))
+        if huge(found):
+            raise ValueError("it has a whole number of more than 308 digits")
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(found, dict):
+        raise ValueError("expected a JSON object")
     return cast("dict[str, Any]", found)
 
 
@@ -129,7 +167,7 @@ def aliases(text: str) -> bool:
 
     if "*" not in text or "&" not in text:
         return False
-    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if len(text) <= RECIPE else yaml.SafeLoader
     try:
         return any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, fast))
     except yaml.YAMLError:
@@ -152,7 +190,7 @@ def plain(path: Path) -> Generator[Path]:
         return
     with TemporaryDirectory() as folder:
         link = Path(folder) / "link"
-        link.symlink_to(path.parent.resolve(), target_is_directory=True)
+        link.symlink_to(real(path.parent), target_is_directory=True)
         yield link / path.name
 
 

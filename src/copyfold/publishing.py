@@ -63,14 +63,15 @@ def gathered(
         copied(source / file, folder / file)
     recipe = {key: _published(key, value) for key, value in run.recipe.items()}
     write_text(folder / "recipe.yaml", recipe_text(recipe))
-    data = {key: value for key, value in run.data.items() if key in SHOWN}
+    told = run.data | {"mean_error": run.mean_error}
+    data = {key: told[key] for key in SHOWN if told.get(key) is not None}
     write_text(folder / "data.json", json.dumps(data, indent=2) + "\n")
     if (run.folder / "log.csv").is_file():
         copied(run.folder / "log.csv", folder / "log.csv")
     drawn = sorted((run.folder / "findings").glob("*.png")) if pictures else []
     for picture in drawn:
         copied(picture, folder / "findings" / picture.name)
-    sentences = _json(run.folder / "report.json").get("sentences", {})
+    sentences = {name: text for name, text in run.report("sentences").items() if isinstance(text, str)}
     if run.reported not in (None, run.step):
         log.warning(
             "%s is of step %s, and the model of step %s: what it says is left out of the card; copyfold report %s "
@@ -92,15 +93,6 @@ def check_folder(folder: Path) -> None:
 def _published(key: str, value: Any) -> Any:
     """A value of a recipe; of images and masks only an address on the Hub, and not a path of this machine."""
     return value if key not in PLACES or value is None or hub.is_address(value) else UNPUBLISHED
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """An object in JSON; none where it is not there, or cannot be read."""
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 # ---------------------------------------------------------------- the card

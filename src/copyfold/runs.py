@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 
 from copyfold.catalogue import nearest
 from copyfold.errors import CopyfoldError, UsageError, option
-from copyfold.files import RECIPE, locked, reason, recipe_from, recipe_text, small_text, sweep, write_text, written
+from copyfold.files import (
+    RECIPE,
+    locked,
+    reason,
+    recipe_from,
+    recipe_text,
+    small_json,
+    small_text,
+    sweep,
+    write_text,
+    written,
+)
 from copyfold.hub import Address, fetched, is_address
 from copyfold.models.base import Autoencoder, load
 
@@ -166,12 +177,14 @@ class Run:
             whole = text[: text.rfind("\n") + 1]  # a row that a crash cut off is none
             read = csv.DictReader(whole.splitlines())
             rows = History({k: float(v) for k, v in row.items() if v} for row in read)
-            if not all(math.isfinite(row.get("step", math.nan)) for row in rows):
+            if not all(
+                map(math.isfinite, (n for row in rows for n in (row.get("step", math.nan), row.get("epoch", 0))))
+            ):
                 raise ValueError("a row has no step")
             return rows
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {reason(error)}") from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, csv.Error) as error:
             raise UsageError(
                 f"{path} is not the log of a run: {error}; start again with {option('overwrite', True)}"
             ) from None
@@ -180,6 +193,12 @@ class Run:
     def data(self) -> dict[str, Any]:
         """What data.json says of the images it was trained on; nothing where there is none."""
         return self._json("data.json")
+
+    @property
+    def mean_error(self) -> float | None:
+        """The squared error of the mean training image, by data.json; None where it does not say it."""
+        found = self.data.get("mean_error")
+        return found if isinstance(found, int | float) and 0 < found < math.inf else None
 
     @property
     def machine(self) -> dict[str, Any]:
@@ -195,24 +214,25 @@ class Run:
     @property
     def reported(self) -> int | None:
         """The step that its report.json is of; None where there is none, or it does not say it."""
-        try:
-            facts = self._json("report.json").get("facts")
-        except UsageError:
-            return None
-        step = facts.get("step") if isinstance(facts, dict) else None
+        step = self.report("facts").get("step")
         return step if isinstance(step, int) else None
+
+    def report(self, part: str) -> dict[str, Any]:
+        """A part of report.json, its facts or sentences by name; nothing where there is none, or it is damaged."""
+        try:
+            found = self._json("report.json").get(part)
+        except UsageError:
+            return {}
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
         try:
-            found: Any = json.loads(small_text(path, DATA))
+            return small_json(path, DATA)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise UsageError(f"{path} cannot be read ({reason(error)}); delete it, or train again") from None
-        if not isinstance(found, dict):
-            raise UsageError(f"{path} is not of a run: expected a JSON object; delete it, or train again")
-        return cast("dict[str, Any]", found)
 
     def series(self, name: str, against: str = "step") -> tuple[list[float], list[float]]:
         """One column of the history against another, where both have a value."""

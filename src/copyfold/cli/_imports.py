@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TypeVar
 
 from copyfold.errors import UsageError
-from copyfold.files import absolute
+from copyfold.files import absolute, real
 
 log = logging.getLogger("copyfold")
 
@@ -90,7 +90,7 @@ def blamed(error: BaseException) -> str | None:
 
 def _from_file(given: str) -> ModuleType:
     """The module of a .py file; its folder is added to the import path, for its own imports."""
-    file = absolute(given).resolve()
+    file = real(absolute(given))
     if not file.is_file():
         raise UsageError(f"{FLAG} {given}: no such file; give a .py file, or the name of a module")
     if file.suffix != ".py" or not file.stem.isidentifier():
@@ -131,7 +131,7 @@ def _place(name: str) -> Path | None:
     else:
         spec = importlib.util.find_spec(name)
         file = spec.origin if spec and spec.has_location else None
-    return Path(file).resolve() if file else None
+    return real(file) if file else None
 
 
 def _imported(given: str, name: str) -> ModuleType:

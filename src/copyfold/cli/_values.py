@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from copyfold.catalogue import Recorded
-from copyfold.files import aliases
+from copyfold.files import aliases, huge
 
 LISTS = (list, tuple, Sequence, Iterable)
 MAPPINGS = (dict, Mapping)
@@ -106,9 +106,13 @@ def read(hint: Any, value: Any) -> Any:
     try:
         small = _reader(hint) if isinstance(hint, Hashable) else _reader.__wrapped__(hint)
         if isinstance(value, str):
-            return small.parse_args([f"--value={value}"]).value
-        return small.parse_object({"value": value}).value
-    except (ArgumentError, ValueError, TypeError, AttributeError, RecursionError):
+            found = small.parse_args([f"--value={value}"]).value
+        else:
+            found = small.parse_object({"value": value}).value
+        if huge(found):
+            raise Misfit
+        return found
+    except (ArgumentError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise Misfit from None
 
 
@@ -126,7 +130,8 @@ def _reader(hint: Any) -> ArgumentParser:
 def load(text: str) -> Any:
     """A string read as YAML; the string itself where it is not YAML."""
     try:
-        return yaml.safe_load(text)
+        found = yaml.safe_load(text)
+        return text if huge(found) else found
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
 

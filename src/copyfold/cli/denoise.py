@@ -18,7 +18,7 @@ from pathlib import Path
 from copyfold.cli import _device, _parsing, _screen
 from copyfold.data.reading.folders import IMAGES, files_below
 from copyfold.errors import CopyfoldError, DataError, UsageError
-from copyfold.files import Full
+from copyfold.files import Full, real
 from copyfold.types import Statistics
 
 NAMED = 5  # images named in the error message
@@ -116,6 +116,6 @@ def _sources(given: list[Path], out: Path) -> list[tuple[Path, Path]]:
     names = [name for _, name in found]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two of the images are called {twice[0]}: denoise them into different folders")
-    if own := [source for source, name in found if (out / name).resolve() == source.resolve()]:
+    if own := [source for source, name in found if real(out / name) == real(source)]:
         raise UsageError(f"--out {out} is the folder of {own[0]}, which would be overwritten: give another folder")
     return found

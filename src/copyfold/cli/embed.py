@@ -21,7 +21,7 @@ from copyfold.data.crops import Crops
 from copyfold.data.photos import Which
 from copyfold.data.writing import write_parquet
 from copyfold.errors import CopyfoldError, UsageError
-from copyfold.files import absolute
+from copyfold.files import absolute, real
 from copyfold.measures import filled, mse
 from copyfold.models.base import Autoencoder, flat
 from copyfold.types import Progress, Statistics
@@ -79,8 +79,8 @@ def _check(out: Path, source: str | None) -> None:
     if out.suffix != ".parquet":
         raise UsageError(f"--out {out} is invalid: expected a .parquet file for the table of codes")
     if source and not source.startswith("hf://"):
-        place = absolute(source).resolve()
-        if out.resolve().is_relative_to(place):
+        place = real(absolute(source))
+        if real(out).is_relative_to(place):
             raise UsageError(f"--out {out} is inside the data and would be read as data: give another folder")
 
 
@@ -89,7 +89,7 @@ def _weigh(out: Path, model: Autoencoder, count: int) -> None:
     numbers = model.summary().code_size
     needed = 4 * numbers * count
     _screen.log.info("%d codes of %d numbers: a table of at most %s", count, numbers, _size(needed))
-    place = next(folder for folder in out.resolve().parents if folder.exists())
+    place = next(folder for folder in real(out).parents if folder.exists())
     free = shutil.disk_usage(place).free
     if needed + SPARE > free:
         raise CopyfoldError(

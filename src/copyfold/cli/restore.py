@@ -19,6 +19,7 @@ from copyfold.cli import _classes, _device, _parsing, _screen
 from copyfold.corruptions import Gaussian
 from copyfold.data.photographs import Photograph, differences
 from copyfold.errors import UsageError
+from copyfold.files import real
 from copyfold.objectives.base import Objective
 from copyfold.problems.base import Problem
 from copyfold.runs import Run
@@ -45,7 +46,7 @@ def command(arguments: Sequence[str]) -> int:
         )
     (photograph,) = images
     out = Path(options.out or Path("restored") / photograph.name)
-    if out.resolve() == photograph.resolve():
+    if real(out) == real(photograph):
         raise UsageError(f"--out {out} is the photograph, which would be overwritten: give another file")
     if out.suffix.lower() != photograph.suffix.lower():
         raise UsageError(

@@ -16,6 +16,7 @@ from copyfold.data.reading import tiff
 from copyfold.data.reading.decoding import Refused, opened
 from copyfold.data.reading.depth import Numbers, numbers
 from copyfold.errors import CopyfoldError, DataError
+from copyfold.files import binary
 from copyfold.types import Progress
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def _exif(image: "Image.Image") -> bytes:
 
 def _lossless(path: Path) -> bool:
     """Whether a WebP file, or its first frame, is compressed without loss."""
-    with path.open("rb") as file:
+    with binary(path) as file:
         file.seek(12)
         while len(head := file.read(8)) == 8:
             name, length = head[:4], int.from_bytes(head[4:], "little")

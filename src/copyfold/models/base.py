@@ -11,7 +11,7 @@ from itertools import count
 from math import prod
 from pathlib import Path
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ from torch.nn.modules.module import (
 from copyfold import catalogue
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError, at_least, image_numbers, one_of
-from copyfold.files import plain, reason, regular, small_text, write_text, written
+from copyfold.files import plain, reason, regular, small_json, write_text, written
 from copyfold.hub import fetched, is_address
 from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.types import Code, Images, Shape, Statistics
@@ -504,14 +504,13 @@ def _spec(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{path.parent} has no model: there is no {path.name} in it; give the folder of a run")
     try:
-        config: Any = json.loads(small_text(path, _CONFIG_BYTES))
+        arguments = small_json(path, _CONFIG_BYTES)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {reason(error)}; copy the model again") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"{path} cannot be read as JSON ({error}): copy the model again") from None
-    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
+    if not isinstance(arguments.get("architecture"), str):
         raise UsageError(f'{path} is not a config of copyfold: it names no "architecture"')
-    arguments = cast(dict[str, Any], config)
     name, module = arguments.pop("architecture"), arguments.pop("module", "")
     return {"class_path": f"{module}.{name}" if module else name, "init_args": arguments}
 

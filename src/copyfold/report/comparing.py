@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from copyfold import catalogue, pictures, runs
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
-from copyfold.files import readable, small_text, write_texts
+from copyfold.files import readable, real, small_text, write_texts
 from copyfold.models.base import load
 from copyfold.report.page import encoded, rendered
 
@@ -158,13 +158,13 @@ def _opened(folders: Sequence[str | Path]) -> tuple[list[runs.Run], list[str]]:
 
 def _named(found: list[runs.Run]) -> dict[str, runs.Run]:
     """Runs by the names of their folders; by their paths where two have one name."""
-    places = Counter(run.folder.resolve() for run in found)
-    if twice := [run.folder for run in found if places[run.folder.resolve()] > 1]:
+    places = Counter(real(run.folder) for run in found)
+    if twice := [run.folder for run in found if places[real(run.folder)] > 1]:
         raise UsageError(f"{twice[0]} is given twice: give runs in different folders")
-    names = Counter(run.results.resolve().name for run in found)
+    names = Counter(real(run.results).name for run in found)
     return {
         readable(name if names[name] == 1 else run.where): run
-        for name, run in ((run.results.resolve().name, run) for run in found)
+        for name, run in ((real(run.results).name, run) for run in found)
     }
 
 
@@ -233,10 +233,10 @@ def _usual(name: str) -> dict[str, Any]:
 
 def _numbers(run: runs.Run) -> Cells:
     """What a run has at the end of its training; None where it is not known."""
-    history, mean_error = run.history, run.data.get("mean_error")
+    history, mean_error = run.history, run.mean_error
     looks = [row for row in history if "held_out_mse" in row]
     last, look = history[-1] if history else {}, looks[-1] if looks else {}
-    left = 100 * look["held_out_mse"] / mean_error if look and mean_error else None
+    left = 100 * look["held_out_mse"] / mean_error if look and mean_error is not None else None
     step = last.get("step")
     return {
         "left": left,

@@ -172,8 +172,8 @@ def trained(run: Run | None) -> str:
     history = [] if run is None else run.history
     if not history:
         return "How it was trained is not known."
-    last = history[-1]
-    return f"Trained {last['epoch']:.0f} epoch{'s' * (round(last['epoch']) != 1)}, {last['step']:.0f} steps."
+    epochs, steps = history[-1].get("epoch", 0.0), history[-1]["step"]
+    return f"Trained {epochs:.0f} epoch{'s' * (round(epochs) != 1)}, {steps:.0f} steps."
 
 
 def _written(run: Run) -> str | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from copyfold import __version__, catalogue, pictures
 from copyfold.errors import CopyfoldError, UsageError
-from copyfold.files import write_text
+from copyfold.files import small_json, write_text
 from copyfold.studies.base import Copying, Estimate, Finding, Study, Threshold, Verdict
 from copyfold.studies.kept import FOLDER, Kept
 from copyfold.studies.lab import Lab
@@ -30,6 +30,7 @@ INSTRUMENT = 2
 Those of a study that was not redesigned since, see `redesigned`, say 1: their verdicts follow by the rules of now,
 and nobody knows how well their networks copy.
 """
+FINDING = 16_000_000  # bytes of a finding.json, above which it is not read
 FIGURE = 150_000  # bytes that a figure may have
 FILM = 1_000_000
 
@@ -194,7 +195,7 @@ def read(folder: Path) -> dict[str, Any]:
     """What finding.json in a folder says; CopyfoldError where it cannot be read."""
     path = folder / "finding.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = small_json(path, FINDING)
         found["numbers"] = {name: _estimate(number) for name, number in found["numbers"].items()}
         found["copying"] = {name: _copying(of) for name, of in found.get("copying", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,6 +1,7 @@
 """Checkpoints, written atomically, and the models that are saved with them."""
 
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -12,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from copyfold import runs
-from copyfold.errors import CopyfoldError, Diverged, UsageError, option
+from copyfold.errors import LARGEST, CopyfoldError, Diverged, UsageError, option
 from copyfold.files import reason, regular, written
 from copyfold.models.base import Autoencoder
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.metrics_log import MetricsLog
-from copyfold.training.optimizer_state import Unfit, check_optimizer
+from copyfold.training.optimizer_state import Unfit, check_optimizer, is_plain
 from copyfold.training.plan import Plan, optimizer_of
 from copyfold.training.running_averages import RunningAverages
 from copyfold.training.state import TrainState
@@ -147,7 +149,10 @@ def read(run: runs.Run, model: Autoencoder, plan: Plan, batches: int) -> dict[st
     except Unfit as error:
         raise UsageError(f"{path} {error}: {_instead(run)}") from None
     try:
-        model.load_state_dict({k.removeprefix("model."): v for k, v in kept["state_dict"].items()})
+        weights = {k.removeprefix("model."): v for k, v in kept["state_dict"].items()}
+        if other := _other_dtype(weights, model.state_dict()):
+            raise UsageError(f"{path} has {other}: {_instead(run)}")
+        model.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError):
         raise UsageError(
             f"{path} is of another model: leave out {option('model')} to continue "
@@ -223,13 +228,14 @@ def _loaded(path: Path) -> dict[str, Any]:
             raise Unfit(f"is not a checkpoint of copyfold, it has no {min(missing)}")
         wrong = [name for name, kinds in PARTS.items() if not isinstance(kept[name], kinds)]
         sums, counts, stopping = kept["tally"]["sums"], kept["tally"]["counts"], kept["early_stopping"] or {}
-        if sums.keys() != counts.keys() or not all(
-            isinstance(v, torch.Tensor) and v.dim() <= 1 <= v.numel() for v in sums.values()
-        ):
+        if sums.keys() != counts.keys() or not _sums(list(sums.values())):
             wrong.append("tally")
-        numbers = [kept["global_step"], *counts.values(), *stopping.values()]
-        if not all(isinstance(number, int | float) for number in numbers) or kept["global_step"] < 0:
+        positive = [kept["global_step"], kept["seconds"], *counts.values()]
+        numbers = [*positive, kept["batches"], kept["lowest"], *stopping.values()]
+        if not all(map(_is_number, numbers)) or not all(0 <= number < math.inf for number in positive):
             wrong.append("one of the numbers")
+        elif not all(counts.values()):
+            wrong.append("tally")
         if not stopping.keys() <= {field.name for field in fields(EarlyStopping)}:
             wrong.append("early_stopping")
         if wrong or len(kept["optimizer_states"]) != 1:
@@ -241,15 +247,37 @@ def _loaded(path: Path) -> dict[str, Any]:
     return kept
 
 
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, infinite or one that 64 bits hold."""
+    if isinstance(value, int):
+        return abs(value) <= LARGEST
+    return isinstance(value, float) and not math.isnan(value)
+
+
+def _sums(values: list[Any]) -> bool:
+    """Whether they are sums of a tally: one real number each, or one each of every process."""
+    plain = all(is_plain(value) and value.dim() <= 1 and not value.is_complex() for value in values)
+    counts = {value.numel() for value in values} if plain else set[int]()
+    return plain and len(counts) <= 1 and 0 not in counts
+
+
+def _other_dtype(weights: dict[str, Any], expected: dict[str, Any]) -> str:
+    """The first of some weights that is of another type than it should be, in words; "" where none is."""
+    for name, wanted in expected.items():
+        value = weights.get(name, wanted)
+        if isinstance(wanted, Tensor) and not (is_plain(value) and value.dtype == wanted.dtype):
+            found = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            return f"{name[:40]} as {found}, and not as {wanted.dtype}"
+    return ""
+
+
 def _averages(kept: dict[str, Any], model: Autoencoder) -> bool:
     """Whether averaged weights are of this model."""
-    expected = {f"module.{name}": value for name, value in model.state_dict().items()}
-    expected["n_averaged"] = torch.zeros(())
-    return kept.keys() == expected.keys() and all(
-        not isinstance(value, torch.Tensor)
-        or (isinstance(kept[name], torch.Tensor) and kept[name].shape == value.shape)
-        for name, value in expected.items()
-    )
+    expected: dict[str, Any] = {f"module.{name}": value for name, value in model.state_dict().items()}
+    expected["n_averaged"] = torch.zeros((), dtype=torch.long)
+    if kept.keys() != expected.keys() or _other_dtype(kept, expected):
+        return False
+    return all(kept[name].shape == value.shape for name, value in expected.items() if isinstance(value, Tensor))
 
 
 def finished(run: runs.Run, kept: dict[str, Any], plan: Plan, batches: int) -> bool:

@@ -134,12 +134,21 @@ def _after_a_step(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
                 weight.copy_(values)
 
 
+def is_plain(value: Any) -> bool:
+    """Whether it is a tensor in the usual layout, with values, that a checkpoint was read into memory from."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
+
+
 def _fits(value: Any, expected: Any, weight: Tensor) -> bool:
     """Whether a value may stand where the optimiser made the other one, for this weight."""
     if not isinstance(expected, Tensor):
         return type(value) is type(expected)
-    plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
-    if not plain or value.is_quantized:
+    if not is_plain(value):
         return False
     if value is expected:  # made in later steps only, so that nothing says how large it is
         return value.dim() == 0 or value.shape == weight.shape

@@ -9,7 +9,8 @@ from functools import cached_property
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -22,7 +23,8 @@ from copyfold.data.reading.npz import Content, joined, picked
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.values import ROUNDING, Values, kind, outside
 from copyfold.data.reading.values import option as ranged
-from copyfold.errors import CopyfoldError, DataError, UsageError, option
+from copyfold.errors import LARGEST, CopyfoldError, DataError, UsageError, option
+from copyfold.files import reason, regular
 
 CHANNELS = (1, 3, 4)
 """Sizes of an axis that is taken for that of the channels where no layout is given."""
@@ -32,6 +34,9 @@ UNPACKED, TIMES = 10**9, 100
 
 BROKEN = (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 """What NumPy and zipfile raise for files that are no arrays, or damaged."""
+
+MAGIC = b"\x93NUMPY"
+"""How an array of NumPy's begins."""
 
 USUAL = ("u1", "u2", "b1")
 """Kinds of numbers whose range is known."""
@@ -232,7 +237,9 @@ def numbered(count: int) -> list[str]:
 def load_file(path: Path, column: str | None = None) -> Content:
     """The images of a .npy or .npz file as they lie there, with labels where there are any."""
     try:
+        regular(path)
         _check_archive(path)
+        _check_header(path)
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             if column is not None:
@@ -244,10 +251,10 @@ def load_file(path: Path, column: str | None = None) -> Content:
     except CopyfoldError:
         raise
     except BROKEN as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "pickle" in reason:  # NumPy's advice is to unpickle the file, which runs untrusted code
-            reason = "it is not NumPy's format, or holds objects and not numbers"
-        raise DataError(f"{path} is not an array file that can be read: {reason}") from None
+        said = reason(error).partition("\n")[0] or type(error).__name__
+        if "pickle" in said:  # NumPy's advice is to unpickle the file, which runs untrusted code
+            said = "it is not NumPy's format, or holds objects and not numbers"
+        raise DataError(f"{path} is not an array file that can be read: {said}") from None
 
 
 def _check_archive(path: Path) -> None:
@@ -264,17 +271,39 @@ def _check_archive(path: Path) -> None:
         )
 
 
+def _check_header(path: Path) -> None:
+    """ValueError where the header of a .npy is damaged, or says more than there is."""
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            file.seek(0)
+            _header(file, path.stat().st_size, "it")
+
+
 def _shape(loaded: Any, name: str) -> tuple[int, ...]:
-    """The shape of an array of an .npz, by its header; ValueError where that says more than there is."""
+    """The shape of an array of an .npz; () where it is none."""
+    member = loaded.zip.getinfo(name if name in loaded.zip.namelist() else f"{name}.npy")
+    with loaded.zip.open(member) as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return ()
+    with loaded.zip.open(member) as file:
+        return _header(file, member.file_size, name)
+
+
+def _header(file: IO[bytes], size: int, what: str) -> tuple[int, ...]:
+    """The shape in the header of an array; ValueError where it is damaged, or of more than `size` bytes.
+
+    NumPy has errors of its own for each kind of damage, and would take the memory.
+    """
+    form = np.lib.format
+    first = form.read_magic(file) == (1, 0)
     try:
-        with loaded.zip.open(f"{name}.npy") as file:
-            form = np.lib.format
-            first = form.read_magic(file) == (1, 0)
-            shape, _, kind = (form.read_array_header_1_0 if first else form.read_array_header_2_0)(file)
-    except (KeyError, ValueError, EOFError):
-        return ()
-    if prod(shape) * kind.itemsize > loaded.zip.getinfo(f"{name}.npy").file_size:  # NumPy would take the memory
-        raise ValueError(f"{name} has fewer numbers than its header says")
+        shape, _, kind = (form.read_array_header_1_0 if first else form.read_array_header_2_0)(file)
+    except (TokenError, SyntaxError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{what} has a damaged header ({type(error).__name__})") from None
+    if not all(type(side) is int and 0 <= side <= LARGEST for side in shape):
+        raise ValueError(f"{what} has a header that says a shape of {str(shape)[:40]}")
+    if prod(shape) * kind.itemsize > size:
+        raise ValueError(f"{what} has fewer numbers than its header says")
     return shape
 
 

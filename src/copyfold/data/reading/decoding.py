@@ -19,6 +19,7 @@ import numpy as np
 from copyfold.data.reading import tiff
 from copyfold.data.reading.sizes import Fit, Sides, box, inside
 from copyfold.errors import MEGAPIXELS
+from copyfold.files import binary
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -28,6 +29,8 @@ ANIMATED = ("PNG", "WEBP", "GIF")
 WIDE_GREY = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 GREY = WIDE_GREY | {"1", "L", "LA", "La"}
 ORIENTATION = 0x0112
+SCAN, SCANS = b"\xff\xda", 100
+"""The marker of a scan of a JPEG, and how many a progressive one may have: usual are about ten."""
 
 Readable = str | os.PathLike[str] | IO[bytes] | bytes | tiff.Page
 """What can be decoded: a file, the bytes of one, or a page of a TIFF file."""
@@ -75,8 +78,23 @@ def picture(file: Readable, near: int | None = None) -> "Image.Image":
     with opened(file) as image:
         if near is not None and image.format == "JPEG" and min(image.size) >= 4 * near:
             image.draft(None, (2 * near, 2 * near))
-        image.load()
+        load(image)
         return upright(image)
+
+
+def load(image: "ImageFile.ImageFile") -> None:
+    """Decode an opened image; Refused where it is a progressive JPEG of more than `SCANS` scans.
+
+    A scan of a few bytes goes through the whole image once more.
+    """
+    if image.format in ("JPEG", "MPO") and "progressive" in image.info and image.fp is not None:
+        place = image.fp.tell()
+        image.fp.seek(0)
+        scans = image.fp.read().count(SCAN)
+        image.fp.seek(place)
+        if scans > SCANS:
+            raise Refused(f"is a JPEG of {scans:,} scans, more than {SCANS}")
+    image.load()
 
 
 def header(file: Readable) -> Header:
@@ -265,7 +283,7 @@ class opened:
         if isinstance(file, bytes):
             file = self.mine = io.BytesIO(file)
         elif isinstance(file, str | os.PathLike):
-            file = self.mine = open(file, "rb")  # noqa: SIM115 - closed in __exit__
+            file = self.mine = binary(file)
         elif isinstance(file, tiff.Page):
             file = self.mine = tiff.opened(file)
         file.seek(0)

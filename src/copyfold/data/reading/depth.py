@@ -22,6 +22,7 @@ from copyfold.data.reading.decoding import (
     WIDE_GREY,
     Header,
     Refused,
+    load,
     opened,
     picture,
     upright,
@@ -29,6 +30,7 @@ from copyfold.data.reading.decoding import (
 from copyfold.data.reading.tiff import Page
 from copyfold.data.reading.tiff import opened as page_opened
 from copyfold.errors import MEGAPIXELS
+from copyfold.files import binary
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -115,7 +117,7 @@ def numbers(file: Readable) -> Numbers:
     if stored:
         return _sixteen(file, kind, format, stored)
     with opened(file) as image:
-        image.load()
+        load(image)
         found = upright(image)
         array, alpha = _pixels(found)
     if kind == "I":
@@ -188,7 +190,7 @@ def _loaded(file: Readable, raw: str | None) -> "Image.Image":
                 tile._replace(args=raw if not isinstance(tile.args, tuple) else (raw, *tile.args[1:]))
                 for tile in image.tile
             ]
-        image.load()
+        load(image)
         return upright(image)
 
 
@@ -249,7 +251,7 @@ class _directory:
         elif isinstance(file, bytes):
             self.mine = io.BytesIO(file)
         elif isinstance(file, str | os.PathLike):
-            self.mine = open(file, "rb")
+            self.mine = binary(file)
         try:
             from tifffile import TiffFile
 

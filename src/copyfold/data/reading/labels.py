@@ -32,11 +32,11 @@ def class_numbers(values: Any, count: int, where: str) -> Labels:
     if array.ndim > 1 and array.size == len(array):  # N x 1, as Keras and MedMNIST have them
         array = array.reshape(len(array))
     if array.shape[:1] != (count,) or not count:
-        return _without(where, f"they are {shape}, for {count} images")
+        return without(where, f"they are {shape}, for {count} images")
     if array.ndim == 2 and array.dtype.kind in "iufb" and _one_hot(array):
         return Labels(array.argmax(1).tolist())
     if array.ndim != 1:
-        return _without(where, f"they are {shape}, and not one for each image")
+        return without(where, f"they are {shape}, and not one for each image")
     if array.dtype.kind == "b":
         return Labels(array.astype(int).tolist(), ["false", "true"])
     if array.dtype.kind in "iu":
@@ -44,11 +44,11 @@ def class_numbers(values: Any, count: int, where: str) -> Labels:
     if array.dtype.kind == "f":
         missing = np.isnan(array)
         if not np.array_equal(array[~missing], np.rint(array[~missing])) or np.isinf(array).any():
-            return _without(where, "they are numbers with fractions")
+            return without(where, "they are numbers with fractions")
         return _numbered(np.where(missing, -1, array).astype(np.int64).tolist())
     if array.dtype.kind in "USO":
         return _objects(array.tolist(), where)
-    return _without(where, f"they are {array.dtype}")
+    return without(where, f"they are {array.dtype}")
 
 
 def _array(values: Any) -> np.ndarray:
@@ -105,10 +105,10 @@ def _objects(values: list[Any], where: str) -> Labels:
         return class_numbers(np.array([np.nan if v is None else v for v in values], float), len(values), where)
     if kinds != {str}:
         said = ", ".join(sorted(kind.__name__ for kind in kinds)) or "all missing"
-        return _without(where, f"they are {said}")
+        return without(where, f"they are {said}")
     known = sorted(set(values) - {None, ""})
     if len(known) > max(20, len(values) // 2):
-        return _without(where, "they are texts, and nearly all different")
+        return without(where, "they are texts, and nearly all different")
     return _named(values, known, None, "")
 
 
@@ -117,5 +117,6 @@ def _named(values: list[Any], known: list[Any], *missing: Any) -> Labels:
     return Labels([number[value] for value in values], [str(value) for value in known])
 
 
-def _without(where: str, why: str) -> Labels:
+def without(where: str, why: str) -> Labels:
+    """No labels, and the note that says why."""
     return Labels(None, None, f"the labels in {where} are left out: {why}")

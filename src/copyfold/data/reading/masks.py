@@ -133,5 +133,7 @@ def _below(names: list[str]) -> list[str]:
 
 def _arranged(array: np.ndarray, layout: str | None, where: str) -> np.ndarray:
     """An array of masks as N·H·W·C: of three axes N·H·W, of four in the layout of the images."""
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{where} holds {array.dtype}: masks are numbers, 0 where a pixel is missing")
     four = layout if layout is not None and LAYOUTS.get(layout, (4,))[0] == 4 else None
     return arrange(array, "NHW" if array.ndim == 3 else four, where)

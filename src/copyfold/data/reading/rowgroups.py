@@ -1,11 +1,13 @@
 """Files of tables, parquet and arrow, in groups of rows: what is in them, and reading their encoded images."""
 
 import os
+import struct
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,6 +27,13 @@ FOOTERS = 4  # files whose footers are read at once
 CHUNK = 32  # rows that are read at once
 BUFFER = 2**20  # bytes of a file that are; without it, pyarrow holds a whole row group for each that is open
 LEAST = 10_000  # rows that are believed of any file; of more, each needs a byte of it
+UNPACKED, TIMES = 2**28, 100  # a column is not unpacked to more bytes than the larger of these, and so many times
+# its own: of a row group where it is read, of a file where its images are kept in another
+SHORT, WORD = 24, 8  # letters of a type in a message, bytes of a value's place in a list
+LABELS, EACH = 2**26, 100  # bytes of labels that are read: so many, and so many for each row
+MAPPED = 64  # arrow files of which the batches are known at a time
+MAGIC, PADDED = b"ARROW1", 8  # how an arrow file begins and ends, and where the stream in it begins
+DICTIONARY, BATCH = 2, 3  # numbers of arrow's kinds of messages
 NONE, NAMES_FILE = -1, -2  # lengths of images that are none
 
 
@@ -86,9 +95,41 @@ def chunks(group: Group, column: str) -> "Iterator[pa.Array]":
         yield from table.chunks(group.number, column)
 
 
-def column_values(groups: list[Group], column: str) -> list[Any]:
-    """A whole column of some groups, as Python has it."""
-    return [value for group in groups for chunk in chunks(group, column) for value in chunk.to_pylist()]
+def labels(groups: list[Group], column: str) -> list[Any]:
+    """A whole column of some groups, as Python has it; Refused where it is no column of labels, or too large."""
+    from pyarrow import types
+
+    found: list[Any] = []
+    size, most = 0, LABELS + EACH * sum(group.rows for group in groups)
+    for group in groups:
+        for chunk in chunks(group, column):
+            rows = _each(chunk)
+            values = rows.flatten() if _is_list(rows.type) else rows
+            if types.is_nested(values.type):
+                raise Refused(f"they are {str(chunk.type)[:SHORT]}")
+            size += values.nbytes + WORD * len(values)
+            if size > most:
+                raise Refused(f"they are more than {most:,} bytes")
+            found += rows.to_pylist()
+    return found
+
+
+def _each(values: "pa.Array") -> "pa.Array":
+    """Values each of which has bytes of its own, where several rows may refer to the same."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    if types.is_dictionary(values.type):
+        return values.dictionary_decode()
+    if types.is_string_view(values.type):
+        return values.cast(pa.large_string())
+    return values.cast(pa.large_binary()) if types.is_binary_view(values.type) else values
+
+
+def _is_list(kind: "pa.DataType") -> bool:
+    from pyarrow import types
+
+    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
 
 
 class Spool:
@@ -101,6 +142,7 @@ class Spool:
     def __init__(self, groups: list[Group], column: str) -> None:
         self._groups, self._column = groups, column
         self._places: dict[int, np.ndarray] = {}
+        self._sizes: Counter[str] = Counter()  # bytes of the images of each file
         self._lock = Lock()
         self._file: IO[bytes] | None = None
 
@@ -128,12 +170,16 @@ class Spool:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix=cache.unfinished(), dir=cache.folder())  # noqa: SIM115
         at = self._file.seek(0, 2)
+        most = max(UNPACKED, TIMES * os.path.getsize(group.file))
         places = np.empty((group.rows, 2), np.int64)
         row = 0
         for chunk in chunks(group, self._column):
             for value in chunk:
                 content = encoded(value.as_py())
                 if isinstance(content, bytes):
+                    self._sizes[group.file] += len(content)
+                    if self._sizes[group.file] > most:
+                        raise DataError(f"{group.file} would unpack to more than {most / 1e6:,.0f} MB of images")
                     self._file.write(content)
                     places[row] = at, len(content)
                     at += len(content)
@@ -148,7 +194,7 @@ def opened(file: str) -> "Generator[_Parquet | _Arrow]":
     """A context in which a file of a table is open, here or wherever fsspec finds it; failures name it."""
     try:
         with ExitStack() as stack:
-            yield _Arrow(file, stack) if file.endswith(".arrow") else _Parquet(file, stack)
+            yield _Arrow(file) if file.endswith(".arrow") else _Parquet(file, stack)
     except (DataError, Refused):
         raise
     except Exception as error:
@@ -176,44 +222,112 @@ class _Parquet:
     def rows(self) -> list[int]:
         """Rows of each row group."""
         metadata = self._file.metadata
-        if metadata.num_rows > max(LEAST, self._size):
-            raise ValueError(f"it states {metadata.num_rows:,} rows, in {self._size:,} bytes")
+        _believe(metadata.num_rows, self._size)
         return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
     def chunks(self, number: int, column: str) -> "Iterator[pa.Array]":
         """A column of a row group."""
-        for batch in self._file.iter_batches(CHUNK, row_groups=[number], columns=[column], use_threads=False):
+        rows = self._at_once(number, column)
+        for batch in self._file.iter_batches(rows, row_groups=[number], columns=[column], use_threads=False):
             yield batch.column(0)
+
+    def _at_once(self, number: int, column: str) -> int:
+        """The rows to read at once; ValueError where a column unpacks to far more than it has.
+
+        A value that stands in many rows is in the file once, in a dictionary: rows are as large as that may be.
+        """
+        group = self._file.metadata.row_group(number)
+        parts = [group.column(k) for k in range(group.num_columns)]
+        parts = [part for part in parts if part.path_in_schema.partition(".")[0] == column.partition(".")[0]]
+        packed = sum(part.total_compressed_size for part in parts)
+        unpacked = sum(part.total_uncompressed_size for part in parts)
+        if unpacked > max(UNPACKED, TIMES * packed):
+            raise ValueError(f"its column {column} has {packed:,} bytes and would unpack to {unpacked:,}")
+        dictionaries = sum(
+            part.data_page_offset - part.dictionary_page_offset for part in parts if part.has_dictionary_page
+        )
+        return min(CHUNK, max(1, UNPACKED // max(1, unpacked - packed + dictionaries)))
 
 
 class _Arrow:
     """An arrow file as `save_to_disk` writes it, memory-mapped."""
 
-    def __init__(self, file: str, stack: ExitStack) -> None:
-        import pyarrow as pa
-
-        content = stack.enter_context(pa.memory_map(file))
-        self._whole = content.read(6) == b"ARROW1"
-        content.seek(0)
-        self._file = pa.ipc.open_file(content) if self._whole else pa.ipc.open_stream(content)
-        self.schema: pa.Schema = self._file.schema
-
-    def _batches(self) -> "Iterator[pa.RecordBatch]":
-        if self._whole:
-            return (self._file.get_batch(k) for k in range(self._file.num_record_batches))
-        return iter(self._file)
+    def __init__(self, file: str) -> None:
+        status = os.stat(file)
+        self.schema, self._batches = _mapped(file, status.st_size, status.st_mtime_ns)
 
     def rows(self) -> list[int]:
         """Rows of each batch."""
-        return [batch.num_rows for batch in self._batches()]
+        return [batch.num_rows for batch in self._batches]
 
     def chunks(self, number: int, column: str) -> "Iterator[pa.Array]":
         """A column of a batch."""
-        batch = next(batch for k, batch in enumerate(self._batches()) if k == number)
+        batch = self._batches[number]
         values = batch.column(batch.schema.get_field_index(column))
         values.validate(full=True)  # arrow trusts a file's offsets, and would read beyond its end
         for start in range(0, len(values), CHUNK):
             yield values.slice(start, CHUNK)
+
+
+@lru_cache(maxsize=MAPPED)
+def _mapped(file: str, size: int, _time: int) -> "tuple[pa.Schema, list[pa.RecordBatch]]":
+    """The columns and batches of an arrow file of a size and time of modification; nothing of it is in memory.
+
+    A file in arrow's format of files has a stream in it, which is read: all batches must be gone through once,
+    since what says in the footer where they are may lead elsewhere. ValueError where batches are compressed:
+    arrow decompresses all columns of one at once, whatever that makes.
+    """
+    import pyarrow as pa
+
+    content = pa.memory_map(file)
+    whole = content.read(len(MAGIC)) == MAGIC
+    if whole:
+        content.seek(size - len(MAGIC))
+        if content.read() != MAGIC:
+            raise ValueError("it is cut short")
+    content.seek(PADDED if whole else 0)
+    for message in pa.ipc.MessageReader.open_stream(content):
+        if _is_compressed(message.metadata.to_pybytes()):
+            raise ValueError("it is compressed: save it without compression, or as parquet")
+    content.seek(PADDED if whole else 0)
+    stream, batches, rows = pa.ipc.open_stream(content), list[pa.RecordBatch](), 0
+    for batch in stream:
+        rows += batch.num_rows
+        _believe(rows, size)
+        batches.append(batch)
+    return stream.schema, batches
+
+
+def _is_compressed(message: bytes) -> bool:
+    """Whether the metadata of a batch, or of a dictionary, say that its buffers are compressed.
+
+    They are a table of flatbuffers; arrow has seen that its offsets lie inside.
+    """
+
+    def number(place: int, form: str = "<I") -> int:
+        return struct.unpack_from(form, message, place)[0]
+
+    def field(table: int, index: int) -> int:
+        """Where a field of a table is; 0 where the table has none."""
+        names = table - number(table, "<i")
+        offset = number(names + 4 + 2 * index, "<H") if 4 + 2 * index < number(names, "<H") else 0
+        return table + offset if offset else 0
+
+    table = number(0)
+    kind, body = field(table, 1), field(table, 2)
+    if not kind or not body or message[kind] not in (DICTIONARY, BATCH):
+        return False
+    body += number(body)
+    if message[kind] == DICTIONARY:
+        body = field(body, 1)
+        body += number(body)
+    return bool(field(body, 3))
+
+
+def _believe(rows: int, size: int) -> None:
+    """ValueError where a file of so many bytes says that it has far more rows."""
+    if rows > max(LEAST, size):
+        raise ValueError(f"it states {rows:,} rows, in {size:,} bytes")
 
 
 def reason(error: BaseException) -> str:
@@ -243,7 +357,7 @@ def _only(schema: "pa.Schema", names: list[str]) -> "pa.Schema":
 def _value(group: Group, column: str) -> Any:
     """The first value of a column of a group that is there."""
     for chunk in chunks(group, column):
-        for value in chunk.to_pylist():
-            if value is not None:
-                return value
+        for value in chunk:
+            if (found := value.as_py()) is not None:
+                return found
     return None

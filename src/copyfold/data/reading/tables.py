@@ -1,7 +1,7 @@
 """Images in the rows of tables: local parquet and arrow files, read by pyarrow, and data sets on the Hub."""
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from copyfold.data.reading.columns import Columns, chosen, encoded
-from copyfold.data.reading.decoding import Header, header
+from copyfold.data.reading.decoding import Header, Refused, header
 from copyfold.data.reading.depth import decoded
 from copyfold.data.reading.folders import File
-from copyfold.data.reading.labels import class_numbers
-from copyfold.data.reading.rowgroups import Layout, Spool, column_values, laid_out, reason
+from copyfold.data.reading.labels import class_numbers, without
+from copyfold.data.reading.rowgroups import Layout, Spool, labels, laid_out, reason
 from copyfold.data.reading.sources import Listing, Source
 from copyfold.data.reading.splits import TRAIN, of_files
 from copyfold.data.reading.unread import Unread
 from copyfold.errors import DataError
+from copyfold.files import binary, real, recipe_from
 from copyfold.types import Progress
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ class Parquet(Source):
             splits[split] = np.arange(len(names), len(names) + rows)
             names += [f"{split}/{row:0{len(str(rows - 1))}d}" for row in range(rows)]
         groups = [group for of_split in layout.splits.values() for group in of_split]
-        column = layout.columns.label
-        values = None if column is None else column_values(groups, column)
-        return _listing(names, splits, layout.columns, values, self.where)
+        return _listing(names, splits, layout.columns, lambda column: labels(groups, column), self.where)
 
     def header(self, index: int) -> Header:
         """Size and mode of one row's image."""
@@ -162,9 +161,10 @@ class Hub(Source):
             rows = table.num_rows
             splits[split] = np.arange(len(names), len(names) + rows)
             names += [f"{split or 'row'}/{row:0{len(str(rows - 1))}d}" for row in range(rows)]
-        column, values = columns.label, None
-        if column is not None:
-            values = [value for table in self._tables.values() for value in table.column(column).to_pylist()]
+
+        def values(column: str) -> list[Any]:
+            return [value for table in self._tables.values() for value in table.column(column).to_pylist()]
+
         return _listing(names, splits, columns, values, self.where)
 
     def header(self, index: int) -> Header:
@@ -231,10 +231,10 @@ class Hub(Source):
         if isinstance(path, str):
             from datasets import config
 
-            real = Path(path).resolve()
+            place = real(path)
             trusted = (Path(config.HF_CACHE_HOME), Path(config.HF_DATASETS_CACHE))
-            if any(real.is_relative_to(folder.resolve()) for folder in trusted):
-                return real
+            if any(place.is_relative_to(real(folder)) for folder in trusted):
+                return place
         raise content
 
 
@@ -256,12 +256,21 @@ def quiet() -> Generator[None]:
 
 
 def _listing(
-    names: list[str], splits: dict[str, np.ndarray], columns: Columns, values: list[Any] | None, where: str
+    names: list[str],
+    splits: dict[str, np.ndarray],
+    columns: Columns,
+    values: Callable[[str], list[Any]],
+    where: str,
 ) -> Listing:
+    """The rows of a table, with labels where `values` of their column can be used."""
     notes = list(columns.notes)
-    if values is None:
+    if columns.label is None:
         return Listing(names, splits, notes=notes)
-    found = class_numbers(values, len(names), f"the column {columns.label} of {where}")
+    said = f"the column {columns.label} of {where}"
+    try:
+        found = class_numbers(values(columns.label), len(names), said)
+    except Refused as error:
+        found = without(said, str(error))
     if found.note:
         notes.append(found.note)
     classes = columns.classes or found.classes
@@ -287,11 +296,11 @@ def _configurations(readme: Path) -> list[str]:
     import yaml
 
     try:
-        with open(readme, encoding="utf-8", errors="replace") as file:
-            text = file.read(FRONT)
+        with binary(readme) as file:
+            text = file.read(FRONT).decode("utf-8", "replace")
         if not text.startswith("---") or "configs" not in text:
             return []
-        front = yaml.safe_load(text.split("---")[1])
+        front = recipe_from(text.split("---")[1])
         return [str(config.get("config_name")) for config in front["configs"] if isinstance(config, dict)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         return []

@@ -6,6 +6,8 @@ import struct
 from dataclasses import dataclass
 from typing import IO
 
+from copyfold.files import binary, regular
+
 TIFFS = frozenset({".tif", ".tiff"})
 MOST = 2**16
 """Directories that are read of one file."""
@@ -72,7 +74,7 @@ def _directories(path: str | os.PathLike[str]) -> tuple[list[int], list[int]]:
     """The directories of images, and those of smaller copies and masks; none where the file cannot be read."""
     found: dict[int, bool] = {}
     try:
-        with open(path, "rb") as file:
+        with binary(path) as file:
             layout = _layout(file.read(16))
             if layout is None:
                 return [], []
@@ -124,6 +126,7 @@ class _From(io.BufferedReader):
     """A TIFF file of which the header names another directory as the first; the file itself is not changed."""
 
     def __init__(self, page: Page) -> None:
+        regular(page.path)
         super().__init__(io.FileIO(page.path))
         head = super().read(16)
         layout = _layout(head)

@@ -3,7 +3,6 @@
 # gradio makes the events of its classes when it is imported
 # pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,9 +74,9 @@ def _hint(message: str) -> str:
 def _older(folder: Path) -> str:
     """A sentence on the report of a run where it was trained since; "" where it was not, or nothing says it."""
     try:
-        found: Any = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        then, now = str(found["facts"]["training"]), trained(runs.open(folder))
-    except (OSError, ValueError, TypeError, KeyError):
+        run = runs.open(folder)
+        then, now = str(run.report("facts")["training"]), trained(run)
+    except (ValueError, KeyError):
         return ""
     if then == now:
         return ""
