@@ -76,7 +76,7 @@ def copied(source: str | Path, path: str | Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def regular(path: str | Path) -> None:
+def regular(path: str | os.PathLike[str]) -> None:
     """OSError where there is no file to read at a path: reading a pipe or a device may never end."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         kind = "a folder" if os.path.isdir(path) else "a pipe, a device or a socket"
@@ -85,7 +85,7 @@ def regular(path: str | Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
-def binary(path: str | Path) -> BinaryIO:
+def binary(path: str | os.PathLike[str]) -> BinaryIO:
     """A file opened to be read as bytes; OSError as of `regular`."""
     regular(path)
     return open(path, "rb")

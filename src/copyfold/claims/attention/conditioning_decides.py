@@ -187,9 +187,13 @@ def _spectra(found: Sequence[Reading], name: str) -> list[Tensor]:
 
 
 def _logs(found: Sequence[Reading], name: str) -> tuple[list[Tensor], list[Tensor]]:
-    """Logarithms of condition numbers and errors of one kind, for every seed."""
+    """Logarithms of condition numbers and errors of one kind, for every seed, to four decimals.
+
+    What is beyond is rounding of float32, which would correlate in one way or another where nothing varies.
+    """
     errors = [error.double().clamp(min=LEAST).log10() for error in reps.of(found, f"error; {name}")]
-    return [log_condition(s) for s in _spectra(found, name)], errors
+    conditions = [log_condition(s) for s in _spectra(found, name)]
+    return [x.round(decimals=4) for x in conditions], [x.round(decimals=4) for x in errors]
 
 
 def _points(pairs: Mapping[str, tuple[list[Tensor], list[Tensor]]]) -> Any:
