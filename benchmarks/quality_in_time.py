@@ -22,7 +22,7 @@ from the same 1024 training images for all ways; "passed" is the share of the en
 0.1 and 0.2 that the copy keeps. A curve that ends with a cosine is a training of its own length: other lengths are
 rows of their own, such as a quarter and an eighth of 15 minutes. Seconds are steps times the pace, which is that
 of 30 seconds: no checkpoint falls into them, and of cifar10 no held-out row. (pace.json is of before up stages and
-Muon were made faster by a fifth, in November 2026: `now` has fewer steps in a row's minutes than it would today.)
+Muon were made faster, in November 2026: `now` has fewer steps in a row's minutes than it would have today.)
 """
 
 import argparse
