@@ -27,7 +27,6 @@ from copyfold.measures import mse, sharpness
 from copyfold.models.adoption import adopt
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import BatchNorm
-from copyfold.models.dense import MLP
 from copyfold.models.unet import UNet
 from copyfold.probes.base import Reading
 from copyfold.probes.baselines import frequency_filter, linear_filter
@@ -39,9 +38,9 @@ from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import MARK, copying
 from copyfold.studies.toolkit.denoising import FITTED, mean_image, share
-from copyfold.studies.toolkit.networks import WAYS, projection, restored, with_running_averages
+from copyfold.studies.toolkit.networks import WAYS, projection, restored, wide, with_running_averages
 from copyfold.studies.toolkit.training import on_the_way
-from copyfold.types import Images, Shape
+from copyfold.types import Images
 
 LEFTS = (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003)
 """The qualities at which a training is looked at: shares of the variance that a copy leaves."""
@@ -94,7 +93,7 @@ def configurations(lab: Lab) -> dict[str, Configuration]:
         return partial(UNet, width=round(lab.budget.width * times), depth=depth, skips=skips)
 
     return {
-        FULLY: Configuration(_fully_connected, 30_000, {"batch": 128, "lr": 5e-4}),
+        FULLY: Configuration(partial(wide, times=1 / 3), 30_000, {"batch": 128, "lr": 5e-4}),
         D1: Configuration(net(1), 34_000),
         D2: Configuration(net(2), 20_000),
         D3: Configuration(net(3), 12_000),
@@ -103,11 +102,6 @@ def configurations(lab: Lab) -> dict[str, Configuration]:
         HALF: Configuration(net(2, times=0.5), 40_000),
         TWICE: Configuration(net(2, times=2), 6_500),
     }
-
-
-def _fully_connected(shape: Shape) -> MLP:
-    units = round(prod(shape) / 3)
-    return MLP(shape, [units, units], units, activation="gelu", code_activation="gelu")
 
 
 def photographs(lab: Lab) -> Photos:
