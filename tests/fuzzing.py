@@ -583,23 +583,19 @@ def share(worker: int, options: argparse.Namespace, source: Path, results: Path)
 
 
 def everything() -> None:
-    """Import what commands import, so that a case begins at once; compute nothing, so that it can be forked."""
+    """Import what commands import, also what they import late, so that a case begins at once; compute nothing."""
     import importlib
+    import pkgutil
 
-    for name in commands():
-        importlib.import_module(f"copyfold.cli.{name}")
-    for name in (
-        "training",
-        "report",
-        "pictures",
-        "probes",
-        "samplers",
-        "inverse",
-        "objectives",
-        "models",
-        "restoration",
-    ):
-        importlib.import_module(f"copyfold.{name}")
+    import copyfold
+
+    own = (module.name for module in pkgutil.walk_packages(copyfold.__path__, "copyfold."))
+    late = ("lightning_fabric", "matplotlib.pyplot", "torch._dynamo", "torch.export", "torch.onnx", "av")
+    for name in (*own, *late):
+        if not name.startswith(("copyfold.__main__", "copyfold.estimators", "copyfold.studio")):
+            importlib.import_module(name)
+    threads = len(os.listdir("/proc/self/task"))
+    assert threads == 1, f"{threads} threads: a process that has some cannot be forked"
 
 
 def fuzz(options: argparse.Namespace) -> list[dict[str, Any]]:
