@@ -37,7 +37,7 @@ import torch
 import yaml
 from PIL import Image
 
-from copyfold.cli import commands, main
+from copyfold.cli import main
 
 SECONDS, IDLE, MEMORY = 20, 30, 4 << 30  # of the processor, of waiting for nothing, bytes
 CODES = (0, 1, 2, 3, 4)
