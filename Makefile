@@ -67,6 +67,7 @@ test-kills: $(READY)
 
 test-fuzz: $(READY)
 	$(BIN)/python tests/fuzzing.py --cases 5000
+	$(BIN)/python tests/fuzzing.py --cases 200 --seed 1 --real
 
 clean:
 	rm -rf $(VENV) demo figures weights/dist docs/_build docs/reference docs/choosing docs/project docs/gallery/lecture docs/gallery/essay \

@@ -1,11 +1,12 @@
 """Random command lines and damaged files: whatever is given, a command ends with a result or with one line.
 
-    python tests/fuzzing.py [--cases 200] [--seed 0] [--workers 2] [--only N]
+    python tests/fuzzing.py [--cases 200] [--seed 0] [--workers 2] [--only N] [--real]
 
 Case N of a seed is the same wherever it is run: a copy of a small folder of runs and images, one thing
 damaged, and a command that meets it. It is a process of its own, forked from one that has everything imported,
-with 20 seconds of processor time and 4 GB. It is right where it ends with an exit code of copyfold's, and says
-neither "Traceback" nor that this is a bug. Printed are the cases that are wrong, and a table.
+or with --real a new one as from a shell, with 20 seconds of processor time and 4 GB. It is right where it ends
+with an exit code of copyfold's, and says neither "Traceback" nor that this is a bug. Printed are the cases that
+are wrong, and a table.
 """
 
 import argparse
@@ -499,23 +500,23 @@ KINDS: list[Callable[[random.Random], Case]] = [
 # ---------------------------------------------------------------- running them
 
 
-def attempt(number: int, seed: int, source: Path) -> tuple[Case, Outcome]:
+def attempt(number: int, options: argparse.Namespace, source: Path) -> tuple[Case, Outcome]:
     """Run one case in a copy of the folder, in a process of its own."""
-    rng = random.Random(f"{seed}-{number}")
+    rng = random.Random(f"{options.seed}-{number}")
     place = Path(tempfile.mkdtemp(prefix="case-"))
     try:
         shutil.copytree(source, place / "w", copy_function=shutil.copy, ignore=shutil.ignore_patterns("pipe.npy"))
         os.chdir(place / "w")
         os.mkfifo("pipe.npy")
         case = KINDS[number % len(KINDS)](rng)
-        return case, run(case, place)
+        return case, run(case, place, real=options.real)
     finally:
         os.chdir("/")
         shutil.rmtree(place, ignore_errors=True)
 
 
-def run(case: Case, place: Path) -> Outcome:
-    """Fork, run the command there, and watch it."""
+def run(case: Case, place: Path, *, real: bool = False) -> Outcome:
+    """Fork, run the command there, or in a new process, and watch it."""
     begun, said = time.monotonic(), place / "said"
     child = os.fork()
     if not child:
@@ -527,6 +528,8 @@ def run(case: Case, place: Path) -> Outcome:
             nothing = os.open(os.devnull, os.O_RDWR)
             os.dup2(nothing, 0), os.dup2(nothing, 1), os.dup2(file, 2)
             sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+            if real:
+                os.execv(sys.executable, [sys.executable, "-m", "copyfold", *case.arguments])
             code = main(case.arguments)
         except BaseException as error:
             print("Traceback", type(error).__name__, error, file=sys.stderr)
@@ -576,7 +579,7 @@ def share(worker: int, options: argparse.Namespace, source: Path, results: Path)
     """The cases of one worker; a line of JSON each."""
     with results.open("w") as file:
         for number in range(worker, options.cases, options.workers):
-            case, outcome = attempt(number, options.seed, source)
+            case, outcome = attempt(number, options, source)
             line = {"number": number, **case._asdict(), **outcome._asdict()}
             line["said"] = outcome.said[-600:] if outcome.wrong else ""
             print(json.dumps(line), file=file, flush=True)
@@ -619,7 +622,7 @@ def fuzz(options: argparse.Namespace) -> list[dict[str, Any]]:
         assert os.waitpid(maker, 0)[1] == 0, "the folder of runs and images could not be made"
         everything()
         if options.only is not None:
-            case, outcome = attempt(options.only, options.seed, source)
+            case, outcome = attempt(options.only, options, source)
             return [{"number": options.only, **case._asdict(), **outcome._asdict()}]
         children = []
         for k, part in enumerate(parts):
@@ -657,6 +660,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", type=int)
+    parser.add_argument("--real", action="store_true")
     given = parser.parse_args()
     begun = time.monotonic()
     found = fuzz(given)

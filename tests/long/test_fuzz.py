@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CASES = int(os.environ.get("COPYFOLD_FUZZ", "1000"))  # COPYFOLD_FUZZ=5000 before a release
 FUZZING = Path(__file__).parents[1] / "fuzzing.py"
 
 
-def test_no_input_makes_a_command_fail_hang_or_fill_the_memory():
-    line = [sys.executable, str(FUZZING), "--cases", str(CASES), "--workers", "1"]
+@pytest.mark.parametrize("how", [["--cases", str(CASES)], ["--cases", str(CASES // 25), "--real"]])
+def test_no_input_makes_a_command_fail_hang_or_fill_the_memory(how):
+    line = [sys.executable, str(FUZZING), *how, "--workers", "1"]
     ended = subprocess.run(line, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout[-20_000:] + ended.stderr[-2000:]
 
