@@ -4,9 +4,12 @@ One session alone: nox -s lint, or nox -s "tests(torch='oldest')"; words after -
 they take long: nox -s coverage, and nox -s mutations -- FILE.
 """
 
+import argparse
 import json
+import random
 import re
 import shutil
+import sqlite3
 from pathlib import Path
 
 import nox
@@ -39,7 +42,7 @@ test-command = "{command}"
 name = "local"
 
 [cosmic-ray.filters.operators-filter]
-exclude-operators = ["core/ReplaceBinaryOperator_BitOr_.*"]
+exclude-operators = ["core/ReplaceBinaryOperator_(BitOr_.*|.*_(BitOr|BitAnd|BitXor|LShift|RShift))"]
 """
 
 
@@ -83,7 +86,8 @@ def coverage(session: nox.Session) -> None:
 def mutations(session: nox.Session) -> None:
     """Change one operator or number after the other, by cosmic-ray, and show the changes that no test notices.
 
-    nox -s mutations -- samplers/walk.py changes one file: some seconds a change. All of them take days.
+    nox -s mutations -- samplers/walk.py changes one file: some seconds a change. All of them take days;
+    nox -s mutations -- --sample 50 tries 50 of each folder, drawn by a fixed seed.
     """
     session.install("--constraint", "constraints.txt", "--editable", ".[dev]", "cosmic-ray>=8.4")
     work = Path(session.create_tmp(), "mutated").absolute()  # files are changed in place
@@ -91,7 +95,11 @@ def mutations(session: nox.Session) -> None:
     for name in ("src", "tests"):
         shutil.copytree(name, work / name)
     shutil.copy("pyproject.toml", work)
-    for file in session.posargs or MUTATED:
+    given = argparse.ArgumentParser("nox -s mutations --")
+    given.add_argument("files", nargs="*", metavar="FILE")
+    given.add_argument("--sample", type=int, metavar="N")
+    options = given.parse_args(session.posargs)
+    for file in options.files or MUTATED:
         tests = next(tests for start, tests in MUTATED.items() if file.startswith(start))
         command = f"{Path(session.bin, 'python').absolute()} -m pytest -x -q -p no:cacheprovider {tests}"
         (work / "mutations.toml").write_text(CONFIG.format(file=file, command=command), encoding="utf-8")
@@ -99,7 +107,22 @@ def mutations(session: nox.Session) -> None:
         env = {"PYTHONPATH": str(work / "src"), "OMP_NUM_THREADS": "1"}
         session.run("cosmic-ray", "baseline", "mutations.toml", env=env)
         session.run("cosmic-ray", "init", "--force", "mutations.toml", "mutations.sqlite", env=env)
-        session.run("cr-filter-operators", "mutations.sqlite", "mutations.toml", env=env)  # types of arguments
+        # not the types of arguments, nor operators of bits, which numbers lack
+        session.run("cr-filter-operators", "mutations.sqlite", "mutations.toml", env=env)
+        if options.sample:
+            sample(work / "mutations.sqlite", options.sample)
         session.run("cosmic-ray", "exec", "mutations.toml", "mutations.sqlite", env=env)
         session.run("cr-report", "--show-diff", "--surviving-only", "mutations.sqlite", env=env)
         session.chdir(session.invoked_from)
+
+
+def sample(file: Path, count: int) -> None:
+    """Leave in a database of cosmic-ray's so many of the changes to be tried, the same every time."""
+    with sqlite3.connect(file) as database:
+        left = database.execute(
+            "SELECT job_id FROM mutation_specs WHERE job_id NOT IN (SELECT job_id FROM work_results) "
+            "ORDER BY module_path, operator_name, operator_args, occurrence"
+        ).fetchall()
+        random.Random(0).shuffle(left)
+        for table in ("mutation_specs", "work_items"):
+            database.executemany(f"DELETE FROM {table} WHERE job_id = ?", left[count:])  # noqa: S608
