@@ -14,23 +14,18 @@ import copyfold as cf
 from copyfold.cli import _parsing, main
 
 
-def errors(run: cf.runs.Run, x: torch.Tensor, noisy: torch.Tensor, statistics: str) -> float:
-    with torch.no_grad(), run.model.using(statistics):
-        return (run.model(noisy) - x).square().mean().item()
-
-
-def test_landscapes_are_reconstructed_and_unseen_noise_is_removed(landscapes, tmp_path):
-    """30 epochs at 64x64: copied to .0075 per pixel, and noise adds at most a fifth to that."""
+def test_landscapes_are_copied_and_unseen_noise_is_weakened(landscapes, tmp_path):
+    """1,500 steps at 32x32 leave at most 5 % of the variance, and pass at most .8 of unseen noise (its energy)."""
     folder = str(tmp_path / "run")
-    options = ["--size", "64", "--model", "UNet", "--model.width", "32", "--epochs", "30", "--flip"]
+    options = ["--size", "32", "--model", "UNet", "--model.width", "16", "--model.depth", "2", "--steps", "1500"]
     assert main(["train", str(landscapes), *options, "--run", folder]) == 0
-    run = cf.runs.open(folder)
-    x = cf.Photos(landscapes, 64).images("held_out", 128)
-    copied = errors(run, x, x, "batch")
-    assert copied <= 0.0075
-    for corruption in (cf.Gaussian(0.2), cf.Mix(keep=0.5, mean=0.7, std=0.2)):
-        noisy = corruption(x, torch.Generator().manual_seed(0))
-        assert errors(run, x, noisy, "batch") <= 1.2 * copied
+    run, photos = cf.runs.open(folder), cf.Photos(landscapes, 32)
+    x, mean = photos.images("held_out", 128), photos.images("train", 512).mean(0)
+    noise = 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), run.model.using("running"):
+        copy, noisy = run.model(x), run.model(x + noise)
+    assert (copy - x).square().mean() <= 0.05 * (x - mean).square().mean()
+    assert (noisy - copy).square().mean() <= 0.8 * 0.1**2
 
 
 def test_the_linear_autoencoder_comes_close_to_pca_through_fit(tmp_path):
