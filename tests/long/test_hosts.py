@@ -161,13 +161,13 @@ def kept(folder: Path) -> list[dict[str, float]]:
 
 
 def test_two_hosts_have_the_loss_of_one_process(hosts, parts, tmp_path):
-    """To rounding, which Adam makes more of after two epochs; to the bit where one sums in two parts."""
+    """To rounding, which Adam makes more of after an epoch; to the bit where one sums in two parts."""
     folder, alone = tmp_path / "run", one(tmp_path / "alone")
     done(hosts, folder)
     same(parts, folder)
-    for a, b in list(zip(cf.runs.open(alone).history, cf.runs.open(folder).history, strict=True))[:2]:
+    for a, b in list(zip(cf.runs.open(alone).history, cf.runs.open(folder).history, strict=True))[:1]:
         for name in ("loss", "mse", "held_out_loss", "held_out_mse"):
-            assert b[name] == pytest.approx(a[name], rel=1e-5), name
+            assert b[name] == pytest.approx(a[name], rel=2e-6), name
 
 
 def test_a_killed_process_ends_both_hosts_and_a_resume_goes_on(hosts, parts, tmp_path):

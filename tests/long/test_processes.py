@@ -148,13 +148,14 @@ def kept(folder: Path) -> list[dict[str, float]]:
 def test_two_processes_have_the_loss_of_one(norm, trained):
     """In training, by the means over both, and on held-out images.
 
-    A sum of two halves rounds otherwise than one sum. That is 2.4e-6 after 50 steps here; later it grows, as
-    does a change of the first weights by their last bit in one process (docs/many.md): hence two epochs.
+    A sum of two halves rounds otherwise than one sum. That is 1e-7 to 2e-7 after the 25 steps of an epoch; later
+    it grows, on some machines soon, as does a change of the first weights by their last bit in one process
+    (docs/many.md): hence one epoch.
     """
     one, two = trained(*UNET, norm), trained(*UNET, norm, *TWO)
     assert len(rows(one)) == 8
     assert all(a.keys() == b.keys() for a, b in zip(rows(one), rows(two), strict=True))
-    assert difference(one, two, epochs=2) < 1e-5
+    assert difference(one, two, epochs=1) < 2e-6
 
 
 @pytest.mark.parametrize("norm", ["none", "group", "batch"])
