@@ -297,8 +297,8 @@ def tell(out: Path, chosen: list[Row]) -> None:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         for row, curve in found.items():
-            last = {k: f"{v:.5g}" for k, v in curve[-1].items()}
-            writer.writerow(asdict(row) | last | {"steps": curve[-1]["steps"]})
+            last = {k: f"{v:.5g}" if isinstance(v, float) else v for k, v in curve[-1].items()}
+            writer.writerow(asdict(row) | last)
     print((out / "quality.csv").read_text())
     _draw(found, out / "quality.png")
 

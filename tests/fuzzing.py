@@ -620,7 +620,8 @@ def fuzz(options: argparse.Namespace) -> list[dict[str, Any]]:
                     os._exit(1)
             os._exit(0)
         assert os.waitpid(maker, 0)[1] == 0, "the folder of runs and images could not be made"
-        everything()
+        if not options.real:  # new processes import for themselves
+            everything()
         if options.only is not None:
             case, outcome = attempt(options.only, options, source)
             return [{"number": options.only, **case._asdict(), **outcome._asdict()}]
