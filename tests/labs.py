@@ -11,7 +11,7 @@ from copyfold.measures import mse
 from copyfold.models.adoption import adopt
 from copyfold.models.base import Autoencoder, Chain
 from copyfold.studies.lab import Lab, Training
-from copyfold.studies.toolkit import curve, walks
+from copyfold.studies.toolkit import curve, rivals, walks
 from copyfold.studies.toolkit.denoising import mean_image
 from copyfold.studies.toolkit.training import Look
 from known import Identity
@@ -156,7 +156,7 @@ class Curve:
     def projection(self, left):
         """PCA that leaves as much."""
         error = left * mse(mean_image(self.lab, self.photos).expand_as(self.x), self.x).mean().item()
-        return curve._pca_that_leaves(self.lab, self.photos, error)[0]
+        return rivals.pca_that_leaves(self.lab, self.photos, error)[0]
 
     def knowing(self, after=lambda x: x):
         """The held-out image that correlates best with the input, whatever its brightness; then `after`."""

@@ -11,7 +11,8 @@ from copyfold.studies.base import PARTLY, Above, Below, Control, Estimate, Findi
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, curve
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import BY_16, BY_64, D2, END, LEFTS, RUNNING, UNTRAINED
+from copyfold.studies.toolkit.curve import D2, END, UNTRAINED
+from copyfold.studies.toolkit.looks import BY_16, BY_64, LEFTS, RUNNING
 
 NET = "U-Net, depth 2"
 EARLY = f"{NET}, where 10 % is left"

@@ -14,7 +14,8 @@ from copyfold.studies.base import PARTLY, Below, Control, Estimate, Finding, Reg
 from copyfold.studies.lab import QUALITY, Lab
 from copyfold.studies.toolkit import charts, curve
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import BY_64, D2, RUNNING
+from copyfold.studies.toolkit.curve import D2
+from copyfold.studies.toolkit.looks import BY_64, RUNNING
 
 WAYS = {"gaussian": ("gaussian 0.2", RUNNING), "mix": ("mix", BY_64)}
 COPIER = "U-Net, depth 2"

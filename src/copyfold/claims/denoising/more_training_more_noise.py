@@ -10,7 +10,8 @@ from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, curve
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import BY_64, D2, END, LEFTS
+from copyfold.studies.toolkit.curve import D2, END
+from copyfold.studies.toolkit.looks import BY_64, LEFTS
 
 EARLY, LATE = "early", "late"
 LOOKS = {EARLY: (D2, "0.1"), LATE: (D2, END)}

@@ -9,7 +9,8 @@ from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, curve
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import D1, D2, D3, END, HALF, RUNNING, TWICE
+from copyfold.studies.toolkit.curve import D1, D2, D3, END, HALF, TWICE
+from copyfold.studies.toolkit.looks import RUNNING
 from copyfold.studies.toolkit.networks import parameters
 
 SMALLEST, LARGER = "smallest", "depth 2"

@@ -11,7 +11,8 @@ from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, curve
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import BY_64, D2, END, FULLY, RUNNING
+from copyfold.studies.toolkit.curve import D2, END, FULLY
+from copyfold.studies.toolkit.looks import BY_64, RUNNING
 from copyfold.studies.toolkit.networks import parameters
 
 NET, RIVAL = "U-Net", "fully connected"

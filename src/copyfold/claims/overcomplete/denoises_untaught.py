@@ -11,7 +11,8 @@ from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, curve
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import BY_64, D1, D2, D3, END, FULLY, RUNNING, UNTRAINED
+from copyfold.studies.toolkit.curve import D1, D2, D3, END, FULLY, UNTRAINED
+from copyfold.studies.toolkit.looks import BY_64, RUNNING
 from copyfold.types import Images
 
 NETWORK = "U-Net, depth 2"

@@ -13,53 +13,34 @@ two thirds of the cost.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from copyfold.corruptions import Clean, Corruption, Gaussian, Mix
 from copyfold.data import Photos
 from copyfold.measures import mse, sharpness
-from copyfold.models.adoption import adopt
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import BatchNorm
 from copyfold.models.unet import UNet
 from copyfold.probes.base import Reading
-from copyfold.probes.baselines import frequency_filter, linear_filter
-from copyfold.probes.denoising import noise_of
 from copyfold.studies import statistics
 from copyfold.studies.base import Estimate
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab, Make
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import MARK, copying
-from copyfold.studies.toolkit.denoising import FITTED, mean_image, share
-from copyfold.studies.toolkit.networks import WAYS, projection, restored, wide, with_running_averages
+from copyfold.studies.toolkit.looks import BY_16, BY_64, LEFTS, NOISES, RUNNING, measured, noisy_images, undone
+from copyfold.studies.toolkit.networks import WAYS, restored, wide, with_running_averages
+from copyfold.studies.toolkit.rivals import pca_that_leaves, without_network
 from copyfold.studies.toolkit.training import on_the_way
 from copyfold.types import Images
 
-LEFTS = (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003)
-"""The qualities at which a training is looked at: shares of the variance that a copy leaves."""
 END, UNTRAINED = "end", "untrained"
 SHORT = 10_000  # batches of every training at a budget smaller than cpu, scaled to it
 SIDE = 32  # pixels, where the budget has no fewer
-BASIS = 20_000  # training images that principal components and the Wiener filter of whole images are of
-RUNNING, BY_64, BY_16 = WAYS
-
-NOISES: dict[str, Corruption] = {
-    "gaussian 0.1": Gaussian(0.1),
-    "gaussian 0.2": Gaussian(0.2),
-    "mix": Mix(),
-    "mix 0.3": Mix(0.3),
-    "mix 0.1": Mix(0.1),
-}
-"""Gaussian noise by its std; the essay's mix, half and half or with a smaller share of the photograph."""
-SEEN = ("gaussian 0.2", "mix 0.3")  # whose first outputs are kept as images
-HEAVY = ("mix 0.3", "mix 0.1")  # measured as the essay does alone, with the statistics of batches
 
 FULLY = "fully connected"
 D1, D2, D3 = (f"U-Net, depth {depth}" for depth in (1, 2, 3))
@@ -113,24 +94,13 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
     r"""All that is measured of one network and seed: from the cache, where it has been measured before.
 
     Numbers are per held-out image and called "AT: WHAT". AT is "untrained", a quality that was reached, or "end".
-    WHAT, for every noise N of `NOISES` and way W of `WAYS` (a network without batch norm has one way, under all
-    three names; of the heaviest mixes only the error in batches of 64):
+    WHAT is what `looks.measured` measures, in every way (a network without batch norm has one, under all three
+    names). "sharpness" and "sharpness of the error" are of the copy with running statistics and of its difference
+    from x. "pca, WHAT" are the same numbers of PCA with as many components as leave what the network leaves, and
+    "components" how many. Also how it copies (`copying`). Images "AT: copy", "AT: gaussian 0.2" (output, running
+    statistics) and "AT: mix 0.3" (output, batches of 64). "beside: WHAT" is of `rivals.without_network`.
 
-        "copy, W"         mse(O(x), x)
-        "error, N, W"     mse(O(x~), x)
-        "passed, N, W"    <O(x~) - O(m), x~ - m> / ||x~ - m||^2        m = E[x~ | x]
-
-    "passed" is the share of the noise that passes, 1 for the identity; m is x for Gaussian noise, and for a mix
-    the image with the mix's shift of brightness, so that only the random part counts. "sharpness" and "sharpness
-    of the error" are of the copy with running statistics and of its difference from x. "pca, WHAT" are the same
-    numbers of PCA with as many components as leave what the network leaves, and "components" how many. Also how
-    it copies (`copying`). Images "AT: copy", "AT: gaussian 0.2" (output, running statistics) and "AT: mix 0.3"
-    (output, batches of 64).
-
-    "beside: WHAT" is measured without a network: "nothing, N" is the noise's own squared error; "linear, error, N"
-    and "linear, passed, N" are of the linear filter that is best on these images, of 7x7, 11x11, by frequency, and
-    the Wiener filter of whole images, fitted on training images; "identity, WHAT" is of the identity; "pca, passed
-    at LEFT" of PCA. Paused before it begins, where the lab's minutes are over.
+    Paused before it begins, where the lab's minutes are over.
     """
     photos, of = photographs(lab), configurations(lab)[name]
     smaller = lab.budget.steps < BUDGETS["cpu"].steps
@@ -145,16 +115,7 @@ def reading(lab: Lab, name: str, seed: int) -> Reading:
         for bound in LEFTS:
             if reached := [look for look in looks if look.left <= bound]:
                 models[f"{bound:g}"] = reached[0].model
-        models[END] = looks[-1].model
-        beside = _beside(lab, photos, seed)
-        numbers, images = dict(beside.numbers), dict(beside.images)
-        done: dict[int, Reading] = {}
-        for at, network in models.items():
-            if id(network) not in done:
-                done[id(network)] = _looked_at(lab, photos, network, seed)
-            numbers |= {f"{at}: {what}": value for what, value in done[id(network)].numbers.items()}
-            images |= {f"{at}: {what}": x for what, x in done[id(network)].images.items()}
-        return _apart(numbers, images)
+        return _all_measured(lab, photos, models | {END: looks[-1].model}, seed)
 
     return lab.shared(f"curve-of-{name.lower().replace(', ', '-').replace(' ', '-')}", seed, (photos,), look)
 
@@ -211,8 +172,8 @@ def denoised(lab: Lab, model: Autoencoder, seed: int, called: str) -> tuple[dict
     """
     photos = photographs(lab)
     x, numbers, images = lab.images(photos), dict[str, Tensor](), dict[str, Images]()
-    for name, (_, corrupted) in _noisy(lab, photos, seed).items():
-        output = restored(model, _undone(NOISES[name], corrupted)[0], statistics="running")
+    for name, (_, corrupted) in noisy_images(lab, photos, seed).items():
+        output = restored(model, undone(NOISES[name], corrupted)[0], statistics="running")
         numbers[f"{called}: error, {name}"] = mse(output, x)
         if name == "gaussian 0.2":
             images[called] = output[:SHOWN]
@@ -276,145 +237,31 @@ def _places() -> list[str]:
     return [UNTRAINED, *(f"{bound:g}" for bound in LEFTS), END]
 
 
+def _all_measured(lab: Lab, photos: Photos, models: Mapping[str, Autoencoder], seed: int) -> Reading:
+    """The numbers and images of every network, "AT: WHAT", and of what stands beside them."""
+    beside = without_network(lab, photos, seed)
+    numbers, images = dict(beside.numbers), dict(beside.images)
+    done: dict[int, Reading] = {}
+    for at, network in models.items():
+        if id(network) not in done:
+            done[id(network)] = _looked_at(lab, photos, network, seed)
+        numbers |= {f"{at}: {what}": value for what, value in done[id(network)].numbers.items()}
+        images |= {f"{at}: {what}": x for what, x in done[id(network)].images.items()}
+    return _apart(numbers, images)
+
+
 def _looked_at(lab: Lab, photos: Photos, model: Autoencoder, seed: int) -> Reading:
     """The numbers of one network, and of PCA that copies as well."""
-    x, noisy = lab.images(photos), _noisy(lab, photos, seed)
+    x, noisy = lab.images(photos), noisy_images(lab, photos, seed)
     normed = any(isinstance(module, BatchNorm) for module in model.modules())
-    numbers, images = _measured(model, x, noisy, list(WAYS) if normed else [RUNNING])
+    numbers, images = measured(model, x, noisy, list(WAYS) if normed else [RUNNING])
     if not normed:
         numbers |= {k.replace(RUNNING, way): v for k, v in numbers.items() for way in (BY_64, BY_16)}
     copy = images.pop("copy")
-    rival, count = _pca_that_leaves(lab, photos, mse(copy, x).mean().item())
-    beside, linear = _measured(rival, x, noisy, [RUNNING])
+    rival, count = pca_that_leaves(lab, photos, mse(copy, x).mean().item())
+    beside, linear = measured(rival, x, noisy, [RUNNING])
     edges = {"sharpness": sharpness(copy), "sharpness of the error": sharpness(copy - x)}
     edges["pca, sharpness"] = sharpness(linear["copy"])
     numbers |= edges | {f"pca, {k.removesuffix(f', {RUNNING}')}": v for k, v in beside.items()}
     numbers |= {"components": torch.tensor(float(count))} | copying(lab, "", model, photos)
     return Reading(numbers, images | {"copy": copy[:SHOWN]})
-
-
-def _measured(
-    model: Autoencoder, x: Images, noisy: Mapping[str, tuple[Images, Images]], ways: Sequence[str]
-) -> tuple[dict[str, Tensor], dict[str, Images]]:
-    """Squared errors, and the share of the noise that passes, used in these ways; copies, and a few outputs.
-
-    The heaviest mixes with the statistics of batches of 64, or in the only way.
-    """
-    numbers: dict[str, Tensor] = {}
-    images: dict[str, Images] = {}
-    for way in ways:
-        kind, batch = WAYS[way]
-        copy = restored(model, x, batch, kind)
-        numbers[f"copy, {way}"] = mse(copy, x)
-        for name, (centre, corrupted) in noisy.items():
-            if name in HEAVY and way != (BY_64 if BY_64 in ways else RUNNING):
-                continue
-            output = restored(model, corrupted, batch, kind)
-            numbers[f"error, {name}, {way}"] = mse(output, x)
-            if name not in HEAVY:
-                quiet = copy if name.startswith("gaussian") else restored(model, centre, batch, kind)
-                numbers[f"passed, {name}, {way}"] = share(output - quiet, corrupted - centre)
-            if name in SEEN and (name in HEAVY or way == RUNNING):
-                images[name] = output[:SHOWN]
-        if way == RUNNING:
-            images["copy"] = copy
-    return numbers, images
-
-
-def _noisy(lab: Lab, photos: Photos, seed: int) -> dict[str, tuple[Images, Images]]:
-    """For every noise: E[x~ | x], and x~. The same for every network of a seed."""
-
-    x, found = lab.images(photos), dict[str, tuple[Images, Images]]()
-    for name, noise in NOISES.items():
-        quiet = replace(noise, std=0.0) if isinstance(noise, Mix) else Clean()
-        found[name] = quiet(x, lab.rng(seed)), noise(x, lab.rng(seed, f"curve, {name}"))
-    return found
-
-
-@dataclass(frozen=True)
-class _Components:
-    """Principal components of training images: rows, the largest first; and the squared error that PCA leaves.
-
-    `errors`: of held-out images, with 0, 1, 2 ... components, per value.
-    """
-
-    mean: Tensor
-    variances: Tensor
-    directions: Tensor
-    errors: Tensor
-
-
-def _components(lab: Lab, photos: Photos) -> _Components:
-    def make() -> _Components:
-        rows = lab.images(photos, "train", BASIS).flatten(1).cpu()
-        middle = rows.mean(0)
-        covariance = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
-        for part in (rows - middle).split(4096):
-            covariance += (part.T @ part).double() / len(rows)
-        variances, vectors = torch.linalg.eigh(covariance)
-        directions = vectors.T.flip(0)
-        x = lab.images(photos).flatten(1).cpu().double() - middle
-        energies = (x @ directions.T).square().mean(0)
-        whole = x.square().sum(1).mean()
-        left = (whole - torch.cat((energies.new_zeros(1), energies.cumsum(0)))).clamp(min=0) / x.shape[1]
-        return _Components(middle, variances.flip(0).clamp(min=0).float(), directions.float(), left)
-
-    return lab.once("components of the curve", photos, make)
-
-
-def _pca_that_leaves(lab: Lab, photos: Photos, error: float) -> tuple[Autoencoder, int]:
-    """PCA with the fewest components, at least one, whose squared error on held-out images is no larger."""
-    of = _components(lab, photos)
-    enough = (of.errors <= 1.0001 * error).nonzero().flatten()  # rounding shall not cost a component
-    count = max(1, int(enough[0])) if len(enough) else len(of.directions)
-    return projection(photos.shape, of.directions[:count], of.mean).to(lab.device), count
-
-
-def _beside(lab: Lab, photos: Photos, seed: int) -> Reading:
-    """What needs no network: the noise's own error, the best linear filter, the identity and PCA."""
-    return lab.once(f"beside the curve, seed {seed}", photos, lambda: _without_network(lab, photos, seed))
-
-
-def _without_network(lab: Lab, photos: Photos, seed: int) -> Reading:
-    x, noisy = lab.images(photos), _noisy(lab, photos, seed)
-    reference, basis = lab.images(photos, "train", FITTED), _components(lab, photos)
-    numbers = {"sharpness": sharpness(x), "mean image": mse(mean_image(lab, photos).expand_as(x), x)}
-    for name, (centre, corrupted) in noisy.items():
-        numbers[f"nothing, {name}"] = mse(corrupted, x)
-        seen = NOISES[name](reference, lab.rng(seed, f"fitted, {name}"))
-        both = torch.cat((corrupted, centre))
-        rivals = {
-            "7x7 filter": linear_filter(seen, reference, both, 7),
-            "11x11 filter": linear_filter(seen, reference, both, 11),
-            "frequency filter": frequency_filter(seen, reference, both),
-            "Wiener filter": _wiener(basis, NOISES[name], both),
-        }
-        chosen = min(rivals.values(), key=lambda y: mse(y[: len(x)], x).mean().item())
-        output, quiet = chosen.split(len(x))
-        numbers[f"linear, error, {name}"] = mse(output, x)
-        numbers[f"linear, passed, {name}"] = share(output - quiet, corrupted - centre)
-    same = adopt(nn.Identity(), photos.shape, encode="forward", decode=torch.Tensor.clone)
-    numbers |= {f"identity, {k}": v for k, v in _measured(same, x, noisy, [RUNNING])[0].items()}
-    whole = numbers["mean image"].mean().item()
-    for bound in LEFTS:
-        count = _pca_that_leaves(lab, photos, bound * whole)[1]
-        numbers[f"pca, passed at {bound:g}"] = torch.tensor(count / prod(photos.shape))
-    images = {"clean": x[:SHOWN]} | {name: noisy[name][1][:SHOWN] for name in SEEN}
-    return Reading(*({f"beside: {k}": v for k, v in of.items()} for of in (numbers, images)))
-
-
-def _wiener(of: _Components, noise: Corruption, y: Images) -> Images:
-    """The best linear map for Gaussian images: m + sum_i lambda_i / (lambda_i + s^2) <u - m, v_i> v_i."""
-    u, std = _undone(noise, y)
-    middle, directions = of.mean.to(y), of.directions.to(y)
-    rows = u.flatten(1) - middle
-    shrink = of.variances.to(y) / (of.variances.to(y) + std**2)
-    return (middle + ((rows @ directions.T) * shrink) @ directions).view_as(y)
-
-
-def _undone(noise: Corruption, y: Images) -> tuple[Images, float]:
-    """x + s xi, the brightness of a mix undone, and s."""
-    level = noise_of(noise)
-    assert level is not None  # all of NOISES are white
-    keep, shift, std = level
-    return (y - (1 - keep) * shift) / keep, std

@@ -9,22 +9,10 @@ import torch
 from copyfold.measures import mse, sharpness
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab, Paused
-from copyfold.studies.toolkit import curve
+from copyfold.studies.toolkit import curve, looks, rivals
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import (
-    BY_16,
-    BY_64,
-    D1,
-    D2,
-    D3,
-    END,
-    FULLY,
-    HALF,
-    RUNNING,
-    SKIPS_2,
-    TWICE,
-    UNTRAINED,
-)
+from copyfold.studies.toolkit.curve import D1, D2, D3, END, FULLY, HALF, SKIPS_2, TWICE, UNTRAINED
+from copyfold.studies.toolkit.looks import BY_16, BY_64, RUNNING
 from labs import COPY, GREY, Curve, fixed
 
 
@@ -52,7 +40,7 @@ def test_a_look_measures_what_passes_and_what_is_left(known):
             assert means[f"end: passed, {noise}, {way}"] == pytest.approx(1, rel=1e-4)
             assert means[f"end: error, {noise}, {way}"] == pytest.approx(means[f"beside: nothing, {noise}"])
         assert means[f"end: copy, {way}"] == 0
-    for noise in curve.HEAVY:
+    for noise in looks.HEAVY:
         assert means[f"end: error, {noise}, {BY_64}"] == pytest.approx(means[f"beside: nothing, {noise}"])
     for way in (RUNNING, BY_64, BY_16):
         assert means[f"0.2: copy, {way}"] == pytest.approx(0.16 * means["beside: mean image"], rel=1e-4)
@@ -69,40 +57,40 @@ def test_pca_of_equal_error_copies_as_well_and_passes_its_share(known):
     assert 0.8 * copy < rival <= copy
     share = numbers["end: components"].item() / prod(known.photos.shape)
     assert numbers["end: pca, passed, gaussian 0.2"].mean().item() == pytest.approx(share, rel=0.1)
-    grid = [numbers[f"beside: pca, passed at {bound:g}"].item() for bound in curve.LEFTS]
+    grid = [numbers[f"beside: pca, passed at {bound:g}"].item() for bound in looks.LEFTS]
     assert grid == sorted(grid)
 
 
 def test_the_linear_filter_is_the_best_of_four(known, monkeypatch):
     numbers = curve.reading(known.lab, D2, 0).numbers
-    for noise in curve.NOISES:
+    for noise in looks.NOISES:
         assert numbers[f"beside: linear, error, {noise}"].mean() < numbers[f"beside: nothing, {noise}"].mean()
-    monkeypatch.setattr(curve, "linear_filter", lambda noisy, clean, x, side: known.x.repeat(2, 1, 1, 1))
-    perfect = curve._without_network(known.lab, known.photos, 0).numbers
+    monkeypatch.setattr(rivals, "linear_filter", lambda noisy, clean, x, side: known.x.repeat(2, 1, 1, 1))
+    perfect = rivals._computed(known.lab, known.photos, 0).numbers
     assert perfect["beside: linear, error, mix"].mean() == 0
 
 
 def test_the_wiener_filter_undoes_brightness_and_is_the_mean_without_variance(lab):
     photos = curve.photographs(lab)
-    of = curve._components(lab, photos)
+    of = rivals._components(lab, photos)
     x = lab.images(photos)
-    for noise in (curve.NOISES["gaussian 0.2"], curve.NOISES["mix"]):
+    for noise in (looks.NOISES["gaussian 0.2"], looks.NOISES["mix"]):
         noisy = noise(x, lab.rng(0))
-        error = mse(curve._wiener(of, noise, noisy), x).mean()
+        error = mse(rivals._wiener(of, noise, noisy), x).mean()
         assert error < 0.5 * 0.04  # a mix that keeps a half is noise of std 0.2, once brightness is undone
     flat = replace(of, variances=torch.zeros_like(of.variances))
-    assert torch.allclose(curve._wiener(flat, noise, noisy), of.mean.view_as(x[:1]).expand_as(x), atol=1e-5)
+    assert torch.allclose(rivals._wiener(flat, noise, noisy), of.mean.view_as(x[:1]).expand_as(x), atol=1e-5)
 
 
 def test_the_identity_and_noise_alone(known):
-    noisy = curve._noisy(known.lab, known.photos, 0)
+    noisy = looks.noisy_images(known.lab, known.photos, 0)
     centre, mixed = noisy["mix"]
     assert torch.allclose(centre, 0.5 * known.x + 0.35)
     assert (mixed - centre).std().item() == pytest.approx(0.1, rel=0.05)
-    blank, _ = curve._measured(GREY, known.x, noisy, [RUNNING])
+    blank, _ = looks.measured(GREY, known.x, noisy, [RUNNING])
     assert blank[f"passed, mix, {RUNNING}"].abs().max() < 1e-6
     brighter = fixed(lambda y: 2 * y - 0.7)  # undoes the mix: its noise comes out twice as strong
-    assert curve._measured(brighter, known.x, noisy, [RUNNING])[0][
+    assert looks.measured(brighter, known.x, noisy, [RUNNING])[0][
         f"passed, mix, {RUNNING}"
     ].mean() == pytest.approx(2)
 
@@ -140,15 +128,15 @@ def test_no_network_is_begun_when_the_minutes_are_over(lab, monkeypatch):
 
 def test_a_quality_that_was_not_reached_is_replaced_by_the_end(known):
     known.nets = {"": [(0.2, known.dulled(0.4))]}
-    looks = {"reached": (D2, "0.3"), "not reached": (D2, "0.01"), "untrained": (D2, UNTRAINED)}
-    found = curve.read_off(known.lab, 0, looks, everything)
+    asked = {"reached": (D2, "0.3"), "not reached": (D2, "0.01"), "untrained": (D2, UNTRAINED)}
+    found = curve.read_off(known.lab, 0, asked, everything)
     assert found.numbers[f"not reached: copy, {RUNNING}"].equal(found.numbers[f"reached: copy, {RUNNING}"])
-    assert [note.partition(":")[0] for note in curve.missed([found], looks)] == ["not reached"]
+    assert [note.partition(":")[0] for note in curve.missed([found], asked)] == ["not reached"]
     copying = qualities([found])
-    assert copying.keys() == looks.keys()
+    assert copying.keys() == asked.keys()
     assert copying["not reached"].left["held out"].value == pytest.approx(0.16, rel=1e-4)
     assert not [
-        what for what in curve.read_off(known.lab, 0, looks, lambda what: False).numbers if "copy," in what
+        what for what in curve.read_off(known.lab, 0, asked, lambda what: False).numbers if "copy," in what
     ]
 
 
