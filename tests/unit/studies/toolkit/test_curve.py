@@ -5,7 +5,6 @@ from math import prod
 
 import pytest
 import torch
-from copyfold.studies.toolkit.looks import BY_16, BY_64, RUNNING
 
 from copyfold.measures import mse, sharpness
 from copyfold.studies.budget import BUDGETS
@@ -13,6 +12,7 @@ from copyfold.studies.lab import Lab, Paused
 from copyfold.studies.toolkit import curve, looks, rivals
 from copyfold.studies.toolkit.copying import qualities
 from copyfold.studies.toolkit.curve import D1, D2, D3, END, FULLY, HALF, SKIPS_2, TWICE, UNTRAINED
+from copyfold.studies.toolkit.looks import BY_16, BY_64, RUNNING
 from labs import COPY, GREY, Curve, fixed
 
 
