@@ -92,9 +92,7 @@ def mutations(session: nox.Session) -> None:
     session.install("--constraint", "constraints.txt", "--editable", ".[dev]", "cosmic-ray>=8.4")
     work = Path(session.create_tmp(), "mutated").absolute()  # files are changed in place
     shutil.rmtree(work, ignore_errors=True)
-    for name in ("src", "tests"):
-        shutil.copytree(name, work / name)
-    shutil.copy("pyproject.toml", work)
+    shutil.copytree(".", work, ignore=shutil.ignore_patterns(".*", "__pycache__", "results", "demo", "figures"))
     given = argparse.ArgumentParser("nox -s mutations --")
     given.add_argument("files", nargs="*", metavar="FILE")
     given.add_argument("--sample", type=int, metavar="N")

@@ -109,9 +109,11 @@ def rows(file: Path) -> int:
 
 
 def lines(file: Path) -> int:
-    """The lines of a text, the last of which ends."""
+    """The lines of a text, the last of which ends; of a log its last step, as one that stopped has a row more."""
     text = file.read_text()
     assert text.endswith("\n")
+    if text.startswith("epoch,step,"):
+        return int(float(text.splitlines()[-1].split(",")[1]))
     return text.count("\n")
 
 
