@@ -21,7 +21,9 @@ WANTED = {"oldest": re.sub(r">=([\d.]+),.*", r"==\1.*", ALLOWED), "newest": ALLO
 BRANCHES = 0.9
 """The share of the branches of src that the quick tests take, at least."""
 MUTATED = {
-    "models": "tests/unit/test_models.py tests/unit/test_attention.py tests/unit/test_variational.py tests/laws",
+    "models": "tests/unit/test_models.py tests/unit/test_attention.py tests/unit/test_variational.py "
+    "tests/unit/test_adoption.py tests/unit/test_classifiers.py tests/unit/test_diagrams.py "
+    "tests/unit/test_own_classes.py tests/laws",
     "objectives": "tests/unit/test_objectives.py tests/unit/test_blind_spot.py "
     "tests/unit/test_corrections_objectives.py",
     "samplers": "tests/unit/test_samplers.py tests/unit/test_latent_samplers.py tests/unit/test_ascent.py",

@@ -217,8 +217,44 @@ def test_batch_norm_equals_torch_s(shape):
     ours.statistics = "batch"
     recorded = ours.running_mean.clone(), ours.running_var.clone()
     torch.testing.assert_close(ours.eval()(x), theirs.train()(x))
-    assert ours.running_mean.equal(recorded[0])  # only training mode records
+    ours.recording = False
+    torch.testing.assert_close(ours.train()(x), theirs(x))
+    assert ours.running_mean.equal(recorded[0])  # only training mode records, while it is meant to
     assert ours.running_var.equal(recorded[1])
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 5, 5), (16, 6)])
+def test_synchronised_batch_norm_of_one_process_equals_torch_s(shape):
+    ours = BatchNorm(6).double()
+    theirs = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(6).double()
+    ours.synchronised = True
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        for _ in range(3):
+            a = (torch.randn(shape).double() * 0.01 + 1).requires_grad_()  # so small that eps counts
+            b = a.detach().clone().requires_grad_()
+            torch.testing.assert_close(ours(a), theirs(b))
+            ours.recording = False
+            ours(a).pow(3).sum().backward()
+            ours.recording = True
+            theirs.momentum = 0.0
+            theirs(b).pow(3).sum().backward()
+            theirs.momentum = ours.momentum
+            torch.testing.assert_close(a.grad, b.grad)
+        torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+        torch.testing.assert_close(ours.running_var, theirs.running_var)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_one_value_per_channel_is_not_recorded():
+    module = BatchNorm(3)
+    module.statistics = "running"
+    module(torch.randn(1, 3, 1, 1))
+    assert module.running_mean.equal(torch.zeros(3))
+    assert module.running_var.equal(torch.ones(3))
+    module(torch.randn(2, 3, 1, 1))
+    assert not module.running_mean.equal(torch.zeros(3))
 
 
 def test_group_norm_has_up_to_eight_groups():
