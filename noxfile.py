@@ -25,7 +25,7 @@ MUTATED = {
     "tests/unit/test_adoption.py tests/unit/test_classifiers.py tests/unit/test_diagrams.py "
     "tests/unit/test_own_classes.py tests/laws",
     "objectives": "tests/unit/test_objectives.py tests/unit/test_blind_spot.py "
-    "tests/unit/test_corrections_objectives.py",
+    "tests/unit/test_noise_prediction.py tests/unit/test_corrections_objectives.py",
     "samplers": "tests/unit/test_samplers.py tests/unit/test_latent_samplers.py tests/unit/test_ascent.py",
     "probes": "tests/unit/test_geometry.py tests/unit/test_inversion.py tests/unit/test_denoising_probe.py "
     "tests/unit/test_stability.py tests/unit/test_latent.py tests/unit/test_quality.py tests/unit/test_nearest.py "
@@ -117,12 +117,13 @@ def mutations(session: nox.Session) -> None:
 
 
 def sample(file: Path, count: int) -> None:
-    """Leave in a database of cosmic-ray's so many of the changes to be tried, the same every time."""
+    """Leave in a database of cosmic-ray only so many of the changes to be tried: the same every time."""
     with sqlite3.connect(file) as database:
         left = database.execute(
             "SELECT job_id FROM mutation_specs WHERE job_id NOT IN (SELECT job_id FROM work_results) "
             "ORDER BY module_path, operator_name, operator_args, occurrence"
         ).fetchall()
         random.Random(0).shuffle(left)
-        for table in ("mutation_specs", "work_items"):
-            database.executemany(f"DELETE FROM {table} WHERE job_id = ?", left[count:])  # noqa: S608
+        filtered = database.execute("SELECT job_id FROM work_results").fetchall()
+        for table in ("mutation_specs", "work_items", "work_results"):
+            database.executemany(f"DELETE FROM {table} WHERE job_id = ?", left[count:] + filtered)  # noqa: S608

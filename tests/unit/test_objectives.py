@@ -86,6 +86,19 @@ def test_bernoulli_refuses_an_unbounded_output():
         cf.Bernoulli().check(cf.Linear.tiny())
 
 
+@pytest.mark.parametrize(
+    "fidelity",
+    [cf.SquaredError(0.5, constant=True), cf.AbsoluteError(0.2, constant=True), cf.Bernoulli()],
+    ids=lambda fidelity: type(fidelity).__name__,
+)
+def test_the_loss_is_the_sum_over_pixels(fidelity):
+    model, x = Fixed(torch.randn(5, 1, 4, 4), "sigmoid"), pictures()
+    loss, image = fidelity(model, model.encode(x), x)
+    pixels, same = fidelity.pixels(model, model.encode(x), x)
+    assert image.equal(same)
+    torch.testing.assert_close(pixels.flatten(1).sum(1).mean(), loss)
+
+
 def test_the_loss_does_not_depend_on_the_size_of_the_batch():
     model, x = cf.Linear((1, 4, 4), 3), pictures()
     once, twice = (sum(cf.Classical()(model, batch).values()) for batch in (x, torch.cat((x, x))))
@@ -172,6 +185,9 @@ def test_kl_sparsity_is_finite_where_a_unit_is_dead_or_always_on(value):
 
 
 def test_kl_sparsity_requires_logistic_units():
+    for value in (-0.1, 1.1):
+        with pytest.raises(cf.UsageError, match=r"within \[0, 1\]"):
+            cf.KLSparsity()(cf.Linear.tiny(), pictures(), torch.full((5, 2), value))
     with pytest.raises(cf.UsageError, match="code_activation"):
         cf.KLSparsity().check(cf.MLP((1, 4, 4)))
     cf.KLSparsity().check(cf.MLP((1, 4, 4), code_activation="sigmoid"))
@@ -306,7 +322,9 @@ def test_free_bits_are_per_dimension_of_the_batch_s_mean_and_warm_up_is_a_line()
     model = cf.Variational.tiny()
     x = torch.rand(4, *model.shape)
     objective = cf.Classical(penalties=(cf.Divergence(warm_up=4),))
-    torch.testing.assert_close(4 * objective(model, x, step=0)["Divergence"], objective(model, x)["Divergence"])
+    whole = cf.Divergence()(model, x, model.encode(x), model.posterior(x))
+    for step, share in ((0, 0.25), (1, 0.5), (None, 1.0)):
+        torch.testing.assert_close(objective(model, x, step=step)["Divergence"], share * whole)
 
 
 def test_divergence_without_a_posterior_says_what_to_wrap():
