@@ -156,6 +156,23 @@ def test_a_mixture_of_one_component_is_the_maximum_likelihood_normal():
     agree(frame, rows.mean(0), rows.T.cov(correction=0))
 
 
+def test_a_mixture_of_rank_one_is_of_the_first_axis_alone():
+    """There the divisor is n, and n - 1 across it."""
+    x = torch.rand(5, 1, 1, 3, generator=rng(1))
+    sampler = cf.FittedMixture(x, components=1, rank=1)
+    (frame,) = sampler(Pixels((1, 1, 3)), torch.zeros(20_000, 1, 1, 3), rng())
+    rows = x.flatten(1).double()
+    values, vectors = torch.linalg.eigh(rows.T.cov())
+    agree(frame, rows.mean(0), rows.T.cov() - values[-1] / 5 * torch.outer(vectors[:, -1], vectors[:, -1]))
+
+
+def test_as_many_images_as_components_are_enough():
+    (frame,) = cf.FittedMixture(torch.eye(3).view(3, 1, 1, 3), components=3)(
+        Pixels((1, 1, 3)), torch.zeros(200, 1, 1, 3), rng()
+    )
+    assert (frame.view(200, 1, 3) - torch.eye(3)).norm(dim=2).min(1).values.max() < 0.05  # each image is a cluster
+
+
 def test_a_mixture_does_not_depend_on_the_scale_of_the_codes(clusters):
     """Nor on where they lie: codes of a thousandth are drawn a thousandth as far apart."""
     sampler, count = cf.FittedMixture(clusters, components=3), torch.zeros(50, 1, 2, 2)
@@ -317,5 +334,6 @@ def test_invalid_traversals_are_refused():
         next(cf.Traversal(4)(model, torch.rand(3, 1, 2, 2), rng()))
     with pytest.raises(cf.UsageError, match="1 image is invalid for unit="):
         next(cf.Traversal()(model, torch.rand(1, 1, 2, 2), rng()))
+    assert next(cf.Traversal()(model, torch.rand(2, 1, 2, 2), rng())).isfinite().all()
     with pytest.raises(cf.UsageError, match="codes, prior"):
         cf.Traversal(unit="std")

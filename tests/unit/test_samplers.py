@@ -262,6 +262,8 @@ def test_a_directed_walk_is_a_straight_line_to_the_next_image(reencode):
     film = list(cf.DirectedWalk(steps=5, reencode=reencode)(Halves((1, 4, 4)), x, rng()))
     for n, frame in enumerate(film, 1):
         torch.testing.assert_close(frame, (1 - n / 5) * x + n / 5 * x[[1, 2, 0]])
+    (only,) = cf.DirectedWalk(steps=1, reencode=reencode)(Halves((1, 4, 4)), x, rng())
+    torch.testing.assert_close(only, x[[1, 2, 0]])
 
 
 def test_a_directed_walk_equals_its_explicit_loop():
