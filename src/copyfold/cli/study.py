@@ -1,10 +1,10 @@
 """Test a claim of the texts: train the models that it compares, with a control, and say whether it holds.
 
 Writes OUT/BUDGET/NAME with finding.json, figures and films, and prints the verdict. Trained models are cached in
-OUT and shared between studies and commands, so that an interrupted study continues. A study with a finding is not
-measured again without --again, unless that is of 0.1.0 and the study has been redesigned since; --seeds adds seeds
-to it. If a study fails, the others still run, and the exit code is that of the first failure; with --minutes it is
-75 where there is more to do.
+OUT and shared between studies and commands, so that an interrupted study continues; so is what several studies
+read, in OUT/BUDGET/shared. A study with a finding is not measured again without --again, unless that is of 0.1.0
+and the study has been redesigned since; --seeds adds seeds to it. If a study fails, the others still run, and the
+exit code is that of the first failure; with --minutes it is 75 where there is more to do.
 """
 
 import shlex
@@ -22,6 +22,7 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.studies.base import Study
     from copyfold.studies.budget import BUDGETS
     from copyfold.studies.datasets import sources
+    from copyfold.studies.kept import SHARED
     from copyfold.studies.lab import Lab, Paused
 
     options = _parsing.parse(_parser(list(BUDGETS)), arguments)
@@ -43,7 +44,10 @@ def command(arguments: Sequence[str]) -> int:
     if options.budget == "tiny":
         _screen.log.info("--budget tiny only tests that a study runs: its networks learn nothing")
     with _screen.progress() as progress:
-        lab = Lab(BUDGETS[options.budget], sources(options.data), out / ".models", progress, options.minutes)
+        lab = Lab(
+            BUDGETS[options.budget], sources(options.data), out / ".models", progress, options.minutes,
+            readings=out / options.budget / SHARED,
+        )  # fmt: skip
         for study in chosen:
             folder = out / options.budget / study.name()
             brought = [] if catalogue.own(type(study)) else [f"--import={type(study).__module__}"]
@@ -109,7 +113,8 @@ def _parser(budgets: list[str]) -> _parsing.Parser:
     parser.add_argument(
         "--again",
         action="store_true",
-        help="Forget the findings and seeds of these studies, and measure them again, from scratch.",
+        help="Forget the findings and seeds of these studies, and measure them again. What studies share is kept: "
+        "another OUT measures that again too.",
     )
     parser.add_argument(
         "--seeds",

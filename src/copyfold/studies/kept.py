@@ -19,6 +19,8 @@ from copyfold.probes.base import Reading
 log = logging.getLogger("copyfold")
 
 FOLDER = "seeds"
+SHARED = "shared"
+"""The folder of what several studies of a budget read, beside theirs."""
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class Lab:
         progress: Called as models are trained.
         minutes: Of this piece of work. When they are over, trainings stop where they are, and no seed is begun of
             studies that keep them.
+        readings: The folder of what several studies share (`shared`); in the cache unless given.
     """
 
     budget: Budget
@@ -93,6 +94,7 @@ class Lab:
     cache: Path = Path("results/.models")
     progress: Progress | None = None
     minutes: float | None = None
+    readings: Path | None = None
     notes: list[str] = field(default_factory=list[str])
     """What a reader of the next finding must know: replaced data sets, seeds that failed."""
 
@@ -318,10 +320,11 @@ class Lab:
         return self.each(look)
 
     def shared(self, what: str, seed: int, photos: Sequence[Photos], measure: Callable[[int], Reading]) -> Reading:
-        """A measurement of one seed that several studies use: made once, and kept beside the trained models.
+        """A measurement of one seed that several studies use: made once, and kept in `readings`.
 
         It is made again where the images, the budget or the code have changed: that of the module that defines
-        `measure`, and of all that it imports. Its seconds count for every study that uses it.
+        `measure`, and of all that it imports. Its seconds count for every study that uses it. Images are kept of
+        the first seed only, as findings show no others.
         """
         budget = {name: value for name, value in asdict(self.budget).items() if name != "seeds"}
         made = {
@@ -329,9 +332,10 @@ class Lab:
             "budget": budget,
             "images": [_pixels(p) for p in photos],
         }
-        folder = self.cache / self._torch / f"{what}-{seed}"
-        with self.alone(folder):
-            return self._made_once(Kept(folder, made), seed, "", measure)
+        first = next((seed for seed in self.seeds if seed not in self.left_out), seed)
+        with self.alone(self.cache / self._torch / f"{what}-{seed}"):
+            kept = Kept(self.readings or self.cache / self._torch / "readings", made)
+            return self._made_once(kept, seed, what, measure, images=seed == first)
 
     def _made_once(
         self, kept: Kept | None, seed: int, part: str, measure: Callable[[int], Reading], images: bool = True

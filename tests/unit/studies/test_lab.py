@@ -258,11 +258,30 @@ def test_what_several_studies_measure_is_measured_once(lab, monkeypatch):
     assert found.images["shown"].equal(first.images["shown"])
     assert again.spent == spent
     assert again.waited < 0  # what it took to measure, which is not waited for now
-    lab.shared("many", 1, (photos,), measure)
+    assert not lab.shared("many", 1, (photos,), measure).images  # which findings show of their first seed only
     lab.shared("many", 0, (lab.photos("landscapes", limit=16),), measure)
     monkeypatch.setattr(laboratory, "module_digest", lambda name: "changed")
     lab.shared("many", 0, (photos,), measure)
     assert calls == [0, 1, 0, 0]
+
+
+def test_what_several_studies_share_outlives_the_cache(lab, tmp_path):
+    """For who has that folder and not the trained models; with images of the first seed that was not left out."""
+    photos, readings = lab.photos("landscapes"), tmp_path / "shared"
+
+    def measure(seed):
+        return Reading({"one": torch.full((2,), float(seed))}, {"shown": torch.zeros(1, 1, 2, 2)})
+
+    here = Lab(lab.budget, cache=lab.cache, readings=readings)
+    here.begin(range(2, 5))
+    here.left_out.add(2)
+    assert [bool(here.shared("many", seed, (photos,), measure).images) for seed in (3, 4)] == [True, False]
+    assert sorted(path.name for path in readings.iterdir()) == ["many-3.safetensors", "many-4.safetensors"]
+    there = Lab(lab.budget, cache=tmp_path / "other", readings=readings)
+    assert there.shared("many", 4, (photos,), lambda _: pytest.fail("measured again")).numbers["one"].tolist() == [
+        4,
+        4,
+    ]
 
 
 def test_waiting_for_another_process_ends_with_the_own_minutes(lab, monkeypatch):
