@@ -79,29 +79,7 @@ class BetterCopiesPassMoreNoise(Study):
         names = list(curve.configurations(lab))
         looks = LOOKS | {f"{name}, end": (name, END) for name in names}
         found = lab.by_seed(lambda seed: Reading(curve.read_off(lab, seed, looks, _needed, names).numbers, {}))
-        strong = f"passed, gaussian 0.2, {RUNNING}"
-        numbers = {
-            "noise passed at 1 over at 10 percent": curve.ratio(found, f"{NET}: {strong}", f"{EARLY}: {strong}"),
-            "noise passed over PCA of equal error": curve.ratio(
-                found, f"{NET}: {strong}", f"{NET}: pca, passed, gaussian 0.2"
-            ),
-            "noise passed, untrained over where 1 % is left": statistics.estimate(
-                lambda a, b: a / b, curve.of(found, f"untrained: {strong}"), curve.of(found, f"{NET}: {strong}")
-            ),
-            "noise passed, identity": curve.mean(found, f"beside: identity, {strong}"),
-            "noise passed, best linear filter": curve.mean(found, "beside: linear, passed, gaussian 0.2"),
-            "noise passed where 1 % is left": curve.mean(found, f"{NET}: {strong}"),
-        }
-        crossed, notes = crossings(found, names)
-        numbers |= crossed
-        for name in names:
-            for at in curve.places(found, name):
-                numbers[f"noise passed, {name} at {at}"] = curve.mean(found, f"{name} at {at}: {strong}")
-        for way in (BY_64, BY_16):
-            for at in curve.places(found, D2):
-                numbers[f"noise passed, {D2} at {at}, {way}"] = curve.mean(
-                    found, f"{D2} at {at}: passed, gaussian 0.2, {way}"
-                )
+        numbers, notes = _numbers(found, names)
         figures = {f"curve {noise}".replace(" ", "-"): _passed(found, names, noise) for noise in SHOWN}
         figures = {"curve": figures.pop("curve-gaussian-0.2"), **figures, "error": _errors(found, names)}
         best = numbers[f"crossing with {RIVALS[0]}, {NET}"].value
@@ -122,6 +100,33 @@ class BetterCopiesPassMoreNoise(Study):
                 "error": f"The squared error for noise of std 0.2 over that of doing nothing, {said}",
             },
         )
+
+
+def _numbers(found: Sequence[Reading], names: Sequence[str]) -> tuple[dict[str, Estimate], list[str]]:
+    """The numbers that decide, the controls, every share that passes along the trainings, and the crossings."""
+    strong = f"passed, gaussian 0.2, {RUNNING}"
+    numbers = {
+        "noise passed at 1 over at 10 percent": curve.ratio(found, f"{NET}: {strong}", f"{EARLY}: {strong}"),
+        "noise passed over PCA of equal error": curve.ratio(
+            found, f"{NET}: {strong}", f"{NET}: pca, passed, gaussian 0.2"
+        ),
+        "noise passed, untrained over where 1 % is left": statistics.estimate(
+            lambda a, b: a / b, curve.of(found, f"untrained: {strong}"), curve.of(found, f"{NET}: {strong}")
+        ),
+        "noise passed, identity": curve.mean(found, f"beside: identity, {strong}"),
+        "noise passed, best linear filter": curve.mean(found, "beside: linear, passed, gaussian 0.2"),
+        "noise passed where 1 % is left": curve.mean(found, f"{NET}: {strong}"),
+    }
+    for name in names:
+        for at in curve.places(found, name):
+            numbers[f"noise passed, {name} at {at}"] = curve.mean(found, f"{name} at {at}: {strong}")
+    for way in (BY_64, BY_16):
+        for at in curve.places(found, D2):
+            numbers[f"noise passed, {D2} at {at}, {way}"] = curve.mean(
+                found, f"{D2} at {at}: passed, gaussian 0.2, {way}"
+            )
+    crossed, notes = crossings(found, names)
+    return numbers | crossed, notes
 
 
 def crossings(found: Sequence[Reading], names: Sequence[str]) -> tuple[dict[str, Estimate], list[str]]:

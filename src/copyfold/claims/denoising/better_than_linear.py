@@ -85,30 +85,14 @@ class BetterThanLinear(Study):
             return Reading(curves.numbers | numbers, curves.images | images)
 
         found = lab.by_seed(look)
-        numbers: dict[str, Estimate] = {}
-        notes: list[str] = []
-        lines: dict[str, dict[str, tuple[list[float], list[Estimate]]]] = {}
-        for kind, (noise, way) in WAYS.items():
-            lines[kind] = {name: _course(found, name, noise, way) for name in names if curve.places(found, name)}
-            best, e = least(found, names, noise, way)
-            numbers[f"error over linear filter {kind}"] = e
-            notes.append(f"the best of those trained only to copy, {kind}: {best}")
-            numbers[f"error over linear filter, trained to denoise, {kind}"] = curve.ratio(
-                found, f"trained to denoise: error, {noise}", f"beside: linear, error, {noise}"
-            )
-            numbers[f"linear filter over doing nothing, {kind}"] = curve.ratio(
-                found, f"beside: linear, error, {noise}", f"beside: nothing, {noise}"
-            )
-            for name in names:
-                e = least(found, [name], noise, way)[1]
-                numbers[f"error over linear filter, least of {name}, {kind}"] = e
-        label = "squared error over that of the best linear filter"
+        numbers, notes = _numbers(found, names)
         figures: dict[str, Any] = {
             kind: charts.curves(
-                of, "share of the variance that copies leave", label, {"the best linear filter": 1.0},
-                logx=True, logy=True,
+                {name: _course(found, name, *how) for name in names if curve.places(found, name)},
+                "share of the variance that copies leave", "squared error over that of the best linear filter",
+                {"the best linear filter": 1.0}, logx=True, logy=True,
             )
-            for kind, of in lines.items()
+            for kind, how in WAYS.items()
         }  # fmt: skip
         images = found[0].images
         rows = {"clean": images["beside: clean"], "noisy": images["beside: gaussian 0.2"]}
@@ -129,6 +113,26 @@ class BetterThanLinear(Study):
                 "copy where 2 % is left, and of one trained to denoise",
             },
         )
+
+
+def _numbers(found: Sequence[Reading], names: Sequence[str]) -> tuple[dict[str, Estimate], list[str]]:
+    """Every error over the filter's, for each kind of noise, and which network is the best of all."""
+    numbers: dict[str, Estimate] = {}
+    notes: list[str] = []
+    for kind, (noise, way) in WAYS.items():
+        best, e = least(found, names, noise, way)
+        numbers[f"error over linear filter {kind}"] = e
+        notes.append(f"the best of those trained only to copy, {kind}: {best}")
+        numbers[f"error over linear filter, trained to denoise, {kind}"] = curve.ratio(
+            found, f"trained to denoise: error, {noise}", f"beside: linear, error, {noise}"
+        )
+        numbers[f"linear filter over doing nothing, {kind}"] = curve.ratio(
+            found, f"beside: linear, error, {noise}", f"beside: nothing, {noise}"
+        )
+        for name in names:
+            e = least(found, [name], noise, way)[1]
+            numbers[f"error over linear filter, least of {name}, {kind}"] = e
+    return numbers, notes
 
 
 def taught(lab: Lab, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

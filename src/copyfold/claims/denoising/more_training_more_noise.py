@@ -1,10 +1,11 @@
 """Does longer training recover photographs from more noise?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from copyfold.claims.denoising import SECTION
+from copyfold.probes.base import Reading
 from copyfold.studies.base import PARTLY, Below, Control, Estimate, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, curve
@@ -72,32 +73,7 @@ class MoreTrainingMoreNoise(Study):
             return "mix" in what or what.startswith(("copy", "mean image"))
 
         found = lab.by_seed(lambda seed: curve.read_off(lab, seed, LOOKS, needed, [D2]))
-        mean = "beside: mean image"
-
-        def over(called: str, noise: str) -> Estimate:
-            return curve.ratio(found, f"{called}: error, {noise}, {BY_64}", mean)
-
-        numbers = {"error over mean image": over(LATE, "mix 0.3")}
-        for keep, noise in SHARES.items():
-            numbers[f"error late over early, keep {keep}"] = curve.ratio(
-                found, f"{LATE}: error, {noise}, {BY_64}", f"{EARLY}: error, {noise}, {BY_64}"
-            )
-            numbers[f"error over mean image, keep {keep}, best linear filter"] = curve.ratio(
-                found, f"beside: linear, error, {noise}", mean
-            )
-            numbers[f"error over mean image, keep {keep}, PCA as good as late"] = curve.ratio(
-                found, f"{LATE}: pca, error, {noise}", mean
-            )
-        numbers["error late over early"] = numbers["error late over early, keep 0.3"]
-        along: dict[str, tuple[list[float], list[Estimate]]] = {}
-        for keep, noise in SHARES.items():
-            points = [(curve.left(found, D2, at), over(f"{D2} at {at}", noise)) for at in curve.places(found, D2)]
-            along[f"{keep} kept"] = [x for x, _ in points], [e for _, e in points]
-            for bound in LEFTS:
-                if f"{bound:g}" in curve.places(found, D2):
-                    numbers[f"error over mean image, keep {keep}, where {bound:.1%} is left"] = over(
-                        f"{D2} at {bound:g}", noise
-                    )
+        numbers, along = _numbers(found)
         figure = charts.curves(
             along, "share of the variance that copies leave", "squared error over that of the mean image",
             {"the mean image": 1.0}, logx=True, logy=True,
@@ -120,3 +96,34 @@ class MoreTrainingMoreNoise(Study):
                 "and at the end of training",
             },
         )
+
+
+def _numbers(
+    found: Sequence[Reading],
+) -> tuple[dict[str, Estimate], dict[str, tuple[list[float], list[Estimate]]]]:
+    """All numbers; and for every share that is kept, the error over the mean image's along the training."""
+    mean = "beside: mean image"
+
+    def over(called: str, noise: str) -> Estimate:
+        return curve.ratio(found, f"{called}: error, {noise}, {BY_64}", mean)
+
+    numbers = {"error over mean image": over(LATE, "mix 0.3")}
+    along: dict[str, tuple[list[float], list[Estimate]]] = {}
+    for keep, noise in SHARES.items():
+        numbers[f"error late over early, keep {keep}"] = curve.ratio(
+            found, f"{LATE}: error, {noise}, {BY_64}", f"{EARLY}: error, {noise}, {BY_64}"
+        )
+        numbers[f"error over mean image, keep {keep}, best linear filter"] = curve.ratio(
+            found, f"beside: linear, error, {noise}", mean
+        )
+        numbers[f"error over mean image, keep {keep}, PCA as good as late"] = curve.ratio(
+            found, f"{LATE}: pca, error, {noise}", mean
+        )
+        points = {at: (curve.left(found, D2, at), over(f"{D2} at {at}", noise)) for at in curve.places(found, D2)}
+        along[f"{keep} kept"] = [x for x, _ in points.values()], [e for _, e in points.values()]
+        numbers |= {
+            f"error over mean image, keep {keep}, where {bound:.1%} is left": points[f"{bound:g}"][1]
+            for bound in LEFTS
+            if f"{bound:g}" in points
+        }
+    return numbers | {"error late over early": numbers["error late over early, keep 0.3"]}, along

@@ -1,12 +1,12 @@
 """T4: does a U-Net denoise better than a fully connected network?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from copyfold.claims.normalisation import SECTION
 from copyfold.probes.base import Reading
-from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
+from copyfold.studies.base import PARTLY, Above, Below, Control, Estimate, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, curve
 from copyfold.studies.toolkit.charts import first_images
@@ -25,6 +25,7 @@ LOOKS = {
     f"{RIVAL}, end": (FULLY, END),
 }
 STRONG = "gaussian 0.2"
+NOISES = {"mix": ("mix", BY_64), "gaussian": (STRONG, RUNNING)}
 
 
 @dataclass(frozen=True)
@@ -92,28 +93,7 @@ class UNetOverFullyConnected(Study):
     def measure(self, lab: Lab) -> Finding:
         """Read errors off the curves, at equal quality."""
         found = lab.by_seed(lambda seed: at_equal_quality(curve.read_off(lab, seed, LOOKS, _needed, [D2])))
-        noises = {"mix": ("mix", BY_64), "gaussian": (STRONG, RUNNING)}
-        numbers = {
-            "copying error over fully connected": curve.ratio(
-                found, f"{NET}: copy, {RUNNING}", f"{RIVAL}: copy, {RUNNING}"
-            )
-        }
-        for name, (noise, way) in noises.items():
-            for at in ("", ", at 5 %", ", end"):
-                numbers[f"error over fully connected {name}{at}"] = curve.ratio(
-                    found, f"{NET}{at}: error, {noise}, {way}", f"{RIVAL}{at}: error, {noise}, {way}"
-                )
-            for called in LOOKS:
-                numbers[f"error over doing nothing, {called}, {name}"] = curve.ratio(
-                    found, f"{called}: error, {noise}, {way}", f"beside: nothing, {noise}"
-                )
-            for called, over in {
-                "best linear filter": f"beside: linear, error, {noise}",
-                "PCA of equal error": f"{NET}: pca, error, {noise}",
-            }.items():
-                numbers[f"error over doing nothing, {called}, {name}"] = curve.ratio(
-                    found, over, f"beside: nothing, {noise}"
-                )
+        numbers = _numbers(found)
         drawn = {
             k.removeprefix("error over doing nothing, "): e for k, e in numbers.items() if "doing nothing" in k
         }
@@ -125,7 +105,7 @@ class UNetOverFullyConnected(Study):
         rows |= {called: images[f"{called}: {STRONG}"] for called in (NET, RIVAL)}
         shape, of = curve.photographs(lab).shape, curve.configurations(lab)
         count = [parameters(of[name].make, shape) for name in (D2, FULLY)]
-        mix, gaussian = (numbers[f"error over fully connected {name}"].value for name in noises)
+        mix, gaussian = (numbers[f"error over fully connected {name}"].value for name in NOISES)
         return Finding(
             numbers,
             {"ratios": figure, "images": first_images(rows)},
@@ -140,6 +120,32 @@ class UNetOverFullyConnected(Study):
                 "10 % is left",
             },
         )
+
+
+def _numbers(found: Sequence[Reading]) -> dict[str, Estimate]:
+    """The errors over the fully connected network's, and those of all over doing nothing."""
+    numbers = {
+        "copying error over fully connected": curve.ratio(
+            found, f"{NET}: copy, {RUNNING}", f"{RIVAL}: copy, {RUNNING}"
+        )
+    }
+    for name, (noise, way) in NOISES.items():
+        for at in ("", ", at 5 %", ", end"):
+            numbers[f"error over fully connected {name}{at}"] = curve.ratio(
+                found, f"{NET}{at}: error, {noise}, {way}", f"{RIVAL}{at}: error, {noise}, {way}"
+            )
+        for called in LOOKS:
+            numbers[f"error over doing nothing, {called}, {name}"] = curve.ratio(
+                found, f"{called}: error, {noise}, {way}", f"beside: nothing, {noise}"
+            )
+        for called, over in {
+            "best linear filter": f"beside: linear, error, {noise}",
+            "PCA of equal error": f"{NET}: pca, error, {noise}",
+        }.items():
+            numbers[f"error over doing nothing, {called}, {name}"] = curve.ratio(
+                found, over, f"beside: nothing, {noise}"
+            )
+    return numbers
 
 
 def at_equal_quality(found: Reading) -> Reading:
