@@ -7,6 +7,7 @@ from torch import Generator
 
 import copyfold as cf
 from copyfold.measures import mse
+from copyfold.probes import baselines
 from copyfold.probes.baselines import NonLocalMeans, PCAWiener, Wavelet, best, linear_filter, tuned
 from copyfold.probes.denoising import noise_of
 
@@ -167,6 +168,16 @@ def test_tuning_takes_the_better_setting():
     assert best(settings, noisy, clean, 0.2) is settings[1]
     assert best(settings[::-1], noisy, clean, 0.2) is settings[1]
     assert best(settings, clean, clean, 0.2) is settings[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "expected"), [(3, 4, 1), (40, 4, 10), (400, 64, 16), (400, 63, 16), (9, 2000, 1)]
+)
+def test_settings_are_compared_on_a_quarter_of_the_images_and_not_too_many_pixels(count, size, expected):
+    shown = baselines._shown(torch.zeros(1, 1, 1, 1).expand(count, 1, size, size))
+    assert len(shown) == expected
+    assert shown[0] == 0
+    assert expected == 1 or shown[-1] == count - 1
 
 
 def test_components_are_fitted_and_chosen_on_different_images():

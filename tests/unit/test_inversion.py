@@ -231,6 +231,20 @@ def test_lbfgs_only_goes_down_where_a_model_is_neither_linear_nor_smooth():
     assert (curve[-1] < 0.5 * curve[0]).all()
 
 
+def test_a_step_that_is_too_long_is_followed_by_the_best_one():
+    """Of the identity the loss along a step is a parabola: the second length is that of its minimum."""
+    x, model = pictures(2, 1, 4, 4), nn.Flatten()
+    rest = (0.5 - x).abs().amax(dim=(1, 2, 3))
+    for i, times in enumerate((3.0, 8.0)):
+        probe = cf.Inversion(
+            start="constant", mean=0.5, distance="l2", steps=3, rate=(times * rest[i].item(),) * 2
+        )
+        first, waited, found = probe.film(model, x[i : i + 1], seeded())
+        torch.testing.assert_close(first, torch.full_like(first, 0.5))
+        assert waited.equal(first)
+        torch.testing.assert_close(found, x[i : i + 1])
+
+
 # ---------------------------------------------------------------- what it does with models and images
 
 
