@@ -197,6 +197,15 @@ def test_the_receptive_field_of_a_unet_s_code(depth, field):
     assert model.summary().code_field == field
 
 
+def test_a_summary_says_what_a_number_of_the_code_sees_and_a_pixel_of_the_output():
+    found = cf.UNet((1, 64, 64), width=4, depth=2).summary()
+    assert found.code_field < found.output_field
+    said = f"a number of the code sees {found.code_field} px, a pixel of the output {found.output_field} px"
+    assert said in str(found)
+    said = "a number of the code sees the whole image, a pixel of the output the whole image"
+    assert said in str(cf.Linear((1, 8, 8), 4).summary())
+
+
 @pytest.mark.parametrize("shape", [(8, 6, 5, 5), (16, 6)])
 def test_batch_norm_equals_torch_s(shape):
     """The same output, gradient and averages as torch's, in training mode and with the averages."""
