@@ -177,6 +177,12 @@ def test_missing_pixels_have_no_part_in_the_loss() -> None:
     assert watch["mse"].item() == pytest.approx(errors.mean().item(), rel=1e-4)
 
 
+def test_images_of_which_nothing_is_known_cost_nothing() -> None:
+    watch: dict[str, torch.Tensor] = {}
+    loss = BlindSpot()(Window((2, 16, 16)), torch.full((2, 2, 16, 16), torch.nan), watch)["fidelity"]
+    assert (loss.item(), watch["mse"].item()) == (0, 0)
+
+
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
 @pytest.mark.parametrize("fidelity", [cf.SquaredError(0.5), cf.AbsoluteError()])
 def test_it_behaves_as_every_objective(replacement: Replacement, fidelity: cf.SquaredError) -> None:

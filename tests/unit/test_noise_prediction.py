@@ -88,6 +88,15 @@ def test_a_film_has_its_frames_and_its_last_is_the_image_itself():
         next(NoisePrediction(10).film(model, noise(1, rng), rng, steps=20))
 
 
+def test_what_a_film_shows_is_clipped_to_images_unless_asked_otherwise():
+    """Where no noise is seen in it, all of x_t is image, and much too strong."""
+    x, rng = noise(2, Generator().manual_seed(2)), Generator().manual_seed(3)
+    first = next(NoisePrediction().film(Answer(), x, rng, steps=5))
+    assert first.equal((x.sign() + 1) / 2)
+    free = next(NoisePrediction().film(Answer(), x, rng, steps=5, clip=False))
+    torch.testing.assert_close(free, (x / NoisePrediction().left()[-1].sqrt().float() + 1) / 2)
+
+
 def test_a_small_network_learns_to_see_noise_in_images_of_one_grey():
     torch.manual_seed(0)
     model = DiffusionUNet(SHAPE, width=16, multiples=(1, 2), heads=2, dim_head=4)
