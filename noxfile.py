@@ -34,7 +34,8 @@ MUTATED = {
     "samplers": "tests/unit/test_samplers.py tests/unit/test_latent_samplers.py tests/unit/test_ascent.py",
     "probes": "tests/unit/test_geometry.py tests/unit/test_inversion.py tests/unit/test_denoising_probe.py "
     "tests/unit/test_stability.py tests/unit/test_latent.py tests/unit/test_quality.py tests/unit/test_nearest.py "
-    "tests/unit/test_baselines.py tests/unit/test_eigenbasis.py tests/unit/test_variational.py",
+    "tests/unit/test_baselines.py tests/unit/test_eigenbasis.py tests/unit/test_variational.py "
+    "tests/unit/test_missing.py",
     "studies/statistics.py": "tests/unit/studies/test_statistics.py",
 }
 """What is mutated, below src/copyfold, and the tests that should notice."""
