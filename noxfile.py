@@ -36,7 +36,8 @@ MUTATED = {
     "tests/unit/test_stability.py tests/unit/test_latent.py tests/unit/test_quality.py tests/unit/test_nearest.py "
     "tests/unit/test_baselines.py tests/unit/test_eigenbasis.py tests/unit/test_variational.py "
     "tests/unit/test_missing.py",
-    "studies/statistics.py": "tests/unit/studies/test_statistics.py",
+    "studies/statistics.py": "tests/unit/studies/test_statistics.py "
+    "tests/unit/studies/test_coverage_of_intervals.py",
 }
 """What is mutated, below src/copyfold, and the tests that should notice."""
 CONFIG = """

@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 import copyfold as cf
-from copyfold.probes.latent import code_warnings, purity
+from copyfold.probes.latent import code_warnings, principal, purity
 
 
 class Given(cf.Linear):
@@ -43,8 +43,9 @@ def test_dead_and_active_units_are_counted():
 
 def test_saturation_is_measured_for_logistic_units_only():
     code = torch.full((40, 4), 0.5)
-    code[:, 0], code[:, 1] = 0.001, 0.999
-    assert read(Given(code))["saturation"] == 0.5
+    for low, high in ((0.001, 0.999), (0.0, 1.0)):  # the latter by rounding
+        code[:, 0], code[:, 1] = low, high
+        assert read(Given(code))["saturation"] == 0.5
 
 
 def test_collapsed_dimensions_are_counted_and_reported():
@@ -117,6 +118,15 @@ def test_components_equal_scikit_learn_s(shape):
     assert found["components"] == (shares < 0.95).sum() + 1
     torch.testing.assert_close(found["mean"], code.mean(0))
     torch.testing.assert_close(found["std"], code.std(0, correction=0))
+
+
+def test_equal_codes_have_no_variance_at_all():
+    """Not even that of rounding in their mean."""
+    code = torch.full((37, 3), 0.1)
+    assert (code - code.mean(0)).any()
+    variances, scores = principal(code)
+    assert not variances.any()
+    assert not scores.any()
 
 
 @pytest.mark.parametrize("variances", [[1.0] * 6, [1.0] + [0.0] * 5, [4.0, 2.0, 1.0, 0.5, 0.25, 0.0]])

@@ -60,6 +60,9 @@ def test_the_interval_of_a_fraction_is_never_narrower_than_wilson_s():
     none = statistics.fraction([torch.zeros(8), torch.zeros(8)])
     assert none.value == none.low == 0
     assert none.high == pytest.approx(wilson(0, 8)[2], abs=1e-6)  # of 8 images, however many seeds see them
+    every = statistics.fraction([torch.ones(8), torch.ones(8)])
+    assert every.value == every.high == 1
+    assert every.low == pytest.approx(wilson(8, 8)[1], abs=1e-6)
     split = statistics.fraction([torch.ones(100), torch.zeros(100)])
     assert (split.value, split.low, split.high, split.n) == (pytest.approx(0.5), 0, 1, 100)
     some = statistics.fraction([torch.arange(64) < 32] * 3)
@@ -72,7 +75,8 @@ def test_one_number_per_seed_gives_students_interval():
     x = torch.tensor(values, dtype=torch.float64)
     low, high = stats.t.interval(0.95, 2, x.mean().item(), x.std().item() / math.sqrt(3))
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-3)
-    assert statistics.over_seeds([1.0]).high == math.inf
+    one = statistics.over_seeds([1.0])
+    assert (one.low, one.high) == (-math.inf, math.inf)
 
 
 def test_bad_samples_are_refused():
@@ -132,6 +136,8 @@ def test_a_correlation_within_kinds_does_not_see_heaps():
     alone = statistics.correlation_within({"one": (list(x), list(x + y))})
     pearson = [torch.corrcoef(torch.stack((a, a + b)))[0, 1].item() for a, b in zip(x, y, strict=True)]
     assert alone.seeds == pytest.approx(pearson, abs=1e-5)
+    same = statistics.correlation_within({"one": (list(x), list(torch.ones_like(y)))})
+    assert same.seeds == (0.0, 0.0, 0.0)  # what does not vary goes along with nothing
     with pytest.raises(UsageError, match="needs kinds"):
         statistics.correlation_within({})
 
