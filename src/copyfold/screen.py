@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from copyfold.types import Progress
@@ -20,6 +20,13 @@ DRAWN = 0.1  # seconds from one drawing of a bar to the next
 MOMENT = 0.5  # seconds that work takes before a bar is worth drawing
 BAR = 28  # characters of a line for the bar itself, the count and the time left, at least
 LINE = 60.0  # seconds from one line to the next, at least
+
+
+def say(line: str) -> None:
+    """Write a line to stderr, as it is now; one that is full or was closed loses the line, and ends no work."""
+    if sys.stderr is not None:  # print would take stdout then
+        with suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -87,7 +94,7 @@ class Lines:
         self.last, passed = now, now - since
         left = f", {_clock(passed * (total - done) / (done - before))} left" if done > before else ""
         said = "".join(f", {part}" for part in _parts(numbers))
-        print(f"{what}: {done:,} of {total:,}{said}, {_clock(passed)}{left}", file=sys.stderr, flush=True)
+        say(f"{what}: {done:,} of {total:,}{said}, {_clock(passed)}{left}")
 
 
 class _Notebook:

@@ -80,7 +80,7 @@ def ended() -> Callable[["subprocess.Popen[str]"], Output]:
 
     def ended(process: "subprocess.Popen[str]") -> Output:
         out, err = process.communicate(timeout=300)
-        return Output(process.returncode, (out or "").splitlines(), err.splitlines())
+        return Output(process.returncode, (out or "").splitlines(), (err or "").splitlines())
 
     return ended
 

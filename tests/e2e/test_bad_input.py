@@ -1,6 +1,7 @@
 """Errors are one line that says what to do, with an exit code; nothing existing is changed."""
 
 import json
+import math
 import os
 import resource
 import signal
@@ -441,6 +442,34 @@ def test_weights_of_another_architecture_are_refused(copied, copyfold):
         copyfold("sample", copied).refused(2, "model.safetensors cannot be read", "copy the model")
     path.unlink()
     copyfold("sample", copied).refused(2, "model.safetensors", "cannot be read")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused_wherever_they_are_loaded(value, copied, copyfold, pictures):
+    path = copied / "model" / "model.safetensors"
+    tensors = load_file(path)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].view(-1)[-1] = value
+    save_file(tensors, path)
+    for line in (["sample"], ["denoise", pictures], ["embed"], ["outliers", pictures], ["export"]):
+        copyfold(line[0], copied, *line[1:]).refused(2, "model.safetensors", name, "not finite", "train again")
+
+
+def test_only_a_buffer_may_be_infinite(tmp_path):
+    class Least(cf.Linear):
+        """It has a buffer for the least loss so far."""
+
+        def __init__(self, shape, latent_dim=2):
+            super().__init__(shape, latent_dim)
+            self.register_buffer("least", torch.tensor(math.inf))
+
+    Least((1, 4, 4)).save(tmp_path)
+    model = cf.load(tmp_path)
+    assert model.least == math.inf
+    model.least.fill_(math.nan)
+    model.save(tmp_path)
+    with pytest.raises(cf.UsageError, match=r"numbers in least that are not finite"):
+        cf.load(tmp_path)
 
 
 def test_an_invalid_checkpoint_is_refused(copied, run, copyfold):

@@ -146,6 +146,27 @@ def test_a_full_stderr_changes_no_exit_code(full, monkeypatch, capsys):
     full.write("so that closing it fails too")
 
 
+def test_a_training_goes_on_where_its_messages_are_lost(start, ended, tmp_path):
+    line = ["train", "--size", "8", "--model", "MLP", "--steps", "2", "--no-pictures", "--run"]
+    with Path("/dev/full").open("w") as full:
+        ended(start(*line, tmp_path / "r", stderr=full)).done()
+    assert (tmp_path / "r" / "model").is_dir()
+
+
+def test_closed_streams_are_as_nothing(monkeypatch, capfd):
+    """What is printed to one is lost, and goes to no other stream nor into a file that gets its number."""
+    for name in ("stdin", "stdout", "stderr"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, None)
+            assert main(["--version"]) == 0
+            assert main(["nothing"]) == 2
+            with getattr(sys, name) as opened:
+                assert opened.name == os.devnull
+        said = capfd.readouterr()
+        assert bool(said.out) == (name != "stdout")
+        assert bool(said.err) == (name != "stderr")
+
+
 # ---------------------------------------------------------------- names and numbers
 
 

@@ -627,10 +627,33 @@ def test_fit_says_where_an_argument_of_photos_goes(name, tmp_path):
         cf.fit(cf.MLP((1, 8, 8), [4], 2), run=tmp_path / "run", **{name: 1})
 
 
+def test_one_process_in_an_allocation_of_slurm_is_no_task_of_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    monkeypatch.setenv("SLURM_JOB_NAME", "night")
+    assert cf.fit(cf.MLP((1, 8, 8), [4], 2), run=tmp_path / "run", steps=2).history[-1]["step"] == 2
+
+
+def test_a_training_that_cannot_begin_overwrites_nothing(monkeypatch, tmp_path):
+    def fails(*args, **given):
+        raise RuntimeError("no device")
+
+    run = cf.fit(cf.MLP((1, 8, 8), [4], 2), run=tmp_path / "run", steps=2)
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr("lightning_fabric.Fabric.launch", fails)
+        with pytest.raises(RuntimeError, match="no device"):
+            cf.fit(cf.MLP((1, 8, 8), [4], 2), run=run.folder, steps=3, overwrite=True)
+    after = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file() and path in before}
+    assert after == before
+    again = cf.fit(cf.MLP((1, 8, 8), [4], 2), run=run.folder, steps=3, overwrite=True)
+    assert [row["step"] for row in again.history] == [3]
+
+
 def test_a_rank_that_is_no_number_is_refused_and_the_screen_speaks(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "x")
-    with pytest.raises(cf.UsageError, match=r"^LOCAL_RANK=x in the environment is invalid: expected a number"):
-        distributed.rank(Plan(devices=2))
+    for devices in (1, 2):  # of one process too, as Fabric reads it then
+        with pytest.raises(cf.UsageError, match=r"^LOCAL_RANK=x in the environment is invalid: expected a number"):
+            distributed.rank(Plan(devices=devices))
     said = [sys.executable, "-c", "from copyfold.screen import FIRST; print(FIRST)"]
     for name, value, first in (("RANK", "x", "True"), ("RANK", "00", "True"), ("SLURM_PROCID", "10", "False")):
         environment = {k: v for k, v in os.environ.items() if k != "LOCAL_RANK"} | {name: value}

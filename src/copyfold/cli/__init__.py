@@ -3,6 +3,7 @@
 import ast
 import importlib
 import io
+import os
 import pkgutil
 import re
 import sys
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 error, 2 usage error, 3 no usable data, 4 diverged, 129, 130 and 143 stopped by a signal after
     saving.
     """
+    _open_closed()
     _write_any_name()
     given = [_at_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in given
@@ -50,6 +52,13 @@ def _at_home(word: str) -> str:
     """`~/photos` and `--run=~/r` with the folder of the user, also where a shell left the ~ as it is."""
     flag, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
     return flag + sign + expanduser(value) if value == "~" or value.startswith("~/") else word
+
+
+def _open_closed() -> None:
+    """Have nothing behind a closed stream: the next file would get its number, and print take another stream."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (open to the end)
 
 
 def _write_any_name() -> None:

@@ -1,11 +1,10 @@
 """Messages of the logger `copyfold` and progress bars, on stderr."""
 
 import logging
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from copyfold.screen import FIRST
+from copyfold.screen import FIRST, say
 from copyfold.screen import drawn as progress
 
 __all__ = ["log", "messages", "progress"]
@@ -18,7 +17,7 @@ class _Messages(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
-        print(self.format(record), file=sys.stderr, flush=True)
+        say(self.format(record))
 
 
 @contextmanager

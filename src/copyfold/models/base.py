@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Set
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
@@ -456,7 +456,9 @@ def load(folder: str | Path) -> Autoencoder:
         with plain(weights) as found:
             regular(found)
             _compare(found, weights, model.state_dict())
-            model.load_state_dict(load_file(found), strict=True, assign=not catalogue.foreign(spec))
+            tensors = load_file(found)
+            _check_finite(tensors, weights, {name for name, _ in model.named_parameters()})
+            model.load_state_dict(tensors, strict=True, assign=not catalogue.foreign(spec))
     except (OSError, SafetensorError) as error:
         raise UsageError(
             f"{weights} cannot be read: {reason(error)}; copy the model from its source again"
@@ -530,3 +532,16 @@ def _compare(found: Path, weights: Path, expected: dict[str, Tensor]) -> None:
             f"{weights} does not fit its config.json: {len(wrong)} tensors differ, the first is {name}: "
             f"found {shapes.get(name, 'nothing')}, expected {wanted.get(name, 'nothing')}"
         )
+
+
+def _check_finite(found: dict[str, Tensor], weights: Path, parameters: Set[str]) -> None:
+    """UsageError where a number in a file is NaN, or a parameter is infinite: all that follows would be NaN.
+
+    Only a buffer may be infinite, as the least loss so far of a user's own class.
+    """
+    for name, tensor in found.items():
+        if tensor.is_floating_point() and not (tensor.isfinite() if name in parameters else ~tensor.isnan()).all():
+            raise UsageError(
+                f"{weights} has numbers in {name} that are not finite: the training that wrote it diverged, or "
+                "the file is damaged; train again, or copy the model from its source again"
+            )

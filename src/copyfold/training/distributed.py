@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 PRECISIONS = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+NUMBERS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # those that Fabric reads when imported
 INTERACTIVE = ("bash", "interactive")  # names of interactive SLURM jobs, in which srun did not start this process
 
 
@@ -25,9 +26,13 @@ def rank(plan: Plan) -> int:
     """The number of this process among those of a plan: 0 for the first, which alone writes.
 
     torchrun says it in RANK, SLURM's srun in SLURM_PROCID; where Fabric starts the processes of one machine,
-    it says it in LOCAL_RANK. UsageError where another number of processes was started than the plan has.
+    it says it in LOCAL_RANK. UsageError where another number of processes was started than the plan has, or one
+    of `NUMBERS` is none.
     """
     found = os.environ
+    for name in NUMBERS:
+        if name in found:
+            _number(name)
     if "TORCHELASTIC_RUN_ID" in found:
         _compare("torchrun", _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE"), plan)
         return _number("RANK")
@@ -75,6 +80,7 @@ def launched(plan: Plan) -> "Generator[Fabric]":
     """
     # slow to import, as it imports torch._dynamo: after all checks
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     chatty = logging.getLogger("lightning_fabric")
@@ -89,6 +95,8 @@ def launched(plan: Plan) -> "Generator[Fabric]":
                 num_nodes=plan.nodes,
                 strategy=DDPStrategy(gradient_as_bucket_view=True) if plan.world > 1 else "auto",
                 precision=PRECISIONS[plan.precision],  # type: ignore[arg-type]
+                # Else one process in an allocation of SLURM's would be asked to be one of its tasks
+                plugins=LightningEnvironment() if plan.world == 1 else None,
             )
             fabric.launch()
             yield fabric
