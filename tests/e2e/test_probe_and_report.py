@@ -193,7 +193,7 @@ def test_the_commands_of_a_report_give_its_numbers(copyfold, tmp_path):
     assert found["Inversion"][1]["layer"].median().item() == pytest.approx(numbers[layer], rel=1e-3)
 
 
-def test_a_report_on_other_photos_reads_them_as_the_model_does(run, tmp_path, copyfold):
+def test_a_report_on_other_photos_reads_them_as_the_model_does(run, tmp_path, monkeypatch, copyfold):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "grey.npy", rng.integers(0, 256, (40, 20, 20), dtype=np.uint8))
     said = copyfold("report", run, tmp_path / "grey.npy", "--out", tmp_path / "page.html").done()
@@ -207,5 +207,9 @@ def test_a_report_on_other_photos_reads_them_as_the_model_does(run, tmp_path, co
     assert not any("held out" in line for line in said.err)
     np.save(tmp_path / "few.npy", rng.integers(0, 256, (10, 16, 16), dtype=np.uint8))
     copyfold("report", run, tmp_path / "few.npy").refused(2, "at least 4", "and 8", "give more images")
-    copyfold("report", run, "--out", tmp_path / "page.pdf").refused(2, "suffix .html")
+    with monkeypatch.context() as patch:  # before any work is done
+        patch.setattr("copyfold.report.diagnosis.diagnose", lambda *_: pytest.fail("measured"))
+        copyfold("report", run, "--out", tmp_path / "page.pdf").refused(2, "suffix .html")
+        (tmp_path / "folder.html").mkdir()
+        copyfold("report", run, "--out", tmp_path / "folder.html").refused(2, "it is a folder")
     copyfold("report", tmp_path / "nothing").refused(2, "nothing")

@@ -170,6 +170,14 @@ def test_closed_streams_are_as_nothing(monkeypatch, capfd):
 # ---------------------------------------------------------------- names and numbers
 
 
+def test_a_working_folder_that_was_deleted_is_said(tmp_path, monkeypatch, copyfold):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    copyfold("models").refused(2, "the working folder was deleted", "change to another")
+
+
 def test_the_home_of_an_unknown_user_is_no_folder(tmp_path, monkeypatch, copyfold):
     monkeypatch.chdir(tmp_path)
     name = "~nobody-of-this-name/photos"

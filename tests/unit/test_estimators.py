@@ -186,6 +186,8 @@ def test_an_array_is_trained_on_by_the_steps_of_fit(tmp_path):
 def test_a_diverged_training_is_an_error(digits):
     with pytest.raises(cf.Diverged, match="lr below 1e\\+30"):
         AutoencoderTransformer(**QUICK, lr=1e30).fit(digits[0][:64])
+    with pytest.raises(cf.Diverged, match="a weight became NaN or infinite by step 1"):  # which no loss has seen
+        AutoencoderTransformer(options={"hidden": (8,)}, epochs=1, batch=64, lr=1e300).fit(digits[0][:64])
 
 
 @pytest.mark.parametrize(

@@ -277,6 +277,17 @@ def test_a_directed_walk_equals_its_explicit_loop():
         h = h / 2
 
 
+@pytest.mark.parametrize(
+    "sampler",
+    [cf.Walk(3), cf.DirectedWalk(3), cf.Interpolation(3), cf.Traversal(steps=3), cf.FittedGaussian()],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_frames_have_the_sides_of_images_that_the_model_pads(sampler):
+    x = torch.rand(2, 1, 7, 9)
+    for frame in sampler(cf.UNet((1, 8, 8), width=4, depth=2).eval(), x, torch.Generator().manual_seed(0)):
+        assert frame.shape == x.shape
+
+
 def test_unflat_reverses_flat():
     maps = (torch.rand(2, 3, 4, 4), torch.rand(2, 5).double(), torch.rand(2, 1, 2))
     rows = torch.cat([m.flatten(1).double() for m in maps], dim=1)

@@ -86,6 +86,10 @@ def _run(given: list[str], own: list[str]) -> int:
         from copyfold.catalogue import nearest
 
         raise UsageError(f"copyfold has no command {given[0]!r}: {nearest(given[0], names)}")
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # torch would end the process, with words of its own
+        raise UsageError("the working folder was deleted: change to another folder first") from None
     from copyfold.cli import _memory
 
     _memory.kept()

@@ -18,13 +18,14 @@ def command(arguments: Sequence[str]) -> int:
     """Measure every section, and write the page."""
     from copyfold import runs
     from copyfold.report.base import Section
-    from copyfold.report.diagnosis import diagnose
+    from copyfold.report.diagnosis import check_page, diagnose
 
     options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, seed=0)
     sections = [cls.default() for cls in _imports.offered(Section)]
     device, run = _device.chosen(options.device), runs.open(options.run)
     out = Path(options.out or run.results / "report.html")
+    check_page(out)
     photos = _photos.chosen(run, options.data, options, partial(_parsing.again, "report", arguments))
     with _screen.progress() as progress:
         report = diagnose(run.model.to(device), photos, run, options.seed, progress, sections)

@@ -49,8 +49,7 @@ class Report:
     def save(self, path: str | Path) -> tuple[Path, Path]:
         """Write the page to `path`, an .html file, and its numbers beside it as .json; return both paths."""
         path = Path(path)
-        if path.suffix.lower() not in (".html", ".htm"):
-            raise UsageError(f"cannot save {path}: a report is a page, give it the suffix .html")
+        check_page(path)
         beside = path.with_suffix(".json")
         content = {
             "facts": dict(self.facts),
@@ -62,6 +61,14 @@ class Report:
         }
         write_texts({path: self.html, beside: json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"})
         return path, beside
+
+
+def check_page(path: Path) -> None:
+    """UsageError where a report cannot be saved as this file."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"cannot save {path}: a report is a page, give it the suffix .html")
+    if path.is_dir():
+        raise UsageError(f"cannot save {path}: it is a folder, give the name of a page")
 
 
 def diagnose(

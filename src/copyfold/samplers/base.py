@@ -76,6 +76,11 @@ def on_maps(change: Callable[..., Tensor], *codes: Code) -> Code:
     return change(*codes)
 
 
+def decoded(model: Autoencoder, z: Code, x: Images) -> Images:
+    """D(z) with the sides of x: a code of images of other sides than the model's may be of padded ones."""
+    return model.decode(z)[..., : x.shape[2], : x.shape[3]]
+
+
 def perturbed(z: Code, std: float, rng: Generator, unit: Code | None = None) -> Code:
     """The code plus noise N(0, std^2), which is multiplied by `unit` where given; on every map of a tuple."""
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from copyfold.corruptions import noise_like
 from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder, flat
-from copyfold.samplers.base import Sampler, parts, unflatten
+from copyfold.samplers.base import Sampler, decoded, parts, unflatten
 from copyfold.types import Code, Film, Images, Shape
 
 SMALLEST = 1e-6  # of the largest variance: smaller ones are rounding errors in float32
@@ -55,7 +55,7 @@ class Fitted(Sampler):
         z = mean + self.weights(codes, len(x), rng) @ codes
         if model.stochastic:
             z = z + variance.sqrt() * noise_like(z, rng=rng)
-        yield model.decode(unflatten(z, like))
+        yield decoded(model, unflatten(z, like), reference)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from copyfold.corruptions import noise_like
 from copyfold.errors import UsageError, at_least, not_negative, one_of, option
 from copyfold.models.base import Autoencoder
-from copyfold.samplers.base import Sampler, on_maps
+from copyfold.samplers.base import Sampler, decoded, on_maps
 from copyfold.types import Code, Film, Images
 
 Path: TypeAlias = Literal["linear", "spherical"]
@@ -51,7 +51,7 @@ class Interpolation(Sampler):
         z = model.encode(x)
         target = following(z)
         for n in range(self.steps):
-            yield model.decode(on_maps(lambda a, b, t=n / (self.steps - 1): between(a, b, t), z, target))
+            yield decoded(model, on_maps(lambda a, b, t=n / (self.steps - 1): between(a, b, t), z, target), x)
 
 
 @dataclass(frozen=True)

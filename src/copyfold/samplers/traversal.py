@@ -8,7 +8,7 @@ from torch import Generator
 
 from copyfold.errors import UsageError, at_least, one_of
 from copyfold.models.base import Autoencoder, flat
-from copyfold.samplers.base import Sampler, parts, unflatten
+from copyfold.samplers.base import Sampler, decoded, parts, unflatten
 from copyfold.samplers.latent import no_prior
 from copyfold.types import Film, Images
 
@@ -64,7 +64,7 @@ class Traversal(Sampler):
             t = self.low + (self.high - self.low) * n / (self.steps - 1)
             row = row.clone()
             row[:, self.dim] = mean + t * std
-            yield model.decode(unflatten(row, z))
+            yield decoded(model, unflatten(row, z), x)
 
     def _scale(self, model: Autoencoder, x: Images) -> tuple[float, float]:
         """m and s."""

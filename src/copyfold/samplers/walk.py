@@ -8,7 +8,7 @@ from torch import Generator
 
 from copyfold.errors import at_least, not_negative
 from copyfold.models.base import Autoencoder
-from copyfold.samplers.base import Sampler, on_maps, perturbed
+from copyfold.samplers.base import Sampler, decoded, on_maps, perturbed
 from copyfold.samplers.interpolation import following
 from copyfold.types import Film, Images
 
@@ -50,7 +50,7 @@ class Walk(Sampler):
             if n and self.reencode:
                 z = model.encode(x)
             z = perturbed(z, self.std, rng, unit)
-            x = model.decode(z)
+            x = decoded(model, z, x)
             yield x
 
 
@@ -90,5 +90,5 @@ class DirectedWalk(Sampler):
                 z = model.encode(x)
             z = on_maps(lambda m, t, share=1 / left: m.lerp(t, share), z, target)
             z = perturbed(z, self.std, rng)
-            x = model.decode(z)
+            x = decoded(model, z, x)
             yield x

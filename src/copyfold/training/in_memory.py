@@ -47,9 +47,11 @@ def fit_array(model: Autoencoder, objective: Objective, images: np.ndarray, plan
                 if state.step == last:
                     break
             losses.append(state.tally.take()["loss"])
-            if not math.isfinite(losses[-1]):
+            # The loss of the last step does not see what this step made of the weights
+            if not math.isfinite(losses[-1]) or not all(p.isfinite().all() for p in model.parameters()):
                 raise Diverged(
-                    f"the loss became {losses[-1]} by step {state.step}: train again, with lr below {plan.lr:g}"
+                    f"the loss or a weight became NaN or infinite by step {state.step}: train again, with lr "
+                    f"below {plan.lr:g}"
                 )
     model.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return losses
