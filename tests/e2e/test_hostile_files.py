@@ -21,6 +21,7 @@ from copyfold.data.reading.opening import recognise
 from copyfold.errors import DataError
 from copyfold.training.checkpointing import read
 from copyfold.training.plan import Plan
+from copyfold.training.unpickling import check_pickle
 
 SECONDS = 20  # of a test, far above what it takes
 
@@ -308,7 +309,18 @@ def tally(count=1, **sums):
     }
 
 
+def doubled(kept):
+    """A few hundred bytes of pickle that no computer can walk through."""
+    value = []
+    for _ in range(40):
+        value = [value, value]
+    kept[0]["state"][0]["step"] = value
+    return kept
+
+
 CHECKPOINTS = {
+    "lists that double 40 times": ("optimizer_states", doubled),
+    "a sum of one number, ten billion times": ("tally", tally(loss=torch.ones(1).expand(10**10))),
     "a step of 70 bits": ("global_step", lambda kept: 2**70),
     "a step before the first": ("global_step", lambda kept: -1),
     "no number of seconds": ("seconds", lambda kept: math.nan),
@@ -335,6 +347,80 @@ def test_a_checkpoint_with_a_wrong_value_is_refused(how, copied):
     torch.save(kept | {part: change(kept[part])}, copied / "last.ckpt")
     with pytest.raises(cf.UsageError, match=r"last.ckpt .*overwrite=True"):
         read(*given)
+
+
+def repickled(path, change, name=str):
+    """Write a checkpoint again with its pickle changed, and the names of its members."""
+    with zipfile.ZipFile(path) as file:
+        members = {member: file.read(member) for member in file.namelist()}
+    with zipfile.ZipFile(path, "w") as file:
+        for member, data in members.items():
+            file.writestr(name(member), change(data) if member.endswith("data.pkl") else data)
+
+
+HUGE = b"\x8a\x05" + (6 * 10**9).to_bytes(5, "little")
+TWICE = b"h\xc8\x86q\xc8"  # a tuple of the value before it, twice
+TUPLES = b"K\0q\xc8" + 40 * TWICE
+ORDERED = b"ccollections\nOrderedDict\n"
+PICKLES = {
+    "a function of Python's": (b"cbuiltins\nbytearray\n" + HUGE + b"\x85R", "names 'builtins bytearray'"),
+    "memory without a member": (b"ctorch.storage\nUntypedStorage\n" + HUGE + b"\x85R", "calls a function"),
+    "a tuple as a key": (b"}" + TUPLES + b"Ns", "a key that is neither a number nor a word"),
+    "a tuple as a key, in a list": (b"}(" + TUPLES + b"Nu", "a key that is neither a number nor a word"),
+    "a tuple as an ordered key": (ORDERED + b"]" + TUPLES + b"N\x86a\x85R", "calls a function"),
+    "a tuple as an attribute": (ORDERED + b")R]" + TUPLES + b"N\x86ab", "attributes of something"),
+    "tuples that double": (TUPLES, "unfolds to more than 5,000,000 values"),
+    "a list of itself": (b"]q\xc8h\xc8a", "more than 50 deep"),
+    "lists 60 deep": (60 * b"]" + 59 * b"a", "more than 50 deep"),
+    "as many values as bytes": (b"](" + 5_000_001 * b"N" + b"e", "more than 5,000,000 values"),
+    "bytes of Python 2": (b"U\x01a", "a SHORT_BINSTRING"),
+}
+"""What stands in the place of a checkpoint's pickle, and what is said of it."""
+
+
+@pytest.mark.parametrize("how", PICKLES)
+def test_a_pickle_that_asks_for_more_than_it_has_is_refused_before_it_is_obeyed(how, copied, copyfold):
+    pickle, said = PICKLES[how]
+    repickled(copied / "last.ckpt", lambda data: b"\x80\x02" + pickle + b".")
+    line = ("train", "--run", copied, "--resume", "--epochs=3")
+    copyfold(*line).refused(2, "last.ckpt cannot be read (it ", said, "--overwrite")
+
+
+def test_a_checkpoint_is_read_by_one_format_alone(copied, copyfold):
+    old = io.BytesIO()
+    torch.save({"a": 1}, old, _use_new_zipfile_serialization=False)
+    (copied / "last.ckpt").write_bytes(old.getvalue() + (copied / "last.ckpt").read_bytes())
+    line = ("train", "--run", copied, "--resume", "--epochs=3")
+    copyfold(*line).refused(2, "last.ckpt cannot be read (it is not a file of torch.save)")
+
+
+def test_a_member_is_read_under_one_name_alone(copied, copyfold):
+    def renamed(name):
+        return name.replace("data/0", "data/a")  # torch finds it as data/A too, and reads it once more
+
+    repickled(copied / "last.ckpt", lambda data: data.replace(b"X\1\0\0\x000", b"X\1\0\0\0A"), renamed)
+    line = ("train", "--run", copied, "--resume", "--epochs=3")
+    copyfold(*line).refused(2, "last.ckpt cannot be read (it has a tensor of no numbered member)")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(2, dtype=torch.uint16),
+        torch.zeros(2).to(torch.float8_e4m3fn),
+        torch.zeros(2, dtype=torch.bool),
+        torch.nn.Parameter(torch.zeros(2)),
+        torch.nn.Conv2d(1, 1, 1).state_dict(),
+        [torch.bfloat16, None, True, "word", 2**62, (1, -2.5)],
+        list(range(2000)),
+    ],
+    ids=["uint16", "float8", "bool", "parameter", "ordered", "words", "many"],
+)
+def test_what_an_optimiser_of_ones_own_may_keep_is_read(value, tmp_path):
+    with (tmp_path / "file").open("w+b") as file:
+        torch.save({"one": value, "and again": value}, file)
+        check_pickle(file)
+        assert torch.load(file, weights_only=True).keys() == {"one", "and again"}
 
 
 def test_complex_weights_are_refused_before_anything_is_overwritten(copied, copyfold):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from copyfold import runs
 from copyfold.errors import LARGEST, CopyfoldError, Diverged, UsageError, option
-from copyfold.files import reason, regular, written
+from copyfold.files import binary, reason, written
 from copyfold.models.base import Autoencoder
 from copyfold.training.early_stopping import EarlyStopping
 from copyfold.training.metrics_log import MetricsLog
@@ -25,6 +25,7 @@ from copyfold.training.optimizer_state import Unfit, check_optimizer, is_plain
 from copyfold.training.plan import Plan, optimizer_of
 from copyfold.training.running_averages import RunningAverages
 from copyfold.training.state import TrainState
+from copyfold.training.unpickling import check_pickle
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -211,12 +212,13 @@ def _instead(run: runs.Run, usable: Callable[[dict[str, Any]], object] = bool) -
 def _loaded(path: Path) -> dict[str, Any]:
     """A checkpoint whose parts are of the right types; Unfit where it is none."""
     try:
-        regular(path)
-        with zipfile.ZipFile(path) as file:
-            members = file.infolist()
-        if sum(m.file_size for m in members) > path.stat().st_size or any(m.compress_type for m in members):
-            raise Unfit("is compressed, and may be larger than the memory: torch.save compresses nothing")
-        kept: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with binary(path) as file:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+            if sum(m.file_size for m in members) > path.stat().st_size or any(m.compress_type for m in members):
+                raise Unfit("is compressed, and may be larger than the memory: torch.save compresses nothing")
+            check_pickle(file)
+            kept: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Unfit:
         raise
     except Exception as error:  # whatever a damaged file raises
@@ -255,8 +257,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _sums(values: list[Any]) -> bool:
-    """Whether they are sums of a tally: one real number each, or one each of every process."""
-    plain = all(is_plain(value) and value.dim() <= 1 and not value.is_complex() for value in values)
+    """Whether they are sums of a tally: one real number each, or one each of every process, all of them stored."""
+    plain = all(
+        is_plain(value)
+        and value.dim() <= 1
+        and not value.is_complex()
+        and value.nbytes <= value.untyped_storage().nbytes()  # a stride of 0 makes one number many
+        for value in values
+    )
     counts = {value.numel() for value in values} if plain else set[int]()
     return plain and len(counts) <= 1 and 0 not in counts
 
