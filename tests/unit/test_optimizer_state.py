@@ -1,5 +1,6 @@
 """A checkpoint is compared with its weights before anything of it is used: a damaged or crafted one is refused."""
 
+import math
 import shutil
 from dataclasses import dataclass
 
@@ -86,6 +87,7 @@ OTHERS = {
     "a list": lambda kept: kept["state"].update({0: [1, 2]}),
     "no dictionary": lambda kept: kept.update(state=3),
     "no groups": lambda kept: kept.pop("param_groups"),
+    "an option more": lambda kept: kept["param_groups"][0].update(momenta=1),
     "an option of words": lambda kept: kept["param_groups"][0].update(eps="x"),
     "options of words": lambda kept: kept["param_groups"][0].update(betas=("x", 0.9)),
 }
@@ -131,6 +133,70 @@ def test_a_state_that_does_not_fit_the_weights_is_refused_before_use(name, how, 
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     shutil.copy(newest, folder / "last.ckpt")  # as it says
     assert fit(folder, 2, OPTIMIZERS[name], resume=True).history[-1]["epoch"] == 2
+
+
+OPTIONS = [
+    ("Adam", "differentiable", True),
+    ("Adam", "maximize", True),
+    ("Adam", "amsgrad", True),
+    ("Adam", "foreach", True),
+    ("Adam", "fused", False),
+    ("Adam", "eps", -1.0),
+    ("Adam", "betas", (0.9, 0.5)),
+    ("Adam", "initial_lr", math.nan),
+    ("Adam", "lr", -1.0),
+    ("Muon", "iterations", 10**9),
+    ("Muon", "iterations", 2.5),
+    ("Muon", "matrices", False),
+    ("Muon", "amsgrad", True),
+    ("Muon", "momentum", 1.5),
+    ("Muon", "lr", math.inf),
+]
+"""Options of a group that no step of training makes."""
+
+
+@pytest.mark.parametrize(("name", "option", "value"), OPTIONS)
+def test_an_option_that_is_not_the_recipe_s_is_refused(name, option, value, runs, tmp_path):
+    folder = shutil.copytree(runs[name], tmp_path / "run")
+    kept = torch.load(folder / "last.ckpt", weights_only=True)
+    group = kept["optimizer_states"][0]["param_groups"][0]
+    own, group[option] = group[option], value
+    torch.save(kept, folder / "last.ckpt")
+    shutil.rmtree(folder / "checkpoints")
+    right = "a finite number from 0" if option == "lr" else f"the recipe {own!r}"
+    with pytest.raises(UsageError) as said:
+        fit(folder, 2, OPTIMIZERS[name], resume=True)
+    assert f"last.ckpt has {option} = {value!r} in its optimiser, and " in str(said.value)
+    assert f"{right}: " in str(said.value)
+
+
+def test_a_resume_has_the_options_that_are_given_now(runs, tmp_path):
+    folder = shutil.copytree(runs["Muon"], tmp_path / "run")
+    fit(folder, 2, Muon(iterations=3, momentum=0.8), resume=True, lr=1e-4)
+    group = torch.load(folder / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"][0]
+    assert [group[name] for name in ("iterations", "momentum", "initial_lr")] == [3, 0.8, 1e-4]
+
+
+@dataclass(frozen=True)
+class Warming(Optimizer):
+    """A user's own optimiser, whose steps change an option of its group."""
+
+    def build(self, model, lr, precision):
+        return WarmingSteps([{"params": list(model.parameters()), "count": 0}], lr)
+
+
+class WarmingSteps(torch.optim.SGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["count"] += 1
+        return super().step(closure)
+
+
+def test_an_option_that_steps_of_ones_own_change_is_taken_over(tmp_path):
+    fit(tmp_path / "run", 1, Warming())
+    run = fit(tmp_path / "run", 3, Warming(), resume=True)
+    kept = torch.load(run.checkpoint, weights_only=True)
+    assert kept["optimizer_states"][0]["param_groups"][0]["count"] == kept["global_step"]
 
 
 def test_the_sentence_names_what_does_not_fit(runs, tmp_path):

@@ -1,7 +1,9 @@
 """What an optimiser remembers: read from a checkpoint, compared with its weights, and only then taken over."""
 
+import math
 from collections.abc import Mapping
 from itertools import chain
+from reprlib import repr as short
 from typing import Any
 
 import torch
@@ -32,9 +34,8 @@ def check_optimizer(trial: torch.optim.Optimizer, kept: Any, before: Any, own: s
         _require_kind(trial, before, own)
         weights = _weights(trial)
         found = _by_weight(kept, trial)
-        if not all(_alike(a, b) for a, b in _options(kept, trial)):
-            raise Unfit("has options of its optimiser of another type")
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        _check_options(trial, kept, before)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         if isinstance(error, UsageError | Unfit):
             raise
         raise Unfit("has no state of an optimiser that fits these weights") from None
@@ -47,8 +48,8 @@ def check_optimizer(trial: torch.optim.Optimizer, kept: Any, before: Any, own: s
             raise Unfit(f"has no {min(missing)} of a weight of {tuple(weight.shape)} in its optimiser")
         for name, value in state.items():
             if not _fits(value, expected.get(name, value), weight):
-                said = f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else repr(value)[:20]
-                raise Unfit(f"has {str(name)[:40]} = {said} of a weight of {tuple(weight.shape)} in its optimiser")
+                shape = tuple(weight.shape)
+                raise Unfit(f"has {str(name)[:40]} = {_said(value)} of a weight of {shape} in its optimiser")
 
 
 def resume_optimizer(optimizer: torch.optim.Optimizer, kept: dict[str, Any], before: list[dict[str, Any]]) -> None:
@@ -97,10 +98,34 @@ def _by_weight(kept: dict[str, Any], optimizer: torch.optim.Optimizer) -> list[A
     return [kept["state"].get(k) for k in ids]
 
 
-def _options(kept: dict[str, Any], optimizer: torch.optim.Optimizer) -> list[tuple[Any, Any]]:
-    """The options of all groups, each with what it is in a new optimiser."""
-    groups = zip(kept["param_groups"], settings(optimizer), strict=True)
-    return [(group[name], value) for group, new in groups for name, value in new.items()]
+def _check_options(trial: torch.optim.Optimizer, kept: dict[str, Any], before: list[dict[str, Any]]) -> None:
+    """Unfit where an option of a group is of another kind, or not what it was when training began.
+
+    Steps may have changed options, which are then taken over: only those of an optimiser of the user's own do.
+    torch's and copyfold's leave all options but the rate as the recipe makes them.
+    """
+    fixed = type(trial).__module__.partition(".")[0] in ("torch", "copyfold")
+    for group, old, new in zip(kept["param_groups"], before, settings(trial), strict=True):
+        if fixed and group.keys() - new.keys() != {"params"}:
+            raise Unfit("has options that its optimiser does not")
+        for name, expected in new.items():
+            value = group[name]
+            if not _alike(value, expected):
+                raise Unfit(f"has options of its optimiser of another type: {name[:40]} = {_said(value)}")
+            if name == "lr":  # the schedule's, which is set again before every step
+                if _is_number(value) and not 0 <= value < math.inf:
+                    raise Unfit(f"has lr = {_said(value)} in its optimiser, and not a finite number from 0")
+            elif not bool(value == old[name]) and fixed:
+                raise Unfit(f"has {name[:40]} = {_said(value)} in its optimiser, and the recipe {_said(expected)}")
+
+
+def _said(value: Any) -> str:
+    """A value in a few words; of a container its type alone, for what it holds may be long."""
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.dtype}"
+    numbers = isinstance(value, tuple) and all(map(_is_number, value))
+    plain = numbers or value is None or isinstance(value, int | float | str)
+    return short(value) if plain else type(value).__name__
 
 
 def _alike(value: Any, expected: Any) -> bool:
@@ -108,8 +133,12 @@ def _alike(value: Any, expected: Any) -> bool:
     if isinstance(expected, tuple):
         same = isinstance(value, tuple) and len(value) == len(expected)
         return same and all(map(_alike, value, expected))
-    if isinstance(expected, bool) or not isinstance(expected, int | float):
-        return type(value) is bool or not isinstance(expected, bool)
+    if isinstance(expected, bool):
+        return isinstance(value, bool)
+    return _is_number(value) or not _is_number(expected)
+
+
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
