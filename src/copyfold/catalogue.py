@@ -33,6 +33,7 @@ R = TypeVar("R", bound="Recorded")
 
 PLUGINS = "copyfold.plugins"
 SCRIPT = "__main__"
+DEEP = 20  # descriptions within descriptions; what people compose has a few
 
 _recorded: dict[tuple[str, str], type] = {}
 
@@ -334,6 +335,8 @@ def build(base: type[T], spec: Any) -> T:
     described = cast("dict[str, Any]", spec) if isinstance(spec, dict) else {}
     if not set(described) <= {"class_path", "init_args"} or not isinstance(described.get("class_path"), str):
         raise UsageError(f"{spec!r} does not describe a {base.__name__}: expected a class_path")
+    if _depth(described) > DEEP:  # before anything is built: each may cost as much as all that it holds
+        raise UsageError(f"{described['class_path']} holds descriptions more than {DEEP} deep: expected fewer")
     chosen = find(base, described["class_path"])
     given = described.get("init_args", {})
     try:
@@ -342,6 +345,14 @@ def build(base: type[T], spec: Any) -> T:
         raise
     except (AttributeError, TypeError) as error:
         raise UsageError(f"{chosen.__name__} cannot be made from {shorten(str(given), 200)}: {error}") from None
+
+
+def _depth(described: Any) -> int:
+    """How many descriptions stand within each other."""
+    if isinstance(described, dict):
+        inside = cast("dict[str, Any]", described)
+        return ("class_path" in inside) + max(map(_depth, inside.values()), default=0)
+    return max(map(_depth, cast("list[Any]", described)), default=0) if isinstance(described, list) else 0
 
 
 def _built(chosen: type, name: str, value: Any) -> Any:

@@ -42,6 +42,9 @@ NUMBERS = 2**24
 MEGAPIXELS = 100
 """Millions of pixels of a photograph at most: of one that is read, and of one that is made."""
 
+FLOAT = 3.4e38
+"""The largest number of an argument that is no whole number: what float32 holds."""
+
 _flags: ContextVar[bool] = ContextVar("flags", default=False)
 
 
@@ -95,6 +98,11 @@ def at_least(least: int, **values: object) -> None:
             raise UsageError(f"{name}={value!r} is invalid: expected a whole number of at least {least}")
         if value > LARGEST:
             raise UsageError(f"{name}={value} is invalid: expected a number below 2^63")
+
+
+def overflowed(error: Exception) -> bool:
+    """Whether an error says that a number, such as the size of a weight, is too large to be computed with."""
+    return isinstance(error, OverflowError) or "overflow" in str(error).lower()
 
 
 def image_numbers(height: int, width: int, channels: int, said: str) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import copyfold as cf
+from copyfold.cli.train import empty
 from copyfold.data import scenes
 
 
@@ -142,6 +144,60 @@ WRONG = {
     "restore nothing a.png --problem=Deblur --samples=0": ("--samples 0 is invalid", "at least 1"),
     "restore nothing a.png --problem=Deblur --ascent.h0=2": ("h0=2", "is invalid"),
 }
+
+
+H = 2**62
+LARGE = {
+    f"train --size=8 --model=MLP --model.latent_dim={H}": (2, "the model is too large", "give smaller numbers"),
+    f"train --size=8 --model=UNet --model.width={H}": (2, "the model is too large"),
+    f"train --size=8 --model=Conv --model.channels=[{H}]": (2, "the model is too large"),
+    f"train --size=8 --model=AttentionUNet --model.heads={H}": (2, "the model is too large"),
+    f"train --size=8 --model=AttentionUNet --model.dim_head={H}": (2, "the model is too large"),
+    f"train --size=8 --model=SingleAttention --model.channels={H}": (2, "the model is too large"),
+    f"train --size=8 --model=DiffusionUNet --model.width={H}": (2, "the model is too large"),
+    f"train --size=8 --model=Variational --core=Conv --model.latent_dim={H}": (2, "the model is too large"),
+    f"models UNet --model.width={H}": (2, "the model is too large"),
+    f"models Linear --size=4096 --channels=1 --model.latent_dim={10**12}": (2, "the model is too large"),
+    f"models MLP --model.hidden=[{'8,' * 999}8]": (0,),
+    f"models MLP --model.hidden=[{'8,' * 20_000}8]": (2, "--model.hidden [8,8", "at most 1,000 items"),
+    f"train --objective.penalties=[{'L1,' * 20_000}L1]": (2, "--objective.penalties [L1,", "at most 1,000 items"),
+    "train --lr=1e308": (2, "--lr 1e308 is invalid", "a number, no larger than 3.4e+38"),
+    "train --lr=-1e308": (2, "--lr -1e308 is invalid", "a number, no larger than 3.4e+38"),
+    "train --lr=.inf": (2, "lr=inf is invalid"),
+    "train --range -1e300 1": (
+        2,
+        "--range [-1e300,1] is invalid",
+        "a list of 2 numbers",
+        "no larger than 3.4e+38",
+    ),
+    "train --objective.corruption=Gaussian --objective.corruption.std=1e39": (
+        2,
+        "std 1e39",
+        "larger than 3.4e+38",
+    ),
+    "sample nothing --sampler=Ascent --sampler.from_std=1e308": (2, "--sampler.from_std 1e308", "3.4e+38"),
+    "restore nothing a.png --problem=Deblur --problem.std=1e154": (2, "--problem.std 1e154", "3.4e+38"),
+}
+
+
+@pytest.mark.parametrize("line", LARGE, ids=lambda line: line[:70])
+def test_numbers_and_lists_that_are_too_large_are_refused_at_once(line, tmp_path, monkeypatch, copyfold):
+    monkeypatch.chdir(tmp_path)
+    code, *words = LARGE[line]
+    started = time.monotonic()
+    said = copyfold(*line.split())
+    assert time.monotonic() - started < 20  # twenty thousand layers took a minute
+    said.refused(code, *words) if code else said.done()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_very_many_layers_is_refused_while_it_is_built():
+    with pytest.raises(cf.UsageError, match="more than 20,000 layers and weights"):
+        empty(partial(cf.MLP, hidden=[1] * 30_000), (1, 8, 8))
+
+
+def test_more_images_than_can_be_counted_are_not_called_a_bug(run, copyfold):
+    copyfold("sample", run, f"--count={2**62}").refused(1, "a number is too large")
 
 
 @pytest.mark.parametrize("line", WRONG)
@@ -394,12 +450,23 @@ def spoil(path, how):
         "of another type": json.dumps(config | {"shape": "three"}),
         "deep": "[" * 100_000,
         "many layers": json.dumps({"architecture": "MLP", "shape": [1, 8, 8], "hidden": [1] * 100_000}),
+        "cores within cores": json.dumps({"architecture": "Variational", "core": nested(200)}),
+        "padded images": json.dumps(config | {"shape": [1, 1, 2**24]}),
         "large images": json.dumps({"architecture": "Conv", "shape": [1, 65_536, 65_536]}),
     }
     path.write_text(texts[how])
 
 
+def nested(depth):
+    """The description of a Variational in a Variational in a Variational, around a Conv."""
+    if not depth:
+        return {"class_path": "Conv", "init_args": {"shape": [1, 8, 8]}}
+    return {"class_path": "Variational", "init_args": {"core": nested(depth - 1)}}
+
+
 CONFIGS = {
+    "cores within cores": ("config.json", "more than 20 deep"),
+    "padded images": ("config.json", "padded to 4x16777216 by UNet", "at most 16,777,216 numbers in an image"),
     "broken": ("config.json", "JSON"),
     "another's": ("config.json", "architecture"),
     "a class that is not ours": ("config.json", "system is not known here", "came from os"),
@@ -407,7 +474,7 @@ CONFIGS = {
     "an unknown option": ("config.json", "widht"),
     "an impossible option": ("config.json", "width=-4"),
     "a model without end": ("does not fit", "model.safetensors"),
-    "a size without end": ("config.json", "does not describe a UNet"),
+    "a size without end": ("config.json", "the model is too large", "2^63"),
     "a depth without end": ("config.json", "depth=10000000000"),
     "too large": ("config.json", "larger than 1,000,000 bytes"),
     "many layers": ("config.json", "more than 20,000 layers and weights"),

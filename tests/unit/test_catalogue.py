@@ -156,6 +156,14 @@ def test_build_reverses_describe():
     assert catalogue.build(Corruption, {"class_path": "Gaussian"}) == cf.Gaussian()
 
 
+def mixed(depth):
+    """The description of a mixture of mixtures, with so many descriptions within each other besides the first."""
+    made = {"class_path": "Clean"}
+    for _ in range(depth):
+        made = {"class_path": "Mix", "init_args": {"corruption": made}}
+    return made
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -177,6 +185,8 @@ def test_build_reverses_describe():
         ({"class_path": "Gaussian", "init_args": {1: 2}}, "Gaussian cannot be made from"),
         ({"class_path": "Gaussian", "init_args": {"std": "x"}}, "Gaussian cannot be made from"),
         ({"class_path": "Gaussian", "init_args": {"std": -1.0}}, "at least 0"),
+        (mixed(20), "Mix holds descriptions more than 20 deep"),
+        (mixed(19), "Mix cannot be made from"),  # it takes none
     ],
 )
 def test_invalid_descriptions_are_refused(spec, words):

@@ -12,6 +12,7 @@ from torch import nn
 from copyfold.cli import _classes, _values
 from copyfold.corruptions import Corruption
 from copyfold.data.reading.values import Range
+from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
 from copyfold.types import Images
 
@@ -60,6 +61,8 @@ def test_an_option_may_have_an_example_of_its_own():
         (int, "3", 3),
         (float, "1e-3", 0.001),
         (float, 3, 3.0),
+        (float, "-3.4e38", -3.4e38),
+        (float, ".inf", float("inf")),  # which is for the classes to refuse
         (str, "5", "5"),
         (str | None, "null", None),
         (tuple[float, ...], "[1, 2]", (1.0, 2.0)),
@@ -82,6 +85,24 @@ def test_valid_values_are_read(hint, value, read):
 def test_invalid_values_are_refused(hint, value):
     with pytest.raises(_values.Misfit):
         _values.read(hint, value)
+
+
+@pytest.mark.parametrize(
+    ("hint", "value"),
+    [(float, "1e39"), (float, -1e300), (float, 10**100), (tuple[float, float], [0, 1e39]),
+     (dict[str, float], {"a": 1e39})],
+)  # fmt: skip
+def test_numbers_that_float32_does_not_hold_are_refused(hint, value):
+    with pytest.raises(_values.Misfit, match=r"no larger than 3.4e\+38"):
+        _values.read(hint, value)
+
+
+@pytest.mark.parametrize("value", [",", "\n", [0] * 1001, {"a": [[0] * 501, [0] * 500]}])
+def test_items_are_counted_in_words_lists_and_mappings(value):
+    value = 1000 * value if isinstance(value, str) else value
+    with pytest.raises(UsageError, match=r"--a .* is invalid: expected at most 1,000 items"):
+        _values.check_few("--a", value)
+    _values.check_few("--a", value[1:] if isinstance(value, str | list) else {"a": [[0] * 500, [0] * 500]})
 
 
 def test_values_that_cannot_be_typed_are_no_options():

@@ -13,7 +13,7 @@ from os.path import expanduser
 from pathlib import Path
 
 from copyfold.cli import _imports
-from copyfold.errors import CopyfoldError, UsageError, at_the_command_line
+from copyfold.errors import CopyfoldError, UsageError, at_the_command_line, overflowed
 from copyfold.files import ESCAPED, FULL, NAMES
 
 __all__ = ["main"]
@@ -137,9 +137,11 @@ def _unexpected(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in FULL:  # of a file it would have the name
         return f"stdout cannot be written: {error.strerror}; what the command wrote into files is there"
     if isinstance(error, MemoryError) or re.search(r"allocate memory|out of memory", str(error)):
-        return "not enough memory: use a smaller model, --batch or --size"
+        return "not enough memory: use a smaller model, --size, --batch or --count"
     if own := _imports.blamed(error):
         return f"{type(error).__name__}: {error} ({own}); --debug shows the traceback"
+    if overflowed(error):
+        return "a number is too large to be computed with: give smaller ones; --debug shows the traceback"
     cause = "a bug in copyfold: run again with --debug and report it"
     if _imports.modules:
         cause = f"a bug in a class of {_imports.FLAG}, or in copyfold: --debug shows the traceback"

@@ -184,6 +184,7 @@ class Choices:
 
     def _read(self, where: str, hint: Any, value: Any, written: bool) -> Any:
         """A word, or a value of a recipe, read for an annotation: a value, a choice, or a list of choices."""
+        _values.check_few(where, value)
         found, read = slot(hint), value
         if isinstance(value, str) and not written and not aliases(value) and (found or hint is Any):
             read = value if _path(value) and value != "null" else _values.load(value)
@@ -198,10 +199,13 @@ class Choices:
         if found.bases and isinstance(read, Mapping | str):
             with suppress(*[UsageError] if found.rest else []):
                 return self._choice(where, found.bases, read, found.skip, written)
+        said = ""
         for rest in found.rest:
-            with suppress(_values.Misfit):
+            try:
                 return _values.read(rest, value)
-        raise UsageError(_values.invalid(where, value, hint, names))
+            except _values.Misfit as misfit:
+                said = said or str(misfit)
+        raise UsageError(f"{_values.invalid(where, value, hint, names)}{said}")
 
     def _read_any(self, where: str, bases: tuple[type, ...], value: Any, written: bool) -> Any:
         """Choices anywhere in lists and dicts whose annotation does not say where."""

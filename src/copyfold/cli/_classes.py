@@ -81,12 +81,13 @@ def plain(where: str, hint: Any, value: Any, written: bool = False) -> Any:
 
     A string that is `written` in a recipe stays a string where the annotation takes one: "5" is not 5 there.
     """
+    _values.check_few(where, value)
     try:
         if written and isinstance(value, str) and str in _values.members(hint):
             return value
         return _values.read(hint, value)
-    except _values.Misfit:
-        raise UsageError(_values.invalid(where, value, hint, names)) from None
+    except _values.Misfit as misfit:
+        raise UsageError(f"{_values.invalid(where, value, hint, names)}{misfit}") from None
 
 
 # ---------------------------------------------------------------- help

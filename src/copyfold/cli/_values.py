@@ -1,17 +1,19 @@
 """Values, typed or in a recipe, checked against annotations, and what annotations take, in words."""
 
+import math
 import types
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from copyfold.catalogue import Recorded
+from copyfold.errors import FLOAT, UsageError
 from copyfold.files import aliases, huge
 
 LISTS = (list, tuple, Sequence, Iterable)
@@ -29,12 +31,13 @@ ASCENDING = tuple[float, float]  # a smallest and a largest value, wherever ther
 EXAMPLES = {"range": "[0,4095]"}  # by the option, where any value of the type would do as little as [0.1,0.5]
 TYPED = ("builtins", "collections.abc", "pathlib")
 SHOWN = 80  # characters of a value, in a message
+MANY = 1_000  # items of a list; jsonargparse takes the square of their number in time
 
 set_parsing_settings(import_path_denylist=["*"])  # jsonargparse imports nothing that a value may name
 
 
 class Misfit(ValueError):
-    """A value that its annotation does not take."""
+    """A value that its annotation does not take; the text, if any, ends the message about it."""
 
 
 def members(hint: Any) -> list[Any]:
@@ -96,6 +99,20 @@ def sayable(hint: Any) -> bool:
     return True
 
 
+def check_few(where: str, value: Any) -> None:
+    """UsageError where a word, or a value of a recipe, has more than `MANY` items, those of all its lists."""
+    if _items(value) > MANY:
+        raise UsageError(f"{where} {shown(value)} is invalid: expected at most {MANY:,} items")
+
+
+def _items(value: Any) -> int:
+    """The items in a value; of a word as many as it has commas and lines."""
+    if isinstance(value, str):
+        return 1 + value.count(",") + value.count("\n")
+    inside = cast("dict[Any, Any]", value).values() if isinstance(value, Mapping) else value
+    return sum(map(_items, inside)) if isinstance(value, Mapping | list | tuple) else 1
+
+
 def read(hint: Any, value: Any) -> Any:
     """A typed word, or a value of a recipe, converted for an annotation; Misfit where it does not fit.
 
@@ -111,9 +128,20 @@ def read(hint: Any, value: Any) -> Any:
             found = small.parse_object({"value": value}).value
         if huge(found):
             raise Misfit
-        return found
     except (ArgumentError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise Misfit from None
+    if _beyond(found):
+        raise Misfit(f", no larger than {FLOAT:g}")
+    return found
+
+
+def _beyond(value: Any) -> bool:
+    """Whether a number, or one in a value, is finite and no float32; torch raises errors of all kinds for one."""
+    if isinstance(value, dict):
+        return any(map(_beyond, cast("dict[Any, Any]", value).values()))
+    if isinstance(value, list | tuple):
+        return any(map(_beyond, cast("list[Any]", value)))
+    return isinstance(value, float) and FLOAT < abs(value) < math.inf
 
 
 @lru_cache(maxsize=256)

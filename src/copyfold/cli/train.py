@@ -26,7 +26,7 @@ from copyfold.data.crops import alone
 from copyfold.data.reading.remembered import is_remembered
 from copyfold.data.reading.sizes import Suits, sides
 from copyfold.errors import UsageError
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, bounded
 from copyfold.objectives.base import Objective
 from copyfold.types import Progress, Shape
 
@@ -324,7 +324,8 @@ def _architecture(model: partial[Autoencoder], core: Architecture | None) -> Arc
         raise UsageError(f"--model {chosen.__name__} wraps another autoencoder: give one, as in --core MLP")
 
     def make(shape: Shape) -> Autoencoder:
-        return model(shape) if core is None else model(core(shape))
+        with bounded():
+            return model(shape) if core is None else model(core(shape))
 
     return make
 
@@ -366,9 +367,10 @@ def wraps(cls: type[Autoencoder]) -> bool:
 def empty(architecture: Architecture, shape: Shape) -> Autoencoder:
     """The model, without memory for its weights; a user's own that reads their values, with memory."""
     try:
-        with torch.device("meta"):
+        with bounded(), torch.device("meta"):
             return architecture(shape)
     except UsageError:
         raise
     except Exception:  # the class may need real numbers; another error is raised again here
-        return architecture(shape)
+        with bounded():
+            return architecture(shape)

@@ -28,7 +28,7 @@ from torch.nn.modules.module import (
 
 from copyfold import catalogue
 from copyfold.catalogue import Recorded
-from copyfold.errors import UsageError, at_least, image_numbers, one_of
+from copyfold.errors import UsageError, at_least, image_numbers, one_of, overflowed
 from copyfold.files import plain, reason, regular, small_json, write_text, written
 from copyfold.hub import fetched, is_address
 from copyfold.models.blocks import BatchNorm, receptive_field
@@ -40,7 +40,7 @@ Output: TypeAlias = Literal["linear", "sigmoid"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CONFIG_BYTES = 1_000_000  # a config has a few hundred bytes; a larger file is not copyfold's
-PARTS = 20_000  # modules and weights of a model that is built from a config
+PARTS = 20_000  # modules and weights of a model that is built from a config, a recipe or flags
 SMALL = 64 * 64  # pixels of an image that a real pass is cheap for
 _PADDED = 64  # pixels that a side may be padded by, or by as many as it has
 _EPS = 1e-6  # a decoded image is clamped to [eps, 1 - eps] before its logit is taken
@@ -195,6 +195,7 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, Recorded, ABC):
                 f"images of {sides[0]}x{sides[1]} are invalid for this {name}, which would pad them to "
                 f"{height}x{width}: give larger images, or fewer levels"
             )
+        image_numbers(height, width, self.shape[0], f"shape={self.shape}, padded to {height}x{width} by {name},")
         self._inner = height, width
         return self.inner_shape
 
@@ -480,25 +481,35 @@ def rebuilt(spec: dict[str, Any]) -> Autoencoder:
     with (
         torch.device("cpu" if catalogue.foreign(spec) else "meta"),
         torch.random.fork_rng(devices=[]),
-        _bounded(),
+        bounded(),
     ):
         return catalogue.build(Autoencoder, spec)
 
 
 @contextmanager
-def _bounded() -> Generator[None]:
-    """UsageError where more than `PARTS` modules and weights are made: a small file can ask for millions."""
+def bounded() -> Generator[None]:
+    """UsageError where more than `PARTS` modules and weights are made, or one of a size that overflows.
+
+    For the building of a model that a file or a command line describes: a few words can ask for millions.
+    """
     left = count(PARTS, -1)
 
     def counted(*_: object) -> None:
         if not next(left):
-            raise UsageError(f"it has more than {PARTS:,} layers and weights")
+            raise UsageError(f"the model has more than {PARTS:,} layers and weights: give smaller numbers")
 
     with (
         register_module_module_registration_hook(counted),
         register_module_parameter_registration_hook(counted),
     ):
-        yield
+        try:
+            yield
+        except Exception as error:  # torch has several types and texts for it
+            if isinstance(error, UsageError) or not overflowed(error):
+                raise
+            raise UsageError(
+                "the model is too large: a weight would have 2^63 bytes or more: give smaller numbers"
+            ) from error
 
 
 def _spec(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from copyfold.data.photos import natural_size
 from copyfold.data.reading.opening import Given
 from copyfold.data.reading.sizes import Sides, scaled, simple, written
 from copyfold.errors import UsageError, option
-from copyfold.models.base import Autoencoder
+from copyfold.models.base import Autoencoder, bounded
 from copyfold.models.unet import UNet
 from copyfold.objectives.base import Classical, Objective
 from copyfold.training.distributed import launched
@@ -315,8 +315,9 @@ def _built(
 ) -> Autoencoder:
     """The network of a rung for images of a shape, with what is put around it."""
     sizes = {"width": rung.width} | ({} if rung.depth is None else {"depth": rung.depth})
-    model = architecture(shape, **sizes)
-    return model if wrap is None else wrap(model)
+    with bounded():
+        model = architecture(shape, **sizes)
+        return model if wrap is None else wrap(model)
 
 
 def _name(architecture: Callable[..., Autoencoder]) -> str:
