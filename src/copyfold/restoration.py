@@ -69,6 +69,7 @@ def applied(
         else:
             out = _padded(model, planes, model.multiple)
     out = out.reshape(count, -1, *size)
+    del planes  # of a large photograph a GB
     if colours:
         return _colours(out)
     return out if out.shape[1] == channels else out.mean(1, keepdim=True)

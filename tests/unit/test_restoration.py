@@ -36,6 +36,20 @@ def same(shape=(3, 16, 16)):
     return model
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_a_photograph_is_taken_apart_and_assembled_in_strips_as_in_one(kind, tmp_path, monkeypatch):
+    rows, top = 2 * photographs.ROWS + 3, 1 if kind == np.float32 else 200
+    array = (np.random.default_rng(0).random((rows, 5, 4)) * top).astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extrasamples=["unassalpha"])
+    read = [photographs.Photograph.read(tmp_path / "a.tif", "a.tif", (0, top / 2))]
+    monkeypatch.setattr(photographs, "ROWS", 10 * rows)
+    read.append(photographs.Photograph.read(tmp_path / "a.tif", "a.tif", (0, top / 2)))
+    monkeypatch.undo()
+    assert read[0].values.dtype == np.float32
+    np.testing.assert_array_equal(*(one.values for one in read))
+    np.testing.assert_array_equal(read[0].assemble(read[0].values), read[0].found.array)  # also outside the range
+
+
 def picture(width=37, height=29):
     return Image.fromarray(scenes(1, 64)[0]).resize((width, height))
 

@@ -27,7 +27,7 @@ log = logging.getLogger("copyfold")
 GPS = 0x8825  # the EXIF tag under which cameras write where a photograph was taken
 ROUNDING = 1e-3  # floats outside [0, 1] by no more are clipped
 LARGE = 2**32 - 2**27  # bytes of pixels above which a TIFF needs offsets of 64 bits
-ROWS = 256  # of a PNG that are encoded at once
+ROWS = 256  # of a photograph that are computed with or encoded at once: copies of all of it would be large
 
 APART = "this model is greyscale: it sees a colour photograph as luminance and two differences of colours"
 PALETTE = "palettes come back as full colour"
@@ -77,10 +77,10 @@ class Photograph:
             low, high = _span(array, found.range, range)
         except Refused as error:
             raise DataError(f"{name} {error}") from None
-        values = array.astype(np.float64)
-        values -= low  # in place: a large photograph has 100 MB and more
-        values /= high - low
-        return cls(values.clip(0, 1, out=values).astype(np.float32), found, low, high, beside)
+        values = np.empty(array.shape, np.float32)
+        for rows in _strips(array):
+            values[rows] = ((array[rows].astype(np.float64) - low) / (high - low)).clip(0, 1)
+        return cls(values, found, low, high, beside)
 
     def resized(self, height: int, width: int) -> "Photograph":
         """The same in another size, every pixel that of the nearest place."""
@@ -97,17 +97,21 @@ class Photograph:
         1 bit is black below 1/2. Numbers outside the range come back as they were.
         """
         before = self.found.array
-        colours = before[..., : before.shape[2] - self.beside]
         if before.dtype == bool:
             return values >= 1 / 2
-        scaled = values.astype(np.float64)
-        scaled *= self.high - self.low
-        scaled += self.low
-        outside = (colours < self.low) | (colours > self.high)
-        scaled[outside] = colours[outside]
-        if before.dtype.kind in "iu":
-            np.rint(scaled, out=scaled)
-        return np.concatenate([scaled.astype(before.dtype), before[..., colours.shape[2] :]], axis=2)
+        made, count = before.copy(), before.shape[2] - self.beside
+        for rows in _strips(made):
+            colours = before[rows, :, :count]
+            scaled = values[rows].astype(np.float64) * (self.high - self.low) + self.low
+            outside = (colours < self.low) | (colours > self.high)
+            scaled[outside] = colours[outside]
+            made[rows, :, :count] = np.rint(scaled) if before.dtype.kind in "iu" else scaled
+        return made
+
+
+def _strips(array: np.ndarray) -> Iterator[slice]:
+    """The rows of an image, some at a time."""
+    return (slice(start, start + ROWS) for start in range(0, len(array), ROWS))
 
 
 def parts(path: Path) -> dict[str, Path | tiff.Page]:
