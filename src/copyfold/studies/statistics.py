@@ -20,6 +20,7 @@ from copyfold.studies.base import Estimate, Scale
 
 RESAMPLES = 4000
 SURE = 1.959964  # standard deviations of a normal distribution on either side that hold 95 %
+ROUNDING = 1e-6  # a standard deviation over the root mean square, below which a number of float32 does not vary
 LEVEL = 0.05  # of a two-sided test, of all together where Holm's rule is used
 K = TypeVar("K", bound=Hashable)
 Function = Callable[[Tensor], Tensor]
@@ -151,15 +152,15 @@ def correlation_within(kinds: Mapping[str, tuple[Sequence[Tensor], Sequence[Tens
 
     def pearson(*moments: Tensor) -> Tensor:
         each = [moments[i : i + 5] for i in range(0, len(moments), 5)]
-        xy, xx, yy = (
-            torch.stack(of).sum(0)
-            for of in (
-                [xy - x * y for x, y, xy, _, _ in each],
-                [xx - x * x for x, _, _, xx, _ in each],
-                [yy - y * y for _, y, _, _, yy in each],
-            )
-        )
-        return (xy / (xx * yy).clamp(min=1e-30).sqrt()).clamp(-1, 1)  # beyond 1 by rounding alone
+        means = [(x * x, y * y, x * y) for x, y, *_ in each]
+        squares = [torch.stack([kind[i] for kind in each]) for i in (3, 4)]
+        xx, yy = (square - torch.stack([m[i] for m in means]) for i, square in enumerate(squares))
+        xy = torch.stack([kind[2] - m[2] for kind, m in zip(each, means, strict=True)])
+        # What is left of rounding, where a number does not vary within a kind, correlates by chance
+        x_varies, y_varies = (v > ROUNDING**2 * s.mean(0) for v, s in zip((xx, yy), squares, strict=True))
+        xy = torch.where(x_varies & y_varies, xy, 0).sum(0)
+        size = (xx.sum(0) * yy.sum(0)).clamp(min=0).sqrt().clamp(min=1e-300)  # below it there is nothing in xy
+        return (xy / size).clamp(-1, 1)  # beyond 1 by rounding alone
 
     return estimate(pearson, *samples, scale="fisher")
 

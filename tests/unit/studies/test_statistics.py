@@ -136,8 +136,14 @@ def test_a_correlation_within_kinds_does_not_see_heaps():
     alone = statistics.correlation_within({"one": (list(x), list(x + y))})
     pearson = [torch.corrcoef(torch.stack((a, a + b)))[0, 1].item() for a, b in zip(x, y, strict=True)]
     assert alone.seeds == pytest.approx(pearson, abs=1e-5)
+    small = statistics.correlation_within({"one": (list(x * 1e-9), list((x + y) * 1e-9))})
+    assert small.seeds == pytest.approx(pearson, abs=1e-5)
     same = statistics.correlation_within({"one": (list(x), list(torch.ones_like(y)))})
     assert same.seeds == (0.0, 0.0, 0.0)  # what does not vary goes along with nothing
+    rounded = [torch.tensor([1.0, 1.0, 1.0 + 1e-7]), torch.tensor([2.0, 2.0, 2.0 - 1e-7])]  # but for rounding
+    apart = [torch.tensor([0.0, 0.0, 1e-7]), torch.tensor([0.0, 0.0, -1e-7])]
+    heaps = {"one": ([rounded[0]], [rounded[1]]), "other": ([apart[0]], [apart[1]])}
+    assert statistics.correlation_within(heaps).value == 0
     with pytest.raises(UsageError, match="needs kinds"):
         statistics.correlation_within({})
 
