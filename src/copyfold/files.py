@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, cast
 
-from copyfold.errors import CopyfoldError, option
+from copyfold.errors import CopyfoldError, UsageError, option
 
 log = logging.getLogger("copyfold")
 
@@ -89,6 +89,22 @@ def binary(path: str | os.PathLike[str]) -> BinaryIO:
     """A file opened to be read as bytes; OSError as of `regular`."""
     regular(path)
     return open(path, "rb")
+
+
+def check_file(path: str | Path) -> None:
+    """UsageError where no file can be written by this name: before the work whose result it takes."""
+    if Path(path).is_dir():
+        raise UsageError(f"{path} is a folder: give the name of a file")
+    check_folder(Path(path).parent)
+
+
+def check_folder(path: str | Path, given: str = "name") -> None:
+    """UsageError where there can be no folder of this name, which was `given`."""
+    for place in (Path(path), *Path(path).parents):
+        if place.is_dir():
+            return
+        if place.exists() or place.is_symlink():  # one to nothing, or to itself
+            raise UsageError(f"{place} is no folder: give another {given}")
 
 
 def real(path: str | Path) -> Path:

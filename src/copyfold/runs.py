@@ -14,6 +14,7 @@ from copyfold.catalogue import nearest
 from copyfold.errors import CopyfoldError, UsageError, option
 from copyfold.files import (
     RECIPE,
+    check_folder,
     locked,
     reason,
     recipe_from,
@@ -308,8 +309,7 @@ def open(folder: str | Path) -> Run:
 def prepare(folder: str | Path, resume: bool = False, overwrite: bool = False) -> Run:
     """A run to write to: a new folder, or with `resume` or `overwrite` one that has a run in it."""
     run = Run(folder)
-    if run.folder.exists() and not run.folder.is_dir():
-        raise UsageError(f"{folder} is a file, not a folder: give another {option('run')}")
+    check_folder(run.folder, option("run"))
     if run.leftovers and not resume:
         if not overwrite:
             raise UsageError(

@@ -405,9 +405,27 @@ def test_a_folder_that_is_not_a_run_is_not_overwritten(pictures, tiny, tmp_path,
     line = ("train", pictures, *tiny, "--run", pictures)
     copyfold(*line).refused(2, str(pictures), "not empty", "--overwrite")
     copyfold(*line, "--overwrite").refused(2, "0.png", "no run", "another --run")
-    copyfold("train", pictures, "--run", pictures / "0.png").refused(2, "is a file", "another --run")
+    copyfold("train", pictures, "--run", pictures / "0.png").refused(2, "is no folder", "another --run")
     assert len(list(pictures.iterdir())) == 4
     copyfold("sample", pictures).refused(2, "not a run", "recipe.yaml")
+
+
+def test_a_name_that_something_else_has_is_refused_before_any_work(run, pictures, tmp_path, monkeypatch, copyfold):
+    for work in ("copyfold.detection.finding.outliers", "copyfold.report.diagnosis.diagnose"):
+        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("it worked"))
+    file, folder, loop = tmp_path / "file", tmp_path / "folder.csv", tmp_path / "loop"
+    file.touch()
+    folder.mkdir()
+    loop.symlink_to(loop)
+    for place in (file, file / "deeper", loop):
+        copyfold("probe", run, "--probe", "Quality", "--out", place).refused(2, "is no folder", "another name")
+        copyfold("outliers", run, pictures, "--marks", place).refused(2, "is no folder", "another name")
+        copyfold("outliers", run, pictures, "--out", place / "odd.csv").refused(2, "is no folder", "another name")
+        copyfold("train", pictures, "--run", place).refused(2, "is no folder", "another --run")
+    copyfold("outliers", run, pictures, "--out", folder).refused(2, "folder.csv is a folder", "name of a file")
+    for flag in ("--out", "--marks"):
+        copyfold("outliers", run, pictures, flag, "").refused(2, f"{flag} is empty", "leave it out")
+    copyfold("train", "--run", "").refused(2, "--run is empty")
 
 
 def test_an_unwritable_folder_is_refused(pictures, tiny, run, copyfold):

@@ -149,7 +149,7 @@ def test_only_new_empty_or_run_folders_may_be_written(tmp_path):
         runs.prepare(folder)
     for how in ({"overwrite": True}, {"resume": True}, {"overwrite": True, "resume": True}):
         runs.prepare(folder, **how)
-    with pytest.raises(cf.UsageError, match="is a file"):
+    with pytest.raises(cf.UsageError, match="is no folder"):
         runs.prepare(folder / "notes.txt")
 
 

@@ -27,6 +27,7 @@ from copyfold.hub import fetched, is_address
 RECIPES = Path(__file__).parents[1] / "recipes"
 OURS = ("help", "config", "import")  # not in recipes
 TYPED = ("run", "resume", "overwrite")  # not in recipes, which may come from someone else
+WRITTEN = ("--run", "--out", "--picture", "--marks", "--pairs")  # names of what is written
 
 CLOSE = 0.7  # the least similarity of a suggested name
 USUAL = {  # what other programs call an option
@@ -123,6 +124,9 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
                 choices.made(name)
         except UsageError as error:
             raise UsageError(f"--config {recipe.said}: {error}") from None
+    for word in words:
+        if word.flag in WRITTEN and word.value == "":
+            raise UsageError(f"{word.flag} is empty: give a name, or leave it out")
     flags = _flags(parser, choices, [word for word in words if word.flag != "--config" or not configs])
     _count(parser, others)
     made = {name: choices.made(name) for name in parser.hints}

@@ -34,17 +34,20 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.data.writing import check_table
     from copyfold.detection.finding import outliers
     from copyfold.errors import UsageError
+    from copyfold.files import check_folder
 
     options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, show=0)
     device, run, out = _device.chosen(options.device), runs.open(options.run), Path(options.out)
     check_table(out)
+    marks = None if options.marks is None else Path(options.marks)
+    if marks is not None:
+        check_folder(marks)
     again = partial(_parsing.again, "outliers", arguments, "--normal")
     normal = _photos.chosen(run, options.normal, options, again)
     photos = normal if options.data is None else _photos.given(run, options.data, options)
     if not isinstance(photos, Photos):
         raise UsageError("a run trained on a stream does not record the names of its images: give DATA to score")
-    marks = None if options.marks is None else Path(options.marks)
     with _screen.progress() as progress:
         found = outliers(
             run.model.to(device),

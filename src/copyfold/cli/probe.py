@@ -32,11 +32,13 @@ NAMED = 5  # images named in a line
 def command(arguments: Sequence[str]) -> int:
     """Run the probe, print its numbers, save its pictures."""
     from copyfold import pictures, runs
-    from copyfold.files import write_text
+    from copyfold.files import check_folder, write_text
 
     options = _parsing.parse(_parser(), arguments)
     _parsing.at_least(options, count=1, seed=0)
     device, run = _device.chosen(options.device), runs.open(options.run)
+    folder = Path(options.out or run.results / "findings")
+    check_folder(folder)
     again = partial(_parsing.again, "probe", arguments)
     photos = _photos.chosen(run, options.data, options, again)
     own = _photos.is_own(run, options.data, options)
@@ -51,7 +53,7 @@ def command(arguments: Sequence[str]) -> int:
     reading = Reading(*({k: v.cpu() for k, v in part.items()} for part in (found.numbers, found.images)))
     names = _named(reading, reference().names) if reference.cache_info().currsize else {}
     print("\n".join(_table(reading, names, len(x))))
-    name, folder = type(probe).__name__.lower(), Path(options.out or run.results / "findings")
+    name = type(probe).__name__.lower()
     write_text(
         folder / f"{name}.json", json.dumps({k: v.tolist() for k, v in reading.numbers.items()} | names) + "\n"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from copyfold.errors import UsageError
-from copyfold.files import escaped, written
+from copyfold.files import check_file, escaped, written
 
 GROUP = 2**25  # bytes that are in memory before they are written, together as a row group
 ROWS = 4096  # rows of a table that are written together
@@ -19,6 +19,7 @@ def check_table(path: str | Path) -> None:
     """UsageError where a path is none of a table that can be written."""
     if Path(path).suffix not in (".csv", ".parquet"):
         raise UsageError(f"{path} is invalid for a table: expected a .csv or .parquet file")
+    check_file(path)
 
 
 def write_table(path: str | Path, columns: Mapping[str, tuple[Any, Any]]) -> Path:

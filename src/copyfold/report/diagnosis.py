@@ -13,7 +13,7 @@ from copyfold import catalogue, screen
 from copyfold.data import Photos, Stream
 from copyfold.data.reading.sizes import simple
 from copyfold.errors import UsageError, option
-from copyfold.files import write_texts
+from copyfold.files import check_file, write_texts
 from copyfold.models.base import WEIGHTS, Autoencoder, class_name
 from copyfold.report.base import Content, Scale, Section
 from copyfold.report.context import HELD, Context
@@ -67,8 +67,7 @@ def check_page(path: Path) -> None:
     """UsageError where a report cannot be saved as this file."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"cannot save {path}: a report is a page, give it the suffix .html")
-    if path.is_dir():
-        raise UsageError(f"cannot save {path}: it is a folder, give the name of a page")
+    check_file(path)
 
 
 def diagnose(
