@@ -211,5 +211,5 @@ def test_a_report_on_other_photos_reads_them_as_the_model_does(run, tmp_path, mo
         patch.setattr("copyfold.report.diagnosis.diagnose", lambda *_: pytest.fail("measured"))
         copyfold("report", run, "--out", tmp_path / "page.pdf").refused(2, "suffix .html")
         (tmp_path / "folder.html").mkdir()
-        copyfold("report", run, "--out", tmp_path / "folder.html").refused(2, "it is a folder")
+        copyfold("report", run, "--out", tmp_path / "folder.html").refused(2, "is a folder", "name of a file")
     copyfold("report", tmp_path / "nothing").refused(2, "nothing")

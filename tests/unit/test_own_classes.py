@@ -510,9 +510,11 @@ class Shuffled(Tied):
 
 def test_integer_buffers_are_not_averaged_and_infinite_ones_are_no_divergence(photos, tmp_path):
     model = Shuffled(photos.shape)
-    order = model.order.clone()
+    order, mask = model.order.clone(), model.mask.clone()
     cf.fit(model, None, photos, run=tmp_path / "r", epochs=3, batch=8, average=0.9)
-    assert torch.equal(cf.load(tmp_path / "r").order, order)
+    found = cf.load(tmp_path / "r")
+    assert torch.equal(found.order, order)
+    assert torch.equal(found.mask, mask)
 
 
 def test_resuming_a_finished_training_leaves_the_averaged_weights_in_the_model(photos, tmp_path):

@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -37,6 +38,9 @@ class MovingAverage:
     def update(self, model: nn.Module) -> None:
         """Take in the weights after a step."""
         self._averaged.update_parameters(model)
+        for kept, value in zip(self.model.buffers(), model.buffers(), strict=True):
+            if kept.is_floating_point():  # of infinities, as in a mask, a mean is NaN
+                kept.copy_(torch.where(kept.isnan(), value, kept))
 
     def state_dict(self) -> dict[str, Any]:
         """The averages and their number of steps."""
