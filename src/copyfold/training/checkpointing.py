@@ -83,7 +83,7 @@ class Checkpoints:
         """
         state = self.state
         weights = state.model.state_dict()
-        if not all(bool(parameter.isfinite().all()) for parameter in state.model.parameters()):
+        if not state.finite:
             raise Diverged(f"a weight became NaN or infinite by step {state.step}")
         sums = state.tally.gathered(self.fabric)
         if self.fabric.is_global_zero:

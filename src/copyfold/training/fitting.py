@@ -133,16 +133,16 @@ def fit(
                 check_resumed(target, chosen)
             stack.enter_context(target.locked())
         stack.enter_context(one_at_a_time())
-        anew = overwrite and not resume
+        overwrite = overwrite and first and not resume
         shown = stack.enter_context(screen.told(progress, stays=True))
         if chosen.solve:
-            if anew:
+            if overwrite:
                 target.clear()
             solve(target, cast(Linear, model), objective, photos, chosen, resume, shown)
             signum = 0
         else:
             functions = callbacks if first else ()
-            signum = _train(target, model, objective, photos, chosen, resume, anew, shown, functions, log)
+            signum = _train(target, model, objective, photos, chosen, resume, overwrite, shown, functions, log)
     model.cpu().eval()
     if signum and first:  # one process says it; a second would be taken for one that failed
         raise Stopped(signum, target)
@@ -166,7 +166,7 @@ def _train(
     photos: Photos | Stream,
     plan: Plan,
     resume: bool,
-    anew: bool,
+    overwrite: bool,
     progress: Progress | None,
     functions: Sequence[Callback],
     log: Log | None,
@@ -190,7 +190,7 @@ def _train(
         if memory == torch.channels_last:
             _tell("memory layout: channels last, the faster one for this model on this device")
         model.to(device=fabric.device, memory_format=memory).train()  # type: ignore[call-overload]
-        if first and anew:  # not before all processes have started
+        if overwrite:  # not before all processes have started
             run.clear()
         state = _begun(run, model, plan, clock, fabric, kept)
         kept = None  # as large as three models

@@ -47,8 +47,7 @@ def fit_array(model: Autoencoder, objective: Objective, images: np.ndarray, plan
                 if state.step == last:
                     break
             losses.append(state.tally.take()["loss"])
-            # The loss of the last step does not see what this step made of the weights
-            if not math.isfinite(losses[-1]) or not all(p.isfinite().all() for p in model.parameters()):
+            if not math.isfinite(losses[-1]) or not state.finite:
                 raise Diverged(
                     f"the loss or a weight became NaN or infinite by step {state.step}: train again, with lr "
                     f"below {plan.lr:g}"

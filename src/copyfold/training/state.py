@@ -50,6 +50,11 @@ class TrainState:
         self.clock.stopped = True
 
     @property
+    def finite(self) -> bool:
+        """Whether all weights are finite numbers: the loss of a step does not see what this step made of them."""
+        return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
+
+    @property
     def shown(self) -> Autoencoder:
         """The model that is saved and looked at: the average of the weights where there is one."""
         return self.model if self.average is None else self.average.model

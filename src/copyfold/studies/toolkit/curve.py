@@ -3,8 +3,8 @@
 Everything is on cifar10 at 32 pixels in colour, because a fully connected network needs its 50,000 images to copy
 others than it was trained on, and because networks are only comparable where all have seen the same images. A look
 is taken when a copy first leaves 30, 20, 10, 5, 3, 2, 1, 0.5 and 0.3 % of held-out images' variance, and at the
-end. `reading` measures all looks of a network and seed once, and keeps them beside the trained looks in the lab's
-cache; `read_off` gives a claim the looks that it asks for.
+end. `reading` measures all looks of a network and seed once, and the lab keeps them (`Lab.shared`); `read_off`
+gives a claim the looks that it asks for.
 
 Trainings are of fixed lengths, each about 20 minutes of one core: Muon with a cosine for convolutions, Adam with a
 cosine for the fully connected network, whose layers are too large for Muon's products. The U-Nets without skips
@@ -91,7 +91,7 @@ def photographs(lab: Lab) -> Photos:
 
 
 def reading(lab: Lab, name: str, seed: int) -> Reading:
-    r"""All that is measured of one network and seed: from the cache, where it has been measured before.
+    r"""All that is measured of one network and seed: as it was kept, where it has been measured before.
 
     Numbers are per held-out image and called "AT: WHAT". AT is "untrained", a quality that was reached, or "end".
     WHAT is what `looks.measured` measures, in every way (a network without batch norm has one, under all three
