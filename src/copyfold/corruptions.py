@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from copyfold.catalogue import Recorded
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, is_number, within
 from copyfold.types import Images
 
 Level: TypeAlias = float | tuple[float, float]
@@ -92,8 +92,8 @@ class Mix(Corruption):
 
     def __post_init__(self) -> None:
         _take(self, "keep", 0.0, 1.0)
-        _require(math.isfinite(self.mean), f"Mix(mean={self.mean}) is invalid: expected a finite number")
-        _require_std("Mix", self.std)
+        within("(-inf, inf)", self, mean=self.mean)
+        within("[0, inf)", self, std=self.std)
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Draw k x + (1 - k) eta."""
@@ -179,10 +179,7 @@ class Blur(Corruption):
     def __post_init__(self) -> None:
         odd = isinstance(self.kernel, int) and self.kernel > 0 and self.kernel % 2 == 1
         _require(odd, f"Blur(kernel={self.kernel}) is invalid: expected an odd number of pixels")
-        _require(
-            self.std > 0 and math.isfinite(self.std),
-            f"Blur(std={self.std}) is invalid: expected a finite number above 0",
-        )
+        within("(0, inf)", self, std=self.std)
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Blur both axes: H x W^T, H and W the matrices of the convolution along one."""
@@ -231,7 +228,7 @@ class Patches(Corruption):
         _require(whole, f"Patches(count={self.count}) is invalid: expected a whole number of at least 1")
         _take(self, "size", 1e-3, 1.0)
         _take(self, "strength", 0.0, 1.0)
-        _require(0 <= self.clean <= 1, f"Patches(clean={self.clean}) is invalid: expected a number from 0 to 1")
+        within("[0, 1]", self, clean=self.clean)
 
     def __call__(self, x: Images, rng: Generator | None = None) -> Images:
         """Paint 1 to `count` defects, as likely each, over every image that does not stay as it is."""
@@ -310,13 +307,8 @@ def _take(corruption: Corruption, name: str, low: float, high: float = math.inf)
     where = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}"
     given = f"{type(corruption).__name__}({name}={value}) is invalid"
     _require(
-        all(low <= level <= high and math.isfinite(level) for level in levels)
+        all(is_number(level) and low <= level <= high and math.isfinite(level) for level in levels)
         and (len(levels) == 2 or not isinstance(value, tuple)),
         f"{given}: expected a finite number {where}, or a pair (low, high) of such numbers",
     )
     _require(levels[0] <= levels[-1], f"{given}: expected (low, high), the lower number first")
-
-
-def _require_std(name: str, std: float) -> None:
-    holds = std >= 0 and math.isfinite(std)
-    _require(holds, f"{name}(std={std}) is invalid: expected a finite number of at least 0")

@@ -1,10 +1,13 @@
 """The errors of copyfold. A message is one line: what, where, why, what to do. Each kind has an exit code."""
 
+import math
 import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import get_args
+from numbers import Real
+from operator import ge, gt, le, lt
+from typing import TypeGuard, get_args
 
 __all__ = ["CopyfoldError", "DataError", "Diverged", "UsageError"]
 
@@ -123,8 +126,23 @@ def numbers(**values: object) -> None:
             raise UsageError(f"{name}={value!r} is invalid: expected a list of whole numbers, as in {example}")
 
 
-def not_negative(owner: object, **values: float) -> None:
-    """UsageError, naming the class and the argument, where a value is below 0 or NaN."""
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a real number: True and "1" are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def within(span: str, of: object = None, **values: object) -> None:
+    """UsageError, naming the argument, where a value is not a real number in a span, such as "[0, 1)".
+
+    Infinity is in a span only where that ends with "inf]", and NaN in none. The message names the class of `of`,
+    whose argument it is.
+    """
+    low, high = map(float, span[1:-1].split(","))
+    above, least = (ge, "of at least") if span[0] == "[" else (gt, "above")
+    below, most = (le, "at most") if span[-1] == "]" else (lt, "below")
     for name, value in values.items():
-        if not value >= 0:
-            raise UsageError(f"{type(owner).__name__}({name}={value}) is invalid: expected a number of at least 0")
+        if is_number(value) and above(value, low) and below(value, high):
+            continue
+        given = f"{name}={value!r}" if of is None else f"{type(of).__name__}({name}={value!r})"
+        ends = [f"{word} {end:g}" for word, end in ((least, low), (most, high)) if math.isfinite(end)]
+        raise UsageError(f"{given} is invalid: expected a number {' and '.join(ends) or 'that is finite'}")

@@ -28,7 +28,8 @@ from torch import Tensor
 
 from copyfold import catalogue
 from copyfold.corruptions import Gaussian
-from copyfold.errors import UsageError, at_least
+from copyfold.data.reading.values import ends
+from copyfold.errors import UsageError, at_least, within
 from copyfold.models.base import Autoencoder, flat, maps
 from copyfold.objectives.base import Classical, Objective
 from copyfold.training.in_memory import fit_array
@@ -264,11 +265,10 @@ class AutoencoderDetector(OutlierMixin, _Estimator):
 
     def fit(self, X: Any, y: Any = None) -> "AutoencoderDetector":
         """Train the model on the rows of X, and find the offset; `y` is not used."""
-        share = self.contamination
-        if isinstance(share, str) or not 0 < share <= 0.5:
-            raise UsageError(f"contamination={share!r} is invalid: expected a number above 0 and at most 0.5")
+        within("(0, 0.5]", contamination=self.contamination)
         super().fit(X, y)
-        self.offset_ = float(np.percentile(self._scores(_validated(self, X, reset=False)), 100 * share))
+        scores = self._scores(_validated(self, X, reset=False))
+        self.offset_ = float(np.percentile(scores, 100 * self.contamination))
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -320,10 +320,10 @@ def _guessed(features: int) -> Shape:
 
 def _range(given: tuple[float, float] | None, X: np.ndarray) -> tuple[float, float]:
     """The numbers that become 0 and 1."""
-    low, high = (float(X.min()), float(X.max())) if given is None else given
-    if given is not None and not low < high:
-        raise UsageError(f"range={given!r} is invalid: expected two numbers, the first below the second")
-    return float(low), float(high) if high > low else float(low) + 1
+    if given is not None:
+        return ends(given)
+    low, high = float(X.min()), float(X.max())
+    return low, high if high > low else low + 1
 
 
 def _made(

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, at_least
 from copyfold.types import Float, Images
 
 PerImage = Float[Tensor, "b"]
@@ -236,8 +236,7 @@ def sliced_wasserstein(
         raise UsageError(
             f"the distance of two sets needs vectors of one size in both, not {_size(a)} and {_size(b)}"
         )
-    if projections < 1:
-        raise UsageError(f"projections={projections} is invalid: expected a number of at least 1")
+    at_least(1, projections=projections)
     a, b = _at_least_single(a).flatten(1), _at_least_single(b).flatten(1)
     source = a.device if rng is None else rng.device
     t = torch.randn(a.shape[1], projections, generator=rng, dtype=a.dtype, device=source).to(a.device)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from copyfold.data.photographs import Photograph, parts, save
-from copyfold.errors import DataError, UsageError
+from copyfold.errors import DataError, UsageError, within
 from copyfold.files import written
 from copyfold.measures import noise_level
 from copyfold.models.base import Autoencoder
@@ -46,8 +46,7 @@ def restore(
     sees grey as colour. A `strength` other than 1 gives x + strength (D(E(x)) - x). `progress` is told of tiles.
     The images are where the model is, and stay there.
     """
-    if not 0 <= strength <= 1:
-        raise UsageError(f"strength={strength} is invalid: expected a number from 0 to 1")
+    within("[0, 1]", strength=strength)
     out = applied(model, x, statistics, progress)
     return (out if strength == 1 else torch.lerp(x, out, strength)).clamp(0, 1)
 

@@ -282,10 +282,10 @@ def test_a_trace_has_the_levels_of_every_frame():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"beta": 0.0}, "beta=0.0 is invalid: expected a number above 0, at most 1"),
+        ({"beta": 0.0}, "Ascent\\(beta=0.0\\) is invalid: expected a number above 0 and at most 1"),
         ({"h0": 1.5}, "h0=1.5"),
         ({"h_max": float("nan")}, "h_max=nan"),
-        ({"to_std": 0.0}, "to_std=0.0 are invalid: expected from_std > to_std > 0"),
+        ({"to_std": 0.0}, "to_std=0.0\\) is invalid: expected a number above 0"),
         ({"from_std": 0.01}, "from_std > to_std"),
         ({"from_std": float("inf")}, "from_std=inf"),
         ({"steps": 0}, "steps=0"),

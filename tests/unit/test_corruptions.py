@@ -320,7 +320,7 @@ def test_strength_is_the_share_of_the_content():
         ({"count": 0}, "count=0"),
         ({"size": (0.0, 0.1)}, "between 0.001 and 1"),
         ({"strength": (0.5, 0.2)}, "the lower number first"),
-        ({"clean": 1.5}, "from 0 to 1"),
+        ({"clean": 1.5}, "at least 0 and at most 1"),
     ],
 )
 def test_patches_that_cannot_be_are_refused(given, said):

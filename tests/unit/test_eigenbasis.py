@@ -76,5 +76,5 @@ def test_batch_statistics_and_wrong_levels_are_refused(x):
     model = cf.UNet((1, 8, 8), width=4, depth=1).double()
     with pytest.raises(cf.errors.UsageError, match=r'^Eigenbasis\(statistics="batch"\) is invalid'):
         read(model, x, statistics="batch")
-    with pytest.raises(cf.errors.UsageError, match=r"^Eigenbasis\(levels=\[-1.0\]\) is invalid"):
+    with pytest.raises(cf.errors.UsageError, match=r"^Eigenbasis\(levels=-1.0\) is invalid"):
         cf.Eigenbasis(levels=[-1.0])

@@ -439,8 +439,8 @@ def test_the_essay_s_settings_equal_those_of_its_scripts():
         ({"rate": (0.1, -1.0)}, "rate="),
         ({"blur": (0.0, 1.0), "optimizer": "adam"}, "blur="),
         ({"jitter": -1, "optimizer": "adam"}, "jitter=-1"),
-        ({"size": 1.5}, "share of the image's sides"),
-        ({"std": -0.1}, "expected numbers of at least 0"),
+        ({"size": 1.5}, "size=1.5"),
+        ({"std": -0.1}, "expected a number of at least 0"),
         ({"clamp": True}, "give optimizer=adam, or descent"),
     ],
 )

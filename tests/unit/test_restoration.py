@@ -164,7 +164,7 @@ def test_strength_is_the_share_of_the_change():
         change = module.applied(model, x) - x
     torch.testing.assert_close(restore(model, x, strength=0.25), (x + 0.25 * change).clamp(0, 1))
     assert torch.equal(restore(model, x, strength=0.0), x)
-    with pytest.raises(UsageError, match=r"^strength=1.5 is invalid: expected a number from 0 to 1"):
+    with pytest.raises(UsageError, match=r"^strength=1.5 is invalid: expected a number of at least 0"):
         restore(model, x, strength=1.5)
 
 

@@ -219,7 +219,7 @@ def test_missing_pixels_are_left_out_of_the_error():
     [
         (lambda: cf.RelativeError(window=0.0), "RelativeError(window=0.0) is invalid"),
         (lambda: cf.RelativeError(levels=1), "levels=1 is invalid"),
-        (lambda: cf.RestorationError(share=0.0), "is invalid: expected a number above 0, up to 1"),
+        (lambda: cf.RestorationError(share=0.0), "is invalid: expected a number above 0 and at most 1"),
         (lambda: cf.NeighbourDistance(count=0), "count=0 is invalid"),
         (lambda: cf.Combined(()), "expected at least one score"),
         (lambda: Vectors(grid=-1), "grid=-1 is invalid"),

@@ -545,7 +545,7 @@ def test_a_truncated_row_of_the_log_is_ignored(tmp_path):
         ({"devices": 2, "batch": 7}, "multiple of 2"),
         ({"accumulate": 3, "batch": 8}, "multiple of 3"),
         ({"sync": True}, "give devices"),
-        ({"average": 1.0}, "between 0 and 1"),
+        ({"average": 1.0}, "average=1.0 is invalid: expected a number above 0 and below 1"),
         ({"clip": 0.0}, "above 0"),
         ({"minutes": "3"}, "minutes='3' is invalid: expected a number above 0"),
         ({"keep": 0}, "at least 1"),

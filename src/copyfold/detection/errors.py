@@ -9,7 +9,7 @@ from torch import Tensor
 
 from copyfold.corruptions import Blur
 from copyfold.detection.base import PART, Detector, Score, Scored
-from copyfold.errors import UsageError, at_least
+from copyfold.errors import at_least, within
 from copyfold.measures import filled
 from copyfold.models.base import Autoencoder
 from copyfold.types import Float, Images
@@ -37,7 +37,7 @@ class RelativeError(Score):
     levels: int = 16
 
     def __post_init__(self) -> None:
-        _check_window(self)
+        within("(0, inf)", self, window=self.window)
         at_least(2, levels=self.levels)
 
     @torch.no_grad()
@@ -80,11 +80,8 @@ class RestorationError(Score):
     share: float = 0.01
 
     def __post_init__(self) -> None:
-        _check_window(self)
-        if not 0 < self.share <= 1:
-            raise UsageError(
-                f"RestorationError(share={self.share}) is invalid: expected a number above 0, up to 1"
-            )
+        within("(0, inf)", self, window=self.window)
+        within("(0, 1]", self, share=self.share)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, normal: Images) -> Detector:
@@ -144,9 +141,3 @@ def _means(values: Tensor, level: Tensor, levels: int) -> Float[Tensor, "levels"
 def _kernel(std: float) -> int:
     """The pixels of a window: two standard deviations to each side."""
     return 2 * math.ceil(2 * std) + 1
-
-
-def _check_window(score: RelativeError | RestorationError) -> None:
-    if not 0 < score.window < math.inf:
-        name = type(score).__name__
-        raise UsageError(f"{name}(window={score.window}) is invalid: expected a number of pixels above 0")

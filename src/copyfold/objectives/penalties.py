@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from copyfold.errors import UsageError, at_least, not_negative, one_of
+from copyfold.errors import UsageError, at_least, one_of, within
 from copyfold.models.base import Autoencoder, class_name, flat
 from copyfold.objectives.base import Penalty
 from copyfold.types import Code, Images
@@ -37,7 +37,7 @@ class L1(Penalty):
     sparse: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        not_negative(self, weight=self.weight)
+        within("[0, inf)", self, weight=self.weight)
 
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
         """The weighted sum of absolute values per image."""
@@ -67,9 +67,8 @@ class KLSparsity(Penalty):
     sparse: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        not_negative(self, weight=self.weight)
-        if not 0 < self.target < 1:
-            raise UsageError(f"KLSparsity(target={self.target}) is invalid: expected a number between 0 and 1")
+        within("[0, inf)", self, weight=self.weight)
+        within("(0, 1)", self, target=self.target)
 
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
         """The weighted sum over the units."""
@@ -125,7 +124,7 @@ class Contraction(Penalty):
     differentiates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        not_negative(self, weight=self.weight)
+        within("[0, inf)", self, weight=self.weight)
         one_of(Estimator, "estimator", self.estimator)
 
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:
@@ -184,7 +183,7 @@ class Divergence(Penalty):
     free_bits: float = 0.0
 
     def __post_init__(self) -> None:
-        not_negative(self, beta=self.beta, free_bits=self.free_bits)
+        within("[0, inf)", self, beta=self.beta, free_bits=self.free_bits)
         at_least(0, warm_up=self.warm_up)
 
     def __call__(self, model: Autoencoder, x: Images, z: Code, q: Normal | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from copyfold.corruptions import noise_like
-from copyfold.errors import UsageError, at_least
+from copyfold.errors import UsageError, at_least, within
 from copyfold.measures import distance, filled
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading, still
@@ -52,8 +52,10 @@ class Eigenbasis(Probe):
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
         at_least(1, vectors=self.vectors, draws=self.draws, iterations=self.iterations)
-        if not self.levels or not all(0 <= level < float("inf") for level in self.levels):
-            raise UsageError(f"Eigenbasis(levels={list(self.levels)}) is invalid: expected numbers of at least 0")
+        if not self.levels:
+            raise UsageError("Eigenbasis(levels=[]) is invalid: expected at least one number")
+        for level in self.levels:
+            within("[0, inf)", self, levels=level)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:

@@ -1,6 +1,5 @@
 """Feature inversion: find an image whose representation in a layer equals that of another image."""
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from copyfold.corruptions import Blur, Clean, Corruption, Mix, noise_like, uniform_like
-from copyfold.errors import UsageError, at_least, one_of
+from copyfold.errors import UsageError, at_least, one_of, within
 from copyfold.measures import distance, filled, flatness, kurtosis, noise_level, normality, psnr
 from copyfold.probes.base import Probe, Reading, still, tap
 from copyfold.types import Film, Images, Statistics
@@ -84,30 +83,19 @@ class Inversion(Probe):
         one_of(Difference, "distance", self.distance)
         one_of(Start, "start", self.start)
         one_of(Statistics, "statistics", self.statistics)
-        self._above("scale", self.scale)
+        within("(0, inf)", self, scale=self.scale)
         for name in ("rate", "blur"):
             span = getattr(self, name)
             if span is not None:
                 object.__setattr__(self, name, tuple(span))  # of the list that a recipe has
-                self._above(name, *span)
-        if not 0 < self.size <= 1:
-            raise UsageError(
-                f"Inversion(size={self.size}) is invalid: expected a share of the image's sides, from 0 to 1"
-            )
-        if min(self.std, self.shift) < 0:
-            raise UsageError(
-                f"Inversion(std={self.std}, shift={self.shift}) is invalid: expected numbers of at least 0"
-            )
+                for end in span:
+                    within("(0, inf)", self, **{name: end})
+        within("(0, 1]", self, size=self.size)
+        within("[0, inf)", self, std=self.std, shift=self.shift)
         if self.optimizer == "lbfgs" and (self.blur or self.jitter or self.clamp):
             raise UsageError(
                 "Inversion(optimizer='lbfgs') is invalid with blur, jitter or clamp, which break its curvature: "
                 "give optimizer=adam, or descent"
-            )
-
-    def _above(self, name: str, *values: float) -> None:
-        if not all(0 < value < math.inf for value in values):
-            raise UsageError(
-                f"Inversion({name}={getattr(self, name)}) is invalid: expected numbers above 0, and finite"
             )
 
     @classmethod

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Normal, kl_divergence
 
-from copyfold.errors import UsageError, at_least, of_model
+from copyfold.errors import UsageError, at_least, of_model, within
 from copyfold.measures import filled
 from copyfold.models.base import Autoencoder, flat
 from copyfold.probes.base import Probe, Reading, still
@@ -102,10 +102,7 @@ class Latent(Probe):
 
     def __post_init__(self) -> None:
         at_least(1, nearest=self.nearest, batch=self.batch)
-        if not self.perplexity >= 1:
-            raise UsageError(
-                f"Latent(perplexity={self.perplexity}) is invalid: expected a number of neighbours, 1 or more"
-            )
+        within("[1, inf)", self, perplexity=self.perplexity)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:

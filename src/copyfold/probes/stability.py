@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from copyfold.corruptions import noise_like
-from copyfold.errors import UsageError, at_least
+from copyfold.errors import UsageError, at_least, within
 from copyfold.measures import filled, mse
 from copyfold.models.base import Autoencoder
 from copyfold.probes.base import Probe, Reading, still
@@ -61,8 +61,7 @@ class Stability(Probe):
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, longest=self.longest, iterations=self.iterations)
         at_least(0, values=self.values)
-        if not self.tolerance > 0:
-            raise UsageError(f"Stability(tolerance={self.tolerance}) is invalid: expected a number above 0")
+        within("(0, inf)", self, tolerance=self.tolerance)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Reading:

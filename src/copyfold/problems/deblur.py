@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from copyfold.errors import UsageError
+from copyfold.errors import within
 from copyfold.problems.base import Problem
 from copyfold.types import Images
 
@@ -30,12 +30,8 @@ class Deblur(Problem):
     threshold: float = 0.1
 
     def __post_init__(self) -> None:
-        if not (self.std > 0 and math.isfinite(self.std)):
-            raise UsageError(f"Deblur(std={self.std}) is invalid: expected a finite number above 0")
-        if not 0 < self.threshold <= 1:
-            raise UsageError(
-                f"Deblur(threshold={self.threshold}) is invalid: expected a number above 0, at most 1"
-            )
+        within("(0, inf)", self, std=self.std)
+        within("(0, 1]", self, threshold=self.threshold)
 
     def measure(self, x: Images) -> Images:
         """The blurred image, without the frequencies whose gain is below the threshold."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from copyfold.errors import UsageError, at_least
+from copyfold.errors import UsageError, at_least, within
 from copyfold.problems.base import Problem
 from copyfold.types import Images
 
@@ -66,8 +66,7 @@ class Missing(Known):
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed)
-        if not 0 <= self.rate < 1:
-            raise UsageError(f"Missing(rate={self.rate}) is invalid: expected a number from 0 to less than 1")
+        within("[0, 1)", self, rate=self.rate)
 
     def known(self, height: int, width: int) -> Tensor:
         """The pixels that are known."""

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from copyfold.corruptions import noise_like
-from copyfold.errors import Diverged, UsageError, at_least, one_of
+from copyfold.errors import Diverged, UsageError, at_least, one_of, within
 from copyfold.models.base import Autoencoder, class_name
 from copyfold.samplers.base import Sampler, Trace
 from copyfold.types import Film, Float, Images, Shape
@@ -96,12 +96,11 @@ class Ascent(Sampler):
         if self.steps is not None:
             at_least(1, steps=self.steps)
         one_of(Level, "level", self.level)
-        for name in ("beta", "h0", "h_max"):
-            if not 0 < (value := getattr(self, name)) <= 1:
-                raise UsageError(f"{name}={value} is invalid: expected a number above 0, at most 1")
-        if not 0 < self.to_std < self.from_std < float("inf"):
+        within("(0, 1]", self, beta=self.beta, h0=self.h0, h_max=self.h_max)
+        within("(0, inf)", self, from_std=self.from_std, to_std=self.to_std)
+        if self.to_std >= self.from_std:
             raise UsageError(
-                f"from_std={self.from_std} and to_std={self.to_std} are invalid: expected from_std > to_std > 0"
+                f"from_std={self.from_std} and to_std={self.to_std} are invalid: expected from_std > to_std"
             )
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:

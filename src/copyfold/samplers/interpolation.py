@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from copyfold.corruptions import noise_like
-from copyfold.errors import UsageError, at_least, not_negative, one_of, option
+from copyfold.errors import UsageError, at_least, one_of, option, within
 from copyfold.models.base import Autoencoder
 from copyfold.samplers.base import Sampler, decoded, on_maps
 from copyfold.types import Code, Film, Images
@@ -79,7 +79,7 @@ class PixelInterpolation(Sampler):
 
     def __post_init__(self) -> None:
         at_least(2, steps=self.steps)
-        not_negative(self, noise_weight=self.noise_weight, std=self.std)
+        within("[0, inf)", self, noise_weight=self.noise_weight, std=self.std)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:

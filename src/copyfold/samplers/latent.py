@@ -6,7 +6,7 @@ import torch
 from torch import Generator
 
 from copyfold.corruptions import noise_like
-from copyfold.errors import not_negative
+from copyfold.errors import within
 from copyfold.models.base import Autoencoder, class_name
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images, Shape
@@ -33,7 +33,7 @@ class Prior(Sampler):
     std: float = 0.0
 
     def __post_init__(self) -> None:
-        not_negative(self, std=self.std)
+        within("[0, inf)", self, std=self.std)
 
     def noise(self, count: int, shape: Shape, rng: Generator) -> Images:
         """Zeros, whose number alone is used."""

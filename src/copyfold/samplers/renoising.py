@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from copyfold.catalogue import Recorded
 from copyfold.corruptions import noise_like
-from copyfold.errors import UsageError, at_least, not_negative, of_model
+from copyfold.errors import UsageError, at_least, of_model, within
 from copyfold.models.base import Autoencoder, class_name
 from copyfold.samplers.base import Sampler
 from copyfold.types import Film, Images, Shape
@@ -93,7 +93,7 @@ class Renoising(Sampler):
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
-        not_negative(self, std=self.std)
+        within("[0, inf)", self, std=self.std)
         for n, side in self.grow:
             at_least(1, side=side)
             if not 1 < n <= self.steps:

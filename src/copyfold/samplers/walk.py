@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Generator
 
-from copyfold.errors import at_least, not_negative
+from copyfold.errors import at_least, within
 from copyfold.models.base import Autoencoder
 from copyfold.samplers.base import Sampler, decoded, on_maps, perturbed
 from copyfold.samplers.interpolation import following
@@ -39,7 +39,7 @@ class Walk(Sampler):
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
-        not_negative(self, std=self.std)
+        within("[0, inf)", self, std=self.std)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:
@@ -78,7 +78,7 @@ class DirectedWalk(Sampler):
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
-        not_negative(self, std=self.std)
+        within("[0, inf)", self, std=self.std)
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images, rng: Generator) -> Film:

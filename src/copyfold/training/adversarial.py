@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from copyfold.data.batches import Batches
-from copyfold.errors import Diverged, UsageError, at_least
+from copyfold.errors import Diverged, UsageError, at_least, within
 from copyfold.models.base import Autoencoder
 from copyfold.types import Images
 
@@ -53,9 +53,8 @@ def fit_adversarial(
     Raises UsageError where images, model and critic do not fit, Diverged when a loss becomes NaN or infinite.
     """
     at_least(1, epochs=epochs, batch=batch)
-    for name, value, least in (("lr", lr, "above 0"), ("weight", weight, "of at least 0")):
-        if not (0 <= value < math.inf) or (value == 0 and name == "lr"):
-            raise UsageError(f"{name}={value} is invalid: expected a number {least}")
+    within("(0, inf)", lr=lr)
+    within("[0, inf)", weight=weight)
     device = next(model.parameters()).device
     x = x.to(device)
     _check(model, critic, x)

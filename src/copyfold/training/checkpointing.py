@@ -234,7 +234,7 @@ def _loaded(path: Path) -> dict[str, Any]:
             wrong.append("tally")
         positive = [kept["global_step"], kept["seconds"], *counts.values()]
         numbers = [*positive, kept["batches"], kept["lowest"], *stopping.values()]
-        if not all(map(_is_number, numbers)) or not all(0 <= number < math.inf for number in positive):
+        if not all(map(_storable, numbers)) or not all(0 <= number < math.inf for number in positive):
             wrong.append("one of the numbers")
         elif not all(counts.values()):
             wrong.append("tally")
@@ -249,7 +249,7 @@ def _loaded(path: Path) -> dict[str, Any]:
     return kept
 
 
-def _is_number(value: Any) -> bool:
+def _storable(value: Any) -> bool:
     """Whether it is a number, infinite or one that 64 bits hold."""
     if isinstance(value, int):
         return abs(value) <= LARGEST

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from copyfold.data.batches import Batches
-from copyfold.errors import Diverged, UsageError, at_least
+from copyfold.errors import Diverged, UsageError, at_least, within
 from copyfold.types import Images
 
 
@@ -42,8 +42,7 @@ def fit_classifier(
     Raises UsageError where images, labels and model do not fit, Diverged when the loss becomes NaN or infinite.
     """
     at_least(1, epochs=epochs, batch=batch)
-    if not lr > 0:
-        raise UsageError(f"lr={lr} is invalid: expected a number above 0")
+    within("(0, inf)", lr=lr)
     device = next(model.parameters()).device
     x, y = x.to(device), torch.as_tensor(y, device=device)
     _check(model, x, y)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from copyfold.errors import UsageError, option
+from copyfold.errors import UsageError, is_number, option
 
 
 class Unfit(ValueError):
@@ -113,7 +113,7 @@ def _check_options(trial: torch.optim.Optimizer, kept: dict[str, Any], before: l
             if not _alike(value, expected):
                 raise Unfit(f"has options of its optimiser of another type: {name[:40]} = {_said(value)}")
             if name == "lr":  # the schedule's, which is set again before every step
-                if _is_number(value) and not 0 <= value < math.inf:
+                if is_number(value) and not 0 <= value < math.inf:
                     raise Unfit(f"has lr = {_said(value)} in its optimiser, and not a finite number from 0")
             elif not bool(value == old[name]) and fixed:
                 raise Unfit(f"has {name[:40]} = {_said(value)} in its optimiser, and the recipe {_said(expected)}")
@@ -123,7 +123,7 @@ def _said(value: Any) -> str:
     """A value in a few words; of a container its type alone, for what it holds may be long."""
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} {value.dtype}"
-    numbers = isinstance(value, tuple) and all(map(_is_number, value))
+    numbers = isinstance(value, tuple) and all(map(is_number, value))
     plain = numbers or value is None or isinstance(value, int | float | str)
     return short(value) if plain else type(value).__name__
 
@@ -135,11 +135,7 @@ def _alike(value: Any, expected: Any) -> bool:
         return same and all(map(_alike, value, expected))
     if isinstance(expected, bool):
         return isinstance(value, bool)
-    return _is_number(value) or not _is_number(expected)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number(value) or not is_number(expected)
 
 
 def _after_a_step(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from copyfold.catalogue import Recorded
-from copyfold.errors import UsageError, at_least, not_negative
+from copyfold.errors import at_least, within
 from copyfold.types import Precision
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's: steep at 0, so that five steps are enough
@@ -47,8 +47,8 @@ class Adam(Optimizer):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        not_negative(self, decay=self.decay, eps=self.eps)
-        _below_one(b1=self.b1, b2=self.b2)
+        within("[0, inf)", self, decay=self.decay, eps=self.eps)
+        within("[0, 1)", b1=self.b1, b2=self.b2)
 
     def build(self, model: nn.Module, lr: float, precision: Precision) -> torch.optim.Optimizer:
         """torch.optim.AdamW where there is decay; without it Adam, which is the same and a little faster."""
@@ -81,9 +81,9 @@ class Muon(Optimizer):
     adam: float = 1.0
 
     def __post_init__(self) -> None:
-        _below_one(momentum=self.momentum)
+        within("[0, 1)", momentum=self.momentum)
         at_least(1, iterations=self.iterations)
-        not_negative(self, adam=self.adam)
+        within("[0, inf)", self, adam=self.adam)
 
     def build(self, model: nn.Module, lr: float, precision: Precision) -> torch.optim.Optimizer:
         """One optimiser of two groups: the matrices, and the rest."""
@@ -176,9 +176,3 @@ def _by_squares(x: Tensor, iterations: int) -> Tensor:
             gram, product = p @ gram @ p, p @ product
         x = product @ x
     return x
-
-
-def _below_one(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 <= value < 1:
-            raise UsageError(f"{name}={value} is invalid: expected a number from 0 to below 1")

@@ -12,7 +12,7 @@ from torch import nn
 
 from copyfold.catalogue import nearest
 from copyfold.data import Photos
-from copyfold.errors import UsageError, at_least, not_negative, one_of, option
+from copyfold.errors import UsageError, at_least, one_of, option, within
 from copyfold.models.dense import Linear
 from copyfold.training.optimizers import Adam, Muon, Optimizer
 from copyfold.types import Precision
@@ -104,13 +104,13 @@ class Plan:
                 at_least(1, **{name: count})
         if self.warm_up is not None:
             at_least(0, warm_up=self.warm_up)
-        not_negative(self, save_minutes=self.save_minutes)
+        within("[0, inf]", self, save_minutes=self.save_minutes)
         for name in ("minutes", "lr", "clip"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
-                raise UsageError(f"{name}={value!r} is invalid: expected a number above 0")
-        if self.average is not None and not 0 < self.average < 1:
-            raise UsageError(f"average={self.average} is invalid: expected a decay between 0 and 1, such as 0.999")
+            if value is not None:
+                within("(0, inf)", **{name: value})
+        if self.average is not None:
+            within("(0, 1)", average=self.average)
         if self.batch % (self.world * self.accumulate):
             raise UsageError(
                 f"a batch of {self.batch} images cannot be shared by {self.world} devices in {self.accumulate} "

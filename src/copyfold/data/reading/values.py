@@ -13,7 +13,7 @@ import numpy as np
 
 from copyfold.data.reading.decoding import WIDE_GREY, Refused, fitted, flatten
 from copyfold.data.reading.sizes import Fit, Sides, cost, cost_said
-from copyfold.errors import UsageError
+from copyfold.errors import UsageError, is_number
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,10 +66,15 @@ def check(range: Range | None, bits: int) -> Range | None:
         raise UsageError(f"bits={bits!r} is invalid: expected 8 or 16")
     if range is None:
         return None
-    try:
-        low, high = (float(value) for value in range)
-    except (TypeError, ValueError):
-        raise UsageError(f"range={range!r} is invalid: expected (low, high), as in range=(0, 4095)") from None
+    return ends(range)
+
+
+def ends(range: Range) -> Range:
+    """A range as two floats; UsageError where it is none."""
+    found = tuple(range) if isinstance(range, list | tuple | np.ndarray) else ()
+    if len(found) != 2 or not all(map(is_number, found)):
+        raise UsageError(f"range={range!r} is invalid: expected (low, high), as in range=(0, 4095)")
+    low, high = map(float, found)
     if not (np.isfinite([low, high]).all() and low < high):
         raise UsageError(f"range={range!r} is invalid: expected two numbers, the lower one first")
     return low, high
