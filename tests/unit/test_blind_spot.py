@@ -207,7 +207,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"rate": 0.0}, "rate=0.0 is invalid"),
+        ({"rate": 0.0}, r"rate=0.0\) is invalid"),
         ({"rate": 0.6}, "at most 0.5"),
         ({"radius": 0}, "radius=0"),
         ({"fidelity": cf.Observed()}, "missing pixels are left out of it anyway"),

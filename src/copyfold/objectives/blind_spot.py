@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from copyfold.corruptions import uniform_like
-from copyfold.errors import UsageError, at_least, one_of, option
+from copyfold.errors import UsageError, at_least, one_of, option, within
 from copyfold.measures import filled, noise_correlation, spread
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
@@ -66,10 +66,7 @@ class BlindSpot(Objective):
                 f"fidelity={self.fidelity!r} is invalid: expected a fidelity that is a sum over pixels, as "
                 "SquaredError(), AbsoluteError() or Bernoulli(); missing pixels are left out of it anyway"
             )
-        if not 0 < self.rate <= 1 / 2:
-            raise UsageError(
-                f"rate={self.rate} is invalid: expected a share of the pixels, above 0 and at most 0.5"
-            )
+        within("(0, 0.5]", self, rate=self.rate)
         at_least(1, radius=self.radius)
         one_of(Replacement, "replacement", self.replacement)
 

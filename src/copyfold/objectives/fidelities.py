@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from copyfold.catalogue import Recorded
-from copyfold.errors import UsageError, of_model
+from copyfold.errors import UsageError, of_model, within
 from copyfold.measures import filled
 from copyfold.models.base import Autoencoder
 from copyfold.types import Code, Images
@@ -56,8 +56,7 @@ class SquaredError(Fidelity):
     constant: bool = False
 
     def __post_init__(self) -> None:
-        if not self.std > 0:
-            raise UsageError(f"SquaredError(std={self.std}) is invalid: expected the std of a pixel, above 0")
+        within("(0, inf)", self, std=self.std)
 
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
         """The sum of squares over 2 std^2, and D(z)."""
@@ -85,8 +84,7 @@ class AbsoluteError(Fidelity):
     constant: bool = False
 
     def __post_init__(self) -> None:
-        if not self.scale > 0:
-            raise UsageError(f"AbsoluteError(scale={self.scale}) is invalid: expected a scale above 0")
+        within("(0, inf)", self, scale=self.scale)
 
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
         """The sum of absolute errors over the scale, and D(z)."""
@@ -143,8 +141,7 @@ class HardPixels(Fidelity):
     least: float = 0.01
 
     def __post_init__(self) -> None:
-        if not self.least >= 0:
-            raise UsageError(f"HardPixels(least={self.least}) is invalid: expected a squared error, 0 or more")
+        within("[0, inf)", self, least=self.least)
 
     def __call__(self, model: Autoencoder, z: Code, x: Images) -> tuple[Tensor, Images]:
         """The mean over hard pixels times half the number of pixels, and D(z)."""

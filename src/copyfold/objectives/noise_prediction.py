@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from copyfold.corruptions import noise_like, uniform_like
-from copyfold.errors import UsageError, at_least
+from copyfold.errors import UsageError, at_least, within
 from copyfold.models.base import Autoencoder
 from copyfold.objectives.base import Objective
 from copyfold.types import Diagnostics, Film, Float, Images, Terms
@@ -41,10 +41,9 @@ class NoisePrediction(Objective):
 
     def __post_init__(self) -> None:
         at_least(1, levels=self.levels)
-        if not 0 < self.first <= self.last < 1:
-            raise UsageError(
-                f"first={self.first} and last={self.last} are invalid: expected 0 < first <= last < 1"
-            )
+        within("(0, 1)", self, first=self.first, last=self.last)
+        if self.first > self.last:
+            raise UsageError(f"first={self.first} and last={self.last} are invalid: expected first <= last")
 
     def left(self) -> Float[Tensor, "levels"]:
         """a[1] .. a[levels], the share of an image's energy that each level leaves, in float64."""
