@@ -5,25 +5,31 @@
     python benchmarks/duplicates.py --pace [--count N]       seconds for 60,000 images whose codes cost nothing
 
 ROOT holds the parquet folders cifar10 and landscapes. imagehash needs no environment of its own, but is no
-dependency of copyfold: python -m venv ENV && ENV/bin/pip install imagehash.
+dependency of copyfold: python -m venv ENV && ENV/bin/pip install imagehash==4.3.2.
 
 copies       of every tenth image of a set four copies are made: encoded again as JPEG (quality 30 to 80), resized
-             (to 40 to 80 % of the side), cropped (2 to 10 % of both sides), brightened (by 1.1 to 1.4). A pair is
-             right where both are of one image. Precision, recall and F1 over all pairs of what is called near, at
-             the default and at other distances; of imagehash's hashes at every number of bits. Equal files in the
-             sets themselves count as right. With --run the neighbours of the run's codes are looked at too.
+             (to 40 to 80 % of the side), cropped (2 to 10 % of both sides), brightened (by 1.1 to 1.4), which are
+             what copyfold's distance was made for. A pair is right where both are of one image. Precision, recall
+             and F1 over all pairs of what is called near, at the default and at other distances; of imagehash's
+             hashes at every number of bits, as pairs alone and, as ours are, closed: what is near to one image is
+             near to each other. Equal files in the sets themselves count as right. With --run the neighbours of
+             the run's codes are looked at too.
+             On the copies of the first of every ten images ("choosing") our defaults were chosen, and the bits of
+             every hash are; the numbers that count are those of the copies of the sixth of every ten, made anew.
 neighbours   with --run, of a run trained on a set: the share of the 5 nearest images that have the label of an
-             image, by its code averaged to grids of several sizes, and by principal components of the pixels.
+             image, by its code averaged to grids of several sizes, and by the pixels in place of a code.
 
 Every set and method is a file of JSON, which is not measured again; the table is duplicates.csv. A method that
-fails is printed and stops no other; the exit status is then 1. --pace has the worst case for crops: every image is
-one of ten that are alike, so that all neighbours are compared with crops.
+fails is printed and stops no other; the exit status is then 1. Seconds are of the first distance, decoding and
+start included, on as many threads as torch takes; imagehash has one. --pace has the worst case for crops: every
+image is one of ten that are alike, so that all neighbours are compared with crops.
 """
 
 import argparse
 import csv
 import io
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -34,12 +40,14 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import comb
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 import copyfold as cf
 from copyfold import runs
@@ -50,9 +58,13 @@ from copyfold.probes.nearest import neighbours
 
 SETS = {"landscapes": 1325, "cifar10": 10_000}
 EVERY = 10
+Counted: TypeAlias = tuple[float, int, int, float]
 HASHES = ("phash", "dhash", "average_hash", "whash")
-BITS = range(0, 21, 2)
-DISTANCES = (0.2, 0.25, NEAR, 0.35, 0.4)
+BITS = range(21)
+CLOSED = 3_000_000  # pairs above which they are not closed: nearly all are wrong by then
+PARTS = {"choosing": (0, 0), "counting": (1, 5)}
+"""The seed of copies, and of which of every ten images they are."""
+DISTANCES = (NEAR, 0.2, 0.25, 0.35, 0.4)
 WORKER = """
 import json, sys
 from pathlib import Path
@@ -74,9 +86,10 @@ def images(root: Path, name: str, count: int) -> list[Image.Image]:
     return [Image.open(io.BytesIO(image["bytes"])) for image in table[column][:count].to_pylist()]
 
 
-def with_copies(found: Sequence[Image.Image], folder: Path) -> list[tuple[str, int]]:
+def with_copies(found: Sequence[Image.Image], folder: Path, part: str) -> list[tuple[str, int]]:
     """Write images and the copies of some of them: the names, each with the number of its image."""
-    rng, written = np.random.default_rng(0), []
+    seed, which = PARTS[part]
+    rng, written = np.random.default_rng(seed), []
 
     def write(image: Image.Image, number: int, kind: str, suffix: str = ".png", **options: Any) -> None:
         name = f"{number:05d}-{kind}{suffix}"
@@ -85,7 +98,7 @@ def with_copies(found: Sequence[Image.Image], folder: Path) -> list[tuple[str, i
 
     for number, image in enumerate(found):
         write(image, number, "image")
-        if number % EVERY:
+        if number % EVERY != which:
             continue
         width, height = image.size
         share, cut = rng.uniform(0.4, 0.8), rng.uniform(0.02, 0.1)
@@ -149,17 +162,41 @@ def apart(bits: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return every, same
 
 
-def ours(folder: Path, truth: dict[str, int], run: str | None) -> Iterable[tuple[float, int, int, float]]:
+def joined(bits: np.ndarray, numbers: np.ndarray) -> Iterable[tuple[int, int]]:
+    """For 0, 1, 2, ... bits the pairs in groups of rows that so few bits connect, and the right ones among them.
+
+    Up to the last of `BITS`, or where more than `CLOSED` pairs differ in so few.
+    """
+    size, signs, near = len(bits), 2 * bits - 1, []
+    for start in range(0, size, 256):
+        some = slice(start, start + 256)
+        differ = np.rint((bits.shape[1] - signs[some] @ signs.T) / 2)
+        rows, columns = np.nonzero((differ <= max(BITS)) & (np.arange(size) > np.arange(size)[some, None]))
+        near.append(np.stack([rows + start, columns, differ[rows, columns]]).astype(np.int32))
+    first, second, differ = np.concatenate(near, axis=1)
+    for limit in BITS:
+        chosen = differ <= limit
+        if chosen.sum() > CLOSED:
+            return
+        edges = coo_matrix((chosen[chosen], (first[chosen], second[chosen])), (size, size))
+        _, group = connected_components(edges, directed=False)
+        order = np.argsort(group, kind="stable")
+        yield pairs(np.split(order, np.flatnonzero(np.diff(group[order])) + 1), numbers.tolist())
+
+
+def ours(folder: Path, truth: dict[str, int], run: str | None) -> dict[str, list[Counted]]:
     """The distance, the pairs found, those that are right, and the seconds, by copyfold."""
     model = None if run is None else runs.open(run).model
+    found = []
     for near in DISTANCES:
         started = time.monotonic()
-        found = cf.duplicates(folder, model, near=near, similar=0, progress=False)
-        seconds = time.monotonic() - started
-        yield near, *pairs(grouped(found), [truth[name] for name in found.names]), seconds
+        said = cf.duplicates(folder, model, near=near, similar=0, progress=False)
+        seconds = time.monotonic() - started if near == DISTANCES[0] else math.nan  # decoded images are remembered
+        found.append((near, *pairs(grouped(said), [truth[name] for name in said.names]), seconds))
+    return {"": sorted(found)}
 
 
-def hashed(folder: Path, truth: dict[str, int], python: str, kind: str) -> Iterable[tuple[float, int, int, float]]:
+def hashed(folder: Path, truth: dict[str, int], python: str, kind: str) -> dict[str, list[Counted]]:
     """The number of bits, the pairs found, those that are right, and the seconds, by a hash of imagehash."""
     started, names = time.monotonic(), sorted(truth)
     given = json.dumps([[str(folder / name) for name in names], kind])
@@ -167,17 +204,17 @@ def hashed(folder: Path, truth: dict[str, int], python: str, kind: str) -> Itera
     if said.returncode:
         raise RuntimeError(f"imagehash.{kind} failed: {said.stderr}")
     bits = np.array([[int(bit) for bit in one] for one in json.loads(said.stdout)], np.float32)
-    every, same = apart(bits, np.array([truth[name] for name in names]))
+    numbers = np.array([truth[name] for name in names])
+    every, same = apart(bits, numbers)
     seconds = time.monotonic() - started
-    for limit in BITS:
-        yield limit, int(every[: limit + 1].sum()), int(same[: limit + 1].sum()), seconds
+    alone = [(limit, int(every[: limit + 1].sum()), int(same[: limit + 1].sum()), seconds) for limit in BITS]
+    closed = [(limit, *found, seconds) for limit, found in zip(BITS, joined(bits, numbers), strict=False)]
+    return {"": alone, ", closed": closed}
 
 
 def copies(options: argparse.Namespace, name: str, out: Path) -> Iterable[tuple[Path, Callable[[], Any]]]:
     """The files of one set that are missing, and what measures each; the copies are made where there are any."""
-    methods: dict[str, Callable[..., Iterable[tuple[float, int, int, float]]]] = {
-        "copyfold": partial(ours, run=None)
-    }
+    methods: dict[str, Callable[..., dict[str, list[Counted]]]] = {"copyfold": partial(ours, run=None)}
     methods |= {f"copyfold, {Path(run).name}": partial(ours, run=run) for run in options.run}
     if options.imagehash:
         methods |= {f"imagehash.{k}": partial(hashed, python=options.imagehash, kind=k) for k in HASHES}
@@ -186,16 +223,25 @@ def copies(options: argparse.Namespace, name: str, out: Path) -> Iterable[tuple[
     if not missing:
         return
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        made = with_copies(images(options.root, name, 300 if options.quick else SETS[name]), folder)
-        truth = same_files(folder, made)
-        right = sum(comb(count, 2) for count in Counter(truth.values()).values())
+        every = images(options.root, name, 300 if options.quick else SETS[name])
+        folders = {part: Path(temporary) / part for part in PARTS}
+        truths = {}
+        for part, folder in folders.items():
+            folder.mkdir()
+            truths[part] = same_files(folder, with_copies(every, folder, part))
 
         def measured(method: str) -> list[dict[str, Any]]:
-            return [
-                {"set": name, "method": method, "limit": limit, **compared(found, hits, right), "seconds": seconds}
-                for limit, found, hits, seconds in methods[method](folder, truth)
-            ]
+            rows = []
+            for part, folder in folders.items():
+                right = sum(comb(count, 2) for count in Counter(truths[part].values()).values())
+                for how, counted in methods[method](folder, truths[part]).items():
+                    rows += [
+                        {"set": name, "copies": part, "method": method + how, "limit": limit}
+                        | compared(found, hits, right)
+                        | ({"seconds": seconds} if math.isfinite(seconds) else {})
+                        for limit, found, hits, seconds in counted
+                    ]
+            return rows
 
         for method in missing:
             yield paths[method], partial(measured, method)
@@ -220,13 +266,18 @@ def labels(run: str, limit: int | None) -> list[dict[str, Any]]:
         numbers = Vectors(grid=grid)(opened.model, photos.images(count=1)).shape[1]
         found = cf.similar(opened.model, photos, count=5, grid=grid, progress=False)
         add(f"neighbours by code, grid {grid}: {numbers} numbers", found.rows)
-    x = photos.images().flatten(1)
-    _, _, axes = torch.linalg.svd(x[:2000] - x.mean(0), full_matrices=False)
-    add(
-        "neighbours by 128 principal components",
-        neighbours(x @ axes[:128].T, x @ axes[:128].T, 5, True)[1].numpy(),
-    )
+    add("neighbours by pixels", cf.similar(Pixels(opened.model.shape), photos, count=5, progress=False).rows)
     return rows
+
+
+class Pixels(cf.Autoencoder):
+    """The image itself as its code."""
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        return z.unflatten(1, self.shape)
 
 
 class Known(cf.Autoencoder):
@@ -267,22 +318,26 @@ def pace(count: int, numbers: int = 128) -> None:
 
 
 def tell(out: Path) -> None:
-    """Write and print the table of all that is measured; of every method the limit of its highest F1."""
+    """Write the table of all that is measured, and print what counts: each method at the limit chosen for it."""
     found = [row for path in sorted(out.glob("*.json")) for row in json.loads(path.read_text())]
-    best: dict[tuple[str, str], dict[str, Any]] = {}
+    chosen: dict[tuple[str, str], dict[str, Any]] = {}
     for row in found:
         key = row["set"], row["method"]
-        if key not in best or row.get("f1", 0) > best[key].get("f1", 0):
-            best[key] = row
-    names = ("set", "method", "limit", "precision", "recall", "f1", "pairs", "seconds")
+        if row.get("copies") == "choosing" and (key not in chosen or row["f1"] > chosen[key]["f1"]):
+            chosen[key] = row
+    limits = {key: NEAR if key[1].startswith("copyfold") else row["limit"] for key, row in chosen.items()}
+    names = ("set", "copies", "method", "limit", "precision", "recall", "f1", "pairs", "seconds")
     table = io.StringIO()
     writer = csv.DictWriter(table, names)
     writer.writeheader()
     writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in found)
     write_text(out / "duplicates.csv", table.getvalue())
-    for row in best.values():
-        numbers = (f"{name} {row[name]:.3g}" for name in names[2:] if name in row)
-        print("  ".join([row["set"], row["method"], *numbers]))
+    for row in found:
+        if "copies" not in row or (
+            row["copies"] == "counting" and row["limit"] == limits[row["set"], row["method"]]
+        ):
+            numbers = (f"{name} {row[name]:.3g}" for name in names[3:] if name in row)
+            print("  ".join([row["set"], row["method"], *numbers]))
 
 
 def main() -> int:

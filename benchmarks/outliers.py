@@ -10,29 +10,40 @@ ROOT holds the parquet folders fashion_mnist, cifar10 and landscapes. PyOD needs
 
 A call works for --minutes, starts nothing after them, goes on where the last one stopped, and ends with the table
 (outliers.csv) of all that is measured; every row is a file of JSON. A row that fails is printed and stops no
-other; the exit status is then 1. Results do not depend on what else runs. All rows take some five hours of two
-cores.
-Networks learn from normal images alone, for a number of steps, and no score sees an outlier:
+other; the exit status is then 1. It computes on one thread, in bf16, so that results do not depend on what else
+runs: start as many calls as there are cores, which share the rows. All rows take some five hours of two cores.
+Networks learn from normal images alone, for a number of steps, and no score of ours sees an outlier:
 
     classes    one class of fashion_mnist or cifar10 is normal, the other nine are outliers: AUROC over the test
                images, every class and three seeds
     odd        landscapes at 64 pixels are normal: black, white, noise and text images, and those of other sets; or
                coasts alone: landscapes of the other categories
-    textures   crops of 64 pixels of forests, or of coasts, are normal: defects that no corruption of ours makes
-               are painted over those of test images; AUROC of images and of pixels
+    textures   crops of 64 pixels of forests, or of coasts, are normal: defects are painted over those of test
+               images, by other code than that of our corruption `Patches`, though scratch, dots and turned are
+               like what it makes; a pixel is a defect where it has changed; AUROC of images and of pixels
     mvtec      a category of a folder CATEGORY/{train/good, test/KIND, ground_truth/KIND}, at 128 pixels
 
 AUROC of pixels is over all test images, the normal ones included, as MVTec AD has it; that of one kind of defect
 over these images and the normal ones.
 
-"copy" is Conv, trained to copy; "repair" is the recipe `defects`. "plain error" is the squared error that most
-people rank by; "local contrast" knows no network and no other image: the logarithm of the contrast around a pixel,
-against that of the whole image. "PCA error" is the squared error of the first 64 principal components. PyOD has
-its defaults, on pixels and on these components. These have no network, and rows of their own, "rivals-..."; as the
-images do not depend on the seed, there is one row of each, and three of IForest, which alone is random.
+"copy" is Conv, trained to copy; "repair" is the network of the recipe `defects`, with its corruption, for a number
+of steps and without flips. "plain error" is the squared error that most people rank by; "local contrast" knows no
+network and no other image: the logarithm of the contrast around a pixel, against that of the whole image. "PCA
+error" is the squared error of the first 64 principal components, or 256; "PCA distance" the length of the first
+64, each in its own spread. PyOD has its defaults, on pixels, and on 64 components as they are, or on 64 or 256 in
+their own spread. Its ECOD ranks images beside all others that are tested, outliers too; "ECOD, train only" is the
+same against the normal ones alone. These have no network, and rows of their own, "rivals-..."; as the images do
+not depend on the seed, there is one row of each, and three of IForest, which alone is random.
+
+The interval of the table is Student's over seeds, and knows nothing of how few the test images are: of that
+"error" says the standard error (DeLong's, for images; "normal" and "odd" count them). A mean is over the classes
+that every seed has.
 
 How `Combined` puts scores together was chosen on classes 0, 2, 6 and 8 of fashion_mnist and 0 and 1 of cifar10, by
-one network each of seed 0 and 900 outliers of each: the rows "unseen" of the table are over the other classes.
+one network each of seed 0 and 900 test images that are outliers of each: the rows "unseen" of the table are over
+the other classes, and are those that count. That it holds scores by which black and white images are odd was
+chosen on images like those of "odd". The score that counts was fixed before all rows were measured: `Combined` of
+"copy"; for maps `RestorationError` of "repair".
 """
 
 import argparse
@@ -58,6 +69,7 @@ import pyarrow.parquet as pq
 import torch
 from filelock import FileLock, Timeout
 from PIL import Image, ImageDraw
+from scipy.stats import rankdata
 from scipy.stats import t as student
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
@@ -69,6 +81,7 @@ from copyfold.detection.base import PART, Detector, Score, Scored
 from copyfold.errors import CopyfoldError
 from copyfold.files import write_text
 from copyfold.measures import mse
+from copyfold.studies.provenance import module_digest
 from copyfold.training.state import TrainState
 
 SCORES: dict[str, Score] = {
@@ -82,10 +95,15 @@ SCORES: dict[str, Score] = {
 }
 CHOSEN_ON = {*(f"fashion_mnist/{k}" for k in (0, 2, 6, 8)), "cifar10/0", "cifar10/1"}
 AROUND = cf.Blur(7, 1.5)
-COMPONENTS = 64
+COMPONENTS, MORE = 64, 256
 PYOD = ("kNN", "ECOD", "IForest")
 Found: TypeAlias = tuple[np.ndarray, np.ndarray | None]
 LEARNED = 1024
+MADE = {
+    "copyfold": cf.__version__,
+    "code": module_digest("copyfold.detection.finding"),
+    "torch": torch.__version__,
+}
 MEASURED = 10_000
 
 
@@ -269,13 +287,26 @@ def _of_label(path: Path, label: str, same: bool = True) -> list[np.ndarray]:
 
 
 DEFECTS = ("scratch", "ring", "noise", "turned", "blurred", "dots")
+VISIBLE = 3  # levels by which a pixel has to change
 
 
 def _spoil(image: np.ndarray, k: int) -> np.ndarray:
-    """Paint a defect into an image H x W x 1, and return where it is."""
-    rng, side = np.random.default_rng([0, k]), len(image)
+    """Paint a defect into an image H x W x 1, at a place where it is seen, and return what has changed."""
+    rng = np.random.default_rng([0, k])
+    for _ in range(50):
+        there, new = _defect(rng, image[..., 0].astype(float), DEFECTS[k % len(DEFECTS)])
+        changed = there & (np.abs(new - image[..., 0]) >= VISIBLE)
+        if 2 * changed.sum() >= there.sum():
+            break
+    image[there, 0] = new[there].astype(np.uint8)
+    return changed
+
+
+def _defect(rng: np.random.Generator, grey: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """A shape somewhere in an image H x W, and the image that is to be seen within it."""
+    side = len(grey)
     sheet = Image.new("L", (side, side))
-    draw, kind = ImageDraw.Draw(sheet), DEFECTS[k % len(DEFECTS)]
+    draw = ImageDraw.Draw(sheet)
     top, left = rng.uniform(6, side - 22, 2)
     length = rng.uniform(8, 16)
     if kind == "scratch":
@@ -288,8 +319,6 @@ def _spoil(image: np.ndarray, k: int) -> np.ndarray:
             draw.ellipse((left + x, top + y, left + x + 1.5, top + y + 1.5), fill=255)
     else:
         draw.rectangle((left, top, left + length, top + length), fill=255)
-    there = np.asarray(sheet) > 0
-    grey = image[..., 0].astype(float)
     if kind == "noise":
         new = rng.integers(0, 256, grey.shape)
     elif kind == "turned":
@@ -299,8 +328,7 @@ def _spoil(image: np.ndarray, k: int) -> np.ndarray:
         new = blur[0, 0].numpy()
     else:
         new = np.full_like(grey, rng.choice([10, 245]))
-    image[there, 0] = new[there].astype(np.uint8)
-    return there
+    return np.asarray(sheet) > 0, new
 
 
 def _mvtec(folder: Path) -> Material:
@@ -343,7 +371,7 @@ def trained(row: Row, photos: cf.Photos, folder: Path, deadline: float) -> cf.Au
     try:
         run = cf.fit(
             model, objective, photos, folder, resume=True, steps=row.steps, seed=row.seed, save_minutes=1,
-            callbacks=[stepped], progress=False, **options,
+            precision="bf16", threads=1, callbacks=[stepped], progress=False, **options,
         )  # fmt: skip
     except CopyfoldError as error:
         if not isinstance(error.__cause__, TimeOver):
@@ -362,10 +390,18 @@ def scored(detect: Callable[[Tensor], Scored], pixels: np.ndarray, places: bool)
     return torch.cat(scores).numpy(), np.concatenate(maps) if maps else None
 
 
-def compared(images: Material, usual: Found, found: dict[str, Found]) -> dict[str, float]:
-    """The AUROC over each set of outliers, over all of them, and of pixels over defects and normal images."""
-    numbers = {kind: auroc(usual[0], scores) for kind, (scores, _) in found.items()}
-    numbers["all"] = auroc(usual[0], np.concatenate([scores for scores, _ in found.values()]))
+def compared(images: Material, usual: Found, found: dict[str, Found]) -> dict[str, Any]:
+    """The AUROC over each set of outliers, over all of them, and of pixels over defects and normal images.
+
+    "error" has the standard errors of those of images, and "counts" how many outliers there are.
+    """
+    odd = {kind: scores for kind, (scores, _) in found.items()}
+    odd["all"] = np.concatenate(list(odd.values()))
+    numbers = {kind: auroc(usual[0], scores) for kind, scores in odd.items()}
+    about = {
+        "error": {kind: standard_error(usual[0], scores) for kind, scores in odd.items()},
+        "counts": {"normal": len(usual[0])} | {kind: len(scores) for kind, scores in odd.items()},
+    }
     maps = {
         kind: one.reshape(-1) for kind, (_, one) in found.items() if one is not None and kind in images.defects
     }
@@ -380,7 +416,7 @@ def compared(images: Material, usual: Found, found: dict[str, Found]) -> dict[st
 
         numbers["pixels"] = of_pixels(list(maps))
         numbers |= {f"pixels, {kind}": of_pixels([kind]) for kind in maps}
-    return numbers
+    return {"auroc": numbers, **about}
 
 
 @torch.no_grad()
@@ -393,7 +429,7 @@ def measured(images: Material, detectors: dict[str, Callable[[], Detector]]) -> 
         usual = scored(detect, images.normal, places)
         found = {kind: scored(detect, pixels, places) for kind, pixels in images.odd.items()}
         seconds = time.monotonic() - started
-        entries.append({"score": name, "seconds": seconds, "auroc": compared(images, usual, found)})
+        entries.append({"score": name, "seconds": seconds, **compared(images, usual, found)})
     return entries
 
 
@@ -429,13 +465,29 @@ def auroc(normal: np.ndarray, odd: np.ndarray) -> float:
     return float(roc_auc_score(where, np.concatenate([normal, odd])))
 
 
+def standard_error(normal: np.ndarray, odd: np.ndarray) -> float:
+    """The standard error of `auroc` over samples of images: DeLong, DeLong and Clarke-Pearson (1988).
+
+    From the share of normal images below each outlier, and of outliers above each normal image.
+    """
+    together = rankdata(np.concatenate([normal, odd]))
+    below = (together[len(normal) :] - rankdata(odd)) / len(normal)
+    above = 1 - (together[: len(normal)] - rankdata(normal)) / len(odd)
+    return math.sqrt(below.var(ddof=1) / len(odd) + above.var(ddof=1) / len(normal))
+
+
 # ---------------------------------------------------------------- rivals
 
 
-def pca_error(train: np.ndarray) -> Detector:
-    """The plain error of the first principal components of normal images."""
+def principal(train: np.ndarray, components: int) -> PCA:
+    """The first principal components of normal images."""
     rows = as_images(train).flatten(1).numpy()
-    pca = PCA(min(COMPONENTS, len(rows) - 1, rows.shape[1]), random_state=0).fit(rows)
+    return PCA(min(components, len(rows) - 1, rows.shape[1]), random_state=0).fit(rows)
+
+
+def pca_error(train: np.ndarray, components: int = COMPONENTS) -> Detector:
+    """The plain error of the first principal components of normal images."""
+    pca = principal(train, components)
 
     def copy(x: Tensor) -> Tensor:
         found = pca.inverse_transform(pca.transform(x.flatten(1).numpy()))
@@ -444,9 +496,23 @@ def pca_error(train: np.ndarray) -> Detector:
     return partial(plain_error, copy)
 
 
+def pca_distance(train: np.ndarray) -> Detector:
+    """The length of the first principal components, each in its own spread: Mahalanobis' distance."""
+    pca = principal(train, COMPONENTS)
+    spread = np.sqrt(pca.explained_variance_)
+
+    def detect(x: Tensor) -> Scored:
+        codes = pca.transform(x.flatten(1).numpy()) / spread
+        return Scored(torch.from_numpy(np.square(codes).sum(1)))
+
+    return detect
+
+
 OWN: dict[str, Callable[[np.ndarray], Detector]] = {
     "local contrast": lambda _: local_contrast,
     "PCA error": pca_error,
+    f"PCA error, {MORE}": partial(pca_error, components=MORE),
+    "PCA distance": pca_distance,
 }
 
 
@@ -461,7 +527,7 @@ def of_rival(python: str | None, row: Rival, images: Material) -> list[dict[str,
         test = [images.normal, *images.odd.values()]
         np.savez(given, train=train, test=np.concatenate(test))
         worker = Path(__file__).with_name("outliers_rivals.py")
-        asked = (row.method, str(row.seed or 0), str(COMPONENTS))
+        asked = (row.method, str(row.seed or 0), str(COMPONENTS), str(MORE))
         subprocess.run([python, "-I", worker, given, made, *asked], check=True)
         with np.load(made) as found:
             scores = {name: found[name] for name in found.files if name != "seconds"}
@@ -471,16 +537,31 @@ def of_rival(python: str | None, row: Rival, images: Material) -> list[dict[str,
     for name, values in scores.items():
         usual, *odd = ((part, None) for part in np.split(values, ends))
         numbers = compared(images, usual, dict(zip(images.odd, odd, strict=True)))
-        entries.append({"score": name, "seconds": seconds[name], "auroc": numbers})
+        entries.append({"score": name, "seconds": seconds[name], **numbers})
     return entries
 
 
 # ---------------------------------------------------------------- the table
 
+HEADER = (
+    "task", "data", "net", "score", "outliers",
+    "auroc", "low", "high", "error", "seeds", "classes", "normal", "odd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An AUROC, its standard error over test images, and how many of these there are."""
+
+    auroc: float
+    error: float
+    normal: int
+    odd: int
+
 
 def tell(out: Path, chosen: Sequence[Row | Rival]) -> None:
     """Write the means over classes, with Student's interval over seeds where there are several."""
-    found: dict[tuple[str, ...], dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[tuple[str, ...], dict[int, dict[str, Measured]]] = defaultdict(lambda: defaultdict(dict))
     for row in chosen:
         if not (path := out / f"{row.name}.json").is_file():
             continue
@@ -488,18 +569,28 @@ def tell(out: Path, chosen: Sequence[Row | Rival]) -> None:
             for data in averages(row):
                 for kind, value in entry["auroc"].items():
                     key = (row.task, data, row.net, entry["score"], kind)
-                    found[key][row.seed or 0][row.data] = value
+                    counts = entry["counts"]
+                    error = entry["error"].get(kind, math.nan)
+                    one = Measured(
+                        value, error, counts["normal"], counts.get(kind.removeprefix("pixels, "), counts["all"])
+                    )
+                    found[key][row.seed or 0][row.data] = one
     table = io.StringIO()
     writer = csv.writer(table)
-    writer.writerow(("task", "data", "net", "score", "outliers", "auroc", "low", "high", "seeds", "classes"))
+    writer.writerow(HEADER)
     for key, seeds in sorted(found.items()):
-        means = [statistics.mean(values.values()) for values in seeds.values()]
+        common = sorted(set.intersection(*map(set, seeds.values())))
+        if not common:  # no class has all seeds yet
+            continue
+        means = [statistics.mean(values[name].auroc for name in common) for values in seeds.values()]
         mean, half = statistics.mean(means), math.nan
         if len(means) > 1:
             half = student.ppf(0.975, len(means) - 1) * statistics.stdev(means) / math.sqrt(len(means))
-        classes = min(map(len, seeds.values()))
-        numbers = [f"{value:.4f}" for value in (mean, mean - half, mean + half)]
-        writer.writerow((*key, *numbers, len(means), classes))
+        first = [min(seeds.items())[1][name] for name in common]
+        error = math.sqrt(sum(one.error**2 for one in first)) / len(first)
+        numbers = [f"{value:.4f}" for value in (mean, mean - half, mean + half, error)]
+        counts = [sum(one.normal for one in first), sum(one.odd for one in first)]
+        writer.writerow((*key, *numbers, len(means), len(first), *counts))
     write_text(out / "outliers.csv", table.getvalue())
     print(table.getvalue())
 
@@ -524,6 +615,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/outliers"))
     options = parser.parse_args()
     deadline = time.monotonic() + 60 * options.minutes
+    torch.set_num_threads(1)
     out = options.out / "quick" if options.quick else options.out
     chosen = quick() if options.quick else rows(options.mvtec)
     failed = []
@@ -544,9 +636,8 @@ def main() -> int:
                 else:
                     model = trained(row, images.photos, out / "runs" / row.name, deadline)
                     entries = of_network(model, images)
-                write_text(path, json.dumps(entries, indent=1) + "\n")
-                best = max(entries, key=lambda entry: entry["auroc"]["all"])
-                print(f"{row.name}: {best['score']} {best['auroc']['all']:.4f}", flush=True)
+                write_text(path, json.dumps([entry | {"made": MADE} for entry in entries], indent=1) + "\n")
+                print(f"{row.name}: measured", flush=True)
         except (Timeout, TimeOver):
             continue  # another call is at it, or the time is over
         except Exception:

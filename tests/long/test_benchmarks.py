@@ -186,3 +186,42 @@ def test_pairs_are_counted_as_if_they_were_written_down() -> None:
     every, same = duplicates.apart(bits, numbers)
     assert np.array_equal(every, np.bincount(differ, minlength=65))
     assert np.array_equal(same, np.bincount(differ[numbers[first] == numbers[second]], minlength=65))
+
+
+def test_what_few_bits_connect_is_one_group() -> None:
+    duplicates = module("duplicates")
+    bits = np.zeros((5, 64), np.float32)
+    bits[1, :2] = bits[2, :4] = 1  # 0 - 1 - 2, each two bits from the next
+    bits[3], bits[4] = 1, 1
+    found = list(duplicates.joined(bits, np.array([7, 7, 8, 9, 9])))
+    assert found[:5] == [(1, 1), (1, 1), (4, 2), (4, 2), (4, 2)]
+    assert len(found) == len(duplicates.BITS)
+
+
+def test_ranks_among_training_images_alone() -> None:
+    """-log of the share of rows up to a row, or from it on, whichever is less; one more of both."""
+    ranked = module("outliers_rivals").ranked
+    train = np.array([[0.0], [1.0], [2.0], [9.0]])  # a long tail to the right
+    found = ranked(train, np.array([[9.0], [0.0], [100.0], [-5.0]]))
+    # to the right alone, or to the left where it is farther out there
+    assert found == pytest.approx(-np.log([2 / 5, 2 / 5, 1 / 5, 1 / 5]))
+
+
+def test_the_standard_error_of_an_auroc_is_that_of_fresh_samples() -> None:
+    outliers, rng = module("outliers"), np.random.default_rng(0)
+    drawn = [(rng.normal(size=80), rng.normal(0.8, 2.0, 40)) for _ in range(2000)]
+    spread = np.std([outliers.auroc(*pair) for pair in drawn])
+    errors = [outliers.standard_error(*pair) for pair in drawn]
+    assert np.mean(errors) == pytest.approx(spread, rel=0.05)
+
+
+def test_defects_are_where_the_image_has_changed() -> None:
+    outliers = module("outliers")
+    for k in range(12):
+        image = np.full((64, 64, 1), 128, np.uint8)
+        image[20:] += np.random.default_rng(k).integers(0, 60, (44, 64, 1), np.uint8)
+        before = image.copy()
+        there = outliers._spoil(image, k)
+        changed = np.abs(image[..., 0].astype(int) - before[..., 0])
+        assert (changed[there] >= outliers.VISIBLE - 1).all()  # of bytes, which are rounded down
+        assert there.sum() > 4
