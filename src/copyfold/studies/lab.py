@@ -256,6 +256,11 @@ class Lab:
         """Whether the minutes of this piece are."""
         return self._end is not None and time.monotonic() >= self._end
 
+    @property
+    def first(self) -> int:
+        """The first seed of this study that is not left out, whose images are shown; the last where all are."""
+        return next((seed for seed in self.seeds if seed not in self.left_out), self.seeds[-1])
+
     @contextmanager
     def alone(self, folder: Path) -> Yields[None]:
         """Let no other process write into a folder of the cache; Paused where the minutes end while one does."""
@@ -332,10 +337,9 @@ class Lab:
             "budget": budget,
             "images": [_pixels(p) for p in photos],
         }
-        first = next((seed for seed in self.seeds if seed not in self.left_out), seed)
         with self.alone(self.cache / self._torch / f"{what}-{seed}"):
             kept = Kept(self.readings or self.cache / self._torch / "readings", made)
-            return self._made_once(kept, seed, what, measure, images=seed == first)
+            return self._made_once(kept, seed, what, measure, images=seed <= self.first)
 
     def _made_once(
         self, kept: Kept | None, seed: int, part: str, measure: Callable[[int], Reading], images: bool = True

@@ -26,6 +26,7 @@ from copyfold.types import Images
 
 SMALL, BIG = "smaller images", "larger images"
 FRAMES = 31  # of the film of 200 steps
+ASCENDING = 2  # seeds of which Ascent is shown
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class IteratingBeatsOnePass(Study):
     Control: the mean photograph must be farther than the images of 30 steps, or nearness says nothing. Beside
     them: photographs blurred to the sharpness of the images of 30 steps as they are shown, which says how much of
     a distance is blur; 30 steps with running statistics and with batches of 16; the Ascent with a denoiser trained
-    on noise of all levels (the recipe `prior`), at 32 pixels; held-out photographs ("real"), whose distance is
-    about the least possible for this number of images; and the share of images nearer to a training photograph
-    than nine held-out ones in ten.
+    on noise of all levels (the recipe `prior`), at 32 pixels and of the first two seeds, as it takes long and
+    decides nothing; held-out photographs ("real"), whose distance is about the least possible for this number of
+    images; and the share of images nearer to a training photograph than nine held-out ones in ten.
 
     What changed: the networks of the old study left about 13 %, so that their images were blurs; its verdict was
     UNDECIDED. The Frechet distance over one pass, which decided too, is only shown. The thresholds are the old
@@ -158,7 +159,7 @@ class IteratingBeatsOnePass(Study):
             "linear model": normal_images(lab.images(photos, "train", LEARNED), count, lab.rng(seed, "gaussian")),
             "mean photograph": reference.mean(0).expand_as(held_out),
         }
-        if small:
+        if small and seed in lab.seeds[:ASCENDING]:
             sets |= _ascended(lab, photos, count, seed)
         sets = {kind: samples.as_shown(x) for kind, x in sets.items()}
         sets["as sharp as 30 steps"] = samples.blurred_to(held_out, sets["30 steps"])  # as they are shown
@@ -173,19 +174,25 @@ class IteratingBeatsOnePass(Study):
             found[f"share that copies a training photograph, {kind}"] = copies
         images = {kind: x[:SHOWN] for kind, x in sets.items()} | {"real": held_out[:SHOWN]}
         return Reading(
-            copying(lab, name, model, photos) | samples.kept(found), images | self._films(lab, model, side, known)
+            copying(lab, name, model, photos) | samples.kept(found),
+            images | (self._films(lab, model, side, known) if seed <= lab.first else {}),
         )
 
     def _films(self, lab: Lab, model: Autoencoder, side: int, known: Images) -> dict[str, Images]:
         """The first images as they form, in 30 and in 200 steps, and growing."""
         short, long = (Renoising(essay_steps(lab, n)) for n in (30, 200))
-        frames = pictures.sampled(from_noise(lab, model, SHOWN, 0, short), pictures.evenly(short.steps, 5))
-        film = pictures.sampled(from_noise(lab, model, SHOWN, 0, long), pictures.evenly(long.steps, FRAMES))
+
+        def frames(sampler: Renoising, count: int) -> list[Images]:
+            """Of a batch as large as that of the numbers, whose statistics the images share."""
+            made = from_noise(lab, model, LARGE, 0, sampler, LARGE)
+            return [x[:SHOWN] for x in pictures.sampled(made, pictures.evenly(sampler.steps, count))]
+
+        strip = frames(short, 5)
         return {
-            "strip": torch.cat(frames),
-            "nearest": known[neighbours(frames[-1], known)[1][:, 0]],
-            "film": torch.cat(film),
-            "growing": last(from_noise(lab, model, SHOWN, 0, growing(short.steps, side))),
+            "strip": torch.cat(strip),
+            "nearest": known[neighbours(samples.as_shown(strip[-1]), known)[1][:, 0]],
+            "film": torch.cat(frames(long, FRAMES)),
+            "growing": last(from_noise(lab, model, LARGE, 0, growing(short.steps, side), LARGE))[:SHOWN],
         }
 
     def _distances(self, numbers: Mapping[str, Estimate], kinds: list[str]) -> Any:
@@ -204,10 +211,11 @@ def _ascended(lab: Lab, photos: Photos, count: int, seed: int) -> dict[str, Imag
 
 
 def _without_ascent(found: Sequence[Reading]) -> Iterator[str]:
-    """A sentence where Ascent has no images of some seeds."""
-    missing = sum("patch distance, Ascent" not in r.numbers for r in found)
+    """A sentence where Ascent has no images of a seed that it was to have them of."""
+    of = found[:ASCENDING]
+    missing = sum("patch distance, Ascent" not in r.numbers for r in of)
     if missing:
-        yield f"Ascent diverged in {missing} of {len(found)} seeds: its numbers are of the others"
+        yield f"Ascent diverged in {missing} of {len(of)} seeds: its numbers are of the others"
 
 
 def growing(steps: int, side: int) -> Renoising:

@@ -38,13 +38,14 @@ class MoreComputeBetterSamples(Study):
     """Wider and deeper networks, and longer training, make visibly better samples.
 
     The essay says so of tenfold compute, of width and of depth; an earlier version of it says that with more
-    compute the images are "not much better". U-Nets without skips learn photographs of 32 pixels, all for 2,500
-    batches of 16: of width 16 and two levels (narrow), of width 32 (wide), of width 16 and three levels (deep),
+    compute the images are "not much better". U-Nets without skips learn photographs of 32 pixels, for 2,500
+    batches of 16: of width 16 and two levels (narrow), of width 32 (wide), of width 16 and three levels (deep: for
+    twice as many batches, since a deeper network learns to copy more slowly, and would be compared unfinished),
     and of width 32 and three levels (wide and deep: a reduction of the essay's, which has 128 and five). The wide
     one is also trained for a tenth and for a third as long, each time from scratch and with a learning rate that
     falls to the end of that training: a look at the long training on its way would compare a network in the middle
-    of its learning rate with one at the end of it. Samples of 30 steps, with the statistics of
-    batches of 64, clipped to [0, 1], are compared with training photographs as in the study of one pass
+    of its learning rate with one at the end of it. Samples of 30 steps, with the statistics of batches of 64,
+    clipped to [0, 1], are compared with training photographs as in the study of one pass
     (iterating-beats-one-pass). The numbers are ratios of patch distances: wide over narrow, deep over narrow, the
     most training over the least. "Visibly", more than "not much better", is taken as below 0.9. The wide network
     has to leave at most 3 % of held-out images; the others copy as well as their compute allows, which is what is
@@ -95,7 +96,7 @@ class MoreComputeBetterSamples(Study):
         """Train each, sample from the same noise, compare with the data."""
         found = lab.by_seed(lambda seed: self._look(lab, seed))
         numbers = samples.pooled(samples.read(found))
-        x = lab.images(lab.photos("landscapes"), count=SHOWN)
+        x = lab.images(lab.photos("landscapes"))[:SHOWN]  # those that were restored
         first = found[0].images
         rows = {"photograph": x} | {name: y for name, y in first.items() if " kept" in name}
         lines = {
@@ -130,7 +131,10 @@ class MoreComputeBetterSamples(Study):
         side, count, photos = lab.budget.side, lab.budget.measured, lab.photos("landscapes")
         by, x = samples.judge(lab, side), lab.images(photos)
         kinds = networks(lab)
-        models = {name: lab.trained(make, photos, seed, **QUALITY) for name, make in kinds.items()}
+        models = {
+            name: lab.trained(make, photos, seed, steps=lab.budget.steps * (1 + (name == DEEP)), **QUALITY)
+            for name, make in kinds.items()
+        }
         for name, steps in zip((LEAST, THIRD), SHORT, strict=True):
             models[name] = lab.trained(kinds[WIDE], photos, seed, steps=lab.budget.scaled(steps), **QUALITY)
         sets = {name: last(from_noise(lab, model, count, seed, batch=LARGE)) for name, model in models.items()}

@@ -49,14 +49,15 @@ class ManifoldWalk(Study):
     0.5, at most half as far. It does not see how an image is composed; that is another study
     (more-data-more-coherent).
 
-    Controls: the mean photograph and noise in pixels, as large as the displacement of the walks, must be farther
-    from the data in their patches than the walks are; and the ends must differ: their median squared distance from
-    their mean must be above 0.1 of that of photographs, or the walks have decayed to one image. Shown beside them:
-    codes with the covariance of those of photographs; the same walk, with noise in the same proportion to the
+    Controls: the mean photograph, noise in pixels, as large as the displacement of the walks, and images of random
+    codes with the covariance of those of photographs must be farther from the data in their patches than the walks
+    are: that independent random codes are far is little, as they have lost the layout of every code. And the ends
+    must differ: their median squared distance from their mean must be above 0.1 of that of photographs, or the
+    walks have decayed to one image. Shown beside them: the same walk, with noise in the same proportion to the
     spread of the code, on PCA, which nothing brings back; the directed walk to another photograph, halfway; and
-    held-out photographs. And walks at 16 pixels, of networks that memorised 256 photographs, as many as the
-    essay's, at five qualities of the copies; their patches are not measured, as images of that side have the level
-    of tone and contrast alone.
+    held-out photographs. All are clipped to [0, 1], as they are shown. And walks at 16 pixels, of networks that
+    memorised 256 photographs, as many as the essay's, at five qualities of the copies; their patches are not
+    measured, as images of that side have the level of tone and contrast alone.
 
     What changed: the old study walked from held-out photographs under networks that left about 13 %. A third
     number, the distance to the nearest training photograph, decided; it is shown only, as the mean photograph
@@ -75,7 +76,7 @@ class ManifoldWalk(Study):
     )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Walk from an image with a little noise on the code to make images with the detail and the "
-        "tones of the data; do not decode random codes.",
+        "tones of the data: random codes, also with the covariance of real ones, are farther from it.",
         PARTLY: "It moves, or it keeps the detail and the tones of the data, but not both: what looks like "
         "exploring may be decay.",
         Verdict.DOES_NOT_HOLD: "Do not explore this way: walks keep little more of the detail and the tones of "
@@ -90,6 +91,10 @@ class ManifoldWalk(Study):
     controls: ClassVar[Mapping[str, Control]] = {
         "patch distance over mean photograph": (Below(1.0), "The mean photograph is as near to the data."),
         "patch distance over noise in pixels": (Below(1.0), "Noise of that size is as near to the data."),
+        "patch distance over codes of their covariance": (
+            Below(1.0),
+            "Random codes with the covariance of photographs' are as near to the data.",
+        ),
         "variance of the ends over that of photographs": (Above(0.1), "The walks have decayed to one image."),
     }
 
@@ -190,12 +195,12 @@ def _look(lab: Lab, photos: Photos, x: Images, seed: int) -> Reading:
     sets, spread = _sets(lab, model, photos, x, seed, frames[-1], found)
     numbers = copying(lab, BIG, model, photos) | {name: found[name] for name in (*FATES, "apart")}
     numbers["noise over the spread of the codes"] = torch.tensor(EPSILON / spread)
-    for name, images in sets.items():
-        numbers[f"nearest; {name}"] = neighbours(images, known)[0][:, 0]
+    for name, images in sets.items():  # of the walk those that did not escape, at its number of images
+        numbers[f"nearest; {name}"] = found["near"] if name == "walk" else neighbours(images, known)[0][:, 0]
         distance = mean(levels(images, reference, lab.rng(seed, "patches")))
         numbers[f"patches; {name}"] = torch.tensor(distance)
     images = {name: images[:SHOWN] for name, images in sets.items()} | {"strip": walks.shown(frames)}
-    nearest = known[neighbours(sets["walk"][:SHOWN], known)[1][:, 0]]
+    nearest = known[neighbours(walks.within(frames[-1][:SHOWN]), known)[1][:, 0]]  # of those in the strip
     return Reading(numbers, images | {"nearest training photograph": nearest})
 
 
@@ -245,7 +250,7 @@ def _sets(
         "walk on PCA": last(film(same, walks.pca(lab, photos), x, rng, LARGE)),
         "held-out photographs": lab.images(photos, count=len(x)),
     }
-    return {name: walks.within(images) for name, images in sets.items()}, spread
+    return {name: samples.as_shown(images) for name, images in sets.items()}, spread
 
 
 @torch.no_grad()

@@ -48,14 +48,14 @@ class WalksWithoutNoise(Study):
     Controls: the ends must differ from each other, or the map draws all images to one, which by this count is a
     walk too: their median squared distance from their mean must be above 0.1 of that of the photographs. They must
     be no farther from the training images than 1.5 times the ends of walks with the essay's noise, or they do not
-    move along the manifold that those do. And the identity must not walk. Beside them stand 32 images, held-out
-    images, PCA and the untrained network, how many of the walkers have come to rest elsewhere, and, as pictures
-    only, walks at 64 pixels, where a person recognises a landscape, of another network, which leaves 2 % of
-    held-out images.
+    move along the manifold that those do. Beside them stand 32 images, held-out images, the identity, PCA and the
+    untrained network, how many of the walkers have come to rest elsewhere, and, as pictures only, walks at 64
+    pixels, where a person recognises a landscape, of another network, which leaves 2 % of held-out images.
 
-    What changed: the old study started from held-out photographs, of 64 pixels, under networks that left about 13
-    % of them. Its verdict was HOLDS, although its control, the untrained network, moved all images as well. The
-    displacement relative to walks with noise, which decided too, is only shown now.
+    The network is taken on its way, before its learning rate has fallen: one whose training ends at 1 % may walk
+    less. What changed: the old study started from held-out photographs, of 64 pixels, under networks that left
+    about 13 % of them. Its verdict was HOLDS, although its control, the untrained network, moved all images as
+    well. The displacement relative to walks with noise, which decided too, is only shown now.
 
     In both figures each column is a training image. The first has where its walks end, without noise and with it,
     with each kind of statistics; the second walks without noise at 64 pixels, step by step. The films show the
@@ -93,7 +93,6 @@ class WalksWithoutNoise(Study):
             Below(1.5),
             "The images leave the manifold that the walks with noise stay on.",
         ),
-        "walking, identity": (Below(0.2), "The count says that images walk which do not move."),
     }
 
     walking_running_statistics: Above = Above(0.5)
@@ -186,8 +185,7 @@ def _larger(lab: Lab) -> Reading:
         return Reading(copying(lab, "larger images, which are shown only", model, photos), images)
 
     try:
-        seed = next(seed for seed in lab.seeds if seed not in lab.left_out)
-        return lab.shared("walks-of-larger-images", seed, (photos,), look)
+        return lab.shared("walks-of-larger-images", lab.first, (photos,), look)
     except Diverged:  # the pictures decide nothing
         return Reading({}, {})
 

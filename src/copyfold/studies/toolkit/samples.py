@@ -43,6 +43,8 @@ MODULE = 1000  # batches at the cpu budget that the hidden module learns from
 MODULE_LEFT = 0.1
 """What the hidden module is asked for. PCA of its 100 numbers leaves .063, but 1,325 photographs are too few for
 it: it leaves .096 after a training of 1,000 batches, .128 after 2,500, when of training images .044 is left."""
+BRIEF = 130
+"""Batches at the cpu budget after which the plain network copies about as well as that with the hidden module."""
 BISECTIONS = 30
 JUDGE = 1000  # the judge's seed, which is that of no model it judges
 
@@ -122,9 +124,23 @@ def hidden_copier(lab: Lab, seed: int) -> Autoencoder:
     return copier(lab, hidden_module(lab), lab.photos("landscapes"), seed, MODULE_LEFT, steps, steps)
 
 
+def plain(lab: Lab, seed: int, steps: int | None = None) -> Autoencoder:
+    """The plain U-Net of depth 2 after so many batches at the cpu budget, at the end of its learning rate.
+
+    After few, it is what networks that copy less well are to be compared with.
+    """
+    steps = lab.budget.steps if steps is None else lab.budget.scaled(steps)
+    return lab.trained(unet(lab, depth=2), lab.photos("landscapes"), seed, steps=steps, **QUALITY)
+
+
 def as_shown(x: Images) -> Images:
     """Images clipped to [0, 1], as they are shown."""
     return x.nan_to_num(0.5).clamp(0, 1)
+
+
+def variance(x: Images) -> float:
+    """The mean squared distance of images from their mean: 0 where all are one."""
+    return (x - x.mean(0)).square().mean().item()
 
 
 def blurred_to(x: Images, like: Images) -> Images:

@@ -5,7 +5,7 @@ import torch
 from torch import Generator
 
 import copyfold as cf
-from copyfold.claims.generation.global_order import GlobalOrder, corner_dependence
+from copyfold.claims.generation.global_order import PLAIN, PLAINS, GlobalOrder, as_good_as, corner_dependence
 from copyfold.studies.base import Verdict
 from labs import Known, outcome
 
@@ -19,6 +19,19 @@ def test_the_dependence_of_far_corners_is_known():
     torch.testing.assert_close(corner_dependence(average, x, rng), torch.ones(4))
     assert not corner_dependence(cf.Conv((1, 16, 16), [4]), x, rng).any()
     assert corner_dependence(cf.Conv((1, 16, 16), [4] * 4), x, rng).all()
+
+
+def test_a_network_is_compared_with_the_plain_one_that_copies_as_well():
+    leave = {PLAIN: 0.02, PLAINS[250]: 0.05, PLAINS[130]: 0.1, "deeper": 0.06}
+    wanted = {
+        0.001: PLAIN,
+        0.03: PLAIN,
+        0.035: PLAINS[250],
+        0.06: PLAINS[250],
+        0.08: PLAINS[130],
+        0.9: PLAINS[130],
+    }
+    assert {left: as_good_as(left, leave) for left in wanted} == wanted
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,17 @@ def test_a_seed_whose_ascent_diverges_counts_in_all_else(shelf, monkeypatch):
         assert found.notes == (f"Ascent diverged in {len(broken)} of 2 seeds: its numbers are of the others",)
 
 
+def test_ascent_is_of_two_seeds_and_films_of_the_first(shelf, monkeypatch):
+    seen = []
+    monkeypatch.setattr(samples, "denoiser", lambda lab, photos, seed: seen.append(seed) or shelf.models[0])
+    shelf.models, shelf.seeds = (shelf.painter(0.1),), range(3)
+    found = IteratingBeatsOnePass().measure(shelf)
+    assert seen == [0, 1]
+    assert len(found.numbers["patch distance, Ascent, smaller images"].seeds) == 2
+    assert len(found.numbers["patch distance over one pass"].seeds) == 3
+    assert not found.notes
+
+
 def test_photographs_are_blurred_to_the_samples_as_they_are_shown(shelf, monkeypatch):
     """Samples of great contrast are sharper before they are clipped than after."""
     painter, asked = shelf.painter(0.0), []

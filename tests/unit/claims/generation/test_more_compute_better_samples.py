@@ -17,11 +17,14 @@ def test_useful_and_useless_compute_decide_the_verdict(shelf, monkeypatch, bette
         return painters[(make.keywords.get("width") == shelf.budget.width) + (make.keywords["depth"] == 3)]
 
     monkeypatch.setattr(shelf, "pick", pick)
-    whole, lengths = shelf.trained, []
+    whole, lengths, whole_trainings = shelf.trained, [], {}
 
     def trained(make, photos, seed, steps=None, **plan):
         """Shorter trainings leave a worse network, or a better one."""
-        if steps is None:
+        if steps is None:  # of the judge
+            return whole(make, photos, seed, **plan)
+        if steps >= shelf.budget.steps:
+            whole_trainings[make.keywords["width"], make.keywords["depth"]] = steps / shelf.budget.steps
             return whole(make, photos, seed, **plan)
         assert plan["schedule"] == "cosine"  # of its own
         lengths.append(steps)
@@ -30,6 +33,7 @@ def test_useful_and_useless_compute_decide_the_verdict(shelf, monkeypatch, bette
     monkeypatch.setattr(shelf, "trained", trained)
     found, _, numbers = outcome(MoreComputeBetterSamples(), shelf)
     assert found is verdict
+    assert whole_trainings == {(2, 2): 1, (4, 2): 1, (2, 3): 2, (4, 3): 1}  # a deeper network learns more slowly
     ratio = numbers["patch distance wide and deep over narrow"].value
     assert (ratio < numbers["patch distance wide over narrow"].value) == better
     sharp = [numbers[f"sharpness, {name}"].value for name in ("as sharp as narrow", "real")]

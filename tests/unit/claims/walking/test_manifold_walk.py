@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Generator
 
+from copyfold.claims.walking import manifold_walk
 from copyfold.claims.walking.manifold_walk import ManifoldWalk, random_codes
 from copyfold.studies.base import Verdict
 from copyfold.studies.toolkit import walks
@@ -55,6 +56,7 @@ def test_a_walk_from_one_training_image_to_the_next_resembles_the_data(long, jud
     assert verdict is Verdict.HOLDS
     assert numbers["nearest distance, walk"].value == 0
     assert numbers["walking, 1 % left, running statistics"].value == 1
+    assert numbers["patch distance over codes of their covariance"].value < 1
 
 
 def test_a_copy_leaves_the_data_as_its_noise_adds_up(long, judged):
@@ -82,6 +84,25 @@ def test_a_network_that_holds_its_images_stays_near_and_does_not_walk(long, judg
     assert verdict is Verdict.DOES_NOT_HOLD
     assert numbers["nearest distance, walk"].value == 0 == numbers["walking"].value
     assert holds["patch distance over random codes"] is True  # nearly all of those are nearest to the same few
+
+
+def test_seeds_of_which_differently_many_walks_escape_are_measured_together(long, monkeypatch):
+    """Of the first seed every fourth image grows without end, of the second none."""
+    long.budget = replace(long.budget, measured=64)
+    long.seeds = range(2)
+    known = long.images(walks.sizes(long)[256], "train", 64)
+    grows = (torch.arange(64) % 4 == 0).view(-1, 1, 1, 1)
+
+    def held(z):
+        return known[torch.cdist(z.flatten(1), known.flatten(1)).argmin(1)]
+
+    networks = {0: Known(lambda z: torch.where(grows[: len(z)], 2 * z + 1, held(z))), 1: Known(held)}
+    long.models = (Known(),)
+    monkeypatch.setattr(manifold_walk.samples, "large_copier", lambda lab, seed: networks[seed])
+    on_its_way(monkeypatch, {0.009: lambda x: x})
+    found = ManifoldWalk().measure(long)
+    assert found.numbers["escaping"].seeds == (0.25, 0)
+    assert found.numbers["nearest distance, walk"].n == 64
 
 
 def test_large_images_decide_and_small_ones_are_shown(long, monkeypatch):

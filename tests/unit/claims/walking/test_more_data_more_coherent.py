@@ -62,6 +62,25 @@ def test_walks_that_do_not_move_keep_their_order_and_count_as_nothing(shelf, mon
     assert numbers["walking, landscapes, many"].value < 0.1
 
 
+def test_walks_that_all_come_near_to_one_image_count_as_nothing(shelf, monkeypatch, maps):
+    """Their correlations are those of the data, which they are drawn from."""
+    bank = shelf.images(shelf.photos("landscapes"), "train", 64)
+    near = lambda x: bank.mean(0) + 0.01 * (maps["images"](x) - bank.mean(0))  # noqa: E731
+    found, held, numbers = measured(shelf, monkeypatch, maps["noise"], near)
+    assert set(held.values()) == {True}
+    assert found is Verdict.UNDECIDED
+    assert numbers["variance of the ends over that at the start, landscapes, many"].value < 1e-3
+    assert numbers["variance of the ends over that at the start, landscapes, 256"].value > 0.1
+
+
+def test_the_page_says_which_networks_did_not_reach_what_they_were_asked_for(shelf, monkeypatch, maps):
+    short = [Look(3, 0.05, Known(maps["images"]))]
+    monkeypatch.setattr(more_data_more_coherent, "on_the_way", lambda *_, **__: short)
+    notes = MoreDataMoreCoherent().measure(shelf).notes
+    assert len(notes) == 4
+    assert notes[0].startswith("2 of 2 networks of landscapes, 256, did not reach 2 %: ")
+
+
 def test_walks_begin_at_images_that_both_networks_learned(tmp_path):
     lab = Lab(replace(BUDGETS["tiny"], measured=64), cache=tmp_path)
     sets = _sets(lab, "cifar10")
