@@ -53,7 +53,8 @@ def along(lab, monkeypatch):
 def represented(tmp_path, monkeypatch):
     """The verdict of a study and its finding, of known networks by name ("" for others), and one untrained.
 
-    With steps enough to find what simple networks represent. `left` replaces what networks may leave; where
+    `untrained` may have a network by its width, and others by None. With steps enough to find what simple networks
+    represent. `left` replaces what networks may leave; where
     `tight` intervals have no width, as some of one seed have no end.
     """
 
@@ -64,7 +65,9 @@ def represented(tmp_path, monkeypatch):
 
         def before(make, photos, seed):
             known = untrained is None or getattr(make, "func", None) is Linear
-            return made(make, photos, seed) if known else untrained
+            if known or not isinstance(untrained, dict):
+                return made(make, photos, seed) if known else untrained
+            return untrained.get(getattr(make, "keywords", {}).get("width"), untrained[None])
 
         monkeypatch.setattr(lab, "untrained", before)
         monkeypatch.setattr(

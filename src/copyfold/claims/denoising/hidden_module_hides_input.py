@@ -1,7 +1,8 @@
 """T8: can a network copy well and represent its input poorly?"""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from copyfold.claims.denoising import SECTION
@@ -26,6 +27,7 @@ from copyfold.studies.toolkit.representations import (
 )
 
 KINDS = {"hidden": HIDDEN, "plain": COLOUR}
+RIVAL, ABOVE_PLAIN = "image distance, PCA of 100 components over plain", Above(1.0)
 NAMES = {
     "encoder.down1": "first halving",
     "encoder.down2": "deepest map",
@@ -54,9 +56,10 @@ class HiddenModuleHidesInput(Study):
     plain network at most 3 %, a half more than it is trained for.
 
     Controls: PCA of 100 components, which also copies through 100 numbers, must represent its input worse than the
-    plain network, or the measure does not see what such a code loses; searches must arrive in both; and the
-    identity must remove no noise. Shown beside: the share of white noise near the image that the output and three
-    more layers do not see.
+    plain network, or the measure does not see what such a code loses; where it does not clearly, the first number
+    says nothing, against the claim neither, since the plain network's representation is then as far away as one
+    that has lost most of the image. Searches must arrive in both; and the identity must remove no noise. Shown
+    beside: the share of white noise near the image that the output and three more layers do not see.
 
     Formerly (0.1.0) the module learned 1,325 grey landscapes in 2,500 batches and left 41 %, where PCA leaves 6 %,
     so that the premise was not met; 60 steps of L-BFGS found 1.0 [.90, 1.12] times the plain distance, far from
@@ -90,8 +93,8 @@ class HiddenModuleHidesInput(Study):
     regime: ClassVar[Mapping[str, Regime]] = {HIDDEN: Regime(BEATEN), COLOUR: Regime(0.03)}
     controls: ClassVar[Mapping[str, Control]] = (
         {
-            "image distance, PCA of 100 components over plain": (
-                Above(1.0),
+            RIVAL: (
+                ABOVE_PLAIN,
                 "The measure does not see what a code of 100 numbers loses.",
             ),
             f"error over doing nothing, {IDENTITY}": (
@@ -118,10 +121,13 @@ class HiddenModuleHidesInput(Study):
                 f"hidden: near noise left; {TRAINED}; {OUTPUT}",
                 f"plain: near noise left; {TRAINED}; {OUTPUT}",
             ),
-            "image distance, PCA of 100 components over plain": reps.error_ratio(
+            RIVAL: reps.error_ratio(
                 found, f"plain: found {{}}; {PCA_100}", f"plain: found {{}}; {TRAINED}; {OUTPUT}"
             ),
         }
+        if not ABOVE_PLAIN.holds(numbers[RIVAL]):
+            said = numbers["image distance over plain"]
+            numbers["image distance over plain"] = replace(said, low=-math.inf, high=math.inf)
         for kind in KINDS:
             for who in (TRAINED, *((IDENTITY, PCA_100) if kind == "plain" else ())):
                 called = kind if who == TRAINED else who

@@ -26,6 +26,7 @@ from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.networks import LARGE, restored, unet
 from copyfold.studies.toolkit.notes import fashion
+from copyfold.studies.toolkit.representations import SEED, paired
 from copyfold.training.in_memory import fit_array
 from copyfold.training.plan import Plan
 from copyfold.types import Images
@@ -114,7 +115,9 @@ class TwoHalves(Study):
         photos = fashion(lab)
         x = lab.images(photos)
         sizes = dict.fromkeys(min(size, len(photos) // 2) for size in SIZES)
-        found = {n: lab.by_seed(lambda seed, n=n: _look(lab, photos, x, n, seed), f"of-{n}") for n in sizes}
+        each = {n: lab.by_seed(lambda seed, n=n: _look(lab, photos, x, n, seed), f"of-{n}") for n in sizes}
+        common = paired(lab, {f"halves of {n}": of for n, of in each.items()})
+        found = dict(zip(each, common.values(), strict=True))
         numbers, ends = _numbers(found), (min(found), max(found))
         names = {"halves": "disjoint halves", "seeds": "the same half, other seeds"}
         along: dict[str, tuple[Sequence[float], Sequence[Estimate]]] = {
@@ -243,7 +246,7 @@ def _look(lab: Lab, photos: Photos, x: Images, count: int, seed: int) -> Reading
     noisy = NOISE(x, lab.rng(seed, "noise"))
     outputs = {name: restored(model, noisy, LARGE) for name, model in models.items()}
     passes = steps(lab, count) * min(BATCH, count) / count
-    numbers = {"passes": torch.tensor(passes)}
+    numbers = {"passes": torch.tensor(passes), SEED: torch.tensor(float(seed))}
     for pair, rival in PAIRS.items():
         numbers |= {f"{what}, {pair}": v for what, v in compared(outputs["A"], outputs[rival]).items()}
     blank = [restored(lab.untrained(_network(lab), photos, s), noisy, LARGE) for s in (seed, seed + OTHER)]

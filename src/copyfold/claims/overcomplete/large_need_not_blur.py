@@ -124,7 +124,8 @@ class LargeNeedNotBlur(Study):
             copying=qualities(found),
             came_out=f"At the end of training the U-Net's copies have "
             f"{numbers['sharpness of the copy'].value:.2f} of the images' sharpness, its error "
-            f"{numbers['sharpness of the error'].value:.2f}; PCA of 32 components "
+            f"{numbers['sharpness of the error'].value:.2f}; PCA that copies as well "
+            f"{numbers['sharpness, PCA of equal error'].value:.2f}, PCA of 32 components "
             f"{numbers['sharpness, PCA of 32 components'].value:.2f}.",
             captions={
                 "sharpness": "Energy of the Laplacian over that of the image, of the U-Net's copies, of their "

@@ -213,21 +213,6 @@ def left(found: Sequence[Reading], name: str, at: str) -> float:
     return max(1e-6, ratio(found, f"{name} at {at}: copy, {RUNNING}", "beside: mean image").value)
 
 
-def crossing(lefts: Sequence[float], excess: Sequence[float]) -> tuple[float, str]:
-    """The quality at which an excess, along a training, first becomes positive, interpolated over log left.
-
-    And where it was not seen to: "before" the first look, which has a positive one, or "after" the last, which has
-    none; else "".
-    """
-    if excess[0] > 0:
-        return lefts[0], "before"
-    for i in range(1, len(excess)):
-        if excess[i] > 0:
-            share = -excess[i - 1] / (excess[i] - excess[i - 1])
-            return lefts[i - 1] * (lefts[i] / lefts[i - 1]) ** share, ""
-    return lefts[-1], "after"
-
-
 def _apart(numbers: Mapping[str, Tensor], images: Mapping[str, Images]) -> Reading:
     """A reading of tensors that share no memory, which files refuse: one look may have several names."""
     return Reading({k: v.clone() for k, v in numbers.items()}, {k: x.clone() for k, x in images.items()})

@@ -8,8 +8,8 @@ has to be so from both (`either`). In untrained U-Nets searches come to rest far
 and by every method that was tried, and are not asked for. Everything is with running statistics, with which an
 image does not depend on others.
 
-U-Nets are skips="none": the functions are those of the essay's network, whose stages receive their own input
-twice, at two thirds of the cost.
+U-Nets are skips="none", whose stages cost two thirds of those of the essay's network, which receive their own
+input twice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -118,7 +118,7 @@ def networks(lab: Lab) -> dict[str, Network]:
     return {
         U_NET: Network(plain(), untrained=True),
         NO_NORM: Network(plain(norm="none")),
-        COLOUR: colour(plain()),
+        COLOUR: colour(plain(), untrained=True),
         HIDDEN: colour(plain(middle=Affine()), left=BEATEN, steps=scaled(9000), most=scaled(18_000)),
         LINEAR: one(single_attention("softmax", maps)),
         DOT: one(single_attention("dot", maps), near=(OUTPUT,)),
@@ -294,7 +294,10 @@ def paired(lab: Lab, found: Mapping[str, Sequence[Reading]]) -> dict[str, list[R
         lab.note(f"networks are compared on the seeds that all of them have: {said}")
     if not common:
         raise Diverged("no seed could be trained of all networks: see the messages above")
-    return {name: [r for r, s in zip(of, seeds[name], strict=True) if s in common] for name, of in found.items()}
+    kept = {name: [r for r, s in zip(of, seeds[name], strict=True) if s in common] for name, of in found.items()}
+    for name, of in found.items():  # images are of the first seed that a network has, which others may lack
+        kept[name][0] = Reading(kept[name][0].numbers, next((r.images for r in of if r.images), {}))
+    return kept
 
 
 def together(found: Mapping[str, Sequence[Reading]]) -> list[Reading]:
@@ -318,9 +321,13 @@ def median(found: Sequence[Reading], what: str) -> Estimate:
 def ratio(found: Sequence[Reading], a: str, b: str, least: float = ROUNDING) -> Estimate:
     """The median over images of one number over that of another; below `least` none is told apart.
 
-    That is the rounding of 8 bits, for distances.
+    That is the rounding of 8 bits, for distances. Over images that have an answer in both: one may have none where
+    it is hardest, and would be compared on easier images.
     """
-    return statistics.ratio_of_medians(*([x.clamp(min=least) for x in of(found, what)] for what in (a, b)))
+    pairs = list(zip(of(found, a), of(found, b), strict=True))
+    both = [~(x.isnan() | y.isnan()) for x, y in pairs]
+    known = [[x.clamp(min=least).where(k, torch.nan) for x in pair] for pair, k in zip(pairs, both, strict=True)]
+    return statistics.ratio_of_medians([x for x, _ in known], [y for _, y in known])
 
 
 def noise_ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:

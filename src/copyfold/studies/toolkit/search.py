@@ -40,7 +40,8 @@ def representation(
     from 0.03 to 0.003, and from there up to 500 of L-BFGS (fewer at a smaller budget). A search has arrived when
     at the layer it is nearer to the target than a tenth of the reference: the change that noise of std 1/18 in the
     image makes there. Each image is kept as it is then. Where an image is still farther than the reference and has
-    not come nearer by a twentieth in 200 steps, its search is at rest and ends; other images change neither.
+    not come nearer by a twentieth in 200 steps of L-BFGS (of Adam, with batch statistics), its search is at rest
+    and ends; other images change neither.
 
     Adam alone did not arrive in 2,000 steps from every start in U-Nets that leave 2 to 3 %; L-BFGS alone did in
     500, but it takes long steps: in a network of one attention, where Adam finds the image itself, it arrived at
@@ -152,6 +153,7 @@ def _searched(
         target = tap(model, search.layer, x)
     found, left = x.clone(), torch.full_like(reference, math.inf)
     ended, former, steps = reference == 0, left.clone(), 0  # a layer that sees no noise leads nowhere
+    first = search.after.steps if search.after is not None else 0  # steps of Adam, which L-BFGS goes on from
     for steps, images in enumerate(search.film(model, x, Generator()), 1):
         if lab is not None and lab.over:
             raise Paused
@@ -159,8 +161,9 @@ def _searched(
             now = distance(tap(model, search.layer, images), target) / reference
         found[~ended], left[~ended] = images[~ended], now[~ended]
         ended |= left < enough
-        if steps % REST == 0:
-            ended |= ~(left <= 1) & ~(left < SLOW * former)  # so also where it is not a number
+        if steps >= first and (steps - first) % REST == 0:
+            if steps > first:
+                ended |= ~(left <= 1) & ~(left < SLOW * former)  # so also where it is not a number
             former = left.clone()
         if ended.all():
             break

@@ -35,8 +35,9 @@ def test_a_copy_leaves_noise_and_blur_in(shelf):
     assert numbers["deblurring error over doing nothing without norm"].value == 1
     assert numbers["blur undone, without norm"].value == pytest.approx(0, abs=1e-6)
     assert numbers["blur undone, linear filter"].low > 0.1
-    noise = numbers["noise without norm over clean"]
-    assert study.noise_without_norm_over_clean.holds(noise) is False
+    noise = numbers["noise without norm over its own copy"]
+    assert noise.value == pytest.approx(numbers["noise mixed over clean"].value)
+    assert study.noise_without_norm_over_its_own_copy.holds(noise) is False
     assert study.verdict(numbers, copying=found.copying) is Verdict.DOES_NOT_HOLD
 
 
@@ -58,7 +59,7 @@ def restorer(lab, brightness):
 def test_networks_that_differ_in_brightness_alone_are_as_claimed(shelf, monkeypatch, correcting, verdict):
     """With a norm brightness is corrected; both restore all else, of noise and of blur."""
     kinds = {"batch": restorer(shelf, not correcting), "none": restorer(shelf, True)}
-    monkeypatch.setattr(shelf, "pick", lambda make, photos: kinds[make.keywords["norm"]])
+    monkeypatch.setattr(shelf, "pick", lambda make, photos: kinds[make.keywords.get("norm", "batch")])
     found = NoNormNoNoise().measure(shelf)
     assert NoNormNoNoise().verdict(found.numbers, copying=found.copying) == verdict
 
@@ -66,13 +67,32 @@ def test_networks_that_differ_in_brightness_alone_are_as_claimed(shelf, monkeypa
 def test_a_norm_that_deblurs_is_missed_without_it(shelf, monkeypatch):
     """With it the clean image comes out; without, the input. The part of the claim on blur is refuted, alone."""
     kinds = {"batch": restorer(shelf, True), "none": Known(lambda z: z + 0 * z)}
-    monkeypatch.setattr(shelf, "pick", lambda make, photos: kinds[make.keywords["norm"]])
+    monkeypatch.setattr(shelf, "pick", lambda make, photos: kinds[make.keywords.get("norm", "batch")])
     numbers, study = NoNormNoNoise().measure(shelf).numbers, NoNormNoNoise()
     assert numbers["blur undone, batch norm"].value == pytest.approx(1, abs=0.05)
     missed = numbers["blur undone without norm minus batch norm"]
     assert study.blur_undone_without_norm_minus_batch_norm.holds(missed) is False
     same = numbers["blur undone, without norm"]  # a hundredth of the blur, of two that return it
     assert study.blur_undone_without_norm_minus_batch_norm.holds(same) is True
+
+
+def test_blur_is_not_taken_for_noise_that_is_removed(shelf, monkeypatch):
+    """Without a norm a copy is blurred, and keeps half of the noise: less noise than the image has texture."""
+    kinds = {"batch": restorer(shelf, False), "none": Known(lambda z: Blur(3, 0.7)(z))}
+    monkeypatch.setattr(shelf, "pick", lambda make, photos: kinds[make.keywords.get("norm", "batch")])
+    numbers, study = NoNormNoNoise().measure(shelf).numbers, NoNormNoNoise()
+    noise = numbers["noise without norm over its own copy"]
+    assert noise.value > 1.5 * numbers["noise without norm over clean"].value
+    assert study.noise_without_norm_over_its_own_copy.holds(noise) is False
+
+
+def test_networks_that_neither_deblur_say_nothing_of_the_ability(shelf):
+    shelf.models = (restorer(shelf, True),)
+    reading = NoNormNoNoise().measure(shelf)
+    control = "blur undone, batch norm"
+    assert NoNormNoNoise.controls[control][0].holds(reading.numbers[control]) is True
+    shelf.models = (Known(),)
+    assert NoNormNoNoise.controls[control][0].holds(NoNormNoNoise().measure(shelf).numbers[control]) is False
 
 
 def test_networks_that_do_not_copy_are_not_in_the_regime(shelf):

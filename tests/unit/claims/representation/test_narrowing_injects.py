@@ -33,8 +33,8 @@ def test_networks_that_keep_everything_add_and_remove_nothing(represented):
 
 
 def test_noise_of_a_narrow_layer_that_training_removes_is_seen(represented):
-    came, found = represented(NarrowingInjects(), {"": WHOLE}, QUARTER, tight=True)
-    assert found.numbers["added unet"].low > 1  # after the first stage, which keeps all
+    came, found = represented(NarrowingInjects(), {"": WHOLE}, {4: WHOLE, None: QUARTER}, tight=True)
+    assert found.numbers["added unet"].low > 1  # the wide one keeps all
     assert found.numbers["left unet"].high < 0.7
     assert found.numbers["left mlp"].high < 0.7
     assert came == Verdict.UNDECIDED  # both perceptrons add as much, being one
@@ -44,6 +44,13 @@ def test_a_narrow_code_that_training_does_not_widen_keeps_its_noise(represented)
     found = represented(NarrowingInjects(), {"": HALF}, QUARTER, left=9.0)[1]
     assert found.numbers["left unet"].value == pytest.approx(2 / 3, abs=0.05)
     assert found.numbers["noise left, narrow U-Net, trained second layer"].value == pytest.approx(0.5, abs=0.06)
+
+
+def test_what_a_wide_network_leaves_as_well_is_not_of_narrow_layers(represented):
+    """Its code is as blind untrained, though its first map, which comes before, is not."""
+    came, found = represented(NarrowingInjects(), {"": WHOLE}, QUARTER)
+    assert found.numbers["added unet"].value == pytest.approx(1)
+    assert came != Verdict.HOLDS
 
 
 def test_what_training_removes_elsewhere_too_is_not_of_narrow_layers(represented):

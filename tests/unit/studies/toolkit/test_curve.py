@@ -150,16 +150,6 @@ def test_only_looks_that_all_seeds_reached_are_on_the_curve(known):
     assert curve.left([worse], D2, END) == pytest.approx(0.16, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("excess", "crossing"),
-    [([-1, -1, 1], (10**-1.5, "")), ([1, 2, 3], (1.0, "before")), ([-3, -2, -1], (0.01, "after"))],
-)
-def test_a_crossing_is_interpolated_or_bounded(excess, crossing):
-    found, bound = curve.crossing([1.0, 0.1, 0.01], excess)
-    assert found == pytest.approx(crossing[0])
-    assert bound == crossing[1]
-
-
 def test_the_eight_networks_and_their_trainings():
     of = curve.configurations(Lab(BUDGETS["cpu"]))
     shape = (3, 32, 32)
