@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from copyfold.claims.denoising import two_halves
 from copyfold.claims.denoising.two_halves import TwoHalves, compared, halves
 from copyfold.data.sampling import as_images
+from copyfold.errors import Diverged
 from copyfold.studies.base import Verdict
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
@@ -69,6 +70,21 @@ def test_memories_are_told_from_a_function_of_the_input(tmp_path, monkeypatch, r
     memory = found.numbers["own half nearer, 10"].value
     assert memory == 1 if remembers(10) else memory < 0.9
     assert found.numbers["distance to own over other half, 10"].value < 1e-2 or not remembers(10)
+
+
+def test_a_seed_that_diverged_with_one_size_is_left_out_with_all(tmp_path, monkeypatch):
+    lab = Lab(replace(BUDGETS["tiny"], seeds=3), {}, tmp_path)
+    made = restorer(lab, lambda n: n <= 10)
+
+    def diverging(lab, photos, pixels, seed):
+        if (len(pixels), seed) == (10, 1):
+            raise Diverged("too far")
+        return made(lab, photos, pixels, seed)
+
+    monkeypatch.setattr(two_halves, "denoiser", diverging)
+    numbers = TwoHalves().measure(lab).numbers
+    assert len(numbers["unlikeness many over few"].seeds) == 2 == len(numbers["halves over seeds many"].seeds)
+    assert any("halves of 10 lacks 1" in note for note in lab.notes)
 
 
 def test_two_blanks_are_alike_and_decide_nothing(tmp_path, monkeypatch):

@@ -117,6 +117,26 @@ def test_networks_are_compared_on_the_seeds_that_both_have(lab):
         reps.paired(lab, {"one": [reading(0)], "other": [reading(1)]})
 
 
+def test_a_seed_that_one_network_lacks_takes_no_pictures_away(lab):
+    """Images are kept of the first seed of each."""
+    shown = Reading(reading(0).numbers, {"photographs": torch.zeros(1, 1, 4, 4)})
+    pairs = reps.paired(lab, {"one": [reading(1)], "other": [shown, reading(1)]})
+    assert int(pairs["other"][0].numbers[reps.SEED]) == 1
+    assert pairs["other"][0].images.keys() == {"photographs"}
+
+
+def test_networks_are_compared_on_images_that_have_an_answer_in_both():
+    """One has none where it is hardest; on all of its own it would be taken for the better."""
+    nan, easy, hard = torch.nan, 0.1, 0.4
+    found = [
+        Reading(
+            {"a": torch.tensor([easy, easy, easy, nan, nan]), "b": torch.tensor([easy, easy, hard, hard, hard])}
+        )
+    ]
+    assert reps.ratio(found, "a", "b").value == pytest.approx(1)
+    assert reps.ratio(found, "b", "a").value == pytest.approx(1)
+
+
 def test_the_control_sees_that_a_random_layer_leaves_too_little_or_too_much():
     def judged(share):
         known = {f"near noise left; {name}": torch.full((9,), share) for name in reps.KNOWN}

@@ -173,7 +173,7 @@ def test_starts_that_disagree_are_counted_and_both_are_told(longer):
 class Film:
     """A search whose images are given, step by step."""
 
-    layer, statistics = "", "running"
+    layer, statistics, after = "", "running", None
 
     def __init__(self, *frames):
         self.frames, self.steps = frames, len(frames)
@@ -205,6 +205,16 @@ def test_only_searches_far_away_are_at_rest():
     assert steps == len(stuck) + 1
     _, _, alone = searched(Film(*[(3.0,)] * 1000), count=1)
     assert alone == 2 * REST
+
+
+def test_a_search_that_goes_on_from_another_is_at_rest_only_in_its_own_steps():
+    """Adam does not come nearer in 500 steps, L-BFGS at once; or neither does."""
+    film = Film(*[(3.0,)] * 500, *[(2.0,)] * 150, (0.05,))
+    film.after = Film(*[(3.0,)] * 500)
+    assert searched(film, count=1)[1].item() == pytest.approx(0.05)
+    film = Film(*[(3.0,)] * 1000)
+    film.after = Film(*[(3.0,)] * 500)
+    assert searched(film, count=1)[2] == 500 + REST
 
 
 def test_a_search_is_paused_where_the_minutes_end(longer, monkeypatch):
