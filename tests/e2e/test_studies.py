@@ -17,6 +17,7 @@ import torch
 
 from copyfold.cli import main
 from copyfold.probes.base import Reading
+from copyfold.runs import Run
 from copyfold.studies import pages, runner, statistics
 from copyfold.studies.base import PARTLY, Above, Estimate, Finding, Study, Verdict
 
@@ -236,6 +237,17 @@ def test_a_study_that_pauses_says_so_by_its_exit_code(tmp_path, capsys, few):
     assert "simple" not in told.out
     assert main([*command, "--minutes", "10"]) == 0
     assert "simple" in capsys.readouterr().out
+
+
+def test_processes_share_studies(tmp_path, capsys, few):
+    """One that another process is at comes last; where it is the only one that is left, it is waited for."""
+    shelf = tmp_path / ".models" / f"torch-{torch.__version__.split('+')[0]}" / "study-keeping-tiny"
+    command = ["study", "keeping", "simple", "--out", str(tmp_path)]
+    with Run(shelf).locked():
+        assert main([*command, "--again", "--minutes", "0.03"]) == 75
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["simple"]
+    assert main([*command, "--minutes", "10"]) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["keeping", "simple"]
 
 
 def test_measuring_several_studies_anew_goes_on_after_a_pause(tmp_path, capsys, few, monkeypatch):

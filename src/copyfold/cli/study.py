@@ -4,26 +4,32 @@ Writes OUT/BUDGET/NAME with finding.json, figures and films, and prints the verd
 OUT and shared between studies and commands, so that an interrupted study continues; so is what several studies
 read, in OUT/BUDGET/shared. A study with a finding is not measured again without --again, unless that is of 0.1.0
 and the study has been redesigned since; --seeds adds seeds to it. If a study fails, the others still run, and the
-exit code is that of the first failure; with --minutes it is 75 where there is more to do.
+exit code is that of the first failure; with --minutes it is 75 where there is more to do. The same command in
+several processes shares the work: each goes on with a study that no other is at, and waits where there is none.
 """
 
 import shlex
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from copyfold.cli import _imports, _parsing, _screen
+
+if TYPE_CHECKING:
+    from copyfold.studies.base import Study
+    from copyfold.studies.lab import Lab
 
 
 def command(arguments: Sequence[str]) -> int:
     """Run every study named, and print its verdict."""
-    from copyfold import catalogue
     from copyfold.errors import UsageError, at_least, option
     from copyfold.studies import runner
     from copyfold.studies.base import Study
     from copyfold.studies.budget import BUDGETS
     from copyfold.studies.datasets import sources
     from copyfold.studies.kept import SHARED
-    from copyfold.studies.lab import Lab, Paused
+    from copyfold.studies.lab import Lab
 
     options = _parsing.parse(_parser(list(BUDGETS)), arguments)
     own = _imports.offered(Study)
@@ -39,8 +45,7 @@ def command(arguments: Sequence[str]) -> int:
     if options.minutes is not None and not options.minutes > 0:
         raise UsageError(f"{option('minutes', options.minutes)} is invalid: expected a number above 0")
     chosen = list(known.values()) if options.all else runner.find(options.names, own)
-    out, failed = Path(options.out), 0
-    told = [f"--data={_told(word)}" for word in options.data]
+    out = Path(options.out)
     if options.budget == "tiny":
         _screen.log.info("--budget tiny only tests that a study runs: its networks learn nothing")
     with _screen.progress() as progress:
@@ -48,28 +53,51 @@ def command(arguments: Sequence[str]) -> int:
             BUDGETS[options.budget], sources(options.data), out / ".models", progress, options.minutes,
             readings=out / options.budget / SHARED,
         )  # fmt: skip
-        for study in chosen:
-            folder = out / options.budget / study.name()
-            brought = [] if catalogue.own(type(study)) else [f"--import={type(study).__module__}"]
-            again = shlex.join(["copyfold", "study", *brought, study.name(), "--budget", options.budget, *told])
-            again += f" --seeds {options.seeds}" * (options.seeds is not None)
-            again += f" --first-seed {options.first_seed}" * (options.first_seed > 0)
-            try:
-                if options.again:
-                    runner.forget(folder)
-                verdict = runner.measured(study, lab, out, again, options.seeds, options.first_seed)
-            except Paused:
+        return _measured(chosen, lab, out, options)
+
+
+def _measured(chosen: "list[Study]", lab: "Lab", out: Path, options: Any) -> int:
+    """Measure all, each where no other process is at it; the exit code of the first that failed."""
+    from copyfold.studies import runner
+    from copyfold.studies.lab import Busy, Paused
+
+    waiting, failed, busy = deque(chosen), 0, 0  # busy: how many in a row another process was at
+    while waiting:
+        study = waiting.popleft()
+        lab.patient = busy >= len(waiting)
+        try:
+            verdict = runner.measured(
+                study, lab, out, _again(study, options), options.seeds, options.first_seed, options.again
+            )
+        except Busy:
+            waiting.append(study)
+            busy += 1
+            continue
+        except Paused:
+            raise
+        except Exception as error:  # a failed study must not stop the others
+            if len(chosen) == 1:
                 raise
-            except Exception as error:  # a failed study must not stop the others
-                if len(chosen) == 1:
-                    raise
-                failed = failed or _skipped(study.name(), error)
-                continue
-            except KeyboardInterrupt as stop:
-                stop.args = ("stopped; trained models are kept: run the same command again to continue",)
-                raise
+            failed = failed or _skipped(study.name(), error)
+        except KeyboardInterrupt as stop:
+            stop.args = ("stopped; trained models are kept: run the same command again to continue",)
+            raise
+        else:
+            folder = out / lab.budget.name / study.name()
             print(f"{study.claim:<15} {study.name():<34} {verdict:<13} {folder}", flush=True)
+        busy = 0
     return failed
+
+
+def _again(study: "Study", options: Any) -> str:
+    """The command that measures a study again."""
+    from copyfold import catalogue
+
+    told = [f"--data={_told(word)}" for word in options.data]
+    brought = [] if catalogue.own(type(study)) else [f"--import={type(study).__module__}"]
+    command = shlex.join(["copyfold", "study", *brought, study.name(), "--budget", options.budget, *told])
+    command += f" --seeds {options.seeds}" * (options.seeds is not None)
+    return command + f" --first-seed {options.first_seed}" * (options.first_seed > 0)
 
 
 def _skipped(name: str, error: Exception) -> int:

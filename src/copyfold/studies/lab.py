@@ -61,6 +61,10 @@ class Paused(CopyfoldError):
         )
 
 
+class Busy(CopyfoldError):
+    """Another process is making what is asked for, and this one has something else to do."""
+
+
 @dataclass(frozen=True)
 class Training:
     """What a network of the lab has been trained for."""
@@ -77,7 +81,7 @@ class Lab:
     A model is trained once: `cache` keeps it by its architecture, objective, images, plan, precision and seed, and
     by the version of torch and the code of copyfold that made it (`code_digest`), so that studies share models and
     a suite that was stopped continues. If another process is training the same model into the same cache, this one
-    waits for it, until its own minutes are over.
+    waits for it, until its own minutes are over; or raises Busy, where it is not `patient`.
 
     Args:
         budget: How much to spend.
@@ -95,6 +99,7 @@ class Lab:
     progress: Progress | None = None
     minutes: float | None = None
     readings: Path | None = None
+    patient: bool = True
     notes: list[str] = field(default_factory=list[str])
     """What a reader of the next finding must know: replaced data sets, seeds that failed."""
 
@@ -225,7 +230,7 @@ class Lab:
         plan["precision"] = precision
         what = _recipe(model, objective, photos, plan)
         key = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
-        return self.cache / self._torch / f"{type(model).__name__}-{key}", what
+        return self.shelf(f"{type(model).__name__}-{key}"), what
 
     def train(
         self,
@@ -256,6 +261,10 @@ class Lab:
         """Whether the minutes of this piece are."""
         return self._end is not None and time.monotonic() >= self._end
 
+    def shelf(self, what: str) -> Path:
+        """A folder of the cache, of this version of torch."""
+        return self.cache / self._torch / what
+
     @property
     def first(self) -> int:
         """The first seed of this study that is not left out, whose images are shown; the last where all are."""
@@ -263,13 +272,16 @@ class Lab:
 
     @contextmanager
     def alone(self, folder: Path) -> Yields[None]:
-        """Let no other process write into a folder of the cache; Paused where the minutes end while one does."""
-        patience = True if self._end is None else max(0.0, self._end - time.monotonic())
+        """Let no other process write into a folder of the cache; Paused where the minutes end while one does.
+
+        Busy at once where one does and this is not `patient`.
+        """
+        patience = self.patient and (True if self._end is None else max(0.0, self._end - time.monotonic()))
         with ExitStack() as stack:
             try:
                 stack.enter_context(Run(folder).locked(patience))
-            except CopyfoldError:  # another process holds it, and may for hours
-                raise Paused from None
+            except CopyfoldError as held:  # by another process, which may take hours
+                raise (Paused() if self.patient else Busy(f"{held}")) from None
             yield
 
     def once(self, what: str, photos: Photos, make: Callable[[], T]) -> T:
@@ -337,8 +349,8 @@ class Lab:
             "budget": budget,
             "images": [_pixels(p) for p in photos],
         }
-        with self.alone(self.cache / self._torch / f"{what}-{seed}"):
-            kept = Kept(self.readings or self.cache / self._torch / "readings", made)
+        with self.alone(self.shelf(f"{what}-{seed}")):
+            kept = Kept(self.readings or self.shelf("readings"), made)
             return self._made_once(kept, seed, what, measure, images=seed <= self.first)
 
     def _made_once(

@@ -137,25 +137,33 @@ def run(study: Study, lab: Lab, out: Path, command: str, seeds: int | None = Non
 
 
 def measured(
-    study: Study, lab: Lab, out: Path, command: str, seeds: int | None = None, first: int = 0
+    study: Study,
+    lab: Lab,
+    out: Path,
+    command: str,
+    seeds: int | None = None,
+    first: int = 0,
+    again: bool = False,
 ) -> Verdict | str:
-    """The verdict of a finding that is there, or `run`, where it lacks some of the seeds asked for too.
+    """The verdict of a finding that is there, or `run`, where it lacks some of the seeds asked for, or `again`.
 
     One by an older instrument than the study's is none: so studies that are measured anew, one after the other, go
     on where they were stopped, and the finding stays until there is another. UsageError where seeds would be added
-    to a finding of other code or settings.
+    to a finding of other code or settings. No two processes measure one study at once: see `Lab.alone`.
     """
     folder = out / lab.budget.name / study.name()
-    if not (folder / "finding.json").is_file():
+    with lab.alone(lab.shelf(f"study-{study.name()}-{lab.budget.name}")):
+        if again:
+            forget(folder)
+        if (folder / "finding.json").is_file():
+            found = read(folder)
+            if not redesigned(study) or found.get("instrument", 0) >= INSTRUMENT:
+                if seeds is None or {*range(first, first + seeds)} <= {*found["seeds"]}:
+                    return found["verdict"]
+                check_more(study, lab, folder)
+            else:
+                log.info("%s was measured by an older instrument: it is measured again", folder)
         return run(study, lab, out, command, seeds, first)
-    found = read(folder)
-    if redesigned(study) and found.get("instrument", 0) < INSTRUMENT:
-        log.info("%s was measured by an older instrument: it is measured again", folder)
-        return run(study, lab, out, command, seeds, first)
-    if seeds is None or {*range(first, first + seeds)} <= {*found["seeds"]}:
-        return found["verdict"]
-    check_more(study, lab, folder)
-    return run(study, lab, out, command, seeds, first)
 
 
 def redesigned(study: Study) -> bool:

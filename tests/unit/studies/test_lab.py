@@ -20,7 +20,7 @@ from copyfold.runs import Run
 from copyfold.studies import lab as laboratory
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.datasets import sources
-from copyfold.studies.lab import Lab, Paused
+from copyfold.studies.lab import Busy, Lab, Paused
 from copyfold.studies.toolkit.training import on_the_way
 
 
@@ -300,4 +300,6 @@ def test_waiting_for_another_process_ends_with_the_own_minutes(lab, monkeypatch)
     for folder, way in zip(where, ways.values(), strict=True):
         with Run(folder).locked(), pytest.raises(Paused):
             way(Lab(lab.budget, cache=lab.cache, minutes=1e-9))
+        with Run(folder).locked(), pytest.raises(Busy, match="is in use by process"):
+            way(Lab(lab.budget, cache=lab.cache, minutes=10, patient=False))
         way(Lab(lab.budget, cache=lab.cache, minutes=1e-9))  # it is there, and the lock is free
