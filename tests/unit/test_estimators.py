@@ -203,7 +203,7 @@ def test_a_diverged_training_is_an_error(digits):
         ({"objective": "Classic"}, "did you mean Classical"),
         ({"shape": (1, 8, 9)}, "of 64 numbers"),
         ({"shape": (64,)}, "of 64 numbers"),
-        ({"range": (1, 0)}, "the first below the second"),
+        ({"range": (1, 0)}, "the lower one first"),
         ({"epochs": -1}, "epochs=-1 is invalid"),
         ({"batch": 0}, "batch=0 is invalid"),
         ({"lr": 0}, "lr=0 is invalid"),

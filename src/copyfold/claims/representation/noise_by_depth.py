@@ -54,13 +54,14 @@ class NoiseByDepth(Study):
     first one cannot be, for the same reason, and is not asked.
 
     Controls: the identity must leave no noise, and a random layer that keeps a quarter of the numbers three
-    quarters, to .05; searches must arrive at the deepest block; and the transformer must label more than 80 % of
-    held-out images correctly, as a network that has learned nothing is no trained one. Shown beside: what the
-    search of all claims finds from plain images; a perceptron whose layers halve, which cannot leave less than 7/8
-    at a code of an eighth of the numbers however it is trained, and so does not decide; the U-Net of depth 2 that
-    leaves 2 % of landscapes, whose first block has 16 numbers for each of the image's, of which the essay's reason
-    says nothing; and "reordered", the trained transformer whose layers read their input in a permuted order, which
-    destroys the dependence between layers and nothing else.
+    quarters, to .05; the trained first block must be noisy, with more than a quarter of the energy, half of the
+    std (of a block with half of the numbers it is); searches must arrive at the deepest block; and the transformer
+    must label more than 80 % of held-out images correctly, as a network that has learned nothing is no trained
+    one. Shown beside: what the search of all claims finds from plain images; a perceptron whose layers halve,
+    which cannot leave less than 7/8 at a code of an eighth of the numbers however it is trained, and so does not
+    decide; the U-Net of depth 2 that leaves 2 % of landscapes, whose first block has 16 numbers for each of the
+    image's, of which the essay's reason says nothing; and "reordered", the trained transformer whose layers read
+    their input in a permuted order, which destroys the dependence between layers and nothing else.
 
     Formerly (0.1.0) first blocks were 4 to 32 times as wide as the image, and 50 steps of L-BFGS had not ended
     where noise was found; at the deepest blocks training added noise (2.3, 57 and 4 times): MIXED. The CNN is left
@@ -90,6 +91,7 @@ class NoiseByDepth(Study):
         | reps.arrives(f"{VIT}, {UNTRAINED} {PLACES[-1]}")
         | reps.arrives(f"{VIT}, {TRAINED} {PLACES[-1]}")
         | {
+            f"noise left, {VIT}, {TRAINED} {PLACES[0]}": (Above(0.25), "The first block is not noisy."),
             "held-out images told apart": (Above(0.8), "The transformer has not learned to tell images apart."),
         }
     )
