@@ -511,7 +511,7 @@ def pca_distance(train: np.ndarray) -> Detector:
 OWN: dict[str, Callable[[np.ndarray], Detector]] = {
     "local contrast": lambda _: local_contrast,
     "PCA error": pca_error,
-    f"PCA error, {MORE}": partial(pca_error, components=MORE),
+    f"PCA error {MORE}": partial(pca_error, components=MORE),
     "PCA distance": pca_distance,
 }
 

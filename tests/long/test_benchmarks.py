@@ -137,6 +137,8 @@ def test_a_row_of_outliers_that_fails_stops_no_other(root: Path, tmp_path: Path)
         "classes-fashion_mnist-0-copy-60steps-seed0",
         "rivals-textures-forest-local-contrast",
         "rivals-textures-forest-PCA-error",
+        "rivals-textures-forest-PCA-error-256",
+        "rivals-textures-forest-PCA-distance",
         "rivals-classes-fashion_mnist-1-PCA-error",
     }
     text = (out / "outliers.csv").read_text()
