@@ -149,16 +149,23 @@ def pairs(groups: Iterable[Sequence[int]], numbers: Sequence[int]) -> tuple[int,
     return found, hits
 
 
-def apart(bits: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many pairs of rows differ in 0, 1, 2, ... bits, and of how many of these the numbers are equal."""
-    size = bits.shape[1] + 1
-    signs, every, same = 2 * bits - 1, np.zeros(size, np.int64), np.zeros(size, np.int64)
+def differences(bits: np.ndarray) -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
+    """Some rows at a time: where they start, in how many bits they differ from all rows, and which are later."""
+    signs, rows = 2 * bits - 1, np.arange(len(bits))
     for start in range(0, len(bits), 256):
         some = slice(start, start + 256)
         differ = np.rint((bits.shape[1] - signs[some] @ signs.T) / 2).astype(np.int32)
-        later = np.arange(len(bits)) > np.arange(len(bits))[some, None]
+        yield start, differ, rows > rows[some, None]
+
+
+def apart(bits: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many pairs of rows differ in 0, 1, 2, ... bits, and of how many of these the numbers are equal."""
+    size = bits.shape[1] + 1
+    every, same = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    for start, differ, later in differences(bits):
+        equal = numbers[start : start + len(differ), None] == numbers
         every += np.bincount(differ[later], minlength=size)
-        same += np.bincount(differ[later & (numbers[some, None] == numbers)], minlength=size)
+        same += np.bincount(differ[later & equal], minlength=size)
     return every, same
 
 
@@ -167,12 +174,10 @@ def joined(bits: np.ndarray, numbers: np.ndarray) -> Iterable[tuple[int, int]]:
 
     Up to the last of `BITS`, or where more than `CLOSED` pairs differ in so few.
     """
-    size, signs, near = len(bits), 2 * bits - 1, []
-    for start in range(0, size, 256):
-        some = slice(start, start + 256)
-        differ = np.rint((bits.shape[1] - signs[some] @ signs.T) / 2)
-        rows, columns = np.nonzero((differ <= max(BITS)) & (np.arange(size) > np.arange(size)[some, None]))
-        near.append(np.stack([rows + start, columns, differ[rows, columns]]).astype(np.int32))
+    size, near = len(bits), []
+    for start, differ, later in differences(bits):
+        rows, columns = np.nonzero((differ <= max(BITS)) & later)
+        near.append(np.stack([rows + start, columns, differ[rows, columns]]))
     first, second, differ = np.concatenate(near, axis=1)
     for limit in BITS:
         chosen = differ <= limit

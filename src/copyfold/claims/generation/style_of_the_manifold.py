@@ -14,8 +14,8 @@ from copyfold.claims.generation import SECTION
 from copyfold.corruptions import Mix
 from copyfold.data import Photos
 from copyfold.errors import Diverged
-from copyfold.models.base import Autoencoder, flat
-from copyfold.probes.base import Reading, still
+from copyfold.models.base import Autoencoder
+from copyfold.probes.base import Reading
 from copyfold.samplers.renoising import Renoising
 from copyfold.samplers.walk import Walk
 from copyfold.studies import statistics
@@ -28,6 +28,7 @@ from copyfold.studies.toolkit.networks import LARGE, restored, unet
 from copyfold.studies.toolkit.samples import (
     BRIEF,
     COARSE,
+    code_spread,
     essay_steps,
     film,
     from_noise,
@@ -127,7 +128,7 @@ class StyleOfTheManifold(Study):
 
         def look(seed: int) -> Reading:
             models = networks(lab, seed)
-            noise = samples.EPSILON / _spread(models[PLAIN], x)
+            noise = samples.EPSILON / code_spread(models[PLAIN], x[:LARGE])
             made = {name: _made(lab, model, x, noise, seed) for name, model in models.items()}
             numbers = samples.kept(_numbers(made, x, lab, seed))
             for name, model in models.items():
@@ -212,19 +213,12 @@ def _in_colour(lab: Lab, photos: Photos, seed: int) -> Reading:
         model = copier(lab, unet(lab, depth=2), photos, seed, 0.03)  # where half of the steps are enough
     except Diverged:
         return Reading({}, {})
-    noise = samples.EPSILON / _spread(model, x)
+    noise = samples.EPSILON / code_spread(model, x)
     made = {"photograph": x} | _made(lab, model, x, noise, seed)
     images = {f"cifar10: {kind}": y[:SHOWN] for kind, y in made.items()}
     return Reading(
         copying(lab, f"{PLAIN}, cifar10", model, photos), images | _films(lab, model, "cifar10", x, noise, seed)
     )
-
-
-@torch.no_grad()
-def _spread(model: Autoencoder, x: Images) -> float:
-    """The standard deviation of all numbers of the codes, with the statistics of a batch."""
-    with still(model, "batch"):
-        return flat(model.encode(x[:LARGE])).std().item()
 
 
 def _made(lab: Lab, model: Autoencoder, x: Images, noise: float, seed: int) -> dict[str, Images]:

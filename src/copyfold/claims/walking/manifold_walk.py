@@ -235,8 +235,7 @@ def _sets(
     rng, steps = lab.rng(seed, "controls"), samples.essay_steps(lab, STEPS)
     reference = lab.images(photos, "train", samples.REFERENCE)
     kept, moved = found["escaping"] == 0, found["moved"].square().mean().sqrt().item()
-    with still(model, "batch"), torch.no_grad():
-        spread = flat(model.encode(x)).std().item()
+    spread = samples.code_spread(model, x)
     directed = DirectedWalk(samples.essay_steps(lab, 60))
     aimed = film(directed, model, x, rng, LARGE)
     same = Walk(steps, EPSILON / spread, relative=True)

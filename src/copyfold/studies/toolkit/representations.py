@@ -15,7 +15,7 @@ input twice.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import isfinite, prod
+from math import inf, isfinite, prod
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -348,6 +348,11 @@ def either(estimate: Callable[[str], Estimate]) -> Estimate:
 def error_ratio(found: Sequence[Reading], a: str, b: str) -> Estimate:
     """`ratio` of errors of found images by `either` start; in both names {} stands for "error"."""
     return either(lambda what: ratio(found, a.format(what), b.format(what)))
+
+
+def no_answer(found: Estimate) -> Estimate:
+    """The same, of which nothing follows: of a measure that does not see what it is to measure."""
+    return replace(found, low=-inf, high=inf)
 
 
 def answers(found: Sequence[Reading], what: str) -> Estimate:
