@@ -1,12 +1,14 @@
 """Denoisers on BSD68: PSNR and SSIM at noise of std 15, 25 and 50 of 255, beside the published ones.
 
     copyfold train ROOT/train --config denoiser --minutes 60 --run runs/denoiser
-    python benchmarks/bsd68.py [RUN ...] --data ROOT [--held-out] [--baselines] [--quick] [--out results/bsd68]
+    python benchmarks/bsd68.py [RUN ...] --data ROOT [--held-out] [--ensemble] [--baselines]
+        [--quick] [--out results/bsd68]
 
 ROOT has the folders train (400 images of 180x180) and test (68 images). `copyfold train` learns from 360 of the
 400 and holds 40 out, on which choices are made (--held-out); the 68 are looked at once for each setting that is
-reported. Without a RUN, and without --baselines, it is the network of the package copyfold-weights. --quick: the
-first ten images.
+reported. Without a RUN, and without --baselines, it is the network of the package copyfold-weights. --ensemble:
+the mean over the eight turns and flips of an image, as by `copyfold denoise --ensemble`. --quick: the first ten
+images.
 
 Noise is added to the 8-bit image as float and not clipped, that of image i by NumPy's generator of seed i; the
 result is clipped to 0..255 and not rounded. PSNR has the peak 255, SSIM Wang's window of 11 pixels; both are means
@@ -90,14 +92,14 @@ def held_out(root: Path) -> Tensor:
     return Photos(root / "train", 180, channels=1, progress=False).images("held_out")
 
 
-def network(folder: Path | None) -> tuple[str, Restore]:
+def network(folder: Path | None, ensemble: bool = False) -> tuple[str, Restore]:
     """A model, as `copyfold denoise` applies it; the name of a run's says how long it was trained."""
     if folder is None:
-        packaged = pretrained()
-        return "copyfold-weights", lambda x, _: restore(packaged, x)
-    run = runs.open(folder)
-    model, seconds = run.model, run.history["seconds"][-1]
-    return f"{folder.name}: {seconds / 60:.0f} minutes", lambda x, _: restore(model, x)
+        name, model = "copyfold-weights", pretrained()
+    else:
+        run = runs.open(folder)
+        name, model = f"{folder.name}: {run.history['seconds'][-1] / 60:.0f} minutes", run.model
+    return f"{name}{', ensemble' * ensemble}", lambda x, _: restore(model, x, ensemble=ensemble)
 
 
 def baselines(clean: Tensor, std: float) -> dict[str, Baseline]:
@@ -118,6 +120,7 @@ def main() -> None:
     parser.add_argument("runs", metavar="RUN", nargs="*", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/bsd68"))
     parser.add_argument("--held-out", action="store_true", help="the 40 images for choices, not the 68")
+    parser.add_argument("--ensemble", action="store_true", help="the mean over eight turns and flips")
     parser.add_argument("--baselines", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, help="a folder for bsd68.csv")
@@ -127,7 +130,7 @@ def main() -> None:
     clean = list(islice(found, QUICK if options.quick else None))
     if not clean:
         parser.error(f"{options.data / 'test'} has no PNG images: give --data ROOT, a folder with train and test")
-    networks = [network(run) for run in options.runs or [None] * (not options.baselines)]
+    networks = [network(run, options.ensemble) for run in options.runs or [None] * (not options.baselines)]
     table = [] if options.held_out or options.quick else published()
     table.append(row("nothing", lambda x, _: x, clean))
     if options.baselines:

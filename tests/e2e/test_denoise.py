@@ -52,6 +52,16 @@ def test_strength_is_the_share_of_the_change(weights, photo, copyfold, tmp_path)
         said.refused(2, f"--strength {strength} is invalid: expected a number from 0 to 1")
 
 
+def test_an_ensemble_denoises_a_turned_photograph_as_the_photograph(run, photo, copyfold, tmp_path):
+    turned = tmp_path / "turned.png"
+    Image.open(photo).transpose(Image.Transpose.ROTATE_90).save(turned)
+    copyfold("denoise", run, photo, turned, "--ensemble", "--out", tmp_path / "out").done()
+    found = [pixels(tmp_path / "out" / name) for name in (photo.name, turned.name)]
+    assert abs(np.rot90(found[0]) - found[1]).max() <= 1
+    copyfold("denoise", run, photo, "--out", tmp_path / "once").done()
+    assert (pixels(tmp_path / "once" / photo.name) != found[0]).any()
+
+
 def test_a_run_alone_and_neither_run_nor_package_are_refused(run, photo, copyfold, monkeypatch):
     copyfold("denoise", run).refused(2, "denoise needs photographs", f"after {run}")
     monkeypatch.setattr("copyfold.models.packaged.PACKAGE", "copyfold_weights_that_are_not_there")

@@ -168,6 +168,31 @@ def test_strength_is_the_share_of_the_change():
         restore(model, x, strength=1.5)
 
 
+def test_an_ensemble_is_the_mean_over_the_symmetries_of_the_square(monkeypatch):
+    model = ready(MODELS["unet"]())
+    x = torch.rand(2, 3, 18, 26)  # no multiple of what the network takes: padding differs between the turns
+    elements = [(flips, swap) for flips in ((), (2,), (3,), (2, 3)) for swap in (False, True)]
+
+    def moved(y, flips, swap):
+        return y.flip(flips).transpose(2, 3) if swap else y.flip(flips)
+
+    def back(y, flips, swap):
+        return (y.transpose(2, 3) if swap else y).flip(flips)
+
+    wanted = torch.stack([back(module.applied(model, moved(x, *g)), *g) for g in elements]).mean(0)
+    found = restore(model, x, ensemble=True)
+    torch.testing.assert_close(found, wanted.clamp(0, 1))
+    for g in elements:  # so that what it makes of a turned image is its image turned, which one pass does not have
+        torch.testing.assert_close(restore(model, moved(x, *g), ensemble=True), moved(found, *g))
+    assert (restore(model, x.flip(3)) - restore(model, x).flip(3)).abs().max() > 1e-3
+    torch.testing.assert_close(restore(model, x, strength=0.5, ensemble=True), ((x + wanted) / 2).clamp(0, 1))
+    told = []
+    monkeypatch.setattr(module, "WHOLE", 1000)
+    monkeypatch.setattr(module, "TILE", 32)
+    restore(same(), torch.rand(1, 3, 40, 70), ensemble=True, progress=lambda *now: told.append(now[1:3]))
+    assert told == [(k, 48) for k in range(1, 49)]
+
+
 def test_progress_is_told_of_tiles(monkeypatch):
     monkeypatch.setattr(module, "WHOLE", 1000)
     monkeypatch.setattr(module, "TILE", 32)

@@ -5,7 +5,7 @@ own, or on the Hub (hf://owner/name), given before the photographs. A convolutio
 size, in tiles above one megapixel; a fully connected one at the size that it was trained at. A convolutional model
 that was trained on crops (`train --crop`) so sees photographs at the scale of its training. A model of grey images
 sees colour as luminance and two differences of colours. --strength below 1 keeps some of the noise, and of the
-texture that is taken for it.
+texture that is taken for it. --ensemble takes eight times as long and leaves a little less error.
 
 EXIF data is kept, except the location. All pages of a TIFF are denoised; of an animation the first frame is. What
 will not come back as it was is said before the first photograph.
@@ -54,7 +54,14 @@ def command(arguments: Sequence[str]) -> int:
             progress("denoising", done, len(sources), {})
             try:
                 level = restore_file(
-                    model, source, out / name, options.statistics, denoiser.range, options.strength, progress
+                    model,
+                    source,
+                    out / name,
+                    options.statistics,
+                    denoiser.range,
+                    options.strength,
+                    options.ensemble,
+                    progress,
                 )
                 print(out / name)
                 if math.isfinite(level):
@@ -97,6 +104,13 @@ def _parser() -> _parsing.Parser:
     )
     parser.add_argument(
         "--strength", type=float, default=1.0, help="How much of the change is made, from 0 (none) to 1 (all)."
+    )
+    parser.add_argument(
+        "--ensemble",
+        action=_parsing.ActionYesNo(no_prefix="no-"),
+        default=False,
+        help="Take the mean over the eight turns and flips of the photograph: .09 dB better by the network of"
+        " copyfold-weights, eight times as slow.",
     )
     _device.flag(parser)
     return parser

@@ -200,8 +200,8 @@ def _denoiser(options: dict[str, Any]) -> tuple[str, str]:
 def write_denoise(options: dict[str, Any]) -> Lines:
     """Lines for copyfold denoise."""
     model, image = _denoiser(options)
-    how = {"statistics": options["statistics"], "strength": options["strength"]}
-    usual = {"statistics": "running", "strength": 1.0}
+    how = {name: options[name] for name in ("statistics", "strength", "ensemble")}
+    usual = {"statistics": "running", "strength": 1.0, "ensemble": False}
     return [
         "from pathlib import Path",
         "from copyfold.restoration import restore_file",

@@ -69,7 +69,7 @@ def tab(studio: Studio) -> None:
 
 
 def _denoise(studio: Studio, photo: Any, by: Any) -> None:
-    form = Form("denoise", ("strength", "statistics"))
+    form = Form("denoise", ("strength", "ensemble", "statistics"))
     with gr.Row(equal_height=False):
         with gr.Column(scale=2):
             form.build()
