@@ -1,5 +1,6 @@
 """copyfold denoise with a run and without, its strength, and what it says of the noise."""
 
+import shutil
 import sys
 from importlib.util import find_spec
 
@@ -13,15 +14,24 @@ import copyfold as cf
 
 
 @pytest.fixture
-def weights(tmp_path, monkeypatch):
+def packaged(tmp_path, monkeypatch):
+    """Make a package copyfold_weights whose denoiser is the given model."""
+
+    def package(model):
+        model.save(tmp_path / "site" / "copyfold_weights" / "denoiser")
+        (tmp_path / "site" / "copyfold_weights" / "__init__.py").write_text("")
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        monkeypatch.delitem(sys.modules, "copyfold_weights", raising=False)
+
+    return package
+
+
+@pytest.fixture
+def weights(packaged):
     """A package copyfold_weights whose denoiser makes every image black."""
     model = cf.Conv((1, 8, 8), (1,), activation="identity", bias=False)
-    state = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
-    model.load_state_dict(state)
-    model.save(tmp_path / "site" / "copyfold_weights" / "denoiser")
-    (tmp_path / "site" / "copyfold_weights" / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    monkeypatch.delitem(sys.modules, "copyfold_weights", raising=False)
+    model.load_state_dict({name: torch.zeros_like(value) for name, value in model.state_dict().items()})
+    packaged(model)
 
 
 @pytest.fixture
@@ -49,17 +59,35 @@ def test_strength_is_the_share_of_the_change(weights, photo, copyfold, tmp_path)
     assert abs(pixels(tmp_path / "out" / "photo.png") - 0.75 * pixels(photo)).max() <= 0.5 + 1e-3
     for strength in ("-0.1", "1.5"):
         said = copyfold("denoise", photo, f"--strength={strength}", "--out", tmp_path / "no")
-        said.refused(2, f"--strength {strength} is invalid: expected a number from 0 to 1")
+        said.refused(2, f"--strength {strength} is invalid: expected a number from 0 to 1, or sure")
 
 
-def test_an_ensemble_denoises_a_turned_photograph_as_the_photograph(run, photo, copyfold, tmp_path):
+def test_an_ensemble_denoises_a_turned_photograph_as_the_photograph(packaged, photo, copyfold, tmp_path):
+    torch.manual_seed(0)
+    packaged(cf.UNet((1, 8, 8), width=4, depth=1, skips="concat", norm="none", residual=True))
     turned = tmp_path / "turned.png"
     Image.open(photo).transpose(Image.Transpose.ROTATE_90).save(turned)
-    copyfold("denoise", run, photo, turned, "--ensemble", "--out", tmp_path / "out").done()
+    copyfold("denoise", photo, turned, "--ensemble", "--out", tmp_path / "out").done()
     found = [pixels(tmp_path / "out" / name) for name in (photo.name, turned.name)]
     assert abs(np.rot90(found[0]) - found[1]).max() <= 1
-    copyfold("denoise", run, photo, "--out", tmp_path / "once").done()
+    copyfold("denoise", photo, "--out", tmp_path / "once").done()
     assert (pixels(tmp_path / "once" / photo.name) != found[0]).any()
+
+
+def test_a_network_that_learned_from_noisy_images_is_better_used_by_steins_estimate(
+    run, photo, copyfold, tmp_path
+):
+    blind = shutil.copytree(run, tmp_path / "blind")
+    recipe = (blind / "recipe.yaml").read_text()
+    (blind / "recipe.yaml").write_text(recipe.replace("class_path: Classical", "class_path: BlindSpot"))
+    hint = "where noise is white --strength sure leaves less error"
+    said = copyfold("denoise", blind, photo, "--out", tmp_path / "all").done()
+    assert any(line.endswith(hint) for line in said.err)
+    said = copyfold("denoise", blind, photo, "--strength=sure", "--out", tmp_path / "sure").done()
+    assert hint not in " ".join(said.err)
+    found = [pixels(tmp_path / out / photo.name) for out in ("all", "sure")]
+    assert (found[0] != found[1]).any()
+    assert hint not in " ".join(copyfold("denoise", run, photo, "--out", tmp_path / "run").done().err)
 
 
 def test_a_run_alone_and_neither_run_nor_package_are_refused(run, photo, copyfold, monkeypatch):

@@ -191,6 +191,39 @@ def test_an_ensemble_is_the_mean_over_the_symmetries_of_the_square(monkeypatch):
     monkeypatch.setattr(module, "TILE", 32)
     restore(same(), torch.rand(1, 3, 40, 70), ensemble=True, progress=lambda *now: told.append(now[1:3]))
     assert told == [(k, 48) for k in range(1, 49)]
+    told.clear()
+    restore(same(), torch.rand(1, 3, 40, 70), strength="sure", progress=lambda *now: told.append(now[1:3]))
+    assert told == [(k, 12) for k in range(1, 13)]
+
+
+def test_the_strength_by_steins_estimate_is_that_of_the_least_error(monkeypatch):
+    monkeypatch.setattr(module, "AROUND", 511)  # the whole image: one strength for all of a channel
+    u = torch.arange(256.0)
+    waves = torch.stack([torch.sin(u[:, None] / a) * torch.cos(u / b) for a, b in ((1.5, 40), (3, 9), (30, 50))])
+    clean, model = 0.5 + 0.2 * waves[None], same((3, 256, 256))
+    y = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    model.forward = cf.Blur(13, 2.0)
+    change = model.forward(y) - y
+    best = ((clean - y) * change).sum((2, 3)) / change.square().sum((2, 3))
+    assert best.min() < 0.8 * best.max()  # the channels differ
+    found = ((restore(model, y, strength="sure") - y) * change).sum((2, 3)) / change.square().sum((2, 3))
+    torch.testing.assert_close(found, best, rtol=0.05, atol=0)
+
+
+def test_the_strength_by_steins_estimate_follows_the_place():
+    left, right = torch.zeros(1, 1, 96, 96), (torch.arange(96) // 3 % 2).float().expand(1, 1, 96, 96)
+    clean, model = torch.cat([left, 0.6 * right], 3) + 0.2, same((1, 96, 192))
+    y = clean + 0.05 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    model.forward = cf.Blur(13, 2.0)  # right for the flat half, wrong for the stripes
+    errors = [(x - clean).square().unflatten(3, (2, 96)).mean((0, 1, 2, 4)) for x in (y, model.forward(y))]
+    found = (restore(model, y, strength="sure") - clean).square().unflatten(3, (2, 96)).mean((0, 1, 2, 4))
+    assert found[0] < 0.2 * errors[0][0]
+    assert found[1] < 1.1 * errors[0][1] < 0.1 * errors[1][1]
+
+
+def test_the_noise_of_two_rows_is_not_estimated():
+    with pytest.raises(UsageError, match="at least 3 x 3 pixels"):
+        restore(same(), torch.rand(1, 3, 2, 9), strength="sure")
 
 
 def test_progress_is_told_of_tiles(monkeypatch):

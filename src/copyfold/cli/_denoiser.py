@@ -25,6 +25,12 @@ class Denoiser:
         found = None if self.run is None else self.run.recipe.get("range")
         return (float(found[0]), float(found[1])) if found else None
 
+    @property
+    def from_noisy(self) -> bool:
+        """Whether it was trained by BlindSpot, on noisy images alone."""
+        objective = None if self.run is None else self.run.recipe.get("objective")
+        return isinstance(objective, dict) and objective.get("class_path") == "BlindSpot"
+
 
 def warn(denoiser: Denoiser, statistics: Statistics) -> None:
     """Warn of batch statistics: photographs are restored one by one, so that those are of one image."""

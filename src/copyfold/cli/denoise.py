@@ -5,7 +5,8 @@ own, or on the Hub (hf://owner/name), given before the photographs. A convolutio
 size, in tiles above one megapixel; a fully connected one at the size that it was trained at. A convolutional model
 that was trained on crops (`train --crop`) so sees photographs at the scale of its training. A model of grey images
 sees colour as luminance and two differences of colours. --strength below 1 keeps some of the noise, and of the
-texture that is taken for it. --ensemble takes eight times as long and leaves a little less error.
+texture that is taken for it; --strength sure leaves less error after a training on noisy images alone. --ensemble
+takes eight times as long and leaves a little less error.
 
 EXIF data is kept, except the location. All pages of a TIFF are denoised; of an animation the first frame is. What
 will not come back as it was is said before the first photograph.
@@ -14,6 +15,7 @@ will not come back as it was is said before the first photograph.
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from copyfold.cli import _device, _parsing, _screen
 from copyfold.data.reading.folders import IMAGES, files_below
@@ -31,8 +33,8 @@ def command(arguments: Sequence[str]) -> int:
     from copyfold.restoration import restore_file
 
     options = _parsing.parse(_parser(), arguments)
-    if not 0 <= options.strength <= 1:
-        raise UsageError(f"--strength {options.strength:g} is invalid: expected a number from 0 to 1")
+    if options.strength != "sure" and not 0 <= options.strength <= 1:
+        raise UsageError(f"--strength {options.strength:g} is invalid: expected a number from 0 to 1, or sure")
     device = _device.chosen(options.device)
     denoiser, images = _denoiser.given(options.image, "denoise")
     model, out = denoiser.model.to(device), Path(options.out)
@@ -44,6 +46,10 @@ def command(arguments: Sequence[str]) -> int:
             "this model only takes images of %dx%d: photographs are scaled to that size and back%s",
             *model.shape[1:],
             ", and it was trained on crops, which are not scaled: a convolutional model fits" if crops else "",
+        )
+    if denoiser.from_noisy and options.strength == 1:
+        _screen.log.info(
+            "this network learned from noisy images alone: where noise is white --strength sure leaves less error"
         )
     unread: list[str] = []
     unwritten: list[str] = []
@@ -103,7 +109,11 @@ def _parser() -> _parsing.Parser:
         help="The statistics that batch norm uses: running (a result depends on its photograph alone) or batch.",
     )
     parser.add_argument(
-        "--strength", type=float, default=1.0, help="How much of the change is made, from 0 (none) to 1 (all)."
+        "--strength",
+        type=float | Literal["sure"],
+        default=1.0,
+        help="How much of the change is made, from 0 (none) to 1 (all), or sure: at each place as much as leaves"
+        " the least error by Stein's estimate. Twice as slow; for networks trained on noisy images alone.",
     )
     parser.add_argument(
         "--ensemble",

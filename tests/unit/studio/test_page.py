@@ -237,7 +237,7 @@ def test_objects_as_python():
     [
         ["data"], ["data", "a b"], ["train", "--run=r", "--minutes=2"], ["train", "--run=r", "--config=vae"],
         ["train", "photos", "--run=r", "--config=denoiser", "--model.width=8"],
-        ["denoise", "a.png", "--strength=0.5"],
+        ["denoise", "a.png", "--strength=0.5"], ["denoise", "a.png", "--strength=sure", "--ensemble"],
         ["restore", "a.png", "--problem=Inpaint", "--mask=m.png", "--out=b.png"],
         ["restore", "a.png", "--problem=Deblur", "--problem.std=2"], ["duplicates", "photos"],
     ],
