@@ -1,18 +1,22 @@
 """Denoising learned from noisy images alone, on BSD68 with white Gaussian noise of std 25 of 255.
 
-    python benchmarks/noisy_only.py BSD68 RUN [--minutes 120] [--test] [--config noisy-only] [FLAGS OF TRAIN ...]
+    python benchmarks/noisy_only.py BSD68 RUN [--minutes 120] [--test] [--ensemble] [--config noisy-only]
+        [FLAGS OF TRAIN ...]
 
 BSD68 is a folder of train/ (the 400 images of 180x180) and test/ (the 68), 8-bit grey PNG. Noise is added once to
 each training image, as floats that are not clipped. Trained is `copyfold train` with the recipe on 360 of them,
 resumed where RUN exists; the 40 that bsd68.py holds out too are held out, and choices are made by their PSNR. No
 clean image is trained on. `--test` looks at the 68, once for each setting that is reported. Images, noise and PSNR
-are those of bsd68.py, beside doing nothing and what is published.
+are those of bsd68.py, beside doing nothing and what is published. A second row has `copyfold denoise --strength
+sure`, for which the noise is estimated from each image; --ensemble adds both of the eight turns and flips.
 """
 
 import argparse
 import statistics
 import sys
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -44,10 +48,10 @@ def data(root: Path, run: Path) -> Path:
 
 
 @torch.no_grad()
-def denoised(model: cf.Autoencoder, y: Tensor) -> Tensor:
+def denoised(model: cf.Autoencoder, y: Tensor, strength: float | Literal["sure"], ensemble: bool) -> Tensor:
     """The network on noisy images."""
     low, high = RANGE
-    return restore(model, (y - low) / (high - low)) * (high - low) + low
+    return restore(model, (y - low) / (high - low), strength=strength, ensemble=ensemble) * (high - low) + low
 
 
 def row(name: str, values: list[float]) -> str:
@@ -62,6 +66,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--minutes", type=float, default=120.0)
     parser.add_argument("--config", default="noisy-only")
+    parser.add_argument("--ensemble", action="store_true", help="also the mean over eight turns and flips")
     parser.add_argument("--test", action="store_true", help="look at the 68 test images, rather than at the 40")
     options, flags = parser.parse_known_args()
 
@@ -80,7 +85,10 @@ def main() -> None:
     )
     print("| | mean | std | lowest | highest |\n|---|---:|---:|---:|---:|")
     print(row("nothing done", measured(lambda y, _: y, clean, STD)["PSNR"]))
-    print(row("trained on noisy images alone", measured(lambda y, _: denoised(model, y), clean, STD)["PSNR"]))
+    for ensemble, strength in product((False, True) if options.ensemble else (False,), (1.0, "sure")):
+        name = f"trained on noisy images alone{', strength sure' * (strength == 'sure')}{', ensemble' * ensemble}"
+        found = measured(lambda y, _, how=(strength, ensemble): denoised(model, y, *how), clean, STD)
+        print(row(name, found["PSNR"]), flush=True)
     if options.test:
         for name, value in PUBLISHED.items():
             print(f"| {name}, published | {value:.2f} | | | |")
