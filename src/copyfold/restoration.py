@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from copyfold.corruptions import noise_like
 from copyfold.data.photographs import Photograph, parts, save
-from copyfold.errors import DataError, UsageError, within
+from copyfold.errors import DataError, UsageError, option, within
 from copyfold.files import written
 from copyfold.measures import noise_level
 from copyfold.models.base import Autoencoder
@@ -66,6 +66,11 @@ def restore(
     """
     if strength != "sure":
         within("[0, 1]", strength=strength)
+    elif min(x.shape[2:]) < 3:
+        raise UsageError(
+            f"{option('strength', 'sure')} estimates the noise, which takes 3x3 pixels, and an image has "
+            f"{x.shape[2]}x{x.shape[3]}: give a number from 0 to 1"
+        )
     once = _ensemble if ensemble else applied
     if strength == "sure":
         out = _by_risk(lambda y, part: once(model, y, statistics, _share(progress, part, 2)), x)
