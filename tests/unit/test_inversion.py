@@ -8,6 +8,7 @@ import torch
 from torch import Generator, nn
 
 import copyfold as cf
+from copyfold.measures import distance
 from copyfold.models.base import flat
 from copyfold.probes import inversion
 from copyfold.probes.base import layers, still, tap
@@ -275,12 +276,27 @@ def test_a_film_is_lazy_and_has_a_frame_for_every_evaluation():
         film = probe.film(model, x, seeded())
         assert not calls
         for number, frame in enumerate(film, 1):
-            assert len(calls) == number + 1  # and one for the target
+            beside = 1 if optimizer == "lbfgs" else 2  # for the target, and for the gradient at the start
+            assert len(calls) == number + beside
             assert frame.shape == x.shape
             assert not frame.requires_grad
         assert number == 7
     frames = list(islice(probe.film(model, x, seeded()), 3))
     assert len({id(frame) for frame in frames}) == 3
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+@pytest.mark.parametrize("optimizer", ["descent", "adam", "lbfgs"])
+def test_a_trace_has_the_distance_of_each_frame_from_its_target(optimizer, norm):
+    model, x = unet().double(), pictures(3, 1, 16, 16)
+    layer = "encoder.stem"
+    after = cf.Inversion(layer, 3, "adam", rate=(0.03, 0.01))
+    probe = cf.Inversion(layer, 5, optimizer, norm, scale=0.3, rate=(0.01, 0.02), after=after)
+    target = tap(model, layer, x)
+    for step, (frame, left) in enumerate(probe.trace(model, x, seeded())):
+        kind = "l2" if step < 3 else norm
+        torch.testing.assert_close(left, distance(tap(model, layer, frame), target, kind))
+    assert step == 7
 
 
 def test_the_model_is_untouched_and_gets_no_gradients():

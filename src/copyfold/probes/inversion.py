@@ -1,7 +1,7 @@
 """Feature inversion: find an image whose representation in a layer equals that of another image."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ from copyfold.corruptions import Blur, Clean, Corruption, Mix, noise_like, unifo
 from copyfold.errors import UsageError, at_least, one_of, within
 from copyfold.measures import distance, filled, flatness, kurtosis, noise_level, normality, psnr
 from copyfold.probes.base import Probe, Reading, still, tap
-from copyfold.types import Film, Images, Statistics
+from copyfold.types import Film, Float, Images, Statistics
 
 Start: TypeAlias = Literal["noise", "constant", "uniform", "zero"]
 Difference: TypeAlias = Literal["l1", "l2"]
@@ -52,7 +52,7 @@ class Inversion(Probe):
     Mahendran and Vedaldi, 2015 (arXiv:1412.0035); the class methods have the settings of the essay's scripts.
 
     When: To see what information a layer holds about an image.
-    Cost: `steps` passes forward and backward.
+    Cost: `steps` passes forward and backward, and one more by descent and Adam.
     Fails: The search may stop early: a large "layer" distance says that nothing follows about the layer.
     Source: Mahendran and Vedaldi, 2015 (arXiv:1412.0035).
     """
@@ -142,13 +142,21 @@ class Inversion(Probe):
 
     def film(self, model: nn.Module, x: Images, rng: Generator) -> Film:
         """Yield the images while they are optimised, of x's shape: a frame per step, first those of `after`."""
+        for frame, _ in self.trace(model, x, rng):
+            yield frame
+
+    def trace(self, model: nn.Module, x: Images, rng: Generator) -> "Frames":
+        """The same film, each frame with how far each image is from its target at the layer, by `distance`.
+
+        The distances are those that the search goes by: of frames as the model was given them, at no further pass.
+        """
         yield from self._formed(model, self.corruption(filled(x), rng), rng)
 
     def __call__(self, model: nn.Module, x: Images, rng: Generator) -> Reading:
         """Invert the layer, and compare the image found with x."""
         x = filled(x)
         seen = self.corruption(x, rng)
-        (found,) = deque(self._formed(model, seen, rng), maxlen=1)
+        ((found, _),) = deque(self._formed(model, seen, rng), maxlen=1)
         if not found.isfinite().all():
             raise UsageError(f"Inversion(rate={self.rate}, scale={self.scale}) diverged: lower rate or scale")
         near = seen + noise_like(seen, 0.0, self.shift, rng)
@@ -171,13 +179,12 @@ class Inversion(Probe):
         numbers |= {"image, corrupted": distance(found, seen), "corruption": distance(seen, x)}
         return Reading(numbers, {"target": x, "corrupted": seen, "found": found})
 
-    def _formed(self, model: nn.Module, seen: Images, rng: Generator) -> Film:
-        """The images after each step."""
+    def _formed(self, model: nn.Module, seen: Images, rng: Generator) -> "Frames":
+        """The images after each step, with their distances from the target."""
         image = self._begun(seen, rng)
         if self.after is not None:
-            for frame in self.after._formed(model, seen, rng):
-                image = frame
-                yield frame
+            for image, left in self.after._formed(model, seen, rng):
+                yield image, left
         with still(model, self.statistics), torch.no_grad():
             target = tap(model, self.layer, seen)
 
@@ -192,8 +199,9 @@ class Inversion(Probe):
 
         sides = [max(1, round(self.size * side)) for side in seen.shape[2:]]
         find = self._curved if self.optimizer == "lbfgs" else self._stepped
-        for a in find(_resized(image, sides), loss):
-            yield _resized(a, seen.shape[2:])
+        for a, each in find(_resized(image, sides), loss):
+            left = each / self.scale if self.distance == "l1" else (2 * each / self.scale).sqrt()
+            yield _resized(a, seen.shape[2:]), left
 
     def _begun(self, x: Images, rng: Generator) -> Images:
         """The image before the first step."""
@@ -221,29 +229,30 @@ class Inversion(Probe):
         by = torch.randint(-self.jitter, self.jitter + 1, (2,), generator=rng, device=rng.device)
         return a.roll(by.tolist(), (2, 3))
 
-    def _stepped(self, a: Images, loss: Loss) -> Film:
-        """Gradient descent or Adam with a linear rate, then blur and clamp after every step."""
+    def _stepped(self, a: Images, loss: Loss) -> "Frames":
+        """Gradient descent or Adam with a linear rate, then blur and clamp after every step; with the losses."""
         a = a.clone()
         # eps is tiny because the gradient of a deep layer may be: Adam's step must not depend on its scale
         steps = torch.optim.Adam([a], eps=TINY) if self.optimizer == "adam" else torch.optim.SGD([a])
+        _, a.grad = loss(a)
         for rate, std in zip(_span(self.rate, self.steps), _span(self.blur, self.steps), strict=True):
-            a.grad = loss(a)[1]
             steps.param_groups[0]["lr"] = rate
             steps.step()
             if std:
                 a.copy_(Blur(3, std)(a))
             if self.clamp:
                 a.clamp_(0, 1)
-            yield a.clone()
+            losses, a.grad = loss(a)
+            yield a.clone(), losses
 
-    def _curved(self, a: Images, loss: Loss) -> Film:
-        """L-BFGS with a line search, one evaluation per step, for each image independently.
+    def _curved(self, a: Images, loss: Loss) -> "Frames":
+        """L-BFGS with a line search, one evaluation per step, for each image independently; with the losses.
 
         Liu and Nocedal, "On the limited memory BFGS method for large scale optimization" (1989); step lengths by
         interpolation: Nocedal and Wright, Numerical Optimization (2006), section 3.5.
         """
         losses, gradient = loss(a)
-        yield a
+        yield a, losses
         past: deque[Pair] = deque(maxlen=MEMORY)
         scale = self.rate[0] / gradient.abs().amax(dim=(1, 2, 3)).clamp(min=TINY)
         move = -_each(scale) * gradient
@@ -262,8 +271,11 @@ class Inversion(Probe):
             a, gradient = torch.where(pays, a + move, a), torch.where(pays, there, gradient)
             losses = torch.where(pays.flatten(), ahead, losses)
             move = torch.where(pays, _direction(gradient, past, scale), _each(least) * move)
-            yield a
+            yield a, losses
 
+
+Frames: TypeAlias = Iterator[tuple[Images, Float[Tensor, "b"]]]
+"""Frames, each with a number for every image."""
 
 Pair: TypeAlias = tuple[Images, Images, Tensor]
 """A step, the change of the gradient along it, and one over their inner product, of every image."""

@@ -149,17 +149,13 @@ def _searched(
     Each is kept at its first step below `enough`, or where it is at rest: what the others do afterwards changes
     nothing of it.
     """
-    with still(model, search.statistics), torch.no_grad():
-        target = tap(model, search.layer, x)
     found, left = x.clone(), torch.full_like(reference, math.inf)
     ended, former, steps = reference == 0, left.clone(), 0  # a layer that sees no noise leads nowhere
     first = search.after.steps if search.after is not None else 0  # steps of Adam, which L-BFGS goes on from
-    for steps, images in enumerate(search.film(model, x, Generator()), 1):
+    for steps, (images, distances) in enumerate(search.trace(model, x, Generator()), 1):
         if lab is not None and lab.over:
             raise Paused
-        with still(model, search.statistics), torch.no_grad():
-            now = distance(tap(model, search.layer, images), target) / reference
-        found[~ended], left[~ended] = images[~ended], now[~ended]
+        found[~ended], left[~ended] = images[~ended], (distances / reference)[~ended]
         ended |= left < enough
         if steps >= first and (steps - first) % REST == 0:
             if steps > first:

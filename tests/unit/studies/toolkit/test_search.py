@@ -179,10 +179,11 @@ class Film:
         self.frames, self.steps = frames, len(frames)
         self.shown = 0
 
-    def film(self, model, x, rng):
+    def trace(self, model, x, rng):
         for frame in self.frames:
             self.shown += 1
-            yield torch.tensor(frame, dtype=torch.float32)[:, None, None, None].expand_as(x).clone()
+            left = torch.tensor(frame, dtype=torch.float32)
+            yield left[:, None, None, None].expand_as(x).clone(), left
 
 
 def searched(film, enough=0.1, lab=None, count=2):
