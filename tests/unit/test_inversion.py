@@ -299,6 +299,23 @@ def test_a_trace_has_the_distance_of_each_frame_from_its_target(optimizer, norm)
     assert step == 7
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_images_that_have_ended_are_not_computed_and_others_do_not_change(optimizer):
+    model, x = unet().double(), pictures(3, 1, 16, 16)
+    after = cf.Inversion("encoder.stem", 3, "adam", rate=(0.03, 0.01))
+    probe = cf.Inversion("encoder.stem", 6, optimizer, rate=(0.01, 0.02), after=after)
+    whole = list(probe.trace(model, x, seeded()))
+    ended, seen = torch.zeros(3, dtype=torch.bool), []
+    model.encoder["stem"].register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    for step, (frame, left) in enumerate(probe.trace(model, x, seeded(), ended)):
+        torch.testing.assert_close((frame[~ended], left[~ended]), tuple(part[~ended] for part in whole[step]))
+        if step in (1, 5):
+            ended[step // 5] = True
+        if step == 5:
+            seen.clear()
+    assert set(seen) == {1}
+
+
 def test_the_model_is_untouched_and_gets_no_gradients():
     model = cf.UNet((1, 16, 16), width=4, depth=2).train()
     before = {k: v.clone() for k, v in model.state_dict().items()}

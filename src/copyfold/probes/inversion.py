@@ -145,12 +145,14 @@ class Inversion(Probe):
         for frame, _ in self.trace(model, x, rng):
             yield frame
 
-    def trace(self, model: nn.Module, x: Images, rng: Generator) -> "Frames":
+    def trace(self, model: nn.Module, x: Images, rng: Generator, ended: Tensor | None = None) -> "Frames":
         """The same film, each frame with how far each image is from its target at the layer, by `distance`.
 
         The distances are those that the search goes by: of frames as the model was given them, at no further pass.
+        Images that the caller marks as True in `ended`, one boolean for each, between the frames are not computed
+        any more: what the frames have of them means nothing. With batch statistics all are computed.
         """
-        yield from self._formed(model, self.corruption(filled(x), rng), rng)
+        yield from self._formed(model, self.corruption(filled(x), rng), rng, ended)
 
     def __call__(self, model: nn.Module, x: Images, rng: Generator) -> Reading:
         """Invert the layer, and compare the image found with x."""
@@ -179,16 +181,23 @@ class Inversion(Probe):
         numbers |= {"image, corrupted": distance(found, seen), "corruption": distance(seen, x)}
         return Reading(numbers, {"target": x, "corrupted": seen, "found": found})
 
-    def _formed(self, model: nn.Module, seen: Images, rng: Generator) -> "Frames":
+    def _formed(self, model: nn.Module, seen: Images, rng: Generator, ended: Tensor | None = None) -> "Frames":
         """The images after each step, with their distances from the target."""
         image = self._begun(seen, rng)
         if self.after is not None:
-            for image, left in self.after._formed(model, seen, rng):
+            for image, left in self.after._formed(model, seen, rng, ended):
                 yield image, left
         with still(model, self.statistics), torch.no_grad():
             target = tap(model, self.layer, seen)
 
         def loss(a: Images) -> tuple[Tensor, Images]:
+            if ended is None or self.statistics == "batch" or not ended.any():
+                return of(a, target)
+            losses, gradient, going = a.new_zeros(len(a)), torch.zeros_like(a), ~ended
+            losses[going], gradient[going] = of(a[going], target[going])
+            return losses, gradient
+
+        def of(a: Images, target: Tensor) -> tuple[Tensor, Images]:
             with still(model, self.statistics), torch.enable_grad():
                 a = a.detach().requires_grad_()
                 shown = self._shaken(_resized(a, seen.shape[2:]), rng)

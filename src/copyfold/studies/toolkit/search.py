@@ -18,7 +18,7 @@ ENOUGH = 0.1  # of the reference distance: a search that comes so near at the la
 ALIKE = 0.2  # of their mean: as far as errors from both starts that agree may differ
 REST, SLOW = 200, 0.95  # a search far away is at rest when in so many steps its distance has not fallen to this
 GENTLE = (0.01, 0.01)  # of the range: no pixel changes by more in the first step of L-BFGS
-GROUP = 8  # images that are searched side by side: they wait for each other
+GROUP = 16  # images that are searched side by side
 NOISE = 1 / 18  # std of the noise whose change at a layer is the reference
 NEAR = 0.3  # of the reference: as near at the layer as the search from near the image has to come
 NEAREST = 300  # its steps at most
@@ -152,7 +152,7 @@ def _searched(
     found, left = x.clone(), torch.full_like(reference, math.inf)
     ended, former, steps = reference == 0, left.clone(), 0  # a layer that sees no noise leads nowhere
     first = search.after.steps if search.after is not None else 0  # steps of Adam, which L-BFGS goes on from
-    for steps, (images, distances) in enumerate(search.trace(model, x, Generator()), 1):
+    for steps, (images, distances) in enumerate(search.trace(model, x, Generator(), ended), 1):
         if lab is not None and lab.over:
             raise Paused
         found[~ended], left[~ended] = images[~ended], (distances / reference)[~ended]

@@ -179,7 +179,7 @@ class Film:
         self.frames, self.steps = frames, len(frames)
         self.shown = 0
 
-    def trace(self, model, x, rng):
+    def trace(self, model, x, rng, ended):
         for frame in self.frames:
             self.shown += 1
             left = torch.tensor(frame, dtype=torch.float32)
@@ -237,6 +237,7 @@ def test_images_that_share_statistics_are_searched_at_once_by_adam(longer, monke
 
     monkeypatch.setattr(search, "Inversion", seen)
     monkeypatch.setattr(search, "at_most", lambda lab, steps: 4)
+    monkeypatch.setattr(search, "GROUP", 8)
     invert(longer, blocks, images(10), "batch")
     assert made == [("adam", 4, 10)] * 2
     made.clear()
