@@ -3,14 +3,15 @@
     copyfold train DATA --size 32 --config prior --run runs/prior
     copyfold train DATA --size 32 --config unet --run runs/copy
     python benchmarks/ascent.py runs/prior runs/copy [DATA] [--count 256] [--picture FILE.png]
+        [--h-max 1] [--to-std .01]
 
 Both runs are of DATA at one size; without DATA, of the digits. Each way draws --count images from noise: Ascent
-and Renoising, with their defaults, by the network that removes noise; Renoising by the network that copies; and
-one pass of the denoiser over pure noise, which any of them must beat. All are clipped to [0, 1]. Printed are
-numbers of `Quality` against --count training images, all in the features of one PCA of 32 numbers, beside those of
-as many held-out images: the distance of patches, Frechet distance and coverage, and sharpness; the share of
-images that are nearer to a training image than nine held-out images in ten are (copies); network passes; and
-seconds an image. --picture draws ten of each, held-out images first.
+and Renoising by the network that removes noise, with their defaults, or Ascent with --h-max and --to-std;
+Renoising by the network that copies; and one pass of the denoiser over pure noise, which any of them must beat. All
+are clipped to [0, 1]. Printed are numbers of `Quality` against --count training images, all in the features of one
+PCA of 32 numbers, beside those of as many held-out images: the distance of patches, Frechet distance and coverage,
+and sharpness; the share of images that are nearer to a training image than nine held-out images in ten are
+(copies); network passes; and seconds an image. --picture draws ten of each, held-out images first.
 """
 
 import argparse
@@ -52,6 +53,8 @@ def main() -> None:
     parser.add_argument("copy", type=Path)
     parser.add_argument("data", metavar="DATA", nargs="?")
     parser.add_argument("--count", type=int, default=256)
+    parser.add_argument("--h-max", type=float, default=cf.Ascent.h_max, help="of Ascent")
+    parser.add_argument("--to-std", type=float, default=cf.Ascent.to_std, help="of Ascent")
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
 
@@ -65,7 +68,7 @@ def main() -> None:
     near = neighbours(floor, train)[0].quantile(0.1).item()
 
     ways: dict[str, tuple[Noisy, Autoencoder]] = {
-        "Ascent, denoiser": (cf.Ascent(), denoiser),
+        "Ascent, denoiser": (cf.Ascent(h_max=options.h_max, to_std=options.to_std), denoiser),
         "Renoising, denoiser": (cf.Renoising(), denoiser),
         "Renoising, trained to copy": (cf.Renoising(), copier),
         "one pass, denoiser": (cf.Ascent(steps=1), denoiser),
