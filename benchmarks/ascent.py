@@ -8,10 +8,10 @@
 Both runs are of DATA at one size; without DATA, of the digits. Each way draws --count images from noise: Ascent
 and Renoising by the network that removes noise, with their defaults, or Ascent with --h-max and --to-std;
 Renoising by the network that copies; and one pass of the denoiser over pure noise, which any of them must beat.
-All are clipped to [0, 1]. Printed are numbers of `Quality` against --count training images, all in the features of one
-PCA of 32 numbers, beside those of as many held-out images: the distance of patches, Frechet distance and coverage,
-and sharpness; the share of images that are nearer to a training image than nine held-out images in ten are
-(copies); network passes; and seconds an image. --picture draws ten of each, held-out images first.
+All are clipped to [0, 1]. Printed are numbers of `Quality` against --count training images, all in the features of
+one PCA of 32 numbers, beside those of as many held-out images: the distance of patches, Frechet distance and
+coverage, and sharpness; the share of images that are nearer to a training image than nine held-out images in ten
+are (copies); network passes; and seconds an image. --picture draws ten of each, held-out images first.
 """
 
 import argparse
