@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from copyfold.corruptions import noise_like
 from copyfold.data.photographs import Photograph, parts, save
-from copyfold.errors import DataError, UsageError, option, within
+from copyfold.errors import DataError, UsageError, is_number, option
 from copyfold.files import written
 from copyfold.measures import noise_level
 from copyfold.models.base import Autoencoder
@@ -29,7 +29,7 @@ WHOLE = 1_000_000  # pixels above which a photograph is cut into tiles
 TILE, MARGIN = 512, 256  # the part of a tile that is kept, and what is seen around it at the most
 TURNS = 8  # of a square, flipped or not
 LOOKED_AT = 1024  # pixels across and down in the middle of a photograph, of which the noise is estimated
-AROUND = 33  # pixels of the window in which the squares of a change are averaged
+AROUND = 33  # pixels across the window in which Stein's estimate is averaged
 NUDGE = 1e-3  # by which a derivative is taken
 
 OPPONENT = torch.tensor([[2.0, 2.0, 2.0], [6**0.5, 0.0, -(6**0.5)], [2**0.5, -2 * 2**0.5, 2**0.5]]) / 12**0.5
@@ -41,8 +41,8 @@ def restore(
     x: Images,
     statistics: Statistics = "running",
     strength: Strength = 1.0,
-    ensemble: bool = False,
     progress: Progress | None = None,
+    ensemble: bool = False,
 ) -> Images:
     """D(E(x)) for images of any size and number of channels, clipped to [0, 1].
 
@@ -52,20 +52,24 @@ def restore(
     or instance norm, a bilinear up). A grey model sees colour as luminance and two differences of colours about
     1/2, in an orthonormal basis, each as an image of its own, and other channels by themselves; a colour model
     sees grey as colour. An `ensemble` is the mean of g^-1 D(E(g x)) over the eight turns and flips g of a square:
-    eight times the work, a little less error (Timofte, Rothe and Van Gool, 2016). `progress` is told of tiles. The
-    images are where the model is, and stay there.
+    eight times the work, and a little less error by a model that learned from turned images, as copyfold-weights
+    (Timofte, Rothe and Van Gool, 2016). `progress` is told of tiles. The images are where the model is, and stay
+    there.
 
     A `strength` other than 1 gives x + strength (D(E(x)) - x). With "sure" it is at each place
 
-        strength = std^2 (1 - div / n) / r,   within 0 and 1,   r = mean (x - D(E(x)))^2 around it
+        strength = std^2 (1 - d) / r,   within 0 and 1
 
-    the one of least error by Stein's unbiased risk estimate, where the noise is white and normal: std is
-    `noise_level`, and div / n, how much of its own pixel a pixel keeps, from a random direction (Ramani, Blu and
-    Unser, 2008). It costs a second pass, and helps a network that keeps too little: one trained on noisy images
-    alone never saw the pixel itself. UsageError for images under 3 x 3 pixels.
+    the one of least error by Stein's unbiased risk estimate: r is the mean of (x - D(E(x)))^2 and d that of the
+    derivative of a pixel of D(E(x)) by the same pixel of x, both around the place and of each channel; d is taken
+    along a random direction (Ramani, Blu and Unser, 2008), and std is `noise_level`. It is right for white normal
+    noise of one level in all of the image, and not for shot noise; costs a second pass; and helps a network that
+    keeps too little: one trained on noisy images alone never saw the pixel itself. UsageError for images under
+    3 x 3 pixels.
     """
     if strength != "sure":
-        within("[0, 1]", strength=strength)
+        if not is_number(strength) or not 0 <= strength <= 1:
+            raise UsageError(f"strength={strength!r} is invalid: expected a number from 0 to 1, or 'sure'")
     elif min(x.shape[2:]) < 3:
         raise UsageError(
             f"{option('strength', 'sure')} estimates the noise, which takes 3x3 pixels, and an image has "
@@ -120,16 +124,22 @@ def _by_risk(denoise: Callable[[Images, int], Images], x: Images) -> Images:
     """The images denoised as much as Stein's estimate says; `denoise` takes images and which pass it is."""
     std = _noise(x)[..., None, None]
     out = denoise(x, 0)
-    signs = 1 - 2 * (noise_like(x, rng=Generator().manual_seed(0)) < 0).to(x)
-    kept = ((denoise(x + NUDGE * signs, 1) - out) * signs).mean((2, 3), keepdim=True) / NUDGE
+    # One direction for all images, so that none depends on the others
+    signs = (noise_like(x[:1], rng=Generator().manual_seed(0)) < 0).to(x).mul_(2).sub_(1)
+    strength = denoise(torch.add(x, signs, alpha=NUDGE), 1).sub_(out).mul_(signs).div_(-NUDGE)
     del signs
+    strength = _around(strength).add_(1).mul_(std.square())
     left = x - out
-    around = left.square()
+    strength = strength.div_(_around(left.square()).clamp_(min=torch.finfo(x.dtype).tiny)).clamp_(0, 1)
+    return torch.addcmul(x, strength, left, value=-1)
+
+
+def _around(x: Images) -> Images:
+    """The mean around every pixel, of those that there are."""
     for window in ((AROUND, 1), (1, AROUND)):
         half = (window[0] // 2, window[1] // 2)
-        around = F.avg_pool2d(around, window, 1, half, count_include_pad=False)
-    strength = (std.square() * (1 - kept) / around.clamp(min=torch.finfo(x.dtype).tiny)).clamp(0, 1)
-    return x - strength * left
+        x = F.avg_pool2d(x, window, 1, half, count_include_pad=False)
+    return x
 
 
 def _share(progress: Progress | None, part: int, parts: int) -> Progress | None:
@@ -146,8 +156,8 @@ def restore_file(
     statistics: Statistics = "running",
     range: tuple[float, float] | None = None,
     strength: Strength = 1.0,
-    ensemble: bool = False,
     progress: Progress | None = None,
+    ensemble: bool = False,
 ) -> float:
     """Restore one image file into another of the same size, depth, channels and format; all pages of a TIFF.
 
@@ -163,7 +173,7 @@ def restore_file(
 
     def restored(x: Images) -> Images:
         levels.append(_noise(x).mean().item() if min(x.shape[2:]) >= 3 else math.nan)
-        return restore(model, x.to(device), statistics, strength, ensemble, progress)
+        return restore(model, x.to(device), statistics, strength, progress, ensemble)
 
     change_file(restored, source, target, range, model.shape[0])
     return sum(levels) / len(levels)

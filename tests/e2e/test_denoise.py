@@ -67,7 +67,8 @@ def test_an_ensemble_denoises_a_turned_photograph_as_the_photograph(packaged, ph
     packaged(cf.UNet((1, 8, 8), width=4, depth=1, skips="concat", norm="none", residual=True))
     turned = tmp_path / "turned.png"
     Image.open(photo).transpose(Image.Transpose.ROTATE_90).save(turned)
-    copyfold("denoise", photo, turned, "--ensemble", "--out", tmp_path / "out").done()
+    said = copyfold("denoise", photo, turned, "--ensemble", "--out", tmp_path / "out").done()
+    assert "turned images" not in " ".join(said.err)
     found = [pixels(tmp_path / "out" / name) for name in (photo.name, turned.name)]
     assert abs(np.rot90(found[0]) - found[1]).max() <= 1
     copyfold("denoise", photo, "--out", tmp_path / "once").done()
@@ -80,14 +81,25 @@ def test_a_network_that_learned_from_noisy_images_is_better_used_by_steins_estim
     blind = shutil.copytree(run, tmp_path / "blind")
     recipe = (blind / "recipe.yaml").read_text()
     (blind / "recipe.yaml").write_text(recipe.replace("class_path: Classical", "class_path: BlindSpot"))
-    hint = "where noise is white --strength sure leaves less error"
+    hint = "--strength sure leaves less error where the noise is white"
     said = copyfold("denoise", blind, photo, "--out", tmp_path / "all").done()
-    assert any(line.endswith(hint) for line in said.err)
+    assert hint in " ".join(said.err)
     said = copyfold("denoise", blind, photo, "--strength=sure", "--out", tmp_path / "sure").done()
     assert hint not in " ".join(said.err)
     found = [pixels(tmp_path / out / photo.name) for out in ("all", "sure")]
     assert (found[0] != found[1]).any()
-    assert hint not in " ".join(copyfold("denoise", run, photo, "--out", tmp_path / "run").done().err)
+    said = copyfold("denoise", run, photo, "--ensemble", "--out", tmp_path / "run").done()
+    assert hint not in " ".join(said.err)
+    assert "this network did not learn from turned images (--turn): --ensemble may leave more" in " ".join(
+        said.err
+    )
+
+
+def test_a_photograph_without_noise_stays_as_it_is_by_steins_estimate(weights, copyfold, tmp_path):
+    Image.new("L", (64, 64), 77).save(tmp_path / "flat.png")
+    said = copyfold("denoise", tmp_path / "flat.png", "--strength=sure", "--out", tmp_path / "out").done()
+    assert (pixels(tmp_path / "out" / "flat.png") == 77).all()
+    assert said.err[-1].endswith("noise of std 0.0 of 255, as estimated: --strength sure leaves it unchanged")
 
 
 def test_a_run_alone_and_neither_run_nor_package_are_refused(run, photo, copyfold, monkeypatch):

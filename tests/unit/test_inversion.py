@@ -314,6 +314,13 @@ def test_images_that_have_ended_are_not_computed_and_others_do_not_change(optimi
         if step == 5:
             seen.clear()
     assert set(seen) == {1}
+    ended[:] = False
+    film = probe.trace(model, x, seeded(), ended)
+    next(film)
+    ended[:] = True
+    seen.clear()
+    assert len(list(film)) == 8
+    assert seen == [3]  # the target of the second search
 
 
 def test_the_model_is_untouched_and_gets_no_gradients():

@@ -31,6 +31,11 @@ class Denoiser:
         objective = None if self.run is None else self.run.recipe.get("objective")
         return isinstance(objective, dict) and objective.get("class_path") == "BlindSpot"
 
+    @property
+    def turned(self) -> bool:
+        """Whether it learned from images turned by quarters, as that of copyfold-weights did."""
+        return self.run is None or bool(self.run.recipe.get("turn"))
+
 
 def warn(denoiser: Denoiser, statistics: Statistics) -> None:
     """Warn of batch statistics: photographs are restored one by one, so that those are of one image."""

@@ -6,7 +6,7 @@ size, in tiles above one megapixel; a fully connected one at the size that it wa
 that was trained on crops (`train --crop`) so sees photographs at the scale of its training. A model of grey images
 sees colour as luminance and two differences of colours. --strength below 1 keeps some of the noise, and of the
 texture that is taken for it; --strength sure leaves less error after a training on noisy images alone. --ensemble
-takes eight times as long and leaves a little less error.
+takes eight times as long and leaves a little less error after a training on turned images (`train --turn`).
 
 EXIF data is kept, except the location. All pages of a TIFF are denoised; of an animation the first frame is. What
 will not come back as it was is said before the first photograph.
@@ -49,8 +49,11 @@ def command(arguments: Sequence[str]) -> int:
         )
     if denoiser.from_noisy and options.strength == 1:
         _screen.log.info(
-            "this network learned from noisy images alone: where noise is white --strength sure leaves less error"
+            "this network learned from noisy images alone: --strength sure leaves less error where the noise is "
+            "white and of one level, as shot noise is not"
         )
+    if options.ensemble and not denoiser.turned:
+        _screen.log.info("this network did not learn from turned images (--turn): --ensemble may leave more error")
     unread: list[str] = []
     unwritten: list[str] = []
     with _screen.progress() as progress:
@@ -66,12 +69,14 @@ def command(arguments: Sequence[str]) -> int:
                     options.statistics,
                     denoiser.range,
                     options.strength,
-                    options.ensemble,
                     progress,
+                    options.ensemble,
                 )
                 print(out / name)
                 if math.isfinite(level):
-                    _screen.log.info("%s: noise of std %.1f of 255, as estimated", source, 255 * level)
+                    unchanged = options.strength == "sure" and level == 0
+                    note = ": --strength sure leaves it unchanged" if unchanged else ""
+                    _screen.log.info("%s: noise of std %.1f of 255, as estimated%s", source, 255 * level, note)
             except CopyfoldError as error:
                 if isinstance(error, Full) or len(sources) == 1:  # the others cannot be written either
                     raise
@@ -112,15 +117,16 @@ def _parser() -> _parsing.Parser:
         "--strength",
         type=float | Literal["sure"],
         default=1.0,
-        help="How much of the change is made, from 0 (none) to 1 (all), or sure: at each place as much as leaves"
-        " the least error by Stein's estimate. Twice as slow; for networks trained on noisy images alone.",
+        help="How much of the change is made, from 0 (none) to 1 (all), or, for networks trained on noisy images"
+        " alone, sure: at each place as much as leaves the least error by Stein's estimate. For white noise of one"
+        " level, not shot noise; twice as slow.",
     )
     parser.add_argument(
         "--ensemble",
         action=_parsing.ActionYesNo(no_prefix="no-"),
         default=False,
-        help="Take the mean over the eight turns and flips of the photograph: .08 dB better by the network of"
-        " copyfold-weights, eight times as slow.",
+        help="Take the mean over the eight turns and flips of the photograph, for networks that learned from"
+        " turned images: .08 dB better by that of copyfold-weights, eight times as slow.",
     )
     _device.flag(parser)
     return parser

@@ -149,8 +149,8 @@ class Inversion(Probe):
         """The same film, each frame with how far each image is from its target at the layer, by `distance`.
 
         The distances are those that the search goes by: of frames as the model was given them, at no further pass.
-        Images that the caller marks as True in `ended`, one boolean for each, between the frames are not computed
-        any more: what the frames have of them means nothing. With batch statistics all are computed.
+        Between frames the caller may set `ended[i]`: then image i is no longer computed, and what later frames
+        have of it means nothing. With batch statistics all are computed.
         """
         yield from self._formed(model, self.corruption(filled(x), rng), rng, ended)
 
@@ -194,14 +194,22 @@ class Inversion(Probe):
             if ended is None or self.statistics == "batch" or not ended.any():
                 return of(a, target)
             losses, gradient, going = a.new_zeros(len(a)), torch.zeros_like(a), ~ended
-            losses[going], gradient[going] = of(a[going], target[going])
+            if going.any():
+                losses[going], gradient[going] = of(a[going], target[going])
             return losses, gradient
 
         def of(a: Images, target: Tensor) -> tuple[Tensor, Images]:
             with still(model, self.statistics), torch.enable_grad():
                 a = a.detach().requires_grad_()
                 shown = self._shaken(_resized(a, seen.shape[2:]), rng)
-                rest = tap(model, self.layer, shown) - target
+                reached = tap(model, self.layer, shown)
+                if (
+                    reached.shape != target.shape
+                ):  # a part that is no row per image may look like one by its length
+                    raise UsageError(
+                        f"the layer {self.layer!r} has no row per image: leave none of the images out"
+                    )
+                rest = reached - target
                 each = self.scale * (rest.abs() if self.distance == "l1" else rest.square() / 2).sum(dim=1)
                 (gradient,) = torch.autograd.grad(each.sum(), a)
             return each.detach(), gradient
