@@ -60,7 +60,7 @@ test: lint types layers
 
 test-long: $(READY)
 	$(BIN)/pytest -n 2 tests/long
-	COPYFOLD_SLOW=1 $(BIN)/pytest -n 2 tests/unit/test_snippets.py tests/e2e/test_examples.py
+	COPYFOLD_SLOW=1 $(BIN)/pytest -n 2 tests/unit/test_snippets.py tests/e2e/test_examples.py tests/e2e/test_studies.py
 
 test-kills: $(READY)
 	COPYFOLD_KILLS=200 $(BIN)/pytest -n 2 tests/long/test_kills.py tests/long/test_kills_of_commands.py

@@ -159,8 +159,23 @@ def test_every_study_states_its_claim(name):
     assert (PARTLY in study.means) or len(study.thresholds()) == 1
 
 
+DEAR = (
+    "iterating-beats-one-pass",
+    "more-compute-better-samples",
+    "style-of-the-manifold",
+    "narrowing-injects",
+    "better-copies-pass-more-noise",
+)
+
+
+def test_the_dear_studies_are_found():
+    assert set(DEAR) <= STUDIES.keys()
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_runs_at_the_smallest_budget(name, out, capsys):
+    if name in DEAR and "COPYFOLD_SLOW" not in os.environ:
+        pytest.skip("make test-long runs it")
     assert main(["study", name, "--out", str(out)]) == 0
     folder = out / "tiny" / name
     found = json.loads((folder / "finding.json").read_text())
