@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes every picture of README and docs: docs/pictures.sh LANDSCAPES (a folder of images or a dataset folder)
+# Makes the pictures of README and docs: docs/pictures.sh LANDSCAPES (a folder of images or a dataset folder); those of
+# benchmarks (ascent*.png, restore*.jpg) are made as docs/measurements.md says
 # Two trainings of five minutes each on two slow cores, and a browser for the pictures of pages. What is in runs/
 # already is taken from there.
 set -euo pipefail

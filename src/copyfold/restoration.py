@@ -67,21 +67,18 @@ def restore(
     keeps too little: one trained on noisy images alone never saw the pixel itself. UsageError for images under
     3 x 3 pixels.
     """
-    if strength != "sure":
-        if not is_number(strength) or not 0 <= strength <= 1:
-            raise UsageError(f"strength={strength!r} is invalid: expected a number from 0 to 1, or 'sure'")
-    elif min(x.shape[2:]) < 3:
-        raise UsageError(
-            f"{option('strength', 'sure')} estimates the noise, which takes 3x3 pixels, and an image has "
-            f"{x.shape[2]}x{x.shape[3]}: give a number from 0 to 1"
-        )
     once = _ensemble if ensemble else applied
     if strength == "sure":
-        out = _by_risk(lambda y, part: once(model, y, statistics, _share(progress, part, 2)), x)
-    else:
-        out = once(model, x, statistics, progress)
-        out = out if strength == 1 else torch.lerp(x, out, strength)
-    return out.clamp(0, 1)
+        if min(x.shape[2:]) < 3:
+            raise UsageError(
+                f"{option('strength', 'sure')} estimates the noise, which takes 3x3 pixels, and an image has "
+                f"{x.shape[2]}x{x.shape[3]}: give a number from 0 to 1"
+            )
+        return _by_risk(lambda y, part: once(model, y, statistics, _share(progress, part, 2)), x).clamp(0, 1)
+    if not is_number(strength) or not 0 <= strength <= 1:
+        raise UsageError(f"strength={strength!r} is invalid: expected a number from 0 to 1, or 'sure'")
+    out = once(model, x, statistics, progress)
+    return (out if strength == 1 else torch.lerp(x, out, strength)).clamp(0, 1)
 
 
 @torch.no_grad()
@@ -107,9 +104,7 @@ def applied(
     return out if out.shape[1] == channels else out.mean(1, keepdim=True)
 
 
-def _ensemble(
-    model: Autoencoder, x: Images, statistics: Statistics = "running", progress: Progress | None = None
-) -> Images:
+def _ensemble(model: Autoencoder, x: Images, statistics: Statistics, progress: Progress | None) -> Images:
     """The mean of `applied` over the turns and flips of the images, each turned and flipped back."""
     out = torch.zeros_like(x)
     for part in range(TURNS):

@@ -15,13 +15,16 @@ will not come back as it was is said before the first photograph.
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from copyfold.cli import _device, _parsing, _screen
 from copyfold.data.reading.folders import IMAGES, files_below
 from copyfold.errors import CopyfoldError, DataError, UsageError
 from copyfold.files import Full, real
 from copyfold.types import Statistics
+
+if TYPE_CHECKING:
+    from copyfold.cli._denoiser import Denoiser
 
 NAMED = 5  # images named in the error message
 
@@ -47,13 +50,7 @@ def command(arguments: Sequence[str]) -> int:
             *model.shape[1:],
             ", and it was trained on crops, which are not scaled: a convolutional model fits" if crops else "",
         )
-    if denoiser.from_noisy and options.strength == 1:
-        _screen.log.info(
-            "this network learned from noisy images alone: --strength sure leaves less error where the noise is "
-            "white and of one level, as shot noise is not"
-        )
-    if options.ensemble and not denoiser.turned:
-        _screen.log.info("this network did not learn from turned images (--turn): --ensemble may leave more error")
+    _advise(denoiser, options.strength, options.ensemble)
     unread: list[str] = []
     unwritten: list[str] = []
     with _screen.progress() as progress:
@@ -83,6 +80,17 @@ def command(arguments: Sequence[str]) -> int:
                 _screen.log.info("%s", error)
                 (unread if isinstance(error, DataError) else unwritten).append(str(source))
     return _ended(unread, unwritten, len(sources))
+
+
+def _advise(denoiser: "Denoiser", strength: float | str, ensemble: bool) -> None:
+    """Say where another strength suits how the network learned, and where an ensemble does not."""
+    if denoiser.from_noisy and strength == 1:
+        _screen.log.info(
+            "this network learned from noisy images alone: --strength sure leaves less error where the noise is "
+            "white and of one level, as shot noise is not"
+        )
+    if ensemble and not denoiser.turned:
+        _screen.log.info("this network did not learn from turned images (--turn): --ensemble may leave more error")
 
 
 def _ended(unread: list[str], unwritten: list[str], count: int) -> int:

@@ -203,12 +203,9 @@ class Inversion(Probe):
                 a = a.detach().requires_grad_()
                 shown = self._shaken(_resized(a, seen.shape[2:]), rng)
                 reached = tap(model, self.layer, shown)
-                if (
-                    reached.shape != target.shape
-                ):  # a part that is no row per image may look like one by its length
-                    raise UsageError(
-                        f"the layer {self.layer!r} has no row per image: leave none of the images out"
-                    )
+                # By its length, a part that is no row per image may look like one
+                if reached.shape != target.shape:
+                    raise UsageError(f"the layer {self.layer!r} has no row per image: leave none of them out")
                 rest = reached - target
                 each = self.scale * (rest.abs() if self.distance == "l1" else rest.square() / 2).sum(dim=1)
                 (gradient,) = torch.autograd.grad(each.sum(), a)
