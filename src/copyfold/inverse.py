@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder, class_name
+from copyfold.models.checks import check_images, check_model
 from copyfold.problems.base import Problem
 from copyfold.restoration import applied, change_file
 from copyfold.samplers.ascent import Ascent, Denoiser, Step
@@ -48,12 +49,17 @@ def solve(
 
     Kadkhodaie and Simoncelli, "Stochastic solutions for linear inverse problems using the prior implicit in a
     denoiser" (2021, arXiv:2007.13640), algorithm 2. Raises UsageError where the model takes only one size that is
-    not that of the images, or the problem refuses the measurement.
+    not that of the images, the problem refuses the measurement, or that is no batch of images in [0, 1].
     """
     at_least(1, samples=samples)
+    if isinstance(model, nn.Module) or not callable(model):
+        check_model(model)
+    weight = next(model.parameters(), None) if isinstance(model, Autoencoder) else None
+    check_images(measured, weight, missing=True)
     ascent = Ascent() if ascent is None else ascent
     base = torch.full_like(problem.invert(measured), ascent.mean)
     start = base + problem.project(torch.zeros_like(base), base, measured)
+    check_images(start)
     denoise = _denoiser(model, start, statistics)
     rng = Generator().manual_seed(seed)
     with told(progress) as tell:

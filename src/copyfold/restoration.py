@@ -18,6 +18,7 @@ from copyfold.files import written
 from copyfold.measures import noise_level
 from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import receptive_field
+from copyfold.models.checks import check_images, check_model
 from copyfold.types import Float, Images, Progress, Statistics
 
 __all__ = ["restore"]
@@ -65,8 +66,10 @@ def restore(
     along a random direction (Ramani, Blu and Unser, 2008), and std is `noise_level`. It is right for white normal
     noise of one level in all of the image, and not for shot noise; costs a second pass; and helps a network that
     keeps too little: one trained on noisy images alone never saw the pixel itself. UsageError for images under
-    3 x 3 pixels.
+    3 x 3 pixels, and for what is no batch of images in [0, 1].
     """
+    check_model(model)
+    check_images(x, next(model.parameters(), None))
     once = _ensemble if ensemble else applied
     if strength == "sure":
         if min(x.shape[2:]) < 3:

@@ -307,7 +307,9 @@ def test_commands_about_other_photos_name_them(tmp_path):
 
 
 def test_a_network_that_is_no_autoencoder_is_refused_with_advice(photos):
-    with pytest.raises(cf.UsageError, match=r"a Identity is no Autoencoder: give cf.adopt\(network, \("):
+    with pytest.raises(
+        cf.UsageError, match=r"a Identity is no Autoencoder: give .* or cf.adopt\(network, shape\)"
+    ):
         cf.diagnose(torch.nn.Identity(), photos)
 
 

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from copyfold import screen
 from copyfold.data import Photos
+from copyfold.data.reading.opening import Given
 from copyfold.data.sampling import as_images, stratified
 from copyfold.data.writing import write_table
 from copyfold.detection.codes import Space, Vectors
-from copyfold.detection.sets import batches, check_shape, named, parts
+from copyfold.detection.sets import batches, named, parts, searched
 from copyfold.errors import UsageError, at_least
 from copyfold.models.base import Autoencoder
+from copyfold.models.checks import check_model
 from copyfold.probes.base import still
 from copyfold.probes.nearest import neighbours
 from copyfold.types import Float, Progress
@@ -68,8 +70,8 @@ class Similar:
 
 def similar(
     model: Autoencoder,
-    photos: Photos,
-    to: Photos | None = None,
+    photos: Photos | Given,
+    to: Photos | Given = None,
     count: int = 8,
     *,
     layer: str = "",
@@ -80,8 +82,9 @@ def similar(
 
     Args:
         model: An autoencoder; see `Vectors` for its codes, and `Space` for where they are compared.
-        photos: The images to search, of the model's shape; all of them.
-        to: The images to find neighbours for; all of them. Those of `photos` themselves unless given.
+        photos: The images to search, of the model's shape; all of them. Any other source of images that `Photos`
+            takes is read at the model's own height, width and channels.
+        to: The images to find neighbours for, likewise; all of them. Those of `photos` themselves unless given.
         count: How many neighbours at most.
         layer: A name of `model.named_modules()`; "" is the code.
         grid: Maps are averaged to at most grid x grid places. With 1 it does not matter where in an image things
@@ -92,8 +95,9 @@ def similar(
     the model, and where there is a single one.
     """
     at_least(1, count=count)
-    for given in filter(None, (photos, to)):
-        check_shape(model, given)
+    check_model(model)
+    photos = searched(model, photos, progress)
+    to = None if to is None else searched(model, to, progress)
     available = sum(map(len, parts(photos))) - (to is None)
     if available < 1:
         raise UsageError("there is no other image to search: give more")

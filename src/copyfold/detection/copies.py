@@ -20,10 +20,11 @@ from copyfold.data.sampling import SHOWN, as_images
 from copyfold.data.writing import write_table
 from copyfold.detection.alike import ALIKE, fitted, placed
 from copyfold.detection.codes import Vectors
-from copyfold.detection.sets import batches, check_shape, one
+from copyfold.detection.sets import batches, one
 from copyfold.detection.thumbnails import alignment, described, thumbnails
 from copyfold.errors import UsageError, option
 from copyfold.models.base import Autoencoder
+from copyfold.models.checks import check_model
 from copyfold.probes.nearest import neighbours
 from copyfold.types import Images, Progress
 
@@ -163,6 +164,8 @@ def duplicates(
         raise UsageError(f"{option('near', near)} is invalid: expected a distance from 0 to 2")
     if similar < 0:
         raise UsageError(f"{option('similar', similar)} is invalid: expected a number of pairs of at least 0")
+    if model is not None:
+        check_model(model)
     taken: dict[str, Any] = {"limit": limit, "skip_bad": skip_bad, "layout": layout, "column": column}
     with screen.told(progress) as tell:
         photos = Photos(source, SIDE, fit="stretch", whole=True, progress=tell or False, **taken)
@@ -223,7 +226,6 @@ def _codes(
     """The places of the same images in the space of a model's codes."""
     channels, height, width = model.shape
     same = Photos(source, (height, width), whole=True, channels=channels, progress=tell or False, **taken)
-    check_shape(model, same)
     if list(same.names) != list(photos.names):
         raise UsageError("the images have changed while they were read: run it again")
     return placed(fitted(Vectors("", ALIKE), model, same), same, tell)

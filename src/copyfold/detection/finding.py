@@ -14,15 +14,18 @@ from torch import Tensor
 
 from copyfold import screen
 from copyfold.data import Photos, Stream
+from copyfold.data.beside import as_photos, check_shape
+from copyfold.data.reading.opening import Given
 from copyfold.data.sampling import REFERENCE, SHOWN, as_images, stratified
 from copyfold.data.writing import write_table
 from copyfold.detection.base import PART, Detector, Score, Scored
 from copyfold.detection.combination import Combined
-from copyfold.detection.sets import batches, check_shape, named, one, parts, stored
+from copyfold.detection.sets import batches, named, one, parts, searched, stored
 from copyfold.detection.thresholds import RATES, Threshold, check_rate, needed, p_values, threshold, usual_rate
 from copyfold.errors import UsageError, option
 from copyfold.files import readable
 from copyfold.models.base import Autoencoder
+from copyfold.models.checks import check_model
 from copyfold.pictures import save_picture
 from copyfold.probes.base import still
 from copyfold.types import Float, Images, Progress
@@ -134,8 +137,8 @@ class Outliers:
 
 def outliers(
     model: Autoencoder,
-    photos: Photos,
-    normal: Photos | Stream | None = None,
+    photos: Photos | Given,
+    normal: Photos | Stream | Given = None,
     *,
     score: Score | None = None,
     rate: float | None = None,
@@ -149,10 +152,11 @@ def outliers(
 
     Args:
         model: An autoencoder, trained on normal images or on images that are mostly so.
-        photos: The images to score, of the model's shape; all of them.
-        normal: Normal images, as the model was trained on; `photos` themselves unless given. What is usual is
-            learned from up to 1,024 of those to train on, the threshold from all that are held out. Of `whole`
-            photos, one half serves the one and one the other.
+        photos: The images to score, of the model's shape; all of them. Any other source of images that `Photos`
+            takes is read at the model's own height, width and channels.
+        normal: Normal images, likewise, as the model was trained on; `photos` themselves unless given. What is
+            usual is learned from up to 1,024 of those to train on, the threshold from all that are held out. Of
+            `whole` photos, one half serves the one and one the other.
         score: `Combined()` unless given.
         rate: The share of normal images that may be called outliers. The threshold has it, whatever the scores are
             like, within an interval that `threshold` gives. It takes 3 / rate held-out normal images. Unless
@@ -166,10 +170,11 @@ def outliers(
     running statistics. Raises UsageError where the images do not fit the model, and where there are too few normal
     ones for the rate.
     """
+    check_model(model)
     score = Combined() if score is None else score
-    normal = photos if normal is None else normal
-    for given in (photos, normal):
-        check_shape(model, given)
+    photos = searched(model, photos, progress)
+    normal = photos if normal is None else as_photos(normal, model, progress=progress)
+    check_shape(model, normal)
     learned, held = _divided(normal, rate)
     why = ""
     if rate is None:

@@ -7,21 +7,22 @@ import numpy as np
 from torch import Tensor
 
 from copyfold.data import Photos, Stream
-from copyfold.data.reading.sizes import simple
+from copyfold.data.beside import as_photos, check_shape
+from copyfold.data.reading.opening import Given
 from copyfold.data.sampling import as_images
 from copyfold.detection.base import PART
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder
-from copyfold.types import Images
+from copyfold.types import Images, Progress
 
 
-def check_shape(model: Autoencoder, photos: Photos | Stream) -> None:
-    """UsageError where images are not of the model's shape."""
-    if photos.shape != model.shape:
-        raise UsageError(
-            f"the model is for images of {model.shape}, the photos are {photos.shape}: make them with "
-            f"Photos(..., size={simple(model.shape[1:])}, channels={model.shape[0]})"
-        )
+def searched(model: Autoencoder, given: Photos | Stream | Given, progress: Progress | bool | None) -> Photos:
+    """Photos of which every image is looked at, read from any source; UsageError where they do not fit."""
+    photos = as_photos(given, model, whole=True, progress=progress)
+    if isinstance(photos, Stream):
+        raise UsageError("a Stream has no image that could be asked for again: give Photos(...)")
+    check_shape(model, photos)
+    return photos
 
 
 def parts(photos: Photos) -> list[Any]:

@@ -1,4 +1,7 @@
-"""Whether a model works before it is trained: it can be read back, and its code and images have their shapes."""
+"""Whether a model works before it is trained: it can be read back, and its code and images have their shapes.
+
+And whether what a function is given from Python is a model, or images, at all.
+"""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -10,6 +13,39 @@ from copyfold import catalogue
 from copyfold.errors import UsageError
 from copyfold.models.base import Autoencoder, maps, rebuilt
 from copyfold.types import Code, Images
+
+LARGEST = 16
+"""The largest value of images with noise that is taken for one: those of 0 to 255 are beyond."""
+
+
+def check_model(model: object) -> None:
+    """UsageError where a model is none."""
+    if not isinstance(model, Autoencoder):
+        given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise UsageError(
+            f"{given} is no Autoencoder: give run.model, cf.load(folder), or cf.adopt(network, shape) of a "
+            "network of your own"
+        )
+
+
+def check_images(x: object, weight: Tensor | None = None, missing: bool = False) -> None:
+    """UsageError where images are not as models take them, of the dtype of a model's `weight`.
+
+    That is b x c x h x w with values in [0, 1], or about it where there is noise; NaN where pixels may be missing.
+    """
+    if not isinstance(x, Tensor):
+        raise UsageError(f"images are {shown(x)}: expected a tensor, as torch.from_numpy gives")
+    if x.dim() != 4:
+        raise UsageError(f"images are {shown(x)}: expected batch x channels x height x width, as x[None] of one")
+    if not x.is_floating_point():
+        raise UsageError(f"images are {shown(x)}: expected floats in [0, 1], as x / 255 of 8 bits")
+    if weight is not None and x.dtype != weight.dtype:
+        raise UsageError(f"images are {x.dtype} and the model is {weight.dtype}: give x.to({weight.dtype})")
+    known = x[~x.isnan()] if missing else x
+    if not known.isfinite().all():
+        raise UsageError("images hold NaN or infinite values: fill in or leave out such pixels, or images, first")
+    if known.numel() and (largest := known.abs().max().item()) > LARGEST:
+        raise UsageError(f"images have values up to {largest:g}: expected [0, 1], as x / 255 of 8 bits")
 
 
 def check_reloadable(model: Autoencoder) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 
 from copyfold import catalogue, screen
 from copyfold.data import Photos, Stream
-from copyfold.data.reading.sizes import simple
+from copyfold.data.beside import as_photos, check_shape
+from copyfold.data.reading.opening import Given
 from copyfold.errors import UsageError, option
 from copyfold.files import check_file, write_texts
 from copyfold.models.base import WEIGHTS, Autoencoder, class_name
+from copyfold.models.checks import check_model
 from copyfold.report.base import Content, Scale, Section
 from copyfold.report.context import HELD, Context
 from copyfold.report.page import page
@@ -72,7 +74,7 @@ def check_page(path: Path) -> None:
 
 def diagnose(
     model: Autoencoder,
-    photos: Photos | Stream,
+    photos: Photos | Stream | Given,
     run: Run | None = None,
     seed: int = 0,
     progress: Progress | bool | None = None,
@@ -82,10 +84,12 @@ def diagnose(
 
     Args:
         model: Any Autoencoder: one of ours or an adopted one. Nothing in it is changed.
-        photos: Images of the model's shape. Numbers are over up to 128 held-out ones; the classical baselines
-            are fitted on up to 1,024 training ones, both spread evenly over the photos. With fewer than 4 held-out
-            ones what the model makes is not compared with photos by numbers. Of `whole` photos, which are not
-            those that it was trained on, a quarter of 1,152 at most is measured beside the others.
+        photos: Images of the model's shape; any other source of images that `Photos` takes is read at the model's
+            own height, width and channels, and divided as by fit(seed=seed). Numbers are over up to 128 held-out
+            ones; the classical baselines are fitted on up to 1,024 training ones, both spread evenly over the
+            photos. With fewer than 4 held-out ones what the model makes is not compared with photos by numbers. Of
+            `whole` photos, which are not those that it was trained on, a quarter of 1,152 at most is measured
+            beside the others.
         run: The run that the model comes from, for its loss curves and its recipe.
         seed: Of every noise, and of which images are looked at.
         progress: As in `fit`, after each section.
@@ -96,6 +100,8 @@ def diagnose(
     the photos do not fit the model, are too few, or a weight is NaN or infinite; and where a section has no title,
     or the title or a number of another one.
     """
+    check_model(model)
+    photos = as_photos(photos, model, seed=seed, progress=progress)
     _check(model, photos)
     asked = _in_order(sections)
     started = time.monotonic()
@@ -205,13 +211,7 @@ def _divided(context: Context) -> str:
 
 def _check(model: Autoencoder, photos: Photos | Stream) -> None:
     """Refuse what cannot be diagnosed, before anything is computed."""
-    if not isinstance(model, Autoencoder):
-        raise UsageError(f"a {type(model).__name__} is no Autoencoder: give cf.adopt(network, {photos.shape})")
-    if photos.shape != model.shape:
-        raise UsageError(
-            f"the model is for images of {model.shape}, the photos are {photos.shape}: make them with "
-            f"Photos(..., size={simple(model.shape[1:])}, channels={model.shape[0]})"
-        )
+    check_shape(model, photos)
     if isinstance(photos, Photos) and photos.whole:
         if len(photos) < HELD + COMPARED:
             raise UsageError(

@@ -13,6 +13,7 @@ import torch
 
 from copyfold import runs, screen
 from copyfold.data import Photos, Stream
+from copyfold.data.beside import as_photos
 from copyfold.data.reading.opening import Given
 from copyfold.data.reading.remembered import remember
 from copyfold.errors import CopyfoldError, Diverged, UsageError, option, options
@@ -121,7 +122,9 @@ def fit(
     if plan.get("precision", "auto") == "auto" and not chosen.solve:
         why = "which this machine has in hardware" if chosen.precision == "bf16" else "no bf16 in hardware"
         _tell(f"precision: {chosen.precision}, {why}")
-    photos = as_photos(photos, model, chosen.seed, progress)  # after all that is refused without them
+    photos = as_photos(
+        photos, model, seed=chosen.seed, progress=progress
+    )  # after all that is refused without them
     check(model, objective, photos, chosen)
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = runs.Run(run or Path("runs") / name)
@@ -147,16 +150,6 @@ def fit(
     if signum and first:  # one process says it; a second would be taken for one that failed
         raise Stopped(signum, target)
     return target
-
-
-def as_photos(
-    given: Photos | Stream | Given, model: Autoencoder, seed: int = 0, progress: Progress | bool | None = None
-) -> Photos | Stream:
-    """Photos as they are; any other source of images read at the model's own height, width and channels."""
-    if hasattr(given, "batches"):
-        return cast("Photos | Stream", given)
-    channels, *size = model.shape
-    return Photos(cast(Given, given), (size[0], size[1]), channels=channels, seed=seed, progress=progress)
 
 
 def _train(
