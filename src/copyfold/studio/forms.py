@@ -10,6 +10,7 @@ words of the command, one for each field, and the command alone reads and checks
 import html
 import importlib
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -103,7 +104,7 @@ class Classes:
                     with gr.Accordion(f"Options of {bare}", open=False):
                         with gr.Row(equal_height=False):
                             self.inputs += [field.build() for field in self.fields[bare]]
-                        gr.HTML(f'<pre class="output">{html.escape(inspect.getdoc(cls) or "")}</pre>')
+                        gr.HTML(f'<pre class="output">{html.escape(flowing(cls))}</pre>')
             panels.append(panel)
         choice.change(
             lambda now: [gr.update(visible=bare == now) for bare in self.known],
@@ -202,6 +203,14 @@ def _named(hint: Any) -> list[str]:
     if len(kinds) == 1 and isinstance(kinds[0], type) and issubclass(kinds[0], Enum):
         return list(kinds[0].__members__)
     return []
+
+
+def flowing(cls: type) -> str:
+    """A class's docstring with each paragraph in one line, which the page wraps; equations and lists stay."""
+    parts = (inspect.getdoc(cls) or "").split("\n\n")
+    return "\n\n".join(
+        part if re.search(r"^( |- )", part, re.MULTILINE) else part.replace("\n", " ") for part in parts
+    )
 
 
 def _head(cls: type) -> str:

@@ -23,7 +23,7 @@ from copyfold.cli import _imports, _parsing
 from copyfold.errors import UsageError
 from copyfold.samplers.base import Sampler
 from copyfold.studio.answers import in_fields, page, pre, said, shown, wrong
-from copyfold.studio.forms import Classes, Field, Form, parser
+from copyfold.studio.forms import Classes, Field, Form, flowing, parser
 from copyfold.studio.python import python, text
 from copyfold.studio.thumbnails import thumbnails
 
@@ -111,6 +111,29 @@ def test_a_value_is_one_word_and_no_flag(value):
     assert word.startswith("--count=")
     with pytest.raises(UsageError):
         _parsing.parse(parser("sample"), ["run", word])
+
+
+def test_what_a_class_says_of_itself_is_wrapped_by_the_page_and_its_equations_stay():
+    class Said:
+        """First line.
+
+            y = x
+            z = y
+
+        One sentence that
+        goes on.
+
+        - one
+          of a list
+        - another
+        """
+
+    equation, sentence, parts = (
+        "    y = x\n    z = y",
+        "One sentence that goes on.",
+        "- one\n  of a list\n- another",
+    )
+    assert flowing(Said) == "\n\n".join(("First line.", equation, sentence, parts))
 
 
 def test_a_value_has_a_length():
