@@ -59,7 +59,8 @@ def solve(
     ascent = Ascent() if ascent is None else ascent
     base = torch.full_like(problem.invert(measured), ascent.mean)
     start = base + problem.project(torch.zeros_like(base), base, measured)
-    check_images(start)
+    if not start.isfinite().all():
+        raise UsageError("pixels are NaN that the problem measures: mask them, or fill them in first")
     denoise = _denoiser(model, start, statistics)
     rng = Generator().manual_seed(seed)
     with told(progress) as tell:

@@ -59,7 +59,7 @@ def test_what_is_no_model_is_refused_with_what_to_give(name, given, said):
         (lambda x: x * 255, r"values up to 25\d\.?\d*: expected \[0, 1\]"),
         (lambda x: x.double(), r"torch\.float64 and the model is torch\.float32: give x\.to\(torch\.float32\)"),
         (lambda x: x.where(x < 0.9, torch.inf), "hold NaN or infinite values"),
-        (lambda x: x.where(x < 0.9, torch.nan), "hold NaN or infinite values"),
+        (lambda x: x.where(x < 0.9, torch.nan), "hold NaN or infinite values|pixels are NaN that"),
         (lambda x: x[0], "a tensor of 1x16x16: expected batch x channels x height x width"),
         (lambda x: x.numpy(), "a ndarray: expected a tensor"),
     ],
@@ -67,6 +67,12 @@ def test_what_is_no_model_is_refused_with_what_to_give(name, given, said):
 def test_what_are_no_images_is_refused_with_what_to_give(name, change, said):
     with pytest.raises(cf.UsageError, match=said):
         CALLS[name](model(), change(images()))
+
+
+def test_a_pixel_that_a_problem_measures_may_not_miss():
+    known = torch.ones(1, 16, 16, dtype=torch.bool)
+    with pytest.raises(cf.UsageError, match="pixels are NaN that the problem measures"):
+        cf.solve(model(), cf.Inpaint(known), images().where(images() < 0.9, torch.nan))
 
 
 def test_noise_leaves_the_range_and_is_no_mistake():

@@ -3,6 +3,7 @@
 And whether what a function is given from Python is a model, or images, at all.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -42,9 +43,10 @@ def check_images(x: object, weight: Tensor | None = None, missing: bool = False)
     if weight is not None and x.dtype != weight.dtype:
         raise UsageError(f"images are {x.dtype} and the model is {weight.dtype}: give x.to({weight.dtype})")
     known = x[~x.isnan()] if missing else x
-    if not known.isfinite().all():
+    largest = max(map(abs, torch.stack(known.aminmax()).tolist())) if known.numel() else 0.0  # NaN where one is
+    if not math.isfinite(largest):
         raise UsageError("images hold NaN or infinite values: fill in or leave out such pixels, or images, first")
-    if known.numel() and (largest := known.abs().max().item()) > LARGEST:
+    if largest > LARGEST:
         raise UsageError(f"images have values up to {largest:g}: expected [0, 1], as x / 255 of 8 bits")
 
 
