@@ -96,22 +96,25 @@ def meaning(study: Study, found: Mapping[str, Any]) -> str:
         told = "; ".join(
             f"{name} leaves {number(left)}, not {study.regime[name]}" for name, left in missed.items()
         )
-        return f"The networks do not copy well enough to say anything of the claim: {told}. Train them longer."
-    if verdict == Verdict.DOES_NOT_HOLD and True in held.values() and (said := study.means.get(PARTLY)):
-        return said
-    if not decides(found):
-        return "This budget is too small to decide."
-    if said := study.means.get(OLD.get(verdict, verdict)):
-        return said
+        said = study.means.get(Verdict.NOT_IN_REGIME, "Train them longer.")
+        return f"The networks do not copy well enough to say anything of the claim: {told}. {said}"
     straddling, off = ([name for name in held if held[name] is what] for what in (None, False))
-    if not straddling:
-        return "All deciding numbers are as claimed, but a control is not: it is not shown that the claim is why."
     names = " and ".join(straddling)
     told = (
         f"intervals of {names} contain their thresholds"
         if straddling[1:]
         else f"interval of {names} contains its threshold"
     )
+    refuted = verdict == Verdict.DOES_NOT_HOLD
+    partly = study.means.get(PARTLY) if refuted and True in held.values() else None
+    if not partly and not decides(found):
+        return "This budget is too small to decide."
+    if verdict == Verdict.UNDECIDED and not straddling:
+        return "All deciding numbers are as claimed, but a control is not: it is not shown that the claim is why."
+    if said := partly or study.means.get(OLD.get(verdict, verdict)):
+        return (
+            f"{said} This follows from {' and '.join(off)} alone: the {told}." if refuted and straddling else said
+        )
     if not off:
         return f"Too few seeds and images to decide: the {told}."
     return f"It does not hold: {' and '.join(off)} {'are' if len(off) > 1 else 'is'} not as claimed. The {told}."

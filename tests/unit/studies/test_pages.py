@@ -29,7 +29,12 @@ class Made(Study):
     ("verdict", "share", "error", "said"),
     [
         ("DOES NOT HOLD", (0.1, 0.2), (2, 3), "It does not."),
-        ("DOES NOT HOLD", (0.4, 0.6), (2, 3), "It does not."),
+        (
+            "DOES NOT HOLD",
+            (0.4, 0.6),
+            (2, 3),
+            "It does not. This follows from error alone: the interval of share contains its threshold.",
+        ),
         ("DOES NOT HOLD", (0.6, 0.7), (2, 3), "One does not."),
         ("FAILS", (0.1, 0.2), (2, 3), "It does not."),  # of the old instrument
         ("MIXED", (0.6, 0.7), (2, 3), "One does not."),

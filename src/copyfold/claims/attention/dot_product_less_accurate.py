@@ -60,7 +60,7 @@ class DotProductLessAccurate(Study):
         "cause.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: one of the networks has not learned to copy.",
     }
-    seeds: ClassVar[int] = 3
+    seeds: ClassVar[int] = 5
     regime: ClassVar[Mapping[str, Regime]] = {LINEAR: Regime(0.03), DOT: Regime(0.03)}
     controls: ClassVar[Mapping[str, Control]] = (
         reps.answered("linear attention output")

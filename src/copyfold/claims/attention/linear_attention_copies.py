@@ -62,7 +62,7 @@ class LinearAttentionCopies(Study):
         Verdict.UNDECIDED: "Measure more seeds before deciding what passes a linear attention.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: this network has not learned to copy.",
     }
-    seeds: ClassVar[int] = 3
+    seeds: ClassVar[int] = 5
     regime: ClassVar[Mapping[str, Regime]] = {LINEAR: Regime(0.03)}
     controls: ClassVar[Mapping[str, Control]] = reps.answered("output") | {
         f"error over doing nothing, {PCA_100}": (Below(0.5), "The measure does not see a denoiser."),

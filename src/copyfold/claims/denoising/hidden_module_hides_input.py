@@ -81,8 +81,8 @@ class HiddenModuleHidesInput(Study):
         "determines.",
         PARTLY: "Expect one of the two: a narrow code denoises without hiding the input, or hides it without "
         "denoising.",
-        Verdict.DOES_NOT_HOLD: "Take a good copy as a sign of a good representation: the narrow code loses as "
-        "little and denoises no better.",
+        Verdict.DOES_NOT_HOLD: "Do not expect a narrow code both to hide its input and to denoise: it loses as "
+        "little as a long one, or leaves as much of the noise.",
         Verdict.UNDECIDED: "Measure more seeds before relying on either: the module's effect is within the "
         "interval.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: a code of 100 numbers that PCA beats has not learned "

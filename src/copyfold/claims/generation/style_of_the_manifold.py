@@ -104,7 +104,8 @@ class StyleOfTheManifold(Study):
         "network does.",
         Verdict.UNDECIDED: "Do not call a look the architecture's yet: seeds differ about as much, or the look is "
         "blur.",
-        Verdict.NOT_IN_REGIME: "Train longer before asking: what networks that do not copy share is blur.",
+        Verdict.NOT_IN_REGIME: "Ask again of networks that copy: what others share is blur. The hidden module "
+        "needs more images, not more batches.",
     }
     seeds: ClassVar[int] = 5
     regime: ClassVar[Mapping[str, Regime]] = {

@@ -156,16 +156,12 @@ def transformer(lab: Lab, seed: int) -> Reading:
     """One seed of the vision transformer: four blocks before training and after it, and the last one reordered."""
     clothes = lab.labelled("fashion_mnist")
     x = reps.few(lab, clothes)
-    states = classifiers(lab, clothes, seed)
+    states = classifiers(lab, clothes, seed)  # not cached: so its blocks are measured at once, of one training
     numbers: dict[str, Tensor] = {"told apart": torch.tensor(accuracy(lab, states[TRAINED], clothes))}
     images: dict[str, Images] = {"photographs": x[:SHOWN]}
     for state in (UNTRAINED, TRAINED):
         for block in BLOCKS:
-
-            def search(seed: int, state: str = state, block: str = block) -> Reading:
-                return reps.both_ways(lab, states[state], block, clothes, seed)
-
-            part = lab.shared(f"represented-by-transformer-{state}-{block}", seed, (clothes,), search)
+            part = reps.both_ways(lab, states[state], block, clothes, seed)
             numbers |= {f"{what}; {state}; {block}": value for what, value in part.numbers.items()}
             images |= {f"{way}; {state}; {block}": shown for way, shown in part.images.items()}
     other = reps.represented(lab, "near", states[REORDERED], BLOCKS[-1], x, seed).numbers["near noise left"]

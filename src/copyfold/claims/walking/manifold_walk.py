@@ -80,7 +80,7 @@ class ManifoldWalk(Study):
         PARTLY: "It moves, or it keeps the detail and the tones of the data, but not both: what looks like "
         "exploring may be decay.",
         Verdict.DOES_NOT_HOLD: "Do not explore this way: walks keep little more of the detail and the tones of "
-        "the data than random codes do, and most do not lead elsewhere.",
+        "the data than random codes do, or most do not lead elsewhere.",
         Verdict.UNDECIDED: "Look at the walks of several networks before relying on them: they differ too much, "
         "or something simpler comes as near to the data.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: what a network that does not copy makes of an image "

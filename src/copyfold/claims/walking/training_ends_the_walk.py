@@ -11,6 +11,7 @@ from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Estimate, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, walks
+from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import qualities
 from copyfold.studies.toolkit.walks import BEST, FATES, LEVELS, NAMES, SETS
 
@@ -49,8 +50,9 @@ class TrainingEndsTheWalk(Study):
     and its verdict was FAILS. The essay starts from images that the network learned. Its threshold of -0.2 is
     replaced by -0.375.
 
-    The first two figures show, for each set, what became of the training images against what is left of them; the
-    third the share that walks in other ways; the fourth training images, and where they end.
+    The first two figures show, for each set, what became of the training images against what is left of them, so
+    that training goes from right to left; the third the share that walks in other ways; the fourth training
+    images, and where they and held-out images end.
     """
 
     claim: ClassVar[str] = "T16"
@@ -100,19 +102,21 @@ class TrainingEndsTheWalk(Study):
             numbers |= _shares(count, of)
         return Finding(
             numbers,
-            self._figures(found, numbers),
+            self._figures(lab, found, numbers),
             notes=tuple(walks.unreached(found)),
             copying={name: of for readings in found.values() for name, of in qualities(readings).items()},
             came_out=self._said(numbers),
             captions={
                 **{
                     f"{count}-images": f"What became of training images of a network that memorised {count}, "
-                    "against what was left of them when it was looked at, with the statistics of batches of 64"
+                    "against what was left of them when it was looked at, with the statistics of batches of 64: "
+                    "training goes from right to left"
                     for count in SETS
                 },
-                "other-ways": "The share that walks with running statistics, of training and of held-out images",
-                "ends": "Training images, and what 300 passes made of them, early and late in training; the last "
-                "row is from held-out images",
+                "other-ways": "The share that walks with running statistics, of training and of held-out images; "
+                "training goes from right to left",
+                "ends": "For each set its training images, what 300 passes made of them, early and late in "
+                "training, and what they made of held-out images",
             },
         )
 
@@ -124,8 +128,10 @@ class TrainingEndsTheWalk(Study):
         ]
         return f"With the statistics of batches of 64, {'; '.join(each)}."
 
-    def _figures(self, found: Mapping[int, list[Reading]], numbers: Mapping[str, Estimate]) -> dict[str, Any]:
-        left = list(LEVELS)
+    def _figures(
+        self, lab: Lab, found: Mapping[int, list[Reading]], numbers: Mapping[str, Estimate]
+    ) -> dict[str, Any]:
+        left, sets = list(LEVELS), walks.sizes(lab)
         figures: dict[str, Any] = {}
         for count in SETS:
             lines = {
@@ -143,6 +149,7 @@ class TrainingEndsTheWalk(Study):
         figures["other-ways"] = _against(lines, "share of images that walk")
         rows = {}
         for count, of in found.items():
+            rows[f"{count} images: of training"] = walks.starting(lab, sets[count])["training"][:SHOWN]
             for name in (EARLY, LATE):
                 rows[f"{count} images, {name}"] = of[0].images[f"last; {name}; training; {ESSAY}"]
             rows[f"{count} images, {LATE}, from held-out images"] = of[0].images[
@@ -197,7 +204,7 @@ def _walking(numbers: Mapping[str, Estimate], count: int, name: str) -> float:
 
 
 def _against(lines: Mapping[str, tuple[list[float], list[Estimate]]], ylabel: str) -> Any:
-    """Shares against what is left, falling from left to right as training goes on."""
+    """Shares against what is left."""
     return charts.curves(
         lines, "left of the training images, share of variance", ylabel, logx=True, ylim=(0, 1.02)
     )

@@ -142,7 +142,8 @@ class WalksWithoutNoise(Study):
 
     def _said(self, numbers: Mapping[str, Estimate]) -> str:
         def shares(way: str) -> str:
-            each = {fate: numbers[f"{fate}, {MANY} images, training, {way}"].value for fate in FATES}
+            # means over networks, which add to one; an interval is about the share of a typical network
+            each = {fate: samples.mean(numbers[f"{fate}, {MANY} images, training, {way}"].seeds) for fate in FATES}
             others = ", ".join(f"{share:.0%} are {fate}" for fate, share in each.items() if fate != "walking")
             return f"{each['walking']:.0%} of the training images walk without noise ({others}) with {way}"
 

@@ -5,6 +5,7 @@ import torch
 from torch import Generator
 
 import copyfold as cf
+from copyfold.claims.generation import global_order
 from copyfold.claims.generation.global_order import PLAIN, PLAINS, GlobalOrder, as_good_as, corner_dependence
 from copyfold.studies.base import Verdict
 from labs import Known, outcome
@@ -35,16 +36,25 @@ def test_a_network_is_compared_with_the_plain_one_that_copies_as_well():
 
 
 @pytest.mark.parametrize(
-    ("plain", "others", "verdict"), [(9.0, 0.0, Verdict.HOLDS), (0.0, 9.0, Verdict.DOES_NOT_HOLD)]
+    ("plain", "others", "as_well", "verdict"),
+    [
+        (9.0, 0.0, True, Verdict.HOLDS),
+        (9.0, 0.0, False, Verdict.UNDECIDED),
+        (0.0, 9.0, True, Verdict.DOES_NOT_HOLD),
+    ],
 )
-def test_gained_and_lost_order_decide_the_verdict(shelf, monkeypatch, plain, others, verdict):
+def test_gained_and_lost_order_decide_the_verdict(shelf, monkeypatch, plain, others, as_well, verdict):
     models = {"plain": shelf.painter(plain), "other": shelf.painter(others)}
 
     def pick(make, photos):
         usual = make.func is cf.UNet and make.keywords["depth"] == 2
         return models["plain" if usual and "middle" not in make.keywords else "other"]
 
+    def leaves(model, *_):
+        return 0.02 if as_well or model is models["plain"] else 0.05
+
     monkeypatch.setattr(shelf, "pick", pick)
+    monkeypatch.setattr(global_order, "left", leaves)
     found, _, numbers = outcome(GlobalOrder(), shelf)
     assert found is verdict
     assert (
