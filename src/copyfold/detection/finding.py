@@ -147,7 +147,7 @@ def outliers(
 ) -> Outliers:
     """Score images by how unlike normal ones they are, with maps and a threshold.
 
-        found = cf.outliers(run.model, cf.Photos("new", 64, whole=True), normal=cf.Photos("good", 64))
+        found = cf.outliers(run.model, "new", normal="good")
         found.save("found.csv")
 
     Args:
