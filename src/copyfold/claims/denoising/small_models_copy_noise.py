@@ -96,7 +96,8 @@ class SmallModelsCopyNoise(Study):
         rows = {"clean": images["beside: clean"], "noisy": images["beside: gaussian 0.2"]}
         rows |= {called: images[f"{called}: gaussian 0.2"] for called in (SMALLEST, LARGER)}
         shape, of = curve.photographs(lab).shape, curve.configurations(lab)
-        sizes = "; ".join(f"{name}: {parameters(of[name].make, shape):,} weights" for name, _ in LOOKS.values())
+        names = dict.fromkeys(name for name, _ in LOOKS.values())
+        sizes = "; ".join(f"{name}: {parameters(of[name].make, shape):,} weights" for name in names)
         return Finding(
             numbers,
             {"shares": figure, "images": first_images(rows)},
