@@ -48,7 +48,7 @@ class GlobalOrder(Study):
 
     U-Nets without skips learn the same photographs of 32 pixels, for 2,500 batches of 16: plain (two levels), one
     level deeper, with the essay's hidden module (fully connected), and with linear attention on the skips; the
-    hidden module for 1,000, as it overfits from there on: after 2,500 it leaves more of held-out images; and
+    hidden module for 1,000, as these photographs are too few for it to gain by more; and
     attention for 170, as it copies almost perfectly after 2,500, better than any network without skips. What
     copies worse lets less of the noise through, and makes other samples for that alone. So the plain network is
     trained for 2,500, 250 and 130 batches, and each of the others is compared with the plain one that leaves about
@@ -58,7 +58,7 @@ class GlobalOrder(Study):
     photographs, so that too strong an order is an error as too weak a one is. The three numbers are this error
     over that of the plain network that copies as well, each below 1. The claim presupposes that the plain network
     leaves at most 3 % of held-out images, the deeper one and that with attention at most 10 %, and that with the
-    hidden module, which ends at about a tenth, at most 12.7 %, as PCA of 32 components does: what a network that
+    hidden module, which ends at about 8 %, at most 12.7 %, as PCA of 32 components does: what a network that
     only knows the coarse image makes is in order by that.
 
     Controls: each and the plain network that it is compared with must leave nearly as much, within a factor of

@@ -71,7 +71,7 @@ class StyleOfTheManifold(Study):
     Both thresholds are 1 because the claim is one of order, and 1 is what networks of one style have.
 
     The hidden module cannot leave 2 %: PCA of its 100 numbers leaves 6.3 %, and on 1,325 photographs it overfits,
-    so that it is trained for 1,000 batches, after which it leaves about a tenth. It has to leave at most 12.7 %,
+    so that it is trained for 1,000 batches, after which it leaves about 8 %. It has to leave at most 12.7 %,
     as PCA of 32 components does: what leaves more only knows the coarse image; so has its plain partner. The plain
     network has to leave at most 3 %, that of half the width 4 %, as it has a quarter of the weights.
 

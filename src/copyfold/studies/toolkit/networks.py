@@ -34,6 +34,9 @@ WAYS: dict[str, tuple[Statistics, int]] = {
 
 WIDE = 3e-4
 """The learning rate of layers of thousands of units; with 1e-3 they diverge at the start."""
+DENSE = 0.005
+"""That of a U-Net with the hidden module, whose large matrices do not settle with Muon's usual .02: with seed 0 it
+left .141 of CIFAR-10 after 18,750 batches of 16, and with this rate .090 after 1,500 of 64."""
 
 
 def overcomplete(lab: Lab) -> Make:

@@ -38,7 +38,15 @@ from copyfold.studies.toolkit.attention import MAPS, single_attention
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.copying import MARK, copying, principal_part
 from copyfold.studies.toolkit.denoising import share
-from copyfold.studies.toolkit.networks import LARGE, WIDE, overcomplete, restored, unet, with_running_averages
+from copyfold.studies.toolkit.networks import (
+    DENSE,
+    LARGE,
+    WIDE,
+    overcomplete,
+    restored,
+    unet,
+    with_running_averages,
+)
 from copyfold.studies.toolkit.search import STARTS, UNSEEN, near_image, representation
 from copyfold.studies.toolkit.training import copier
 from copyfold.types import Images, Shape
@@ -51,9 +59,6 @@ COUNT, DEAR = 16, 8  # images whose representations are computed; where a step t
 SIDE = 32  # pixels of images of U-Nets, where the budget has no fewer
 SMALL = 16  # of those of perceptrons
 QUARTER = 4  # of an image's numbers the known layers keep one in so many
-DENSE = 0.005
-"""Learning rate of the hidden module, whose large matrices do not settle with Muon's usual .02: in a trial with
-seed 0 it left .141 after 18,750 batches of 16, and with this rate .090 after 1,500 of 64."""
 HUNDRED, BEATEN = 100, 0.105  # numbers of the hidden module's code; what PCA of as many leaves of CIFAR-10
 ROUNDING = 255**-1 * 12**-0.5  # std of what 8 bits round off, in units of the range
 SEED = "seed"  # a number of every reading, by which those of several networks are paired
