@@ -52,7 +52,7 @@ def solve(
     not that of the images, the problem refuses the measurement, or that is no batch of images in [0, 1].
     """
     at_least(1, samples=samples)
-    if isinstance(model, nn.Module) or not callable(model):
+    if isinstance(model, nn.Module | type) or not callable(model):
         check_model(model)
     weight = next(model.parameters(), None) if isinstance(model, Autoencoder) else None
     check_images(measured, weight, missing=True)

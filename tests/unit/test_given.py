@@ -45,8 +45,6 @@ def images(count=2):
     ],
 )
 def test_what_is_no_model_is_refused_with_what_to_give(name, given, said):
-    if name == "solve" and given is cf.UNet:
-        pytest.skip("a function may be given as the denoiser, and a class can be called")
     with pytest.raises(cf.UsageError, match=rf"{said} is no Autoencoder: give run\.model, cf\.load\(folder\), or"):
         CALLS[name](given, images(40))
 

@@ -122,9 +122,8 @@ def fit(
     if plan.get("precision", "auto") == "auto" and not chosen.solve:
         why = "which this machine has in hardware" if chosen.precision == "bf16" else "no bf16 in hardware"
         _tell(f"precision: {chosen.precision}, {why}")
-    photos = as_photos(
-        photos, model, seed=chosen.seed, progress=progress
-    )  # after all that is refused without them
+    # after all that is refused without them
+    photos = as_photos(photos, model, seed=chosen.seed, progress=progress)
     check(model, objective, photos, chosen)
     name = f"{type(model).__name__.lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = runs.Run(run or Path("runs") / name)

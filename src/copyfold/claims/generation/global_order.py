@@ -48,11 +48,11 @@ class GlobalOrder(Study):
 
     U-Nets without skips learn the same photographs of 32 pixels, for 2,500 batches of 16: plain (two levels), one
     level deeper, with the essay's hidden module (fully connected), and with linear attention on the skips; the
-    hidden module for 1,000, as these photographs are too few for it to gain by more; and
-    attention for 170, as it copies almost perfectly after 2,500, better than any network without skips. What
-    copies worse lets less of the noise through, and makes other samples for that alone. So the plain network is
-    trained for 2,500, 250 and 130 batches, and each of the others is compared with the plain one that leaves about
-    as much as it does, the nearest of the three by ratio. Order is measured in samples of 30 steps, with the
+    hidden module for 1,000, as these photographs are too few for it to gain by more; and attention for 170, as it
+    copies almost perfectly after 2,500, better than any network without skips. What copies worse lets less of the
+    noise through, and makes other samples for that alone. So the plain network is trained for 2,500, 250 and 130
+    batches, and each of the others is compared with the plain one that leaves about as much as it does, the
+    nearest of the three by ratio. Order is measured in samples of 30 steps, with the
     statistics of batches of 64, clipped to [0, 1]: correlations of brightness between cells half of the side or
     more apart, over all samples. The error is their root mean square difference from those of training
     photographs, so that too strong an order is an error as too weak a one is. The three numbers are this error
@@ -169,11 +169,11 @@ def _look(lab: Lab, seed: int) -> Reading:
     photos = lab.photos("landscapes")
     x, reference = lab.images(photos), lab.images(photos, "train", REFERENCE)
     count = len(x)  # as fewer images have a larger error
-    steps = {ATTENTION: lab.budget.scaled(ATTENDED)}
+    briefly = {ATTENTION: lab.budget.scaled(ATTENDED)}
     models = {
         name: samples.hidden_copier(lab, seed)
         if name == HIDDEN
-        else lab.trained(make, photos, seed, steps=steps.get(name, lab.budget.steps), **QUALITY)
+        else lab.trained(make, photos, seed, steps=briefly.get(name), **QUALITY)
         for name, make in networks(lab).items()
     } | {name: samples.plain(lab, seed, steps) for steps, name in PLAINS.items()}
     mean = mean_image(lab, photos)
