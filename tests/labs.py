@@ -11,7 +11,7 @@ from copyfold.measures import mse
 from copyfold.models.adoption import adopt
 from copyfold.models.base import Autoencoder, Chain
 from copyfold.studies.lab import Lab, Training
-from copyfold.studies.toolkit import curve, rivals, walks
+from copyfold.studies.toolkit import copiers, rivals, walks
 from copyfold.studies.toolkit.denoising import mean_image
 from copyfold.studies.toolkit.training import Look
 from known import Identity
@@ -143,13 +143,13 @@ class Curve:
     """
 
     def __init__(self, lab, monkeypatch):
-        self.lab, self.photos, self.nets = lab, curve.photographs(lab), {"": [(0.001, COPY)]}
+        self.lab, self.photos, self.nets = lab, copiers.photographs(lab), {"": [(0.001, COPY)]}
         self.x = lab.images(self.photos)
-        monkeypatch.setattr(curve, "on_the_way", self.looks)
+        monkeypatch.setattr(copiers, "on_the_way", self.looks)
 
     def looks(self, lab, make, photos, seed, steps, **plan):
         asked = make(photos.shape).config
-        of = curve.configurations(lab).items()
+        of = copiers.configurations(lab).items()
         name = next(name for name, one in of if one.make(photos.shape).config == asked)
         return [Look(i, *given) for i, given in enumerate(self.nets.get(name, self.nets[""]))]
 

@@ -12,7 +12,8 @@ import yaml
 from copyfold import catalogue, hub
 from copyfold.errors import UsageError
 from copyfold.files import copied, recipe_text, write_text
-from copyfold.models.base import CONFIG, WEIGHTS, Autoencoder
+from copyfold.models.base import Autoencoder
+from copyfold.models.storing import CONFIG, WEIGHTS
 from copyfold.runs import Row, Run
 
 __all__ = ["push"]

@@ -26,7 +26,8 @@ from copyfold.files import (
     written,
 )
 from copyfold.hub import Address, fetched, is_address
-from copyfold.models.base import Autoencoder, load
+from copyfold.models.base import Autoencoder
+from copyfold.models.storing import load
 
 if TYPE_CHECKING:
     from pandas import DataFrame

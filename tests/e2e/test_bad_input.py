@@ -262,7 +262,7 @@ STRANGE = {
     "as a corruption": "objective: {class_path: Classical, init_args: {corruption: {class_path: evil.Evil}}}",
     "as a penalty": "objective: {class_path: Classical, init_args: {penalties: [evil.Evil]}}",
     "as text within text": r"""model: '{"class_path": "evil\u002eEvil"}'""",
-    "in copyfold, but no model": "model: copyfold.models.base.load",
+    "in copyfold, but no model": "model: copyfold.models.storing.load",
     "through copyfold": "model: copyfold.training.distributed.launched",
     "in another file": "model: other.yaml",
     "in another recipe": "config: other.yaml",

@@ -17,7 +17,7 @@ from copyfold.cli import _parsing, _screen
 def command(arguments: Sequence[str]) -> int:
     """Export the model, and print the files."""
     from copyfold.export import SUFFIXES, export
-    from copyfold.models.base import load
+    from copyfold.models.storing import load
 
     options = _parsing.parse(_parser(), arguments)
     name = "model" if options.part == "whole" else options.part

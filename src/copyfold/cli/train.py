@@ -26,7 +26,8 @@ from copyfold.data.crops import alone
 from copyfold.data.reading.remembered import is_remembered
 from copyfold.data.reading.sizes import Suits, sides
 from copyfold.errors import UsageError
-from copyfold.models.base import Autoencoder, bounded
+from copyfold.models.base import Autoencoder
+from copyfold.models.building import bounded
 from copyfold.objectives.base import Objective
 from copyfold.types import Progress, Shape
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from copyfold import catalogue
 from copyfold.errors import UsageError
-from copyfold.models.base import Autoencoder, maps, rebuilt
+from copyfold.models.base import Autoencoder, maps
+from copyfold.models.building import rebuilt
 from copyfold.types import Code, Images
 
 LARGEST = 16

@@ -4,7 +4,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from copyfold.errors import UsageError
-from copyfold.models.base import CONFIG, Autoencoder, load
+from copyfold.models.base import Autoencoder
+from copyfold.models.storing import CONFIG, load
 
 __all__ = ["pretrained"]
 

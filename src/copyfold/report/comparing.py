@@ -17,7 +17,7 @@ from copyfold import catalogue, pictures, runs
 from copyfold.catalogue import Recorded
 from copyfold.errors import UsageError
 from copyfold.files import readable, real, small_text, write_texts
-from copyfold.models.base import load
+from copyfold.models.storing import load
 from copyfold.report.page import encoded, rendered
 
 __all__ = ["compare"]

@@ -15,8 +15,9 @@ from copyfold.data.beside import as_photos, check_shape
 from copyfold.data.reading.opening import Given
 from copyfold.errors import UsageError, option
 from copyfold.files import check_file, write_texts
-from copyfold.models.base import WEIGHTS, Autoencoder, class_name
+from copyfold.models.base import Autoencoder, class_name
 from copyfold.models.checks import check_model
+from copyfold.models.storing import WEIGHTS
 from copyfold.report.base import Content, Scale, Section
 from copyfold.report.context import HELD, Context
 from copyfold.report.page import page

@@ -21,7 +21,8 @@ from copyfold.data import Photos
 from copyfold.data.sampling import as_images
 from copyfold.errors import CopyfoldError, DataError, Diverged, UsageError, option
 from copyfold.files import write_text
-from copyfold.models.base import Autoencoder, load
+from copyfold.models.base import Autoencoder
+from copyfold.models.storing import load
 from copyfold.objectives.base import Classical, Objective
 from copyfold.probes.base import Reading
 from copyfold.runs import Run

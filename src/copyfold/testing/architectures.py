@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from copyfold import catalogue
-from copyfold.models.base import Autoencoder, load
+from copyfold.models.base import Autoencoder
 from copyfold.models.blocks import BatchNorm, receptive_field
 from copyfold.models.checks import check_reloadable
+from copyfold.models.storing import load
 from copyfold.objectives.base import Classical, Objective
 from copyfold.testing.demands import (
     attempt,

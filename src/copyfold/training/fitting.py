@@ -17,8 +17,9 @@ from copyfold.data.beside import as_photos
 from copyfold.data.reading.opening import Given
 from copyfold.data.reading.remembered import remember
 from copyfold.errors import CopyfoldError, Diverged, UsageError, option, options
-from copyfold.models.base import Autoencoder, load
+from copyfold.models.base import Autoencoder
 from copyfold.models.dense import Linear
+from copyfold.models.storing import load
 from copyfold.objectives.base import Classical, Objective
 from copyfold.training.callbacks import Callback, Callbacks
 from copyfold.training.callbacks import check as check_callbacks

@@ -17,8 +17,9 @@ from copyfold.data.reading.remembered import remember
 from copyfold.data.sampling import EVALUATED, as_images, stratified, to_values
 from copyfold.errors import UsageError, option
 from copyfold.measures import mse
-from copyfold.models.base import Autoencoder, load
+from copyfold.models.base import Autoencoder
 from copyfold.models.dense import Linear
+from copyfold.models.storing import load
 from copyfold.objectives.base import Classical, Objective
 from copyfold.objectives.fidelities import SquaredError
 from copyfold.training.loss import Tally

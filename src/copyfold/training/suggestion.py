@@ -15,7 +15,8 @@ from copyfold.data.photos import natural_size
 from copyfold.data.reading.opening import Given
 from copyfold.data.reading.sizes import Sides, scaled, simple, written
 from copyfold.errors import UsageError, option
-from copyfold.models.base import Autoencoder, bounded
+from copyfold.models.base import Autoencoder
+from copyfold.models.building import bounded
 from copyfold.models.unet import UNet
 from copyfold.objectives.base import Classical, Objective
 from copyfold.training.distributed import launched

@@ -9,7 +9,7 @@ from copyfold.probes import quality
 from copyfold.studies.base import Regime
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit import representations
+from copyfold.studies.toolkit import represented as searched
 from labs import AttentionLab, Curve, PreparedLab
 
 
@@ -70,9 +70,7 @@ def represented(tmp_path, monkeypatch):
             return untrained.get(getattr(make, "keywords", {}).get("width"), untrained[None])
 
         monkeypatch.setattr(lab, "untrained", before)
-        monkeypatch.setattr(
-            representations, "network", lambda lab, name, seed: networks.get(name, networks.get(""))
-        )
+        monkeypatch.setattr(searched, "network", lambda lab, name, seed: networks.get(name, networks.get("")))
         if left is not None:
             monkeypatch.setattr(type(study), "regime", dict.fromkeys(study.regime, Regime(left)))
         found = study.measure(lab)

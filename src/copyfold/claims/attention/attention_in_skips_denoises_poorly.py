@@ -14,12 +14,12 @@ from copyfold.probes.base import Reading
 from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab, Make
-from copyfold.studies.toolkit import charts
+from copyfold.studies.toolkit import charts, represented
 from copyfold.studies.toolkit import representations as reps
 from copyfold.studies.toolkit.charts import SHOWN, first_images
 from copyfold.studies.toolkit.copying import copying, principal_part, qualities
 from copyfold.studies.toolkit.networks import LARGE, restored, unet
-from copyfold.studies.toolkit.representations import IDENTITY, PCA_100
+from copyfold.studies.toolkit.represented import IDENTITY, PCA_100
 from copyfold.studies.toolkit.training import on_the_way
 
 ATTENTION, PLAIN, SKIPS, END = "attention U-Net", "U-Net", "U-Net with skips", "attention U-Net, end"
@@ -134,15 +134,15 @@ def _look(lab: Lab, seed: int) -> Reading:
         SKIPS: _on_its_way(lab, unet(lab, depth=2, skips="concat"), seed)[0],
         END: end,
     }
-    known = {PCA_100: principal_part(lab, photos, reps.HUNDRED), IDENTITY: reps.same(photos.shape)}
+    known = {PCA_100: principal_part(lab, photos, represented.HUNDRED), IDENTITY: represented.same(photos.shape)}
     x = lab.images(photos, count=SHOWN)
-    noisy = reps.NOISE(x, lab.rng(seed, "shown"))
+    noisy = represented.NOISE(x, lab.rng(seed, "shown"))
     numbers, images = dict[str, Tensor](), {"clean": x, "with noise": noisy}
     for name, model in models.items():
         numbers |= copying(lab, name, model, photos)
         images[name] = restored(model, noisy, LARGE, "running")
     for name, model in (models | known).items():
-        numbers |= {f"{what}; {name}": v for what, v in reps.denoised(lab, model, photos, seed).items()}
+        numbers |= {f"{what}; {name}": v for what, v in represented.denoised(lab, model, photos, seed).items()}
     return Reading(numbers, images)
 
 

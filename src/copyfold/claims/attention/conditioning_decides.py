@@ -18,9 +18,10 @@ from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Estimate, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit import represented
 from copyfold.studies.toolkit.attention import alone
 from copyfold.studies.toolkit.copying import copying, qualities
-from copyfold.studies.toolkit.representations import IDENTITY
+from copyfold.studies.toolkit.represented import IDENTITY
 from copyfold.studies.toolkit.search import representation
 from copyfold.studies.toolkit.spectra import SIDE, full_rank, log_condition, spectrum
 from copyfold.types import Images, Shape
@@ -157,15 +158,15 @@ class ConditioningDecides(Study):
 def _look(lab: Lab, seed: int) -> Reading:
     """One seed of every kind: singular values, and errors where the search ends."""
     photos = lab.photos("cifar10", SIDE)
-    x, size = reps.few(lab, photos), prod(photos.shape) ** 0.5
+    x, size = represented.few(lab, photos), prod(photos.shape) ** 0.5
     numbers: dict[str, Tensor] = {}
     maps: dict[str, Autoencoder] = {name: alone(lab, seed, *of) for name, of in KINDS.items()}
     for name, model in maps.items():
         numbers |= copying(lab, name, model, photos) | {f"singular values; {name}": spectrum(model, x)}
     known = {
-        IDENTITY: reps.same(photos.shape),
-        "stretched": reps.fixed(stretched(photos.shape, lab.rng(seed, "stretched")), photos.shape),
-        VARIED: reps.fixed(stretched(photos.shape, lab.rng(seed, "stretched"), by_image), photos.shape),
+        IDENTITY: represented.same(photos.shape),
+        "stretched": represented.fixed(stretched(photos.shape, lab.rng(seed, "stretched")), photos.shape),
+        VARIED: represented.fixed(stretched(photos.shape, lab.rng(seed, "stretched"), by_image), photos.shape),
     }
     numbers[f"singular values; {VARIED}"] = spectrum(known[VARIED], x)
     for name, model in (maps | known).items():

@@ -17,11 +17,12 @@ from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit import represented
 from copyfold.studies.toolkit.attention import ALONE, alone, single_attention
 from copyfold.studies.toolkit.charts import SHOWN, first_images
 from copyfold.studies.toolkit.copying import copying, principal_part, qualities
 from copyfold.studies.toolkit.networks import LARGE, restored
-from copyfold.studies.toolkit.representations import IDENTITY, QUARTER, RANDOM, TRAINED, UNTRAINED
+from copyfold.studies.toolkit.represented import IDENTITY, QUARTER, RANDOM, TRAINED, UNTRAINED
 from copyfold.studies.toolkit.search import representation
 from copyfold.studies.toolkit.spectra import SIDE, full_rank, log_condition, spectrum
 
@@ -150,12 +151,12 @@ class DotProductAlone(Study):
 def _look(lab: Lab, seed: int) -> Reading:
     """One seed: copying, denoising, representations and singular values."""
     photos = lab.photos("cifar10", SIDE)
-    x, model = reps.few(lab, photos), alone(lab, seed, "dot")
+    x, model = represented.few(lab, photos), alone(lab, seed, "dot")
     blank = lab.untrained(single_attention("dot", None), photos, seed)
     quarter = lab.untrained(partial(Linear, latent_dim=max(1, prod(photos.shape) // QUARTER)), photos, seed)
     numbers = copying(lab, ALONE, model, photos)
-    numbers |= {f"{what}; {TRAINED}": v for what, v in reps.denoised(lab, model, photos, seed).items()}
-    noisy = reps.NOISE(x, lab.rng(seed, "shown"))
+    numbers |= {f"{what}; {TRAINED}": v for what, v in represented.denoised(lab, model, photos, seed).items()}
+    noisy = represented.NOISE(x, lab.rng(seed, "shown"))
     images = {"images": x[:SHOWN], "with noise": noisy[:SHOWN]}
     for name, one in {TRAINED: model, UNTRAINED: blank, RANDOM: quarter.encoder}.items():
         seen = representation(lab, one, "", x, lab.rng(seed, "representation"))
@@ -169,6 +170,6 @@ def _look(lab: Lab, seed: int) -> Reading:
                 f"{name}: representation": seen.images["found"][:SHOWN],
             }
     half = principal_part(lab, photos, x[0].numel() // 2)
-    maps = {TRAINED: model, UNTRAINED: blank, BLIND: half, IDENTITY: reps.same(photos.shape)}
+    maps = {TRAINED: model, UNTRAINED: blank, BLIND: half, IDENTITY: represented.same(photos.shape)}
     numbers |= {f"singular values; {name}": spectrum(one, lab.images(photos)) for name, one in maps.items()}
     return Reading(numbers, images)

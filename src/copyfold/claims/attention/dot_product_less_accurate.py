@@ -9,9 +9,10 @@ from copyfold.studies import statistics
 from copyfold.studies.base import Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit import represented
 from copyfold.studies.toolkit.charts import intervals
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.representations import DOT, LINEAR, OUTPUT, PARTS, RANDOM, TRAINED
+from copyfold.studies.toolkit.represented import DOT, LINEAR, OUTPUT, PARTS, RANDOM, TRAINED
 
 KINDS = {"linear attention": LINEAR, "dot product": DOT}
 NAMES = {
@@ -81,7 +82,7 @@ class DotProductLessAccurate(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Compare both kinds at their outputs."""
-        found = {kind: reps.by_seed(lab, name, PARTS, reps.dashed(name)) for kind, name in KINDS.items()}
+        found = {kind: reps.by_seed(lab, name, PARTS, represented.dashed(name)) for kind, name in KINDS.items()}
         found = reps.paired(lab, found)
         both, at = reps.together(found), f"{TRAINED}; {OUTPUT}"
         numbers = {

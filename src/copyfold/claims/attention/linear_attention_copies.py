@@ -11,7 +11,7 @@ from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.representations import IDENTITY, LINEAR, OUTPUT, PARTS, PCA_100, RANDOM, TRAINED
+from copyfold.studies.toolkit.represented import IDENTITY, LINEAR, OUTPUT, PARTS, PCA_100, RANDOM, TRAINED
 
 NAMES = {
     "encoder.conv": "convolutions before",

@@ -9,9 +9,9 @@ from copyfold.probes.base import Reading
 from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Estimate, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit import charts, curve
+from copyfold.studies.toolkit import charts, copiers, curve
+from copyfold.studies.toolkit.copiers import D2, END, UNTRAINED
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import D2, END, UNTRAINED
 from copyfold.studies.toolkit.looks import BY_16, BY_64, LEFTS, RUNNING
 
 NET = "U-Net, depth 2"
@@ -82,7 +82,7 @@ class BetterCopiesPassMoreNoise(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Train eight networks, look at each on its way, and put them on one curve."""
-        names = list(curve.configurations(lab))
+        names = list(copiers.configurations(lab))
         looks = LOOKS | {f"{name}, end": (name, END) for name in names}
         found = lab.by_seed(lambda seed: Reading(curve.read_off(lab, seed, looks, _needed, names).numbers, {}))
         numbers, notes = _numbers(found, names)

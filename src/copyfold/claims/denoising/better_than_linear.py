@@ -12,9 +12,9 @@ from copyfold.objectives.base import Classical
 from copyfold.probes.base import Reading
 from copyfold.studies.base import PARTLY, Below, Control, Estimate, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import QUALITY, Lab
-from copyfold.studies.toolkit import charts, curve
+from copyfold.studies.toolkit import charts, copiers, curve
+from copyfold.studies.toolkit.copiers import D2, END
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import D2
 from copyfold.studies.toolkit.looks import BY_64, RUNNING
 
 WAYS = {"gaussian": ("gaussian 0.2", RUNNING), "mix": ("mix", BY_64)}
@@ -78,7 +78,7 @@ class BetterThanLinear(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Read errors off all curves, and compare with the filter."""
-        names = list(curve.configurations(lab))
+        names = list(copiers.configurations(lab))
 
         def look(seed: int) -> Reading:
             curves, (numbers, images) = curve.read_off(lab, seed, LOOKS, _needed, names), taught(lab, seed)
@@ -137,9 +137,9 @@ def _numbers(found: Sequence[Reading], names: Sequence[str]) -> tuple[dict[str, 
 
 def taught(lab: Lab, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Squared errors of a U-Net that is trained to denoise, with running statistics; and its outputs."""
-    photos = curve.photographs(lab)
+    photos = copiers.photographs(lab)
     model = lab.trained(
-        curve.configurations(lab)[D2].make, photos, seed, objective=Classical(Gaussian((0.05, 0.4))),
+        copiers.configurations(lab)[D2].make, photos, seed, objective=Classical(Gaussian((0.05, 0.4))),
         steps=min(STEPS, lab.budget.scaled(STEPS)), **QUALITY,
     )  # fmt: skip
     return curve.denoised(lab, model, seed, "trained to denoise")
@@ -155,7 +155,7 @@ def least(found: Sequence[Reading], names: Sequence[str], noise: str, way: str) 
     ]
     over = {
         look: curve.ratio(found, f"{look}: error, {noise}, {way}", f"beside: linear, error, {noise}")
-        for look in looks or [f"{name} at {curve.END}" for name in names]
+        for look in looks or [f"{name} at {END}" for name in names]
     }
     best = min(over, key=lambda look: over[look].value)
     return best, over[best]

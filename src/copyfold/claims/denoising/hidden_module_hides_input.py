@@ -10,10 +10,11 @@ from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit import represented
 from copyfold.studies.toolkit.charts import SHOWN, first_images
-from copyfold.studies.toolkit.copying import qualities
+from copyfold.studies.toolkit.copying import MARK, qualities
 from copyfold.studies.toolkit.networks import LARGE, restored
-from copyfold.studies.toolkit.representations import (
+from copyfold.studies.toolkit.represented import (
     BEATEN,
     COLOUR,
     HIDDEN,
@@ -165,14 +166,15 @@ class HiddenModuleHidesInput(Study):
 
 def _look(lab: Lab, seed: int) -> Reading:
     """One seed of both networks: what was measured of each, under its name, and images of copies."""
-    photos = reps.networks(lab)[COLOUR].photos(lab)
-    x = reps.few(lab, photos)[:SHOWN]
+    photos = represented.networks(lab)[COLOUR].photos(lab)
+    x = represented.few(lab, photos)[:SHOWN]
     noisy = NOISE(x, lab.rng(seed, "shown"))
     numbers, images = {}, {"images": x, "with noise": noisy}
     for kind, name in KINDS.items():
-        reading, model = reps.picked(reps.measured(lab, name, seed), STAGES), reps.network(lab, name, seed)
+        reading = reps.picked(represented.measured(lab, name, seed), STAGES)
+        model = represented.network(lab, name, seed)
         for key, value in reading.numbers.items():
-            numbers[key if key.startswith(reps.MARK) else f"{kind}: {key}"] = value
+            numbers[key if key.startswith(MARK) else f"{kind}: {key}"] = value
         images |= {f"{kind}: {key}": shown for key, shown in reading.images.items() if key != "photographs"}
         for what, seen in (("copy", x), ("restored", noisy)):
             images[f"{kind}: {what}"] = restored(model, seen, LARGE, "running")

@@ -10,8 +10,8 @@ from copyfold.studies.base import PARTLY, Below, Control, Estimate, Finding, Reg
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, curve
 from copyfold.studies.toolkit.charts import first_images
+from copyfold.studies.toolkit.copiers import D2, END
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import D2, END
 from copyfold.studies.toolkit.looks import BY_64, LEFTS
 
 EARLY, LATE = "early", "late"

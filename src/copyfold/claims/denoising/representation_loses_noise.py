@@ -16,11 +16,12 @@ from copyfold.probes.inversion import Inversion
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit import represented
 from copyfold.studies.toolkit.charts import SHOWN, first_images, intervals
-from copyfold.studies.toolkit.copying import copying, linear_left, principal_part, qualities
+from copyfold.studies.toolkit.copying import MARK, copying, linear_left, principal_part, qualities
 from copyfold.studies.toolkit.denoising import share
 from copyfold.studies.toolkit.networks import LARGE, restored
-from copyfold.studies.toolkit.representations import IDENTITY, U_NET
+from copyfold.studies.toolkit.represented import IDENTITY, U_NET
 from copyfold.studies.toolkit.search import representation
 from copyfold.types import Images
 
@@ -155,13 +156,13 @@ class RepresentationLosesNoise(Study):
 
 def _look(lab: Lab, seed: int) -> Reading:
     """One seed: every noise at the output, the code and the controls; shares and distances per image."""
-    photos = reps.networks(lab)[U_NET].photos(lab)
-    model, x = reps.network(lab, U_NET, seed), reps.few(lab, photos)
+    photos = represented.networks(lab)[U_NET].photos(lab)
+    model, x = represented.network(lab, U_NET, seed), represented.few(lab, photos)
     numbers, images = copying(lab, U_NET, model, photos), {"photographs": x[:SHOWN]}
-    left = numbers[f"{reps.MARK}{U_NET}: left, held out"].item()
+    left = numbers[f"{MARK}{U_NET}: left, held out"].item()
     better = (linear_left(lab, photos) <= left).nonzero().flatten()
     rival = principal_part(lab, photos, int(better[0]) if len(better) else len(linear_left(lab, photos)))
-    same = reps.same(photos.shape)
+    same = represented.same(photos.shape)
 
     def found(place: str, one: Autoencoder, layer: str, target: Images) -> Reading:
         """An image with the layer's output for each target: a piece of its own, as it takes minutes."""
@@ -211,8 +212,8 @@ def _in_batches(lab: Lab, seed: int) -> Reading:
 
     "left" is how far the output is from its target where the search stops, over the reference: the larger of two.
     """
-    photos = reps.networks(lab)[U_NET].photos(lab)
-    model, few = reps.network(lab, U_NET, seed), reps.few(lab, photos)
+    photos = represented.networks(lab)[U_NET].photos(lab)
+    model, few = represented.network(lab, U_NET, seed), represented.few(lab, photos)
     x = torch.cat((few, lab.images(photos, count=LARGE)))[: max(len(few), min(LARGE, lab.budget.measured))]
     noisy = NOISES["gaussian"][0](x, lab.rng(seed, "gaussian in batches"))
     steps = min(LONG, lab.budget.scaled(LONG))

@@ -9,8 +9,8 @@ from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import charts, curve
 from copyfold.studies.toolkit.charts import first_images
+from copyfold.studies.toolkit.copiers import D2, D3, END, SKIPS_2, SKIPS_3
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import D2, D3, END, SKIPS_2, SKIPS_3
 from copyfold.studies.toolkit.looks import BY_64, RUNNING
 
 WITH, WITHOUT = "with skips", "without skips"

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from copyfold.studies.base import PARTLY, Above, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit import charts, curve
+from copyfold.studies.toolkit import charts, copiers, curve
 from copyfold.studies.toolkit.charts import first_images
+from copyfold.studies.toolkit.copiers import D1, D2, D3, END, HALF, TWICE
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import D1, D2, D3, END, HALF, TWICE
 from copyfold.studies.toolkit.looks import RUNNING
 from copyfold.studies.toolkit.networks import parameters
 
@@ -95,7 +95,7 @@ class SmallModelsCopyNoise(Study):
         images = found[0].images
         rows = {"clean": images["beside: clean"], "noisy": images["beside: gaussian 0.2"]}
         rows |= {called: images[f"{called}: gaussian 0.2"] for called in (SMALLEST, LARGER)}
-        shape, of = curve.photographs(lab).shape, curve.configurations(lab)
+        shape, of = copiers.photographs(lab).shape, copiers.configurations(lab)
         names = dict.fromkeys(name for name, _ in LOOKS.values())
         sizes = "; ".join(f"{name}: {parameters(of[name].make, shape):,} weights" for name in names)
         return Finding(

@@ -10,7 +10,7 @@ from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.representations import OUTPUT, STAGES, TRAINED, U_NET, UNTRAINED
+from copyfold.studies.toolkit.represented import OUTPUT, STAGES, TRAINED, U_NET, UNTRAINED
 
 NAMES = {
     "encoder.down1": "first halving",

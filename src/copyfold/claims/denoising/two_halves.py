@@ -26,7 +26,8 @@ from copyfold.studies.toolkit import charts
 from copyfold.studies.toolkit.charts import SHOWN
 from copyfold.studies.toolkit.networks import LARGE, restored, unet
 from copyfold.studies.toolkit.notes import fashion
-from copyfold.studies.toolkit.representations import SEED, paired
+from copyfold.studies.toolkit.representations import paired
+from copyfold.studies.toolkit.represented import SEED
 from copyfold.training.in_memory import fit_array
 from copyfold.training.plan import Plan
 from copyfold.types import Images

@@ -9,8 +9,9 @@ from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit import represented
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.representations import NO_NORM, OUTPUT, RANDOM, STAGES, TRAINED, U_NET
+from copyfold.studies.toolkit.represented import NO_NORM, OUTPUT, RANDOM, STAGES, TRAINED, U_NET
 
 KINDS = {"batch norm": U_NET, "without norm": NO_NORM}
 NAMES = {
@@ -88,7 +89,7 @@ class NormNotNeededToSee(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Compare both networks at four layers."""
-        found = {kind: reps.by_seed(lab, name, STAGES, reps.dashed(name)) for kind, name in KINDS.items()}
+        found = {kind: reps.by_seed(lab, name, STAGES, represented.dashed(name)) for kind, name in KINDS.items()}
         found = reps.paired(lab, found)
         both, at = reps.together(found), f"{TRAINED}; {OUTPUT}"
         numbers = {

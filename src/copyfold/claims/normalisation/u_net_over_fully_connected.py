@@ -8,10 +8,10 @@ from copyfold.claims.normalisation import SECTION
 from copyfold.probes.base import Reading
 from copyfold.studies.base import PARTLY, Above, Below, Control, Estimate, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit import charts, curve
+from copyfold.studies.toolkit import charts, copiers, curve
 from copyfold.studies.toolkit.charts import first_images
+from copyfold.studies.toolkit.copiers import D2, END, FULLY
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import D2, END, FULLY
 from copyfold.studies.toolkit.looks import BY_64, RUNNING
 from copyfold.studies.toolkit.networks import parameters
 
@@ -105,7 +105,7 @@ class UNetOverFullyConnected(Study):
         images = found[0].images
         rows = {"clean": images["beside: clean"], "noisy": images[f"beside: {STRONG}"]}
         rows |= {called: images[f"{called}: {STRONG}"] for called in (NET, RIVAL)}
-        shape, of = curve.photographs(lab).shape, curve.configurations(lab)
+        shape, of = copiers.photographs(lab).shape, copiers.configurations(lab)
         count = [parameters(of[name].make, shape) for name in (D2, FULLY)]
         mix, gaussian = (numbers[f"error over fully connected {name}"].value for name in NOISES)
         return Finding(

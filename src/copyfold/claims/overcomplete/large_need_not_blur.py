@@ -9,11 +9,11 @@ from copyfold.measures import sharpness
 from copyfold.probes.base import Reading
 from copyfold.studies.base import PARTLY, Above, Below, Control, Estimate, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
-from copyfold.studies.toolkit import charts, curve
+from copyfold.studies.toolkit import charts, copiers, curve
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.codes import pca
+from copyfold.studies.toolkit.copiers import D2, END, FULLY, HALF, TWICE
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import D2, END, FULLY, HALF, TWICE
 from copyfold.studies.toolkit.networks import restored
 
 NET = "U-Net, depth 2"
@@ -79,7 +79,7 @@ class LargeNeedNotBlur(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Read the sharpness of copies off the curve."""
-        photos = curve.photographs(lab)
+        photos = copiers.photographs(lab)
 
         def look(seed: int) -> Reading:
             def needed(what: str) -> bool:

@@ -10,8 +10,8 @@ from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import curve
 from copyfold.studies.toolkit.charts import first_images
+from copyfold.studies.toolkit.copiers import D1, D2, D3, END, FULLY
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import D1, D2, D3, END, FULLY
 from copyfold.studies.toolkit.looks import BY_64, RUNNING
 
 NETWORK = "U-Net, depth 2"

@@ -8,9 +8,10 @@ from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Regime, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit import represented
 from copyfold.studies.toolkit.charts import first_images
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.representations import (
+from copyfold.studies.toolkit.represented import (
     COLOUR,
     HALVING,
     LINES,
@@ -106,7 +107,7 @@ class NarrowingInjects(Study):
 
     def measure(self, lab: Lab) -> Finding:
         """Compare layers that narrow with others, before training and after it."""
-        found = {name: reps.by_seed(lab, name, LAYERS[name], reps.dashed(name)) for name in LAYERS}
+        found = {name: reps.by_seed(lab, name, LAYERS[name], represented.dashed(name)) for name in LAYERS}
         found = reps.paired(lab, found)
         both = reps.together(found)
 
@@ -139,7 +140,7 @@ class NarrowingInjects(Study):
         for name, of in found.items():
             rows = {"images": of[0].images["photographs"]}
             rows |= {state: of[0].images[f"near; {state}; {CODES[name]}"] for state in (UNTRAINED, TRAINED)}
-            looks[reps.dashed(name)] = first_images(rows)
+            looks[represented.dashed(name)] = first_images(rows)
         added = [reps.said(numbers[f"added {short}"]) for short in ("mlp", "unet")]
         return Finding(
             numbers,
@@ -152,7 +153,7 @@ class NarrowingInjects(Study):
                 "noise": "The share of white noise near an image that four layers of each network do not see, "
                 "before training and after it",
                 **{
-                    reps.dashed(name): "Images, and what is left of noise of std 1/18 in them that the "
+                    represented.dashed(name): "Images, and what is left of noise of std 1/18 in them that the "
                     f"code of the {name} does not see, before training and after it"
                     for name in LAYERS
                 },

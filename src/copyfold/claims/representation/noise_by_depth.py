@@ -17,10 +17,11 @@ from copyfold.studies import statistics
 from copyfold.studies.base import PARTLY, Above, Below, Control, Finding, Study, Verdict
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
+from copyfold.studies.toolkit import represented
 from copyfold.studies.toolkit.charts import SHOWN, first_images
 from copyfold.studies.toolkit.copying import qualities
 from copyfold.studies.toolkit.layers import reordered
-from copyfold.studies.toolkit.representations import HALVING, LINES, STAGES, TRAINED, U_NET, UNTRAINED
+from copyfold.studies.toolkit.represented import HALVING, LINES, STAGES, TRAINED, U_NET, UNTRAINED
 from copyfold.training.classifying import fit_classifier
 from copyfold.types import Images
 
@@ -155,16 +156,16 @@ class NoiseByDepth(Study):
 def transformer(lab: Lab, seed: int) -> Reading:
     """One seed of the vision transformer: four blocks before training and after it, and the last one reordered."""
     clothes = lab.labelled("fashion_mnist")
-    x = reps.few(lab, clothes)
+    x = represented.few(lab, clothes)
     states = classifiers(lab, clothes, seed)  # not cached: so its blocks are measured at once, of one training
     numbers: dict[str, Tensor] = {"told apart": torch.tensor(accuracy(lab, states[TRAINED], clothes))}
     images: dict[str, Images] = {"photographs": x[:SHOWN]}
     for state in (UNTRAINED, TRAINED):
         for block in BLOCKS:
-            part = reps.both_ways(lab, states[state], block, clothes, seed)
+            part = represented.both_ways(lab, states[state], block, clothes, seed)
             numbers |= {f"{what}; {state}; {block}": value for what, value in part.numbers.items()}
             images |= {f"{way}; {state}; {block}": shown for way, shown in part.images.items()}
-    other = reps.represented(lab, "near", states[REORDERED], BLOCKS[-1], x, seed).numbers["near noise left"]
+    other = represented.represented(lab, "near", states[REORDERED], BLOCKS[-1], x, seed).numbers["near noise left"]
     numbers[f"near noise left; {REORDERED}; {BLOCKS[-1]}"] = other
     return Reading(numbers, images)
 

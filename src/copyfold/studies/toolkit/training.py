@@ -13,7 +13,8 @@ from torch import Tensor
 
 from copyfold.data import Photos
 from copyfold.files import write_text
-from copyfold.models.base import Autoencoder, load
+from copyfold.models.base import Autoencoder
+from copyfold.models.storing import load
 from copyfold.objectives.base import Classical, Objective
 from copyfold.runs import Run
 from copyfold.studies.lab import QUALITY, Lab, Make, Training, Which, tidy

@@ -4,7 +4,7 @@ import pytest
 
 from copyfold.claims.attention.dot_product_less_accurate import DotProductLessAccurate
 from copyfold.studies.base import Verdict
-from copyfold.studies.toolkit.representations import DOT, LINEAR
+from copyfold.studies.toolkit.represented import DOT, LINEAR
 from labs import Staged, random_part
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from copyfold.claims.denoising.better_copies_pass_more_noise import BetterCopiesPassMoreNoise, crossing
-from copyfold.studies.toolkit.curve import D1, D2
+from copyfold.studies.toolkit.copiers import D1, D2
 from labs import GREY
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from copyfold.claims.denoising.better_than_linear import BetterThanLinear
-from copyfold.studies.toolkit.curve import D2, HALF
+from copyfold.studies.toolkit.copiers import D2, HALF
 from labs import COPY
 
 

@@ -5,7 +5,7 @@ import pytest
 from copyfold.claims.denoising.hidden_module_hides_input import HiddenModuleHidesInput
 from copyfold.studies.base import Verdict
 from copyfold.studies.toolkit.copying import principal_part
-from copyfold.studies.toolkit.representations import COLOUR, HIDDEN
+from copyfold.studies.toolkit.represented import COLOUR, HIDDEN
 from labs import Staged, random_part
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from copyfold.claims.denoising.more_training_more_noise import MoreTrainingMoreNoise
-from copyfold.studies.toolkit.curve import D2
+from copyfold.studies.toolkit.copiers import D2
 from copyfold.studies.toolkit.denoising import mean_image
 from labs import COPY, fixed
 

@@ -3,7 +3,7 @@
 import pytest
 
 from copyfold.claims.denoising.skips_teach_the_identity import SkipsTeachTheIdentity
-from copyfold.studies.toolkit.curve import D2, SKIPS_2
+from copyfold.studies.toolkit.copiers import D2, SKIPS_2
 from labs import COPY, GREY
 
 

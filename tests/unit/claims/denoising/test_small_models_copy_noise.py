@@ -3,8 +3,8 @@
 import pytest
 
 from copyfold.claims.denoising.small_models_copy_noise import SmallModelsCopyNoise
-from copyfold.studies.toolkit import curve
-from copyfold.studies.toolkit.curve import D1, D2
+from copyfold.studies.toolkit import copiers
+from copyfold.studies.toolkit.copiers import D1, D2
 from copyfold.studies.toolkit.networks import parameters
 from labs import COPY, GREY
 
@@ -28,5 +28,5 @@ def test_a_copy_passes_noise_and_a_projection_does_not(along, smallest, larger, 
 
 
 def test_the_smallest_network_is(lab):
-    counts = {name: parameters(of.make, (3, 32, 32)) for name, of in curve.configurations(lab).items()}
+    counts = {name: parameters(of.make, (3, 32, 32)) for name, of in copiers.configurations(lab).items()}
     assert min(counts, key=lambda name: counts[name]) == D1

@@ -4,7 +4,7 @@ import pytest
 
 from copyfold.claims.normalisation.norm_not_needed_to_see import NormNotNeededToSee
 from copyfold.studies.base import Verdict
-from copyfold.studies.toolkit.representations import NO_NORM, U_NET
+from copyfold.studies.toolkit.represented import NO_NORM, U_NET
 from labs import Staged, random_part
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from copyfold.claims.normalisation.u_net_over_fully_connected import UNetOverFullyConnected
-from copyfold.studies.toolkit.curve import D2, FULLY
+from copyfold.studies.toolkit.copiers import D2, FULLY
 from labs import GREY
 
 OVER = "error over fully connected gaussian"

@@ -3,7 +3,7 @@
 import pytest
 
 from copyfold.claims.overcomplete.denoises_untaught import DenoisesUntaught
-from copyfold.studies.toolkit.curve import D2
+from copyfold.studies.toolkit.copiers import D2
 from labs import COPY, GREY
 
 

@@ -6,7 +6,7 @@ import torch
 import copyfold as cf
 from copyfold.claims.overcomplete import large_need_not_blur
 from copyfold.claims.overcomplete.large_need_not_blur import LargeNeedNotBlur
-from copyfold.studies.toolkit.curve import D2
+from copyfold.studies.toolkit.copiers import D2
 from labs import BLUR, COPY, fixed
 
 CHECKS = 0.018 * (1 - 2 * (torch.arange(16)[:, None] + torch.arange(16)).remainder(2).float())

@@ -3,7 +3,7 @@
 import pytest
 
 from copyfold.claims.overcomplete.not_the_identity import NotTheIdentity
-from copyfold.studies.toolkit.curve import D2
+from copyfold.studies.toolkit.copiers import D2
 from labs import COPY, GREY
 
 

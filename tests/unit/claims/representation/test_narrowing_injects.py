@@ -6,7 +6,7 @@ from torch import nn
 from copyfold.claims.representation.narrowing_injects import NarrowingInjects
 from copyfold.studies.base import Verdict
 from copyfold.studies.toolkit import search
-from copyfold.studies.toolkit.representations import halving
+from copyfold.studies.toolkit.represented import halving
 from labs import Staged, random_part
 
 

@@ -9,7 +9,7 @@ from copyfold.claims.representation.noise_by_depth import REORDERED, NoiseByDept
 from copyfold.probes.base import tap
 from copyfold.studies.base import Verdict
 from copyfold.studies.toolkit import search
-from copyfold.studies.toolkit.representations import TRAINED, UNTRAINED
+from copyfold.studies.toolkit.represented import TRAINED, UNTRAINED
 from labs import Function, Staged, random_part
 
 

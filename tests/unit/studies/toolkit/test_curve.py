@@ -9,9 +9,9 @@ import torch
 from copyfold.measures import mse, sharpness
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab, Paused
-from copyfold.studies.toolkit import curve, looks, rivals
+from copyfold.studies.toolkit import copiers, curve, looks, rivals
+from copyfold.studies.toolkit.copiers import D1, D2, D3, END, FULLY, HALF, SKIPS_2, TWICE, UNTRAINED
 from copyfold.studies.toolkit.copying import qualities
-from copyfold.studies.toolkit.curve import D1, D2, D3, END, FULLY, HALF, SKIPS_2, TWICE, UNTRAINED
 from copyfold.studies.toolkit.looks import BY_16, BY_64, RUNNING
 from labs import COPY, GREY, Curve, fixed
 
@@ -32,7 +32,7 @@ def everything(what):
 
 def test_a_look_measures_what_passes_and_what_is_left(known):
     known.nets = {"": [(0.2, known.dulled(0.4)), (0.001, COPY)]}
-    numbers = curve.reading(known.lab, D2, 0).numbers
+    numbers = copiers.reading(known.lab, D2, 0).numbers
     means = {what: value.double().mean().item() for what, value in numbers.items()}
     for way in (RUNNING, BY_64, BY_16):
         for noise in ("gaussian 0.1", "gaussian 0.2", "mix"):
@@ -52,7 +52,7 @@ def test_a_look_measures_what_passes_and_what_is_left(known):
 
 def test_pca_of_equal_error_copies_as_well_and_passes_its_share(known):
     known.nets = {"": [(0.05, known.dulled(0.2))]}
-    numbers = curve.reading(known.lab, D2, 0).numbers
+    numbers = copiers.reading(known.lab, D2, 0).numbers
     copy, rival = numbers[f"end: copy, {RUNNING}"].mean(), numbers["end: pca, copy"].mean()
     assert 0.8 * copy < rival <= copy
     share = numbers["end: components"].item() / prod(known.photos.shape)
@@ -62,7 +62,7 @@ def test_pca_of_equal_error_copies_as_well_and_passes_its_share(known):
 
 
 def test_the_linear_filter_is_the_best_of_four(known, monkeypatch):
-    numbers = curve.reading(known.lab, D2, 0).numbers
+    numbers = copiers.reading(known.lab, D2, 0).numbers
     for noise in looks.NOISES:
         assert numbers[f"beside: linear, error, {noise}"].mean() < numbers[f"beside: nothing, {noise}"].mean()
     monkeypatch.setattr(rivals, "linear_filter", lambda noisy, clean, x, side: known.x.repeat(2, 1, 1, 1))
@@ -71,7 +71,7 @@ def test_the_linear_filter_is_the_best_of_four(known, monkeypatch):
 
 
 def test_the_wiener_filter_undoes_brightness_and_is_the_mean_without_variance(lab):
-    photos = curve.photographs(lab)
+    photos = copiers.photographs(lab)
     of = rivals._components(lab, photos)
     x = lab.images(photos)
     for noise in (looks.NOISES["gaussian 0.2"], looks.NOISES["mix"]):
@@ -97,10 +97,10 @@ def test_the_identity_and_noise_alone(known):
 
 def test_readings_are_kept_and_shared(lab, monkeypatch):
     known = Curve(lab, monkeypatch)
-    first = curve.reading(lab, D2, 0)
-    monkeypatch.setattr(curve, "on_the_way", lambda *_, **__: pytest.fail("trained again"))
+    first = copiers.reading(lab, D2, 0)
+    monkeypatch.setattr(copiers, "on_the_way", lambda *_, **__: pytest.fail("trained again"))
     other = Lab(lab.budget, cache=lab.cache)
-    again = curve.reading(other, D2, 0)
+    again = copiers.reading(other, D2, 0)
     assert again.numbers.keys() == first.numbers.keys()
     assert all(value.equal(again.numbers[what]) for what, value in first.numbers.items())
     assert all(x.equal(again.images[what]) for what, x in first.images.items())
@@ -108,7 +108,7 @@ def test_readings_are_kept_and_shared(lab, monkeypatch):
 
 
 def test_a_training_is_looked_at_from_untrained_to_its_end(lab):
-    numbers = curve.reading(lab, SKIPS_2, 0).numbers
+    numbers = copiers.reading(lab, SKIPS_2, 0).numbers
     spent = lab.spent
     assert spent > 0
     assert numbers[f"end: copy, {RUNNING}"].mean() < numbers[f"untrained: copy, {RUNNING}"].mean()
@@ -119,11 +119,11 @@ def test_a_training_is_looked_at_from_untrained_to_its_end(lab):
 
 def test_no_network_is_begun_when_the_minutes_are_over(lab, monkeypatch):
     Curve(lab, monkeypatch)
-    whole = curve.reading(lab, D1, 0)
+    whole = copiers.reading(lab, D1, 0)
     over = Lab(lab.budget, cache=lab.cache, minutes=0)
-    assert curve.reading(over, D1, 0).numbers.keys() == whole.numbers.keys()
+    assert copiers.reading(over, D1, 0).numbers.keys() == whole.numbers.keys()
     with pytest.raises(Paused):
-        curve.reading(over, D3, 0)
+        copiers.reading(over, D3, 0)
 
 
 def test_a_quality_that_was_not_reached_is_replaced_by_the_end(known):
@@ -151,7 +151,7 @@ def test_only_looks_that_all_seeds_reached_are_on_the_curve(known):
 
 
 def test_the_eight_networks_and_their_trainings():
-    of = curve.configurations(Lab(BUDGETS["cpu"]))
+    of = copiers.configurations(Lab(BUDGETS["cpu"]))
     shape = (3, 32, 32)
     with torch.device("meta"):
         codes = {name: sum(map(prod, one.make(shape).code_shapes())) / prod(shape) for name, one in of.items()}

@@ -11,7 +11,8 @@ from copyfold.studies.base import Below
 from copyfold.studies.budget import BUDGETS
 from copyfold.studies.lab import Lab
 from copyfold.studies.toolkit import representations as reps
-from copyfold.studies.toolkit.representations import (
+from copyfold.studies.toolkit import represented
+from copyfold.studies.toolkit.represented import (
     IDENTITY,
     PCA_100,
     RANDOM,
@@ -30,19 +31,19 @@ def lab(tmp_path):
 
 
 def test_every_network_has_its_layers(lab):
-    for of in reps.networks(lab).values():
+    for of in represented.networks(lab).values():
         photos = of.photos(lab)
         names = {name for name, _ in of.make(photos.shape).named_modules()}
         assert len(of.layers) == 4
         assert {*of.layers} <= names
-        assert {layer for _, _, layer in reps.asked(of)} <= {*of.layers}
+        assert {layer for _, _, layer in represented.asked(of)} <= {*of.layers}
 
 
 def test_of_untrained_u_nets_no_image_is_searched_from_afar_and_of_the_dot_product_only_the_output(lab):
-    asked = {name: reps.asked(of) for name, of in reps.networks(lab).items()}
+    asked = {name: represented.asked(of) for name, of in represented.networks(lab).items()}
     assert [layer for way, state, layer in asked[U_NET] if (way, state) == ("near", UNTRAINED)] == [*STAGES]
     assert [(state, layer) for way, state, layer in asked[U_NET] if way == "found"] == [(TRAINED, "")]
-    assert asked[reps.DOT] == [("found", TRAINED, ""), ("near", TRAINED, "")]
+    assert asked[represented.DOT] == [("found", TRAINED, ""), ("near", TRAINED, "")]
 
 
 def test_a_network_is_measured_once_and_known_maps_beside_it(lab, monkeypatch):
@@ -52,10 +53,10 @@ def test_a_network_is_measured_once_and_known_maps_beside_it(lab, monkeypatch):
         made.append(name)
         return Staged()
 
-    monkeypatch.setattr(reps, "network", network)
+    monkeypatch.setattr(represented, "network", network)
     monkeypatch.setattr(lab, "untrained", known_before(lab.untrained, Staged(after=random_part())))
-    found = reps.measured(lab, U_NET, 0)
-    again = reps.measured(lab, U_NET, 0)
+    found = represented.measured(lab, U_NET, 0)
+    again = represented.measured(lab, U_NET, 0)
     assert made == [U_NET]
     assert found.numbers.keys() == again.numbers.keys()
     number = {name: value.double().nanmedian().item() for name, value in found.numbers.items()}
@@ -65,13 +66,13 @@ def test_a_network_is_measured_once_and_known_maps_beside_it(lab, monkeypatch):
     assert number[f"near noise left; {UNTRAINED}; encoder.down2"] == pytest.approx(0.75, abs=0.06)
     assert number[f"near noise left; {RANDOM}"] == pytest.approx(0.75, abs=0.06)
     assert number[f"found error; {RANDOM}"] > 0.1 > number[f"found error; {IDENTITY}"]
-    assert number[reps.SEED] == 0
+    assert number[represented.SEED] == 0
     assert number[f"passed; {TRAINED}"] == pytest.approx(1, abs=1e-5)
     assert number[f"error; {PCA_100}"] < number[f"error; {IDENTITY}"]
     kept = reps.picked(found, STAGES[-1:], others=False)
     assert {name.rpartition("; ")[2] for name in kept.numbers if name.count("; ") == 2} == {""}
     assert f"near noise left; {RANDOM}" not in kept.numbers
-    assert kept.numbers[reps.SEED] == 0
+    assert kept.numbers[represented.SEED] == 0
     assert f"found; {TRAINED}; " in kept.images
 
 
@@ -103,7 +104,7 @@ def test_what_is_concluded_has_to_be_so_from_both_starts():
 
 
 def reading(seed, value=0.0):
-    return Reading({reps.SEED: torch.tensor(float(seed)), "a": torch.full((3,), value)})
+    return Reading({represented.SEED: torch.tensor(float(seed)), "a": torch.full((3,), value)})
 
 
 def test_networks_are_compared_on_the_seeds_that_both_have(lab):
@@ -121,7 +122,7 @@ def test_a_seed_that_one_network_lacks_takes_no_pictures_away(lab):
     """Images are kept of the first seed of each."""
     shown = Reading(reading(0).numbers, {"photographs": torch.zeros(1, 1, 4, 4)})
     pairs = reps.paired(lab, {"one": [reading(1)], "other": [shown, reading(1)]})
-    assert int(pairs["other"][0].numbers[reps.SEED]) == 1
+    assert int(pairs["other"][0].numbers[represented.SEED]) == 1
     assert pairs["other"][0].images.keys() == {"photographs"}
 
 
@@ -139,9 +140,9 @@ def test_networks_are_compared_on_images_that_have_an_answer_in_both():
 
 def test_the_control_sees_that_a_random_layer_leaves_too_little_or_too_much():
     def judged(share):
-        known = {f"near noise left; {name}": torch.full((9,), share) for name in reps.KNOWN}
+        known = {f"near noise left; {name}": torch.full((9,), share) for name in represented.KNOWN}
         errors = ("error", "error from light", "error from dark")
-        known |= {f"found {what}; {name}": torch.ones(9) for what in errors for name in reps.KNOWN}
+        known |= {f"found {what}; {name}": torch.ones(9) for what in errors for name in represented.KNOWN}
         estimate = reps.known_numbers([Reading(known)])[reps.OFF]
         return reps.sees()[reps.OFF][0].holds(estimate)
 
