@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the pictures of README and docs: docs/pictures.sh LANDSCAPES (a folder of images or a dataset folder); those of
-# benchmarks (ascent*.png, restore*.jpg) are made as docs/measurements.md says
+# benchmarks (ascent*.png, restore*.jpg) are made as docs/measurements.md says, with
+# --picture FILE or --pictures FOLDER
 # Two trainings of five minutes each on two slow cores, and a browser for the pictures of pages. What is in runs/
 # already is taken from there.
 set -euo pipefail

@@ -27,7 +27,7 @@ TINY = "COPYFOLD_TINY" in os.environ  # a quick look at whether this script runs
 # %%
 # Three weights of the penalty
 # ----------------------------
-# One logistic layer of 100 units, for which the penalty has a closed form that costs nearly nothing. For other
+# One logistic layer of 100 units, for which the penalty has a closed form that costs a third of a step. For other
 # networks ``estimator="hutchinson"`` estimates it with one more backward pass.
 
 photos = cf.Photos(size=16)

@@ -2,7 +2,8 @@
 6. All compared
 ===============
 
-Five networks of the same size, trained for the same time on the same digits. They differ in the objective alone.
+Five networks of nearly the same size, trained for the same time on the same digits. They differ in the
+objective, and in what it asks of the code.
 Which one is best? That depends on what it is for.
 """
 

@@ -68,7 +68,7 @@ cf.comparison({"crop": x, "copy": copies}, title=f"After {run.history[-1]['step'
 # %%
 # What did it learn?
 # ------------------
-# :func:`copyfold.diagnose` runs all probes and writes sentences that follow from numbers;
+# :func:`copyfold.diagnose` runs most probes and writes sentences that follow from numbers;
 # ``report.save("page.html")`` writes the page. Such a page takes a minute or two for a network of this size.
 #
 # .. code-block:: python

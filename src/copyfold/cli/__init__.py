@@ -119,7 +119,8 @@ def _overview(names: list[str]) -> str:
             "",
             "--import NAME, with any command: import a module or a .py file with your own classes.",
             "Results go to stdout, progress and messages to stderr; --debug shows a traceback.",
-            "exit codes: 0 done, 1 error, 2 usage error, 3 no usable data, 4 diverged, 129/130/143 stopped, saved",
+            "exit codes: 0 done, 1 error, 2 usage error, 3 no usable data, 4 diverged, 129/130/143 stopped,",
+            "and all is saved; 75 more to do (study --minutes)",
         ]
     )
 

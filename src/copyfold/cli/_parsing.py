@@ -143,8 +143,9 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
 
 
 def split(parser: Parser, arguments: Sequence[str]) -> tuple[list[Word], list[str]]:
-    """The flags with their values, and the other words."""
+    """The flags with their values, and the other words. In a flag a hyphen and an underscore are the same."""
     known, waiting = parser.flags(), list(arguments)
+    spelled = {flag.replace("_", "-"): flag for flag in known}
     words: list[Word] = []
     others: list[str] = []
     while waiting:
@@ -155,6 +156,9 @@ def split(parser: Parser, arguments: Sequence[str]) -> tuple[list[Word], list[st
             others.append(word)
             continue
         flag, equals, value = word.partition("=")
+        flag = spelled.get(flag.replace("_", "-"), flag)
+        if flag.startswith("--") and "." in flag:  # names of Python, which have no hyphen
+            flag = "--" + flag.removeprefix("--").replace("-", "_")
         if equals:
             words.append(Word(flag, value))
         elif waiting and not _is_flag(waiting[0]) and not (flag in known and known[flag].nargs == 0):

@@ -1,8 +1,9 @@
 """Train an autoencoder on a folder of images, an array or a dataset.
 
-DATA is a folder of images or a .zip of one, a .npy or .npz array, a local parquet dataset, or hf://owner/name for
-a dataset of the Hugging Face Hub. Without it, the digits of scikit-learn are used. The run's folder gets the
-model, the recipe, the log and pictures; `copyfold train --config RUN/recipe.yaml` repeats the training.
+DATA is a folder of images or a .zip of one, a TIFF of several pages, a .npy or .npz array, a local dataset
+(parquet, arrow, save_to_disk), or hf://owner/name for one of the Hugging Face Hub. Without it, the digits of
+scikit-learn are used. The run's folder gets the model, the recipe, the log and pictures;
+`copyfold train --config RUN/recipe.yaml` repeats the training.
 
 For an architecture with a width, such as UNet, a new run measures some twenty steps, and fits the size, width,
 depth and steps that are not named to --minutes: 3 unless --minutes, --steps or --epochs is given.

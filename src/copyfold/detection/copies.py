@@ -155,7 +155,10 @@ def duplicates(
             at for near ones too.
         near: The largest distance of near images.
         similar: How many similar pairs at most, the nearest ones. None is further apart than 0.6.
-        limit: As in `Photos`; so are skip_bad, layout and column.
+        limit: The largest number of images, drawn at random; as in `Photos`, as the next three.
+        skip_bad: Leave unreadable images out instead of raising.
+        layout: The axes of an array: NHW, NCHW, NHWC or lsun; found unless given.
+        column: The column of images of a table, or the array of an .npz; found unless given.
         progress: As in `fit`.
 
     A few images are in memory at a time, and of each some 150 numbers are kept, and 128 with a model.

@@ -81,7 +81,7 @@ def diagnose(
     progress: Progress | bool | None = None,
     sections: Sequence[Section] = (),
 ) -> Report:
-    """Look at what an autoencoder learned, with every probe and sampler.
+    """Look at what an autoencoder learned, with most probes and three samplers.
 
     Args:
         model: Any Autoencoder: one of ours or an adopted one. Nothing in it is changed.

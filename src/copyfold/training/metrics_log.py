@@ -158,7 +158,7 @@ class MetricsLog:
 
     @torch.no_grad()
     def evaluate(self) -> runs.Row:
-        """The objective on all held-out images, with running averages: no image depends on another."""
+        """The objective on the held-out images, 512 at most, with running averages: none depends on another."""
         model, device, tally = self.state.shown, self.fabric.device, Tally()
         seeded(hashed(self.plan.seed, -1), device)  # the same corruption every time
         training = model.training
