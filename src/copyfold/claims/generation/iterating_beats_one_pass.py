@@ -121,7 +121,7 @@ class IteratingBeatsOnePass(Study):
                 "distances": self._distances(numbers, [*kinds, "mean photograph", "real"]),
             },
             {"200-steps": iter(first[SMALL]["film"].unflatten(0, (-1, SHOWN)))},
-            notes=tuple(_without_ascent(found[SMALL])),
+            notes=tuple(_without_ascent(lab, found[SMALL])),
             copying={name: of for readings in found.values() for name, of in qualities(readings).items()},
             came_out=(
                 "The patches of images of 30 steps are "
@@ -210,9 +210,9 @@ def _ascended(lab: Lab, photos: Photos, count: int, seed: int) -> dict[str, Imag
         return {}
 
 
-def _without_ascent(found: Sequence[Reading]) -> Iterator[str]:
-    """A sentence where Ascent has no images of a seed that it was to have them of."""
-    of = found[:ASCENDING]
+def _without_ascent(lab: Lab, found: Sequence[Reading]) -> Iterator[str]:
+    """A sentence where Ascent has no images of a measured seed that it was to have them of."""
+    of = found[: sum(seed not in lab.left_out for seed in lab.seeds[:ASCENDING])]
     missing = sum("patch distance, Ascent" not in r.numbers for r in of)
     if missing:
         yield f"Ascent diverged in {missing} of {len(of)} seeds: its numbers are of the others"

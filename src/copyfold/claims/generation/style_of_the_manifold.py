@@ -51,8 +51,8 @@ class StyleOfTheManifold(Study):
     r"""Samples have the style of the manifold that the network learned.
 
     U-Nets of depth 2 learn to copy the same photographs of 32 pixels, in two pairs that copy about as well: plain
-    and at half the width, for 2,500 batches of 16; and with the essay's hidden module, as well as it can, and
-    plain again, for 130 batches. Each makes walks with noise (300 steps, the noise as large against the spread of
+    and at half the width, for 2,460 batches of 16; and with the essay's hidden module, as well as it can, and
+    plain again, for 164 batches. Each makes walks with noise (300 steps, the noise as large against the spread of
     its code as 0.2 is against the plain network's), samples (30 steps) and denoised photographs (half noise), with
     the statistics of batches of 64. Style is measured by the distance of patches at all levels of a pyramid but
     the coarsest, which shows the layout, after the sharper of two sets was blurred to the sharpness of the other:
@@ -71,7 +71,7 @@ class StyleOfTheManifold(Study):
     Both thresholds are 1 because the claim is one of order, and 1 is what networks of one style have.
 
     The hidden module cannot leave 2 %: PCA of its 100 numbers leaves 6.3 %, and on 1,325 photographs it overfits,
-    so that it is trained for 1,000 batches, after which it leaves about 8 %. It has to leave at most 12.7 %,
+    so that it is trained for 984 batches, after which it leaves about 8 %. It has to leave at most 12.7 %,
     as PCA of 32 components does: what leaves more only knows the coarse image; so has its plain partner. The plain
     network has to leave at most 3 %, that of half the width 4 %, as it has a quarter of the weights.
 

@@ -30,7 +30,13 @@ VIT = "vision transformer"
 BLOCKS = tuple(f"blocks.{i}" for i in (0, 1, 3, 5))  # of six
 LAYERS: dict[str, Sequence[str]] = {VIT: BLOCKS, HALVING: LINES, U_NET: STAGES}
 SHORT = {VIT: "vit", HALVING: "mlp", U_NET: "unet"}
-PLACES = ("first block", "second", "third", "deepest block")
+PLACES: dict[str, Sequence[str]] = {
+    VIT: ("first block", "second", "fourth", "deepest block"),
+    HALVING: ("first layer", "second", "code", "output"),
+    U_NET: ("first stage", "code", "stage after it", "output"),
+}
+ORDER = ("first", "second", "third", "last of four")
+FIRST, DEEPEST = PLACES[VIT][0], PLACES[VIT][-1]
 REORDERED = "reordered"
 
 
@@ -89,10 +95,10 @@ class NoiseByDepth(Study):
     seeds: ClassVar[int] = 5
     controls: ClassVar[Mapping[str, Control]] = (
         reps.sees()
-        | reps.arrives(f"{VIT}, {UNTRAINED} {PLACES[-1]}")
-        | reps.arrives(f"{VIT}, {TRAINED} {PLACES[-1]}")
+        | reps.arrives(f"{VIT}, {UNTRAINED} {DEEPEST}")
+        | reps.arrives(f"{VIT}, {TRAINED} {DEEPEST}")
         | {
-            f"noise left, {VIT}, {TRAINED} {PLACES[0]}": (Above(0.25), "The first block is not noisy."),
+            f"noise left, {VIT}, {TRAINED} {FIRST}": (Above(0.25), "The first block is not noisy."),
             "held-out images told apart": (Above(0.8), "The transformer has not learned to tell images apart."),
         }
     )
@@ -107,7 +113,7 @@ class NoiseByDepth(Study):
             found[name] = reps.by_seed(lab, name, LAYERS[name], SHORT[name])
         numbers, lines, looks = {}, {}, {}
         for name, of in found.items():
-            for called, layer in (("first block", LAYERS[name][0]), ("deepest block", LAYERS[name][-1])):
+            for called, layer in ((PLACES[name][i], LAYERS[name][i]) for i in (0, -1)):
                 told = f"{called} over untrained" + (f", {name}" if name != VIT else "")
                 numbers[told] = reps.noise_ratio(
                     of, f"near noise left; {TRAINED}; {layer}", f"near noise left; {UNTRAINED}; {layer}"
@@ -122,25 +128,28 @@ class NoiseByDepth(Study):
             for state in (UNTRAINED, TRAINED):
                 where = {
                     f"{name}, {state} {p}": f"{state}; {layer}"
-                    for p, layer in zip(PLACES, LAYERS[name], strict=True)
+                    for p, layer in zip(PLACES[name], LAYERS[name], strict=True)
                 }
                 numbers |= reps.summary(of, where)
                 lines[f"{name}, {state}"] = [numbers[f"noise left, {called}"] for called in where]
             rows = {"images": of[0].images["photographs"]}
             rows |= {
-                f"{place}, {state}": of[0].images[f"near; {state}; {LAYERS[name][i]}"]
-                for place, i in ((PLACES[0], 0), (PLACES[-1], -1))
+                f"{PLACES[name][i]}, {state}": of[0].images[f"near; {state}; {LAYERS[name][i]}"]
+                for i in (0, -1)
                 for state in (UNTRAINED, TRAINED)
             }
             looks[SHORT[name]] = first_images(rows)
-        kept = {p: reps.said(numbers[f"noise left, {VIT}, {TRAINED} {p}"]) for p in (PLACES[0], PLACES[-1])}
-        change = [reps.said(numbers[f"{p} over untrained"]) for p in (PLACES[0], PLACES[-1])]
+        kept = {p: reps.said(numbers[f"noise left, {VIT}, {TRAINED} {p}"]) for p in (FIRST, DEEPEST)}
+        change = [reps.said(numbers[f"{p} over untrained"]) for p in (FIRST, DEEPEST)]
         return Finding(
             numbers,
-            {"noise": reps.along(lines, list(PLACES), "share of the noise's energy that is left"), **looks},
+            {
+                "noise": reps.along(lines, ORDER, "share of the noise's energy that is left"),
+                **looks,
+            },
             copying={name: q for name in (HALVING, U_NET) for q in [qualities(found[name])[name]]},
-            came_out=f"Of white noise the trained transformer's first block leaves {kept[PLACES[0]]} unseen, "
-            f"{change[0]} of what it left before training, and the deepest {kept[PLACES[-1]]}, {change[1]} of it.",
+            came_out=f"Of white noise the trained transformer's first block leaves {kept[FIRST]} unseen, "
+            f"{change[0]} of what it left before training, and the deepest {kept[DEEPEST]}, {change[1]} of it.",
             captions={
                 "noise": "The share of white noise near an image that four layers of each network do not see, "
                 "before training and after it",

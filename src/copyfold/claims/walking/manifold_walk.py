@@ -196,7 +196,10 @@ def _look(lab: Lab, photos: Photos, x: Images, seed: int) -> Reading:
     numbers = copying(lab, BIG, model, photos) | {name: found[name] for name in (*FATES, "apart")}
     numbers["noise over the spread of the codes"] = torch.tensor(EPSILON / spread)
     for name, images in sets.items():  # of the walk those that did not escape, at its number of images
-        numbers[f"nearest; {name}"] = found["near"] if name == "walk" else neighbours(images, known)[0][:, 0]
+        near = neighbours(images, known)[0][:, 0]
+        if name == "walk":  # NaN of those that escaped
+            near = found["near"].masked_scatter(~found["near"].isnan(), near)
+        numbers[f"nearest; {name}"] = near
         distance = mean(levels(images, reference, lab.rng(seed, "patches")))
         numbers[f"patches; {name}"] = torch.tensor(distance)
     images = {name: images[:SHOWN] for name, images in sets.items()} | {"strip": walks.shown(frames)}
@@ -234,13 +237,15 @@ def _sets(
     """The ends of the walks that did not escape, what they are compared with, and the spread of the codes."""
     rng, steps = lab.rng(seed, "controls"), samples.essay_steps(lab, STEPS)
     reference = lab.images(photos, "train", samples.REFERENCE)
-    kept, moved = found["escaping"] == 0, found["moved"].square().mean().sqrt().item()
+    kept = found["escaping"] == 0
+    kept = kept if kept.any() else ~kept
+    moved = found["moved"][kept].square().mean().sqrt().item()
     spread = samples.code_spread(model, x)
     directed = DirectedWalk(samples.essay_steps(lab, 60))
     aimed = film(directed, model, x, rng, LARGE)
     same = Walk(steps, EPSILON / spread, relative=True)
     sets = {
-        "walk": end[kept] if kept.any() else end,
+        "walk": end[kept],
         "random codes": random_codes(model, reference, len(x), rng),
         "codes of their covariance": last(film(FittedGaussian(reference, LARGE), model, x, rng, LARGE)),
         "noise in pixels": Gaussian(moved)(x, rng),

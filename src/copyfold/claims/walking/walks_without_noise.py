@@ -26,7 +26,7 @@ DECIDE = ("running statistics", "batches of 64")
 ESSAY = DECIDE[-1]
 CAPTIONS = {
     "ends": "Training images, and where 300 passes lead them: without noise, then with noise on the code, with "
-    "running statistics and with those of batches of 64",
+    "running statistics and with those of batches of 64; and where they lead under the untrained network",
     "larger": "Larger training images of another network, and where passes without noise lead them, with running "
     "statistics and with those of batches of 64",
 }
@@ -47,7 +47,8 @@ class WalksWithoutNoise(Study):
 
     Controls: the ends must differ from each other, or the map draws all images to one, which by this count is a
     walk too: their median squared distance from their mean must be above 0.1 of that of the photographs. They must
-    be no farther from the training images than 1.5 times the ends of walks with the essay's noise, or they do not
+    be no farther from the training images than 1.5 times the ends of walks with the essay's noise and the same
+    statistics, or they do not
     move along the manifold that those do. Beside them stand 32 images, held-out images, the identity, PCA and the
     untrained network, how many of the walkers have come to rest elsewhere, and, as pictures only, walks at 64
     pixels, where a person recognises a landscape, of another network, which leaves 2 % of held-out images.
@@ -89,10 +90,11 @@ class WalksWithoutNoise(Study):
         )
         for way in DECIDE
     } | {
-        "distance from the data over that with noise": (
+        f"distance from the data over that with noise, {way}": (
             Below(1.5),
             "The images leave the manifold that the walks with noise stay on.",
-        ),
+        )
+        for way in DECIDE
     }
 
     walking_running_statistics: Above = Above(0.5)
@@ -115,9 +117,8 @@ class WalksWithoutNoise(Study):
         for way in DECIDE:
             spread = statistics.ratio_of_medians(per_image("apart", way), usual)
             numbers[f"variance of the ends over that of photographs, {way}"] = spread
-        near = [per_image("near", ESSAY, kind) for kind in ("", NOISY)]
-        numbers["distance from the data over that with noise"] = statistics.ratio_of_medians(*near)
-        for way in DECIDE:
+            near = [per_image("near", way, kind) for kind in ("", NOISY)]
+            numbers[f"distance from the data over that with noise, {way}"] = statistics.ratio_of_medians(*near)
             moved = [per_image("moved", way, kind) for kind in ("", NOISY)]
             numbers[f"displacement over that with noise, {way}"] = statistics.ratio_of_medians(*moved)
         for name in (walks.IDENTITY, walks.PCA):

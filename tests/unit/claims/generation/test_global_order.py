@@ -23,14 +23,14 @@ def test_the_dependence_of_far_corners_is_known():
 
 
 def test_a_network_is_compared_with_the_plain_one_that_copies_as_well():
-    leave = {PLAIN: 0.02, PLAINS[250]: 0.05, PLAINS[130]: 0.1, "deeper": 0.06}
+    leave = {PLAIN: 0.02, PLAINS[246]: 0.05, PLAINS[164]: 0.1, "deeper": 0.06}
     wanted = {
         0.001: PLAIN,
         0.03: PLAIN,
-        0.035: PLAINS[250],
-        0.06: PLAINS[250],
-        0.08: PLAINS[130],
-        0.9: PLAINS[130],
+        0.035: PLAINS[246],
+        0.06: PLAINS[246],
+        0.08: PLAINS[164],
+        0.9: PLAINS[164],
     }
     assert {left: as_good_as(left, leave) for left in wanted} == wanted
 

@@ -103,6 +103,8 @@ def test_seeds_of_which_differently_many_walks_escape_are_measured_together(long
     found = ManifoldWalk().measure(long)
     assert found.numbers["escaping"].seeds == (0.25, 0)
     assert found.numbers["nearest distance, walk"].n == 64
+    noise = found.numbers["nearest distance, noise in pixels"]
+    assert max(noise.seeds) < 0.05  # as large as the displacement of those that stayed, which is none
 
 
 def test_large_images_decide_and_small_ones_are_shown(long, monkeypatch):
