@@ -14,9 +14,8 @@ from copyfold.studies.finding_page import OLD, cells, comment, decides, marked, 
 HEAD = """# The claims and their verdicts
 
 Every claim of the texts is a study that anyone can repeat: `copyfold study NAME --again --budget {budget}
---data ROOT`.
-The essay is "Autoencoders: Learning by Copying"; the notes are on section 20.3 of Murphy's *Probabilistic
-Machine Learning: An Introduction* (2022). {verdicts}
+--data ROOT`. The essay is "Autoencoders: Learning by Copying"; the notes are on section 20.3 of Murphy's
+*Probabilistic Machine Learning: An Introduction* (2022). {verdicts}
 
 | claim | verdict | one number | one picture |
 |---|---|---|---|
