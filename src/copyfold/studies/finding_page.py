@@ -8,6 +8,8 @@ from typing import Any
 
 from copyfold.studies.base import PARTLY, Copying, Estimate, Seen, Study, Verdict, threshold
 
+COMMENT = "reading.md"
+"""The file beside a finding with what a person says of it."""
 OLD = {"FAILS": str(Verdict.DOES_NOT_HOLD), "MIXED": PARTLY}
 """What the old instrument's verdicts are called now."""
 BESIDE: dict[Seen, Seen] = {"held out": "held out, batches of 64", "training": "training, batches of 64"}
@@ -122,7 +124,7 @@ def meaning(study: Study, found: Mapping[str, Any]) -> str:
 
 def comment(folder: Path) -> str:
     """The comment written after looking at a finding, from the reading.md beside it."""
-    path = folder / "reading.md"
+    path = folder / COMMENT
     return f"*After measuring:* {path.read_text(encoding='utf-8').strip()}" if path.is_file() else ""
 
 

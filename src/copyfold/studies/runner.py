@@ -18,6 +18,7 @@ from copyfold import __version__, catalogue, pictures
 from copyfold.errors import CopyfoldError, UsageError
 from copyfold.files import small_json, write_text
 from copyfold.studies.base import Copying, Estimate, Finding, Study, Threshold, Verdict
+from copyfold.studies.finding_page import COMMENT
 from copyfold.studies.kept import FOLDER, Kept
 from copyfold.studies.lab import Lab
 from copyfold.studies.provenance import study_digest
@@ -100,6 +101,7 @@ def run(study: Study, lab: Lab, out: Path, command: str, seeds: int | None = Non
     measured = [seed for seed in lab.seeds if seed not in lab.left_out]
     decides = lab.budget.decides and len(measured) > 1
     verdict = study.verdict(finding.numbers, decides, finding.copying)
+    former = _pictures(folder)
     (folder / "finding.json").unlink(missing_ok=True)  # not beside new pictures, were this stopped
     figures = [_figure(figure, folder / f"{name}.png") for name, figure in finding.figures.items()]
     films = [_film(finding, name, folder) for name in finding.films]
@@ -133,6 +135,10 @@ def run(study: Study, lab: Lab, out: Path, command: str, seeds: int | None = Non
         },
     }
     write_text(folder / "finding.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+    for name in former - {*figures, *films}:
+        (folder / name).unlink(missing_ok=True)
+    if (folder / COMMENT).is_file():
+        log.warning("%s is a comment on an earlier finding: read it again beside this one", folder / COMMENT)
     return verdict
 
 
@@ -230,6 +236,15 @@ def _rank(study: Study) -> tuple[int, str]:
     """T1 to T32 in order, T12-angles after T12, then our own by name."""
     numbered = re.match(r"T(\d+)", study.claim)
     return (int(numbered[1]) if numbered else 99, study.claim)
+
+
+def _pictures(folder: Path) -> set[str]:
+    """The names of the pictures and films of the finding in a folder; none where there is none to be read."""
+    try:
+        found = read(folder)
+    except CopyfoldError:
+        return set()
+    return {Path(name).name for name in (*found.get("figures", ()), *found.get("films", ()))}
 
 
 def _figure(figure: Any, path: Path) -> str:

@@ -83,6 +83,18 @@ def test_a_study_writes_its_finding_and_pictures(tmp_path):
     assert again["none"].seeds[1] == 1
 
 
+def test_a_new_finding_leaves_no_picture_of_the_former_one(tmp_path, caplog, monkeypatch):
+    lab, folder = Lab(BUDGETS["tiny"], cache=tmp_path / "models"), tmp_path / "tiny" / "two"
+    runner.run(Two(), lab, tmp_path, "copyfold study two")
+    (folder / "mine.png").write_bytes(b"mine")
+    (folder / "reading.md").write_text("What I saw.")
+    monkeypatch.setattr(Two, "measure", lambda self, lab: Finding({"one": number(2), "the other": number(1)}))
+    caplog.clear()
+    runner.run(Two(), lab, tmp_path, "copyfold study two")
+    assert sorted(path.name for path in folder.iterdir()) == ["finding.json", "mine.png", "reading.md"]
+    assert "reading.md is a comment on an earlier finding: read it again" in caplog.text
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"numbers": {"a": 1}}'])
 def test_an_invalid_finding_is_refused(tmp_path, text):
     (tmp_path / "finding.json").write_text(text)

@@ -146,7 +146,8 @@ def crossings(found: Sequence[Reading], names: Sequence[str]) -> tuple[dict[str,
     for name in names:
         at = curve.places(found, name)
         for rival in RIVALS:
-            each: list[float | None] = []
+            each: list[float] = []
+            none: dict[str, list[float]] = {}  # what is left at the ends of seeds without a crossing, by how
             for r in found:
                 lefts = [curve.left([r], name, look) for look in at]
                 other = [
@@ -159,14 +160,19 @@ def crossings(found: Sequence[Reading], names: Sequence[str]) -> tuple[dict[str,
                     _log(r, f"{name} at {look}: passed, gaussian 0.2, {RUNNING}") - _log(r, over)
                     for look, over in zip(at, other, strict=True)
                 ]
-                each.append(crossing(lefts, excess))
-                if each[-1] is None:
-                    how = "more at every look" if excess[-1] > 0 else "no more at its end"
-                    said = f"{name} passes {how}, where {lefts[-1]:.2%} is left, compared with {rival}"
-                    notes += [said] if said not in notes else []
-            if None not in each:
-                crossed = [value for value in each if value is not None]
-                numbers[f"crossing with {rival}, {name}"] = statistics.over_seeds(crossed, "log")
+                if (crossed := crossing(lefts, excess)) is None:
+                    none.setdefault("more at every look" if excess[-1] > 0 else "no more at its end", []).append(
+                        lefts[-1]
+                    )
+                else:
+                    each.append(crossed)
+            if not none:
+                numbers[f"crossing with {rival}, {name}"] = statistics.over_seeds(each, "log")
+            notes += [
+                f"{name} passes {how} than {rival}, in {len(ends)} of {len(found)} trainings, which end at "
+                f"{', '.join(f'{left:.2%}' for left in ends)} left"
+                for how, ends in none.items()
+            ]
     return numbers, notes
 
 
