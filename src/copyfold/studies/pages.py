@@ -137,7 +137,7 @@ def head(results: Path, budget: str, count: int) -> str:
         folder = results / budget / name
         if (folder / "finding.json").is_file():
             link = f"[{study.claim}](docs/findings/{name}.md)"
-            rows.append(cells(link, study.said(), runner.read(folder)["verdict"]))
+            rows.append(cells(link, study.said(), marked(runner.read(folder))))
     return "\n".join(["| claim | statement | verdict |", "|---|---|---|", *rows[:count]]) + "\n"
 
 

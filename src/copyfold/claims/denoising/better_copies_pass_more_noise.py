@@ -63,6 +63,8 @@ class BetterCopiesPassMoreNoise(Study):
         "claimed: look at the curve.",
         Verdict.DOES_NOT_HOLD: "Better copies do not pass more noise: a network may learn to copy as well as it "
         "can and still denoise.",
+        Verdict.UNDECIDED: "Compare networks at equal quality of their copies, with PCA beside: which of the two "
+        "passes more noise depends on the network, and on how well it copies.",
     }
     regime: ClassVar[Mapping[str, Regime]] = {NET: Regime(0.01)}
     controls: ClassVar[Mapping[str, Control]] = {
