@@ -30,7 +30,7 @@ WEAK = "gaussian 0.1"
 
 @dataclass(frozen=True)
 class DenoisesUntaught(Study):
-    """An autoencoder trained only to copy removes noise, more than PCA that copies as well.
+    """An autoencoder trained to copy removes more noise than PCA that copies as well.
 
     A U-Net without skips learns only to copy cifar10 at 32 pixels in colour, and is looked at when its copies
     first leave 2 % of held-out images' variance. Two numbers decide. The first is the essay's case: images are
