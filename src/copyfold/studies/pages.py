@@ -35,11 +35,12 @@ threshold, and every control is met. **DOES NOT HOLD**: the whole interval of on
 does not copy as well as the claim presupposes, so that its numbers say nothing of it. A study of one seed decides
 nothing.
 
-Not everything was fixed blind. How long networks are trained, and at which rate, was chosen by trials that looked at
-how well they copy. A trial of one network had shown the curve's direction, and its control at the end of the
-training was added when one seed was known; other claims are read off the same networks. Parts of T9, T10, T11 and
-the tails follow from algebra. Of those marked (old): the threshold of T12's first block was made absolute after a
-trial on digits, where a ratio was 0 / 0, and the settings of T6 were chosen after a trial with untrained networks.
+Not everything was fixed blind. How long networks are trained, and at which rate, was chosen by trials that
+looked at how well they copy. A trial of one network had shown the curve's direction, and its control at the end
+of the training was added when one seed was known; other claims are read off the same networks. Parts of T9,
+T10, T11 and the tails follow from algebra. Of those marked (old): the threshold of T12's first block was made
+absolute after a trial on digits, where a ratio was 0 / 0, and the settings of T6 were chosen after a trial with
+untrained networks.
 
 A page first says what was asked, what came out and what to do about it, and then comments on it after a look at
 all numbers and pictures. HOLDS and DOES NOT HOLD are about the sentence in the first column: "tails" holds where
