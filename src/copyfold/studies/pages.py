@@ -76,7 +76,8 @@ CONTRADICTIONS = {
 def write(results: Path, out: Path, budget: str) -> list[Path]:
     """Write OUT/findings.md and OUT/findings/NAME.md for what lies in RESULTS/BUDGET; returns what was written.
 
-    A study without a finding is in the table, as not measured yet.
+    A study without a finding is in the table, as not measured yet. The page of a finding whose study has been
+    redesigned since stays as it is: it says how that was measured, which the study says no longer.
     """
     rows, short, made, came, open_ = [], [], [], {}, []
     verdicts: Counter[str] = Counter()
@@ -94,8 +95,9 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
             continue
         path = out / "findings" / f"{name}.md"
         at_once = _at_once(found, {number for of, number in rejected if of == name})
-        write_text(path, page(study, found, folder, os.path.relpath(folder, path.parent), at_once))
-        made.append(path)
+        if not path.is_file() or not runner.outdated(study, found):
+            write_text(path, page(study, found, folder, os.path.relpath(folder, path.parent), at_once))
+            made.append(path)
         short.append(_short(study, found, name, os.path.relpath(folder, out)))
         rows.append(_row(study, found, name, os.path.relpath(folder, out)))
         said = f"{marked(found)}. {meaning(study, found)} {comment(folder)}".strip()

@@ -5,7 +5,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import date
 from pathlib import Path
@@ -135,7 +135,7 @@ def run(study: Study, lab: Lab, out: Path, command: str, seeds: int | None = Non
         },
     }
     write_text(folder / "finding.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
-    for name in former - {*figures, *films}:
+    for name in former.difference(figures, films):
         (folder / name).unlink(missing_ok=True)
     if (folder / COMMENT).is_file():
         log.warning("%s is a comment on an earlier finding: read it again beside this one", folder / COMMENT)
@@ -163,13 +163,18 @@ def measured(
             forget(folder)
         if (folder / "finding.json").is_file():
             found = read(folder)
-            if not redesigned(study) or found.get("instrument", 0) >= INSTRUMENT:
+            if not outdated(study, found):
                 if seeds is None or {*range(first, first + seeds)} <= {*found["seeds"]}:
                     return found["verdict"]
                 check_more(study, lab, folder)
             else:
                 log.info("%s was measured by an older instrument: it is measured again", folder)
         return run(study, lab, out, command, seeds, first)
+
+
+def outdated(study: Study, found: Mapping[str, Any]) -> bool:
+    """Whether a finding is of an older instrument than its study, which has been redesigned since."""
+    return redesigned(study) and found.get("instrument", 0) < INSTRUMENT
 
 
 def redesigned(study: Study) -> bool:

@@ -193,6 +193,20 @@ def test_a_finding_of_the_old_instrument_keeps_its_verdict_and_is_marked(tmp_pat
     assert f"| {found['verdict']} (old) |" in table
 
 
+def test_the_page_of_a_study_that_was_redesigned_stays_until_it_is_measured_again(tmp_path):
+    old, new = "not-the-identity", "denoises-untaught"
+    (tmp_path / "findings").mkdir()
+    for name in (old, new):
+        shutil.copytree(RESULTS / name, tmp_path / "results" / "cpu" / name)
+        (tmp_path / "findings" / f"{name}.md").write_text("the page of then")
+    finding = tmp_path / "results" / "cpu" / old / "finding.json"
+    finding.write_text(finding.read_text().replace('"instrument": 2', '"instrument": 1'))
+    made = pages.write(tmp_path / "results", tmp_path, "cpu")
+    assert made == [tmp_path / "findings.md", tmp_path / "findings" / f"{new}.md"]
+    assert (tmp_path / "findings" / f"{old}.md").read_text() == "the page of then"
+    assert f"](findings/{old}.md)" in (tmp_path / "findings.md").read_text()
+
+
 def _is_old(path):
     found = json.loads(path.read_text())
     return "instrument" not in found and path.parent.name in pages.runner.studies()
