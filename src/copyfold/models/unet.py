@@ -56,8 +56,8 @@ class Affine(Middle):
         -> hidden -> channels x h/4 x w/4 -> transposed conv 4x4 stride 4
 
     With activation = "identity", as in the essay's script, the whole module is affine and of rank at most
-    `latent_dim`. 500-100-500 by default. The U-Net then takes images of one size only. Train it with lr = 0.005:
-    its large matrices do not settle with Muon's usual 0.02.
+    `latent_dim`. 500-100-500 by default. The U-Net then takes images of one size only. In long
+    trainings its large matrices settle with lr = 0.005 and not with Muon's usual 0.02, which is better in short ones.
     """
 
     multiple: ClassVar[int] = 4
