@@ -57,7 +57,8 @@ class Affine(Middle):
 
     With activation = "identity", as in the essay's script, the whole module is affine and of rank at most
     `latent_dim`. 500-100-500 by default. The U-Net then takes images of one size only. In long
-    trainings its large matrices settle with lr = 0.005 and not with Muon's usual 0.02, which is better in short ones.
+    trainings its large matrices settle with lr = 0.005 and not with Muon's usual 0.02, which is
+    better in short ones.
     """
 
     multiple: ClassVar[int] = 4
