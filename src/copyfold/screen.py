@@ -77,13 +77,13 @@ class Lines:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.now, self.last = now, now()
-        self.began: dict[str, tuple[float, int]] = {}
+        self.pace = _Pace()
         self.epoch: int | None = None
 
     def __call__(self, what: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
         """Write a line if it is time for one."""
         now = self.now()
-        since, before = self.began.setdefault(what, (now, done))
+        times = self.pace(what, done, total, now)
         rest = LINE
         if "epoch" in numbers:
             epoch = int(numbers["epoch"])
@@ -91,17 +91,35 @@ class Lines:
             rest = 2 * LINE if within else LINE
         if now - self.last < rest:
             return
-        self.last, passed = now, now - since
-        left = f", {_clock(passed * (total - done) / (done - before))} left" if done > before else ""
-        said = "".join(f", {part}" for part in _parts(numbers))
-        say(f"{what}: {done:,} of {total:,}{said}, {_clock(passed)}{left}")
+        self.last = now
+        say(f"{what}: {', '.join([f'{done:,} of {total:,}', *_parts(numbers), *times])}")
+
+
+class _Pace:
+    """How long each kind of work takes; it begins anew where less is done than before, or the whole differs."""
+
+    def __init__(self) -> None:
+        self.begun: dict[str, tuple[float, int]] = {}
+        self.seen: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, what: str, done: int, total: int, now: float) -> list[str]:
+        """The time since it began, and the time that is left at the pace so far, once there is one."""
+        before = self.seen.get(what, (0, total))
+        if what not in self.begun or done < before[0] or total != before[1]:
+            self.begun[what] = now, done
+        self.seen[what] = done, total
+        since, first = self.begun[what]
+        passed = now - since
+        left = [f"{_clock(passed * (total - done) / (done - first))} left"] if done > first else []
+        return [_clock(passed), *left]
 
 
 class _Notebook:
     """A bar for every kind of work in the output of a notebook's cell, which needs no widgets."""
 
     def __init__(self) -> None:
-        self.bars: dict[str, tuple[Any, float, int]] = {}
+        self.bars: dict[str, Any] = {}
+        self.pace = _Pace()
         self.last = 0.0
 
     def __call__(self, what: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
@@ -109,25 +127,23 @@ class _Notebook:
         from IPython.display import HTML, display  # pyright: ignore[reportMissingImports]
 
         now = time.monotonic()
+        times = self.pace(what, done, total, now)
         if what in self.bars and done < total and now - self.last < 2 * DRAWN:
             return
-        bar, since, before = self.bars.get(what, (None, now, done))
-        self.last, passed = now, now - since
-        left = f"{_clock(passed * (total - done) / (done - before))} left" if done > before else ""
-        said = ", ".join(filter(None, [f"{done:,} of {total:,}", *_parts(numbers), _clock(passed), left]))
+        self.last = now
+        said = ", ".join([f"{done:,} of {total:,}", *_parts(numbers), *times])
         whole = f'<progress value="{done}" max="{total}"></progress>'
         drawing = HTML(f"{html.escape(what)} {whole} {html.escape(said)}")
-        if bar is None:
-            bar = display(drawing, display_id=True)
-            self.bars[what] = bar, since, before
+        if what in self.bars:
+            self.bars[what].update(drawing)
         else:
-            bar.update(drawing)
+            self.bars[what] = display(drawing, display_id=True)
 
     def clear(self) -> None:
         """Leave nothing of the bars."""
         from IPython.display import HTML  # pyright: ignore[reportMissingImports]
 
-        for bar, *_ in self.bars.values():
+        for bar in self.bars.values():
             bar.update(HTML(""))
 
 
@@ -171,10 +187,14 @@ def _bars(stays: bool) -> Any:
 def _on(bars: Any) -> Progress:
     """Draw on rich's bars."""
     tasks: dict[str, Any] = {}
+    seen: dict[str, int] = {}
 
     def show(what: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
         if what not in tasks:
             tasks[what] = bars.add_task(what, total=total, said="")
+        elif done < seen[what]:  # another work of this kind
+            bars.reset(tasks[what])
+        seen[what] = done
         parts = _parts(numbers)
         while parts and len(", ".join(parts)) > bars.console.width - len(what) - BAR:
             del parts[0]  # the loss comes last

@@ -70,6 +70,32 @@ def test_where_there_are_epochs_a_line_is_written_at_the_end_of_one_or_after_two
     assert long[-1].endswith("epoch 2, loss 12.5, 20:00, 0:00 left")
 
 
+def test_of_a_second_work_of_a_kind_the_time_is_its_own(capsys, monkeypatch):
+    """As of the second training of a study: the first one's hour is not part of its pace."""
+    now = [0.0]
+    tell = Lines(lambda: now[0])
+    for total in (10, 10, 20):
+        for step in range(1, total + 1):
+            now[0] += 400.0 if step == 1 else 100.0
+            tell("training", step, total, {})
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 40
+    for first in (0, 10, 20):
+        assert said[first].endswith(", 0:00")
+    assert said[9] == said[19] == "training: 10 of 10, 15:00, 0:00 left"
+    assert said[12] == "training: 3 of 10, 3:20, 11:40 left"
+    assert said[22] == "training: 3 of 20, 3:20, 28:20 left"
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "120")
+    bars = screen._bars(stays=True)
+    show = screen._on(bars)
+    for step in (1, 4, 1):
+        show("training", step, 4, {})
+    assert not bars.tasks[0].finished
+    assert bars.tasks[0].completed == 1
+
+
 def test_hours_and_names_are_readable(capsys):
     assert screen._clock(3725) == "1:02:05"
     assert screen._parts({"held_out_mse": 0.0123456, "step": 12345}) == ["held-out mse 0.01235", "step 12,345"]
