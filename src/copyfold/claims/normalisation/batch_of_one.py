@@ -79,7 +79,8 @@ class BatchOfOne(Study):
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "What batch norm does for denoising it does within an image: no memory for a batch is "
         "needed, and an image's result need not depend on others.",
-        PARTLY: "Batches of 1 do as well for one kind of noise and not for the other: test on your own data.",
+        PARTLY: "Train in batches of 16 or more: with statistics of one image at least one kind of noise is "
+        "removed less well.",
         Verdict.DOES_NOT_HOLD: "The other images of a batch matter: batches of 1 cost quality.",
         Verdict.UNDECIDED: "Compare both on your images before training in batches of 1.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: one of the networks has not learned to copy.",
