@@ -517,6 +517,18 @@ def test_writing_a_film_prints_nothing(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_logarithmic_axis_has_as_many_numbers_as_there_is_room_for():
+    expected = {0.5: {"0.4", "0.5"}, 1.0: {"0.4", "0.6"}, 60.0: {"0.5", "2", "5", "20", "50"}}
+    for high, between in expected.items():
+        (axes,) = pictures.intervals({"a": (0.4, 0.3, high)}, "x", logx=True).axes
+        left, right = axes.get_xlim()
+        labels = {t.get_text() for t in axes.get_xticklabels(minor=True) if left <= t.get_position()[0] <= right}
+        assert labels - {"", "0.3"} == between
+    (axes,) = pictures.intervals({"a": (1.0, 1e-3, 1e3)}, "x", logx=True).axes
+    assert {t.get_text() for t in axes.get_xticklabels(minor=True)} == {""}
+    assert "0.001" in {t.get_text() for t in axes.get_xticklabels()}
+
+
 @pytest.mark.parametrize("logx", [False, True])
 def test_unbounded_intervals_are_drawn_to_the_border(logx):
     rows = {"whole": (2.0, 1.0, 3.0), "unbounded": (2.0, -math.inf, math.inf), "crossing": (2.0, -1.0, 3.0)}

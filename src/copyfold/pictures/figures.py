@@ -276,16 +276,17 @@ def _line(axes: "Axes", i: int, name: str, x: np.ndarray, y: np.ndarray, dotted:
 
 
 def _logarithmic(scale: Callable[..., Any], axis: Any) -> None:
-    """A logarithmic axis whose numbers are written out; those between the powers of ten where there are few."""
-    from matplotlib.ticker import LogFormatter
+    """A logarithmic axis whose numbers are written out; the fewer between the powers of ten the longer it is."""
 
-    class Plain(LogFormatter):
-        def _num_to_string(self, x: float, vmin: float, vmax: float) -> str:
-            return f"{x:g}"
+    def number(value: float, _place: int | None = None) -> str:
+        low, high = axis.get_view_interval()
+        decades, first = np.log10(high / low), value / 10.0 ** np.floor(np.log10(value) + 1e-9)
+        shown = (1,) if decades > 3 else (1, 2, 5) if decades > 1.2 else (1, 2, 3, 4, 6)
+        return f"{value:g}" if decades <= 0.5 or np.isclose(first, shown).any() else ""
 
     scale("log", nonpositive="mask")
-    axis.set_major_formatter(Plain())
-    axis.set_minor_formatter(Plain(minor_thresholds=(2.5, 0.5)))
+    axis.set_major_formatter(number)
+    axis.set_minor_formatter(number)
 
 
 def _panel(axes: "Axes", name: str, xlabel: str, ylabel: str) -> None:
