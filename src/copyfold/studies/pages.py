@@ -55,6 +55,10 @@ with 3, 5 and 8 seeds, whether seeds differ or not.
 
 {holm}
 
+## Measured a second time
+
+{second}
+
 ## Every deciding number
 
 | claim | statement | where | verdict | deciding numbers | figures |
@@ -63,6 +67,18 @@ with 3, 5 and 8 seeds, whether seeds differ or not.
 
 WIDTH = 120  # pixels of a picture in the table
 
+
+SECOND = "second"
+"""The folder of second measurements, beside the budgets in that of results."""
+
+DRAWN = (
+    "generalises-under-descent",
+    "norm-not-needed-to-see",
+    "looks-gaussian",
+    "skips-teach-the-identity",
+    "iterating-beats-one-pass",
+)
+"""The studies to measure twice: random.Random(21).sample(names, 5), of the 39 redesigned ones by the alphabet."""
 
 CONTRADICTIONS = {
     "Does more compute make better samples? The essay says visibly better, an earlier version of its conclusion "
@@ -115,6 +131,7 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
         verdicts=f"Of {verdicts.total()} claims: {counted}.",
         short="\n".join(short),
         holm=_told_at_once(known, findings, rejected),
+        second=_told_twice(known, findings, results / SECOND / budget),
     )
     parts = [
         head + "\n".join(rows),
@@ -169,6 +186,26 @@ def _row(study: Study, found: Mapping[str, Any], name: str, folder: str) -> str:
     figures = ", ".join(f"[{Path(figure).stem}]({folder}/{figure})" for figure in found["figures"] if inside)
     claim = f"{study.claim}, [{name}](findings/{name}.md)"
     return cells(claim, study.said(), study.place, marked(found), deciding, figures)
+
+
+def _told_twice(known: Mapping[str, Study], findings: Mapping[str, Mapping[str, Any]], folder: Path) -> str:
+    """The verdicts and deciding numbers of both measurements of the studies that were drawn."""
+    rows = ["| claim | first | second |", "|---|---|---|"]
+    for name in DRAWN:
+        again = runner.read(folder / name) if (folder / name / "finding.json").is_file() else None
+        both = (_verdict_and_numbers(found) for found in (findings.get(name), again))
+        rows.append(cells(f"[{known[name].claim}](findings/{name}.md)", *both))
+    return (
+        "Five claims, drawn by lot before the second measurement, are measured again with other networks and "
+        "other random numbers: `--first-seed 100 --out results/second`. The photographs are the same.\n\n"
+    ) + "\n".join(rows)
+
+
+def _verdict_and_numbers(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "not measured yet"
+    numbers = "; ".join(f"{which} {number(found['numbers'][which])}" for which in found["thresholds"])
+    return f"{marked(found)}: {numbers}"
 
 
 def _rejected(findings: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:

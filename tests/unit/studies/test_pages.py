@@ -1,6 +1,7 @@
 """Pages: what was asked, what came out, why there is no verdict; the first table, and all numbers at once."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import ClassVar
@@ -205,6 +206,24 @@ def test_the_page_of_a_study_that_was_redesigned_stays_until_it_is_measured_agai
     assert made == [tmp_path / "findings.md", tmp_path / "findings" / f"{new}.md"]
     assert (tmp_path / "findings" / f"{old}.md").read_text() == "the page of then"
     assert f"](findings/{old}.md)" in (tmp_path / "findings.md").read_text()
+
+
+def test_second_measurements_stand_beside_the_first(tmp_path):
+    name, second = "looks-gaussian", tmp_path / "results" / pages.SECOND / "cpu"
+    for folder in (tmp_path / "results" / "cpu", second):
+        shutil.copytree(RESULTS / name, folder / name)
+    finding = second / name / "finding.json"
+    finding.write_text(finding.read_text().replace('"verdict": "DOES NOT HOLD"', '"verdict": "HOLDS"'))
+    pages.write(tmp_path / "results", tmp_path, "cpu")
+    lines = (tmp_path / "findings.md").read_text().splitlines()
+    (row,) = (line for line in lines if line.startswith("| [T9]("))
+    assert row.count("normality of the error 0.0731 [") == 2
+    assert ["DOES NOT HOLD: " in row, "| HOLDS: " in row] == [True, True]
+
+
+def test_the_studies_to_measure_twice_are_those_that_the_lot_drew():
+    redesigned = [name for name, study in pages.runner.studies().items() if pages.runner.redesigned(study)]
+    assert [*pages.DRAWN] == random.Random(21).sample(sorted(redesigned), 5)
 
 
 def _is_old(path):
