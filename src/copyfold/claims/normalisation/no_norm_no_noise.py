@@ -149,8 +149,8 @@ class NoNormNoNoise(Study):
             f"{numbers['noise without norm over its own copy'].value:.2g} times the noise of a copy of the clean "
             f"image and {numbers['gap without norm over batch norm'].value:.2g} times the gap "
             "in brightness and contrast that it has with batch norm; of a blur "
-            f"{numbers[f'blur undone, {WITHOUT}'].value:.0%} is undone without it, and "
-            f"{numbers[f'blur undone, {WITH}'].value:.0%} with it.",
+            f"{numbers[f'blur undone, {WITHOUT}'].value:.1%} is undone without it, and "
+            f"{numbers[f'blur undone, {WITH}'].value:.1%} with it.",
             captions={
                 "noise": "Photographs, the same mixed half and half with bright noise, and what each network "
                 "makes of these",

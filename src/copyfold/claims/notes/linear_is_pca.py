@@ -116,7 +116,7 @@ class LinearIsPCA(Study):
             numbers,
             {"angles": self._angles(cosines), "images": first_images(rows)},
             copying=qualities(found),
-            came_out=f"The linear network's error is {numbers['error over pca'].value:.3g} times PCA's, and its "
+            came_out=f"The linear network's error is {numbers['error over pca'].value:.4g} times PCA's, and its "
             f"space misses {numbers['variance missed'].value:.2%} of the variance along PCA's directions; the "
             f"nonlinear network's error is {numbers['nonlinear error over pca'].value:.3g} times PCA's.",
             captions={
