@@ -55,8 +55,8 @@ class EvalModeBreaks(Study):
     )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Emergent denoising depends on the statistics of the batch: eval mode loses it.",
-        PARTLY: "Eval mode no longer undoes a shift in brightness, but still removes noise: for noise alone use "
-        "the running averages, and no image's result depends on others.",
+        PARTLY: "Eval mode loses part of the denoising, by the kind of noise: use it where an image's result must "
+        "not depend on others, and the batch's statistics where brightness is wrong.",
         Verdict.DOES_NOT_HOLD: "Eval mode is safe: the running averages denoise as the batch does.",
         Verdict.UNDECIDED: "Compare both statistics on your images before switching a network to eval mode.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: an error of copying hides what the statistics do.",
