@@ -48,10 +48,10 @@ class WalksWithoutNoise(Study):
     Controls: the ends must differ from each other, or the map draws all images to one, which by this count is a
     walk too: their median squared distance from their mean must be above 0.1 of that of the photographs. They must
     be no farther from the training images than 1.5 times the ends of walks with the essay's noise and the same
-    statistics, or they do not
-    move along the manifold that those do. Beside them stand 32 images, held-out images, the identity, PCA and the
-    untrained network, how many of the walkers have come to rest elsewhere, and, as pictures only, walks at 64
-    pixels, where a person recognises a landscape, of another network, which leaves 2 % of held-out images.
+    statistics, or they do not move along the manifold that those do. Beside them stand 32 images, held-out images,
+    the identity, PCA and the untrained network, how many of the walkers have come to rest elsewhere, and, as
+    pictures only, walks at 64 pixels, where a person recognises a landscape, of another network, which leaves 2 %
+    of held-out images.
 
     The network is taken on its way, before its learning rate has fallen: one whose training ends at 1 % may walk
     less. What changed: the old study started from held-out photographs, of 64 pixels, under networks that left
