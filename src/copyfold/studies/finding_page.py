@@ -66,6 +66,8 @@ def page(study: Study, found: Mapping[str, Any], folder: Path, pictures: str, at
 
 def number(found: Estimate) -> str:
     """An estimate as text: value [low, high]; an unbounded interval, as of one seed, is left out."""
+    if math.isnan(found.value):
+        return "no value"
     ends = f"[{found.low:.3g}, {found.high:.3g}]" if math.isfinite(found.high - found.low) else "(no interval)"
     return f"{found.value:.3g} {ends}"
 
@@ -254,8 +256,13 @@ def _unfair(study: Study, found: Mapping[str, Any]) -> list[str]:
     """A sentence for every control that does not clearly meet its threshold; of a finding in its regime."""
     if found["verdict"] == Verdict.NOT_IN_REGIME:
         return []
-    return [
-        f"**A control misses its threshold:** {name} {number(found['numbers'][name])}, not {claimed}. {said}"
-        for name, (claimed, said) in study.controls.items()
-        if name in found["numbers"] and claimed.holds(found["numbers"][name]) is not True
-    ]
+    sentences: list[str] = []
+    for name, (claimed, said) in study.controls.items():
+        control = found["numbers"].get(name)
+        if control is not None and math.isnan(control.value):
+            sentences.append(f"**A control has no value:** {name}: in a network there was too little to measure.")
+        elif control is not None and claimed.holds(control) is not True:
+            sentences.append(
+                f"**A control misses its threshold:** {name} {number(control)}, not {claimed}. {said}"
+            )
+    return sentences

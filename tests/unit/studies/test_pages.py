@@ -1,6 +1,7 @@
 """Pages: what was asked, what came out, why there is no verdict; the first table, and all numbers at once."""
 
 import json
+import math
 import random
 import shutil
 from pathlib import Path
@@ -206,6 +207,18 @@ def test_the_page_of_a_study_that_was_redesigned_stays_until_it_is_measured_agai
     assert made == [tmp_path / "findings.md", tmp_path / "findings" / f"{new}.md"]
     assert (tmp_path / "findings" / f"{old}.md").read_text() == "the page of then"
     assert f"](findings/{old}.md)" in (tmp_path / "findings.md").read_text()
+
+
+def test_a_control_without_a_value_is_said_to_have_none():
+    numbers = {"share": Estimate(0.6, 0.55, 0.7, 9), "error": Estimate(0.1, 0.1, 0.2, 9)}
+    found = {"verdict": "UNDECIDED", "numbers": numbers | {"ended": Estimate(math.nan, math.nan, math.nan, 9)}}
+    (said,) = finding_page._unfair(Made(), found)
+    assert said == "**A control has no value:** ended: in a network there was too little to measure."
+    found["numbers"]["ended"] = Estimate(2.0, 1.5, 2.5, 9)
+    (said,) = finding_page._unfair(Made(), found)
+    assert said == "**A control misses its threshold:** ended 2 [1.5, 2.5], not < 1. It is still under way."
+    found["numbers"]["ended"] = Estimate(0.5, 0.4, 0.6, 9)
+    assert finding_page._unfair(Made(), found) == []
 
 
 def test_second_measurements_stand_beside_the_first(tmp_path):
