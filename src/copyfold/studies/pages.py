@@ -190,20 +190,25 @@ def _row(study: Study, found: Mapping[str, Any], name: str, folder: str) -> str:
 
 def _told_twice(known: Mapping[str, Study], findings: Mapping[str, Mapping[str, Any]], folder: Path) -> str:
     """The verdicts and deciding numbers of both measurements of the studies that were drawn."""
-    rows = ["| claim | first | second |", "|---|---|---|"]
-    for name in DRAWN:
-        again = runner.read(folder / name) if (folder / name / "finding.json").is_file() else None
-        both = (_verdict_and_numbers(found) for found in (findings.get(name), again))
-        rows.append(cells(f"[{known[name].claim}](findings/{name}.md)", *both))
-    return (
-        "Five claims, drawn by lot before the second measurement, are measured again with other networks and "
-        "other random numbers: `--first-seed 100 --out results/second`. The photographs are the same.\n\n"
-    ) + "\n".join(rows)
+    drawn = [name for name in DRAWN if name in findings]
+    again = {name: runner.read(folder / name) for name in drawn if (folder / name / "finding.json").is_file()}
+    if not again:
+        return "Nothing yet."
+    rows = [
+        cells(f"[{known[name].claim}](findings/{name}.md)", *map(_verdict_and_numbers, (findings[name], found)))
+        for name, found in again.items()
+    ]
+    missing = [known[name].claim for name in drawn if name not in again]
+    parts = (
+        "Claims drawn by lot, before their second measurement, are measured again with other networks and other "
+        "random numbers: `--first-seed 100 --out results/second`. The photographs are the same.",
+        "\n".join(["| claim | first | second |", "|---|---|---|", *rows]),
+        f"Drawn, and not measured again yet: {', '.join(missing)}." if missing else "",
+    )
+    return "\n\n".join(filter(None, parts))
 
 
-def _verdict_and_numbers(found: Mapping[str, Any] | None) -> str:
-    if found is None:
-        return "not measured yet"
+def _verdict_and_numbers(found: Mapping[str, Any]) -> str:
     numbers = "; ".join(f"{which} {number(found['numbers'][which])}" for which in found["thresholds"])
     return f"{marked(found)}: {numbers}"
 
