@@ -26,9 +26,11 @@ DECIDE = ("running statistics", "batches of 64")
 ESSAY = DECIDE[-1]
 CAPTIONS = {
     "ends": "Training images, and where 300 passes lead them: without noise, then with noise on the code, with "
-    "running statistics and with those of batches of 64; and where they lead under the untrained network",
+    "running statistics and with those of batches of 64; and where they lead under the untrained network. "
+    "White, or white and black, are images that have escaped",
     "larger": "Larger training images of another network, and where passes without noise lead them, with running "
-    "statistics and with those of batches of 64",
+    "statistics and with those of batches of 64. White and black are images that have escaped, grey those without "
+    "any value left",
 }
 
 
