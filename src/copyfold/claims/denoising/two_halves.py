@@ -90,7 +90,7 @@ class TwoHalves(Study):
     )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "Train the denoiser twice, on disjoint halves: where the outputs agree as two seeds do, "
-        "more images of this kind change little, and the result is not memory.",
+        "which images it had no longer matters, and the result is not memory.",
         PARTLY: "Look at the curve: halves become more alike or as alike as seeds, but not both; more images "
         "would still change the result.",
         Verdict.DOES_NOT_HOLD: "Do not take a denoiser of this many images for that of the density: another half "

@@ -65,7 +65,7 @@ class GeneralisesUnderDescent(Study):
     )
     means: ClassVar[Mapping[str, str]] = {
         Verdict.HOLDS: "No regulariser is needed here: the network learns a map for all images and is not a "
-        "memory. Look at held-out images all the same: the gap to training images grows with training.",
+        "memory. Look at held-out images all the same: the gap to training images can be large.",
         PARTLY: "It depends on the network: one of the two copies new images hardly better than a memory could. "
         "Measure held-out images.",
         Verdict.DOES_NOT_HOLD: "A network of this capacity memorises: its training error says nothing about new "

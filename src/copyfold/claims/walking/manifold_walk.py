@@ -43,10 +43,10 @@ class ManifoldWalk(Study):
     E(D(h[n])) + 0.2 xi, for 300 steps, with the statistics of batches of 64. Two numbers decide, both of these
     walks. Exploring is the share of walks that do not escape (a value below -1 or above 2) and end farther from
     their first step than half the median distance of a training image to the nearest other, or nearest to another:
-    above 0.5, most of them. Resembling the data is the distance of patches of 7 pixels of all ends from those of
-    the training images, the mean over three levels of a pyramid (fine detail, texture, and at 16 pixels tone and
-    contrast), over that of images decoded from random codes, each number normal with its own mean and std: below
-    0.5, at most half as far. It does not see how an image is composed; that is another study
+    above 0.5, most of them. Resembling the data is the distance of patches of 7 pixels of the ends that did not
+    escape from those of the training images, the mean over three levels of a pyramid (fine detail, texture, and at
+    16 pixels tone and contrast), over that of images decoded from random codes, each number normal with its own
+    mean and std: below 0.5, at most half as far. It does not see how an image is composed; that is another study
     (more-data-more-coherent).
 
     Controls: the mean photograph, noise in pixels, as large as the displacement of the walks, and images of random

@@ -80,7 +80,7 @@ class TrainingEndsTheWalk(Study):
     controls: ClassVar[Mapping[str, Control]] = {
         f"resting, {count} images, {LATE}": (
             Above(0.5),
-            "Fewer images walk at the end, but most do not rest: they escape or cycle.",
+            "Most images do not rest at the end: they walk on, escape or cycle.",
         )
         for count in SETS
     }
