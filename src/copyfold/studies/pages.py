@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +97,8 @@ def write(results: Path, out: Path, budget: str) -> list[Path]:
     """
     rows, short, made, came, open_ = [], [], [], {}, []
     verdicts: Counter[str] = Counter()
-    known, findings = runner.studies(), dict[str, dict[str, Any]]()
-    for name in known:
-        if (results / budget / name / "finding.json").is_file():
-            findings[name] = runner.read(results / budget / name)
+    known = runner.studies()
+    findings = _read(results / budget, known)
     rejected = _rejected(findings)
     for name, study in known.items():
         folder, found = results / budget / name, findings.get(name)
@@ -153,13 +151,17 @@ def orphans(results: Path, budget: str) -> list[str]:
 
 def head(results: Path, budget: str, count: int) -> str:
     """The first `count` rows of a shorter table, for the README: of the studies that were measured."""
-    rows = []
-    for name, study in runner.studies().items():
-        folder = results / budget / name
-        if (folder / "finding.json").is_file():
-            link = f"[{study.claim}](docs/findings/{name}.md)"
-            rows.append(cells(link, study.said(), marked(runner.read(folder))))
+    known = runner.studies()
+    rows = [
+        cells(f"[{known[name].claim}](docs/findings/{name}.md)", known[name].said(), marked(found))
+        for name, found in _read(results / budget, known).items()
+    ]
     return "\n".join(["| claim | statement | verdict |", "|---|---|---|", *rows[:count]]) + "\n"
+
+
+def _read(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The findings in a folder by name, of the studies that have one there."""
+    return {name: runner.read(folder / name) for name in names if (folder / name / "finding.json").is_file()}
 
 
 def _short(study: Study, found: Mapping[str, Any], name: str, folder: str) -> str:
@@ -191,7 +193,7 @@ def _row(study: Study, found: Mapping[str, Any], name: str, folder: str) -> str:
 def _told_twice(known: Mapping[str, Study], findings: Mapping[str, Mapping[str, Any]], folder: Path) -> str:
     """The verdicts and deciding numbers of both measurements of the studies that were drawn."""
     drawn = [name for name in DRAWN if name in findings]
-    again = {name: runner.read(folder / name) for name in drawn if (folder / name / "finding.json").is_file()}
+    again = _read(folder, drawn)
     if not again:
         return "Nothing yet."
     rows = [
