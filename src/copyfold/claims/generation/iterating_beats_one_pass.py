@@ -70,9 +70,9 @@ class IteratingBeatsOnePass(Study):
         Verdict.HOLDS: "An autoencoder trained to copy can generate: repeat the denoising, as it is better than "
         "one pass and than a linear model of the images.",
         PARTLY: "Repeating brings images nearer to photographs than one of the two does, the first pass or a "
-        "linear model, and not than the other: train a denoiser and use Ascent.",
+        "linear model, and not than the other: do not expect photographs of it.",
         Verdict.DOES_NOT_HOLD: "Do not generate this way: repeating does not bring images nearer to photographs "
-        "than both the first pass and a linear model do; train a denoiser and use Ascent.",
+        "than both the first pass and a linear model do.",
         Verdict.UNDECIDED: "Look at samples of several networks before generating this way: they differ more than "
         "the gain, or a blank image comes as near.",
         Verdict.NOT_IN_REGIME: "Train longer before asking: what a network that does not copy makes is blurred by "
