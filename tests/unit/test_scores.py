@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import copyfold as cf
 from copyfold.data import scenes
-from copyfold.detection.base import Scored, in_parts
+from copyfold.detection.base import Scored, Seen, in_parts
 from copyfold.detection.codes import Gaussian, Vectors
 from copyfold.detection.combination import Combined
 from copyfold.measures import mse
@@ -258,6 +258,52 @@ def test_what_one_score_alone_finds_a_combination_finds():
     x = 0.4 + 0.2 * torch.rand(500, 1, 4, 4, generator=seeded())
     detect = Combined((Brightness(), Brightness(0.0), Brightness(0.0)))(Copy((1, 4, 4)), x)
     assert detect(torch.ones(1, 1, 4, 4)).scores > detect(x).scores.max() + 10
+
+
+class Counting(Middle):
+    """It counts the images that its encoder and its decoder are given."""
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.encoded, self.decoded = 0, 0
+
+    def encode(self, x):
+        self.encoded += len(x)
+        return super().encode(x)
+
+    def decode(self, z):
+        self.decoded += len(z)
+        return super().decode(z)
+
+
+class Doubled(Counting):
+    """Its own pass is more than its decoder after its encoder."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_scores_that_are_combined_share_one_pass_through_the_model():
+    x = pictures(90)
+    for model, passes in ((Counting(x.shape[1:]), 1), (Doubled(x.shape[1:]), 2)):
+        detect = Combined((*Combined().scores, Brightness()))(model, x)
+        assert (model.encoded, model.decoded) == (90 * passes, 90)
+        alone = [score(model, x) for score in (*Combined().scores, Brightness())]
+        model.encoded, model.decoded = 0, 0
+        found = detect(x[:7])
+        assert (model.encoded, model.decoded) == (7 * passes, 7)
+        usual = [one(x).scores.sort().values for one in alone]
+        z = [1.28155 * (one(x[:7]).scores - s[45]) / (s[81] - s[45]) for one, s in zip(alone, usual, strict=True)]
+        torch.testing.assert_close(found.scores, torch.stack(z).exp().mean(0).log(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [Counting, Doubled])
+def test_the_error_is_that_of_the_models_own_pass(kind):
+    x = pictures(40)
+    model = kind(x.shape[1:])
+    found = cf.RestorationError().look(Seen(model, x))
+    expected = cf.Blur(7, 1.5)((model(x) - x).abs()).mean(1)
+    torch.testing.assert_close(found, expected)
 
 
 def odd_images(kind, count=30):

@@ -3,14 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from copyfold.catalogue import Recorded
+from copyfold.measures import filled
 from copyfold.models.base import Autoencoder
-from copyfold.types import Float, Images
+from copyfold.types import Code, Float, Images
 
 PART = 64
 """Images that are computed together."""
@@ -32,6 +34,32 @@ class Scored:
 Detector: TypeAlias = Callable[[Images], Scored]
 """Scores any number of images of the model's size; the result for one does not depend on the others."""
 
+Judge: TypeAlias = Callable[[Tensor], Scored]
+"""Scores images by what `Score.look` says of them, a row for each."""
+
+
+class Seen:
+    """A few images, and what a model makes of them, each of it computed once, when it is first asked for."""
+
+    def __init__(self, model: Autoencoder, x: Images) -> None:
+        self.model, self.x = model, x
+
+    @cached_property
+    def filled(self) -> Images:
+        """The images without missing pixels, as the model sees them."""
+        return filled(self.x)
+
+    @cached_property
+    def code(self) -> Code:
+        """E(x)."""
+        return self.model.encode(self.filled)
+
+    @cached_property
+    def copy(self) -> Images:
+        """The reconstruction D(E(x)), from `code` where that is all that the model's own pass does."""
+        plain = type(self.model).forward is Autoencoder.forward and self.x.shape[1:] == self.model.shape
+        return self.model.decode(self.code) if plain else self.model(self.filled)
+
 
 class Score(Recorded, ABC):
     """How unlike normal images an image is: a score learned from these alone.
@@ -47,9 +75,43 @@ class Score(Recorded, ABC):
     def __call__(self, model: Autoencoder, normal: Images) -> Detector:
         """Learn what is usual from normal images, b x c x h x w, where the model is; nothing is random."""
 
+    def look(self, seen: Seen) -> Tensor:
+        """What it looks at in a few images, a row for each: here the images themselves."""
+        return seen.x
 
-def in_parts(detect: Detector, x: Images) -> Scored:
-    """The same of many images, computed a few at a time."""
-    found = [detect(part) for part in x.split(PART)]
+    def learn(self, model: Autoencoder, looked: Tensor) -> Judge:
+        """Learn from what was looked at in normal images."""
+        return self(model, looked)
+
+
+class ModelScore(Score):
+    """A score of what a model makes of images: it says what it looks at, and learns from that of normal ones.
+
+    Scores in `Combined` look at the same pass of the images through the model.
+    """
+
+    @abstractmethod
+    def look(self, seen: Seen) -> Tensor:
+        """What it looks at in a few images, a row for each."""
+
+    @abstractmethod
+    def learn(self, model: Autoencoder, looked: Tensor) -> Judge:
+        """Learn from what was looked at in normal images."""
+
+    @torch.no_grad()
+    def __call__(self, model: Autoencoder, normal: Images) -> Detector:
+        """Look at the normal images, a few at a time, and learn from that."""
+        judge = self.learn(model, torch.cat([self.look(Seen(model, part)) for part in normal.split(PART)]))
+
+        @torch.no_grad()
+        def detect(x: Images) -> Scored:
+            return judge(self.look(Seen(model, x)))
+
+        return detect
+
+
+def in_parts(detect: Callable[[Tensor], Scored], rows: Tensor) -> Scored:
+    """The same of many rows, computed a few at a time."""
+    found = [detect(part) for part in rows.split(PART)]
     maps = [part.maps for part in found if part.maps is not None]
     return Scored(torch.cat([part.scores for part in found]), torch.cat(maps) if maps else None)

@@ -1,15 +1,13 @@
 """Images as vectors: what a model makes of them, and scores by the distance from those of normal images."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from copyfold.detection.base import PART, Detector, Score, Scored
+from copyfold.detection.base import PART, Judge, ModelScore, Scored, Seen
 from copyfold.errors import UsageError, at_least
-from copyfold.measures import filled
 from copyfold.models.base import Autoencoder, maps
 from copyfold.probes.base import layer_output
 from copyfold.probes.nearest import neighbours
@@ -36,11 +34,12 @@ class Vectors:
     @torch.no_grad()
     def __call__(self, model: Autoencoder, x: Images) -> Float[Tensor, "b n"]:
         """The vector of every image, in float32."""
-        return torch.cat([self._part(model, filled(part)) for part in x.split(PART)])
+        return torch.cat([self.of(Seen(model, part)) for part in x.split(PART)])
 
-    def _part(self, model: Autoencoder, x: Images) -> Tensor:
-        found = layer_output(model, self.layer, x) if self.layer else model.encode(x)
-        if not all(isinstance(part, Tensor) and len(part) == len(x) for part in maps(found)):
+    def of(self, seen: Seen) -> Float[Tensor, "b n"]:
+        """The vectors of a few images."""
+        found = layer_output(seen.model, self.layer, seen.filled) if self.layer else seen.code
+        if not all(isinstance(part, Tensor) and len(part) == len(seen.x) for part in maps(found)):
             raise UsageError(f"the layer {self.layer!r} does not return a tensor with a row for every image")
         return torch.cat([self._averaged(part).flatten(1) for part in maps(found)], dim=1).float()
 
@@ -78,19 +77,15 @@ class Space:
 
 
 @dataclass(frozen=True)
-class CodeDistance(Score):
+class CodeDistance(ModelScore):
     """A distance of the code from those of normal images; `layer` and `grid` as of `Vectors`."""
 
     layer: str = ""
     grid: int = 4
 
-    @abstractmethod
-    def __call__(self, model: Autoencoder, normal: Images) -> Detector:
-        """Learn where the codes of normal images are."""
-
-    def vectors(self) -> Vectors:
-        """How images become vectors."""
-        return Vectors(self.layer, self.grid)
+    def look(self, seen: Seen) -> Float[Tensor, "b n"]:
+        """The code of every image, as a vector."""
+        return Vectors(self.layer, self.grid).of(seen)
 
 
 @dataclass(frozen=True)
@@ -104,18 +99,14 @@ class Mahalanobis(CodeDistance):
     there may be fewer images than numbers. For one of the normal images m and S are those of the others.
     """
 
-    @torch.no_grad()
-    def __call__(self, model: Autoencoder, normal: Images) -> Detector:
+    def learn(self, model: Autoencoder, looked: Tensor) -> Judge:
         """Learn mean and covariance, by the singular values of the codes."""
-        vectors = self.vectors()
-        codes = vectors(model, normal)
-        gaussian, near = Gaussian(codes), SAME * _usual(codes)
+        gaussian, near = Gaussian(looked), SAME * _usual(looked)
 
-        def detect(x: Images) -> Scored:
-            z = vectors(model, x)
-            return Scored(gaussian.distance(z, neighbours(z, codes)[0][:, 0] <= near))
+        def judge(z: Tensor) -> Scored:
+            return Scored(gaussian.distance(z, neighbours(z, looked)[0][:, 0] <= near))
 
-        return detect
+        return judge
 
 
 class Gaussian:
@@ -169,26 +160,24 @@ class NeighbourDistance(CodeDistance):
     def __post_init__(self) -> None:
         at_least(1, count=self.count)
 
-    @torch.no_grad()
-    def __call__(self, model: Autoencoder, normal: Images) -> Detector:
+    def learn(self, model: Autoencoder, looked: Tensor) -> Judge:
         """Keep the codes of the normal images."""
-        vectors = self.vectors()
-        codes = vectors(model, normal)
-        if len(codes) <= self.count:
+        if len(looked) <= self.count:
             raise UsageError(
-                f"NeighbourDistance(count={self.count}) needs more normal images than that, there are {len(codes)}"
+                f"NeighbourDistance(count={self.count}) needs more normal images than that, there are "
+                f"{len(looked)}"
             )
-        spread = codes.std(0)
+        spread = looked.std(0)
         spread = torch.where(spread > 0, spread, 1)
-        scaled = codes / spread
+        scaled = looked / spread
         near = SAME * _usual(scaled)
 
-        def detect(x: Images) -> Scored:
-            distance, _ = neighbours(vectors(model, x) / spread, scaled, self.count + 1)
+        def judge(z: Tensor) -> Scored:
+            distance, _ = neighbours(z / spread, scaled, self.count + 1)
             own = distance[:, :1] <= near
             return Scored(torch.where(own, distance[:, 1:], distance[:, :-1]).mean(1))
 
-        return detect
+        return judge
 
 
 def _usual(codes: Float[Tensor, "b n"]) -> Tensor:

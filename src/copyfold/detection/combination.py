@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from copyfold.detection.base import Detector, Score, Scored, in_parts
+from copyfold.detection.base import PART, Detector, Score, Scored, Seen, in_parts
 from copyfold.detection.codes import Mahalanobis, NeighbourDistance
 from copyfold.detection.errors import RelativeError
 from copyfold.errors import UsageError
@@ -39,12 +39,15 @@ class Combined(Score):
 
     @torch.no_grad()
     def __call__(self, model: Autoencoder, normal: Images) -> Detector:
-        """Learn each score, and what is usual in it."""
-        detectors = [score(model, normal) for score in self.scores]
-        usual = [_usual(in_parts(detect, normal).scores) for detect in detectors]
+        """Learn each score, and what is usual in it, from one pass of the normal images through the model."""
+        looked = [self._looks(model, part) for part in normal.split(PART)]
+        of_each = [torch.cat(rows) for rows in zip(*looked, strict=True)]
+        judges = [score.learn(model, rows) for score, rows in zip(self.scores, of_each, strict=True)]
+        usual = [_usual(in_parts(judge, rows).scores) for judge, rows in zip(judges, of_each, strict=True)]
 
+        @torch.no_grad()
         def detect(x: Images) -> Scored:
-            found = [detect(x) for detect in detectors]
+            found = [judge(rows) for judge, rows in zip(judges, self._looks(model, x), strict=True)]
             z = torch.stack(
                 [(part.scores - median) / scale for part, (median, scale) in zip(found, usual, strict=True)]
             )
@@ -53,6 +56,11 @@ class Combined(Score):
             return Scored(score, torch.stack(maps).mean(0) if maps else None)
 
         return detect
+
+    def _looks(self, model: Autoencoder, x: Images) -> list[Tensor]:
+        """What each score looks at in a few images."""
+        seen = Seen(model, x)
+        return [score.look(seen) for score in self.scores]
 
 
 def _usual(scores: Float[Tensor, "b"]) -> tuple[Tensor, Tensor]:

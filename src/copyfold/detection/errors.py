@@ -1,16 +1,14 @@
 """Scores by the error of the reconstruction, compared with what is usual at that place."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from copyfold.corruptions import Blur
-from copyfold.detection.base import PART, Detector, Score, Scored
+from copyfold.detection.base import Judge, ModelScore, Scored, Seen
 from copyfold.errors import at_least, within
-from copyfold.measures import filled
 from copyfold.models.base import Autoencoder
 from copyfold.types import Float, Images
 
@@ -21,7 +19,7 @@ DRAWN = 2**20  # places that the levels of contrast are drawn from
 
 
 @dataclass(frozen=True)
-class RelativeError(Score):
+class RelativeError(ModelScore):
     r"""Squared error over what is usual at that place and at that contrast.
 
         z(p) = |log e(p) - g(c(p)) - b(p)| / s(c(p)),   score = sqrt(mean over p of z(p)^2)
@@ -40,32 +38,36 @@ class RelativeError(Score):
         within("(0, inf)", self, window=self.window)
         at_least(2, levels=self.levels)
 
-    @torch.no_grad()
-    def __call__(self, model: Autoencoder, normal: Images) -> Detector:
+    def look(self, seen: Seen) -> Float[Tensor, "b two h w"]:
+        """The logarithms of squared error and of contrast around every pixel."""
+        blur = Blur(_kernel(self.window), self.window)
+        error = _around((seen.copy - seen.x).square(), seen.x, self.window)
+        contrast = (blur(seen.filled.square()) - blur(seen.filled).square()).mean(1)
+        return torch.stack([error + LEAST, contrast.clamp(min=0) + LEAST], 1).log()
+
+    def learn(self, model: Autoencoder, looked: Tensor) -> Judge:
         """Learn the usual error at every level of contrast, and then at every place."""
-        found = [_looked_at(model, x, self.window) for x in normal.split(PART)]
-        errors, contrasts = (torch.cat(part) for part in zip(*found, strict=True))
+        errors, contrasts = looked.unbind(1)
         some = contrasts.flatten()[:: max(1, contrasts.numel() // DRAWN)]
         inner = torch.arange(1, self.levels, device=some.device) / self.levels
         edges = some.sort().values[(inner * len(some)).long()]
-        level = torch.bucketize(contrasts, edges)
+        level = torch.bucketize(contrasts.contiguous(), edges)
         usual = _means(errors, level, self.levels)
         left = errors - usual[level]
         place = left.mean(0)
         spread = _means((left - place).square(), level, self.levels).sqrt().clamp(min=1e-3)
 
-        @torch.no_grad()
-        def detect(x: Images) -> Scored:
-            error, contrast = _looked_at(model, x, self.window)
-            level = torch.bucketize(contrast, edges)
+        def judge(looked: Tensor) -> Scored:
+            error, contrast = looked.unbind(1)
+            level = torch.bucketize(contrast.contiguous(), edges)
             z = (error - usual[level] - place).abs() / spread[level]
             return Scored(z.flatten(1).square().mean(1).sqrt(), z)
 
-        return detect
+        return judge
 
 
 @dataclass(frozen=True)
-class RestorationError(Score):
+class RestorationError(ModelScore):
     r"""The change by a network taught to repair, over what is usual at that place.
 
         z(p) = (a(p) - m(p)) / s(p),   score = mean of the largest `share` of z
@@ -83,42 +85,21 @@ class RestorationError(Score):
         within("(0, inf)", self, window=self.window)
         within("(0, 1]", self, share=self.share)
 
-    @torch.no_grad()
-    def __call__(self, model: Autoencoder, normal: Images) -> Detector:
+    def look(self, seen: Seen) -> Float[Tensor, "b h w"]:
+        """The absolute difference of image and reconstruction around every pixel."""
+        return _around((seen.copy - seen.x).abs(), seen.x, self.window)
+
+    def learn(self, model: Autoencoder, looked: Tensor) -> Judge:
         """Learn the usual change at every place."""
-        total, squares = torch.zeros(()).to(normal), torch.zeros(()).to(normal)
-        for change in self._changes(model, normal):
-            total, squares = total + change.sum(0), squares + change.square().sum(0)
-        mean = total / len(normal)
-        variance = squares / len(normal) - mean.square()
-        spread = variance.clamp(min=0).sqrt()
+        mean, spread = looked.mean(0), looked.std(0, correction=0)
         spread = torch.maximum(spread, spread.flatten().sort().values[spread.numel() // 2]).clamp(min=LEAST)
 
-        @torch.no_grad()
-        def detect(x: Images) -> Scored:
-            z = (_changed(model, x, self.window) - mean) / spread
+        def judge(change: Tensor) -> Scored:
+            z = (change - mean) / spread
             most = max(1, round(self.share * z[0].numel()))
             return Scored(z.flatten(1).topk(most).values.mean(1), z)
 
-        return detect
-
-    def _changes(self, model: Autoencoder, normal: Images) -> Iterator[Tensor]:
-        for x in normal.split(PART):
-            yield _changed(model, x, self.window)
-
-
-def _looked_at(model: Autoencoder, x: Images, window: float) -> tuple[Tensor, Tensor]:
-    """The logarithms of squared error and of contrast around every pixel, b x h x w each."""
-    whole = filled(x)
-    blur = Blur(_kernel(window), window)
-    error = _around((model(whole) - x).square(), x, window)
-    contrast = (blur(whole.square()) - blur(whole).square()).mean(1)
-    return (error + LEAST).log(), (contrast.clamp(min=0) + LEAST).log()
-
-
-def _changed(model: Autoencoder, x: Images, window: float) -> Float[Tensor, "b h w"]:
-    """The absolute difference of image and reconstruction around every pixel."""
-    return _around((model(filled(x)) - x).abs(), x, window)
+        return judge
 
 
 def _around(values: Images, x: Images, window: float) -> Float[Tensor, "b h w"]:
